@@ -1,0 +1,283 @@
+"""The verbs of the command line. Whatever is heavy is imported inside the verb that needs it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sweep import __version__
+from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED, SweepError
+
+if TYPE_CHECKING:
+    from sweep.cli.study_argument import Target
+    from sweep.observer import RunOutcome
+    from sweep.results import Snapshot
+    from sweep.runner import Runner
+
+_STUDY_HELP = "STUDY is a study file, or the folder of a study that has run."
+
+
+class _Verbs(click.Group):
+    """Lists the verbs in the order in which they are written here, which is the order of use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="sweep")
+def sweep() -> None:
+    """Run hyperparameter sweeps for PyTorch and compare them in TensorBoard's HPARAMS tab."""
+
+
+def _study_verb(function: Callable[..., Any]) -> Callable[..., Any]:
+    function = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")(function)
+    return click.argument("study")(function)
+
+
+def _running_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    function = click.option("--data", metavar="DIR", help="Folder of the data sets (default: SWEEP_DATA, or the user's cache).")(
+        function
+    )
+    function = click.option("--plain", is_flag=True, help="Plain lines even on a terminal.")(function)
+    return click.option("--inline", is_flag=True, help="One trial at a time in this process, for a debugger.")(function)
+
+
+@sweep.command(epilog=_STUDY_HELP)
+@_study_verb
+@_running_options
+@click.option("--fresh", is_flag=True, help="Start over; the old folder is moved aside, never deleted.")
+def run(study: str, overrides: Sequence[str], data: str | None, plain: bool, inline: bool, fresh: bool) -> int:
+    """Train a study's trials, or go on where it stopped.
+
+    Any key of the study file can be overridden: sweep run STUDY lr.values='[0.1]' epochs.value=1
+    """
+    from sweep.cli.study_argument import to_run
+
+    target = to_run(study, overrides)
+    if fresh:
+        from sweep.storage import locked, set_aside
+
+        if target.folder.root.exists():
+            with locked(target.folder):
+                aside = set_aside(target.folder)
+            print(f"the old study is now in {aside}")
+    return _run(target, study, overrides, data=data, plain=plain, inline=inline, retry_failed=False)
+
+
+@sweep.command(epilog=_STUDY_HELP)
+@_study_verb
+@_running_options
+@click.option("--retry-failed", is_flag=True, help="Take failed trials again.")
+def resume(study: str, overrides: Sequence[str], data: str | None, plain: bool, inline: bool, retry_failed: bool) -> int:
+    """Go on with a study that was stopped; an error when there is nothing to resume."""
+    from sweep.cli.study_argument import to_run
+
+    target = to_run(study, overrides)
+    snapshot = _snapshot(target)
+    if not target.folder.database.exists():
+        raise SweepError("nothing-to-resume", f"there is no study in {target.folder.root}", do=f"sweep run {shlex.quote(study)}")
+    left = snapshot.counts["waiting"] + snapshot.counts["running"]
+    failed = snapshot.counts["failed"]
+    if not left and target.study.total is not None and not (failed and retry_failed):
+        retry = f"sweep resume {shlex.quote(study)} --retry-failed   takes the {failed} failed again" if failed else None
+        finished = f"all {len(snapshot.records)} trials of {target.folder.root} are finished"
+        raise SweepError("nothing-to-resume", finished, do=retry or f"sweep best {shlex.quote(study)}")
+    return _run(target, study, overrides, data=data, plain=plain, inline=inline, retry_failed=retry_failed)
+
+
+@sweep.command(epilog=_STUDY_HELP)
+@_study_verb
+@click.option("--first", default=12, show_default=True, type=click.IntRange(0), help="How many trials to list.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(study: str, overrides: Sequence[str], first: int, as_json: bool) -> int:
+    """Show what would run, and on which device, without running it."""
+    from sweep.cli import planning
+    from sweep.cli.study_argument import to_run
+
+    planning.show(to_run(study, overrides), first, as_json=as_json)
+    return EXIT_OK
+
+
+@sweep.command(epilog=_STUDY_HELP)
+@_study_verb
+def check(study: str, overrides: Sequence[str]) -> int:
+    """Say whether the study file is sound, down to importing its objective."""
+    from sweep.cli import planning
+    from sweep.cli.study_argument import to_run
+
+    planning.check(to_run(study, overrides))
+    return EXIT_OK
+
+
+@sweep.command(epilog=_STUDY_HELP)
+@_study_verb
+@click.option("--watch", is_flag=True, help="Keep it up to date until the sweep ends.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(study: str, overrides: Sequence[str], watch: bool, as_json: bool) -> int:
+    """Show counts, running trials with their progress, the best so far and the time left."""
+    from sweep.cli import looking
+    from sweep.cli.study_argument import to_look_at
+
+    target = to_look_at(study, overrides)
+    if watch and not as_json:
+        looking.watch_status(lambda: _snapshot(target))
+    else:
+        looking.show_status(_snapshot(target), as_json=as_json)
+    return EXIT_OK
+
+
+def _format_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    choice = click.Choice(["table", "csv", "json"])
+    return click.option("--format", "form", type=choice, default="table", show_default=True, help="How to print them.")(function)
+
+
+@sweep.command(epilog=_STUDY_HELP)
+@_study_verb
+@_format_option
+def trials(study: str, overrides: Sequence[str], form: str) -> int:
+    """List all trials, in the order of their numbers."""
+    from sweep.cli.study_argument import to_look_at
+    from sweep.cli.tables import print_trials
+
+    snapshot = _snapshot(to_look_at(study, overrides))
+    print_trials(snapshot, snapshot.trials(), form)
+    return EXIT_OK
+
+
+@sweep.command(epilog=_STUDY_HELP)
+@_study_verb
+@_format_option
+@click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="How many.")
+def best(study: str, overrides: Sequence[str], form: str, top: int) -> int:
+    """List the best trials, the best one first."""
+    from sweep.cli.study_argument import to_look_at
+    from sweep.cli.tables import print_trials
+
+    snapshot = _snapshot(to_look_at(study, overrides))
+    if not snapshot.ranked and form == "table":
+        print(f"no trial of {snapshot.study.name} is complete yet")
+    else:
+        print_trials(snapshot, snapshot.ranked[:top], form)
+    return EXIT_OK
+
+
+@sweep.command(epilog=_STUDY_HELP)
+@_study_verb
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=6006, show_default=True, type=click.IntRange(1, 65535), help="Port; another if it is taken.")
+def dashboard(study: str, overrides: Sequence[str], host: str, port: int) -> int:
+    """Open TensorBoard on the study's folder, at the HPARAMS tab."""
+    from sweep.cli.study_argument import to_look_at
+    from sweep.dashboard import tensorboard
+
+    folder = to_look_at(study, overrides).folder
+    if not folder.root.exists():
+        raise SweepError("no-study", f"there is no study in {folder.root} yet", do=f"sweep run {shlex.quote(study)}")
+    print(f"starting TensorBoard on {folder.root}", flush=True)
+    _raise_on_termination()
+    try:
+        with tensorboard(folder.root, host=host, port=port) as (address, process):
+            if f":{port}/" not in address:
+                print(f"port {port} is taken")
+            print(f"{address}   (Ctrl-C ends it)", flush=True)
+            code = process.wait()
+    except KeyboardInterrupt:
+        return EXIT_OK
+    raise SweepError("tensorboard-ended", f"TensorBoard ended by itself with exit code {code}", exit_code=EXIT_SOME_FAILED)
+
+
+@sweep.command()
+def doctor() -> int:
+    """Show what this machine has: devices, torch and torchvision, the data set, TensorBoard."""
+    from sweep.doctor import examine
+
+    well = True
+    for finding in examine():
+        well &= finding.ok
+        print(f"{'ok ' if finding.ok else 'BAD'}  {finding.subject:12}{finding.text}", flush=True)
+        if finding.do:
+            print(f"{'':17}do: {finding.do}")
+    return EXIT_OK if well else EXIT_SOME_FAILED
+
+
+def _snapshot(target: Target) -> Snapshot:
+    from sweep.results import Snapshot
+
+    return Snapshot.take(target.study, target.folder)
+
+
+def _run(
+    target: Target, argument: str, overrides: Sequence[str], *, data: str | None, plain: bool, inline: bool, retry_failed: bool
+) -> int:
+    from sweep.cli.observers import observer_for
+    from sweep.cli.tables import console
+    from sweep.session import run_study
+
+    if data is not None:
+        os.environ["SWEEP_DATA"] = str(Path(data).expanduser().absolute())  # workers inherit it
+    stopped_by: list[int] = []
+    began = time.monotonic()
+    with observer_for(console(), plain=plain or inline) as observer:
+        outcome = run_study(
+            target.study,
+            target.folder,
+            target.path,
+            observer,
+            inline=inline,
+            retry_failed=retry_failed,
+            on_start=lambda runner: _stop_on_signals(runner, stopped_by),
+        )
+    _say_how_it_ended(target, outcome, [argument, *overrides], time.monotonic() - began, stopped_by)
+    if stopped_by:
+        return EXIT_INTERRUPTED if stopped_by[0] == signal.SIGINT else EXIT_TERMINATED
+    return outcome.exit_code or EXIT_OK
+
+
+def _stop_on_signals(runner: Runner, stopped_by: list[int]) -> None:
+    def stop(number: int, _frame: object) -> None:
+        if stopped_by:
+            raise KeyboardInterrupt  # the second time: out, at once
+        stopped_by.append(number)
+        runner.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+def _raise_on_termination() -> None:
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
+
+
+def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], seconds: float, stopped_by: list[int]) -> None:
+    from sweep.cli.tables import console, duration_text, metric_names, trial_table
+    from sweep.records import counts, ranked
+
+    study = target.study
+    # With overrides the folder says it all: what was run is written there.
+    words_text = shlex.join(words if len(words) == 1 else [os.path.relpath(target.folder.root)])
+    leaders = ranked(outcome.records, study)
+    if leaders:
+        print()
+        console().print(trial_table(leaders[:12], study, metrics=metric_names(leaders)))
+    summary = ", ".join(f"{count} {state}" for state, count in counts(outcome.records, study.total).items() if count)
+    how = f"stopped by {signal.Signals(stopped_by[0]).name}" if stopped_by else outcome.ended_by
+    print(f"\n{study.name}: {summary}; {how}, after {duration_text(seconds)}")
+    print(f"compare the trials:  sweep dashboard {words_text}")
+    if stopped_by or outcome.exit_code not in (EXIT_OK, EXIT_SOME_FAILED):
+        print(f"go on with it:       sweep resume {words_text}")
+    elif outcome.exit_code == EXIT_SOME_FAILED:
+        print(f"try failed ones:     sweep resume {words_text} --retry-failed")
+    sys.stdout.flush()

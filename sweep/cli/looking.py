@@ -1,0 +1,62 @@
+"""`sweep status`: how far a study is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from sweep.cli.observers import leaders_text, running_table
+from sweep.cli.tables import console, duration_text, error_line, print_json
+from sweep.results import Snapshot
+from sweep.trial import TrialState
+
+_WATCH_S = 2.0
+_FAILURES_SHOWN = 5
+
+
+def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
+    """Print a study's status once."""
+    if as_json:
+        print_json(snapshot.status_json())
+    else:
+        console().print(_status(snapshot))
+
+
+def watch_status(take: Callable[[], Snapshot]) -> None:
+    """Keep a study's status on the terminal until nobody runs it any more, or Ctrl-C."""
+    screen = console()
+    with Live(console=screen, auto_refresh=False) as live:
+        while True:
+            snapshot = take()
+            live.update(_status(snapshot), refresh=True)
+            if snapshot.runner is None:
+                return
+            try:
+                time.sleep(_WATCH_S)
+            except KeyboardInterrupt:
+                return
+
+
+def _status(snapshot: Snapshot) -> RenderableType:
+    study, counted = snapshot.study, snapshot.counts
+    total = sum(counted.values())
+    parts = ", ".join(f"{count} {state}" for state, count in counted.items() if count) or "nothing has run"
+    runner = snapshot.runner
+    who = f"run by process {runner.get('pid')} on {runner.get('host')} since {runner.get('since')}" if runner else "not running"
+    eta = f", about {duration_text(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
+    lines: list[RenderableType] = [
+        Text.assemble((study.name, "bold"), f"  {parts} of {total}{eta}"),
+        Text(f"{snapshot.folder.root}, {who}", style="dim"),
+        running_table(study, snapshot.records),
+        leaders_text(study, snapshot.records),
+    ]
+    failed = [record for record in snapshot.records if record.state is TrialState.FAILED]
+    for record in failed[:_FAILURES_SHOWN]:
+        lines.append(Text(f"trial {record.number} failed: {error_line(record)}", style="red"))
+    if len(failed) > _FAILURES_SHOWN:
+        lines.append(Text(f"... and {len(failed) - _FAILURES_SHOWN} more failed", style="red"))
+    return Group(*lines)

@@ -1,0 +1,200 @@
+"""Show a running sweep: a live view on a terminal, one plain line for each event elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sweep.cli.tables import duration_text, error_line, number_text, tag_text
+from sweep.records import TrialRecord, counts, eta_s, ranked
+from sweep.study import StudySpec
+from sweep.trial import TrialState
+
+_LEADERS = 3
+_PLAIN_PREPARING_S = 2.0
+
+
+class PlainLines:
+    """Print one line for each event, for pipes, logs and batch systems."""
+
+    def __enter__(self) -> PlainLines:
+        self._said_at = 0.0
+        self._finished = 0
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def begin(self, study: StudySpec, records: Sequence[TrialRecord], workers: int) -> None:
+        """Say what is about to run."""
+        self._study = study
+        self._records = {record.number: record for record in records}
+        done = sum(record.state.finished for record in records)
+        of = f" of {study.total}" if study.total is not None else ""
+        self._line(f"study {study.name}: {done}{of} trials finished, starting {workers} worker{'s' * (workers != 1)}")
+
+    def preparing(self, text: str, fraction: float | None) -> None:
+        """Say how far a preparation is, every two seconds."""
+        if time.monotonic() - self._said_at >= _PLAIN_PREPARING_S:
+            self._said_at = time.monotonic()
+            self._line(text if fraction is None else f"{text}  {fraction:.0%}")
+
+    def update(self, record: TrialRecord, what: str) -> None:
+        """Say what happened to a trial."""
+        self._records[record.number] = record
+        metric = self._study.metric.name
+        head = f"trial {record.number}"
+        if what == "started":
+            again = f"  (attempt {record.attempts})" if record.attempts > 1 else ""
+            self._line(f"{head} started   {tag_text(record, self._study)}  on {record.device}{again}")
+        elif what == "reported":
+            of = f"/{record.total}" if record.total else ""
+            loss = _loss(record, self._study)
+            more = f"  {loss}={number_text(record.metrics[loss])}" if loss else ""
+            self._line(f"{head} step {record.step}{of}  {metric}={number_text(record.value)}{more}")
+        elif what == "retried":
+            self._line(f"{head} lost its worker and starts over: {error_line(record)}")
+        elif record.state is TrialState.FAILED:
+            self._line(f"{head} failed    {error_line(record)}")
+        else:
+            value, took = number_text(record.value), duration_text(record.duration_s)
+            self._line(f"{head} {record.state}  {metric}={value}  in {took}{self._left()}")
+
+    def tick(self) -> None:
+        """Nothing: lines come with events."""
+
+    def _left(self) -> str:
+        eta = eta_s(self._records.values(), self._study.total, datetime.now(UTC))
+        done = sum(record.state.finished for record in self._records.values())
+        of = f"/{self._study.total}" if self._study.total is not None else ""
+        return f"  ({done}{of} done" + (f", about {duration_text(eta)} left)" if eta is not None else ")")
+
+    def _line(self, text: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+class LiveView:
+    """Keep a picture of the sweep on the terminal: running trials, leaders, counts, time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=True, refresh_per_second=4, get_renderable=self._render)
+        self._study: StudySpec | None = None
+        self._records: dict[int, TrialRecord] = {}
+        self._preparing: tuple[str, float | None] | None = None
+        self._workers = 0
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._live.stop()
+
+    def begin(self, study: StudySpec, records: Sequence[TrialRecord], workers: int) -> None:
+        """Take the study to show."""
+        self._study, self._workers = study, workers
+        self._records = {record.number: record for record in records}
+        self._preparing = (f"starting {workers} worker{'s' * (workers != 1)}", None) if workers else None
+
+    def preparing(self, text: str, fraction: float | None) -> None:
+        """Show a preparation's progress."""
+        self._preparing = (text, fraction)
+
+    def update(self, record: TrialRecord, what: str) -> None:
+        """Take a trial's news; failures and retries also stay above the picture."""
+        self._records[record.number] = record
+        self._preparing = None
+        if what == "retried" or record.state is TrialState.FAILED:
+            verb = "failed" if record.state is TrialState.FAILED else "lost its worker and starts over"
+            self._console.print(Text(f"trial {record.number} {verb}: {error_line(record)}", style="red"))
+
+    def tick(self) -> None:
+        """Nothing: the picture refreshes itself."""
+
+    def _render(self) -> RenderableType:
+        study = self._study
+        if study is None:
+            return Text("")
+        records = list(self._records.values())  # the runner's thread changes it while this one draws
+        return Group(
+            self._heading(study, records), *self._preparation(), running_table(study, records), leaders_text(study, records)
+        )
+
+    def _heading(self, study: StudySpec, records: list[TrialRecord]) -> Text:
+        parts = [f"{count} {state}" for state, count in counts(records, study.total).items() if count]
+        eta = eta_s(records, study.total, datetime.now(UTC))
+        left = f"  about {duration_text(eta)} left" if eta is not None else ""
+        return Text.assemble((study.name, "bold"), "  ", ", ".join(parts), (left, "bold"))
+
+    def _preparation(self) -> list[RenderableType]:
+        if self._preparing is None:
+            return []
+        text, fraction = self._preparing
+        row = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=1.0, completed=fraction or 0.0, width=20, pulse=fraction is None)
+        row.add_row(bar, text)
+        return [row]
+
+
+def running_table(study: StudySpec, records: list[TrialRecord]) -> RenderableType:
+    """Return a table with a line for each running trial."""
+    running = sorted((r for r in records if r.state is TrialState.RUNNING), key=lambda record: record.number)
+    if not running:
+        return Text("")
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("trial", "", "device", "", "step", "loss", study.metric.name, "time"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading in ("", "device") else "right")
+    for record in running:
+        step = record.step or 0
+        bar = ProgressBar(total=record.total or 1, completed=step, width=16, pulse=record.total is None and not step)
+        loss = _loss(record, study)
+        began = datetime.fromisoformat(record.started or "")
+        table.add_row(
+            str(record.number),
+            tag_text(record, study),
+            record.device or "",
+            bar,
+            f"{step}/{record.total}" if record.total else str(step),
+            number_text(record.metrics.get(loss)) if loss else "-",
+            number_text(record.value),
+            duration_text((datetime.now(UTC) - began).total_seconds()),
+        )
+    return table
+
+
+def leaders_text(study: StudySpec, records: list[TrialRecord]) -> RenderableType:
+    """Return the first few of the complete trials."""
+    best = ranked(records, study)[:_LEADERS]
+    if not best:
+        return Text("")
+    lines = [
+        Text.assemble(
+            (f"{place}. ", "dim"),
+            (number_text(r.value), "bold green" if place == 1 else ""),
+            f"  {tag_text(r, study)}  ",
+            (f"trial {r.number}", "dim"),
+        )
+        for place, r in enumerate(best, 1)
+    ]
+    return Group(Text(f"best {study.metric.name}", style="dim"), *lines)
+
+
+def _loss(record: TrialRecord, study: StudySpec) -> str | None:
+    """Return the loss to show beside the metric: training's before others, never the metric itself."""
+    losses = [name for name in record.metrics if "loss" in name.lower() and name != study.metric.name]
+    return min(losses, key=lambda name: "train" not in name.lower(), default=None)
+
+
+def observer_for(stream_console: Console, *, plain: bool) -> PlainLines | LiveView:
+    """Return the live view on a terminal that can show it, else plain lines."""
+    return PlainLines() if plain or not sys.stdout.isatty() or stream_console.is_dumb_terminal else LiveView(stream_console)

@@ -1,0 +1,100 @@
+"""`sweep plan` and `sweep check`: what would run, and whether it can."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any
+
+from sweep.cli.study_argument import Target
+from sweep.cli.tables import console, print_json, trial_table
+from sweep.devices import Slot, plan_slots
+from sweep.errors import Problem, StudyFileError
+from sweep.messages import Died, Load, LoadFailed
+from sweep.records import TrialRecord
+from sweep.results import Snapshot
+from sweep.study import StudySpec
+from sweep.trial import TrialState
+
+
+def show(target: Target, first: int, *, as_json: bool) -> None:
+    """Print the size of the study, its slots, and its first trials with their run folders."""
+    study = target.study
+    workers = study.workers
+    slots = plan_slots(workers.devices, workers.per_device, workers.threads)
+    snapshot = Snapshot.take(study, target.folder)
+    planned = _first_planned(snapshot, first)
+    if as_json:
+        print_json(_plan_json(snapshot, slots, planned))
+        return
+    total = study.total
+    done = sum(record.state.finished for record in snapshot.records)
+    size = f"{total:,} trials" if total is not None else "trials until the budget's time is used up"
+    print(f"{study.name}: {study.method}, {size}{f', {done} finished' if done else ''}")
+    print(f"objective  {study.objective}, {study.metric.goal} {study.metric.name}")
+    print(f"folder     {target.folder.root}")
+    print(f"slots      {_slots_text(slots)}\n")
+    if planned:
+        console().print(trial_table(planned, study))
+        if total is not None and total - done > len(planned):
+            print(f"... and {total - done - len(planned):,} more")
+    elif study.method != "grid" and not done:
+        print(f"{study.method} chooses each trial when its turn comes: there is nothing to list yet")
+
+
+def check(target: Target) -> None:
+    """Import the objective in a process of its own; raise what is wrong, print one line when nothing is.
+
+    Raises:
+        StudyFileError: the objective cannot be imported.
+    """
+    from sweep.executors.local import LocalWorker
+    from sweep.worker import serve
+
+    study = target.study
+    slot = plan_slots("cpu", 1, 1)[0]
+    print(f"importing {study.objective}", file=sys.stderr, flush=True)
+    worker = LocalWorker(slot, functools.partial(serve, study))
+    try:
+        event = worker.next_event(Load()).result()
+    finally:
+        worker.close()
+    if isinstance(event, LoadFailed | Died):
+        reason = event.reason if isinstance(event, LoadFailed) else event.describe()
+        raise StudyFileError(str(target.path), [Problem(where=str(target.path), key="objective", message=reason)])
+    plan_slots(study.workers.devices, study.workers.per_device, study.workers.threads)
+    total = "" if study.total is None else f", {study.total:,} trials"
+    print(f"{target.path} is sound: {study.method}{total}")
+
+
+def _first_planned(snapshot: Snapshot, first: int) -> list[TrialRecord]:
+    found: list[TrialRecord] = []
+    for record in snapshot.trials():
+        if len(found) >= first:
+            break
+        if not record.state.finished:
+            found.append(record)
+    return found
+
+
+def _plan_json(snapshot: Snapshot, slots: list[Slot], planned: list[TrialRecord]) -> dict[str, Any]:
+    study: StudySpec = snapshot.study
+    return {
+        "study": study.name,
+        "method": study.method,
+        "total": study.total,
+        "finished": sum(record.state.finished for record in snapshot.records),
+        "interrupted": sum(record.state is TrialState.WAITING for record in snapshot.records),
+        "dir": str(snapshot.folder.root),
+        "slots": [{"device": slot.device, "threads": slot.threads} for slot in slots],
+        "trials": [snapshot.trial_json(record) for record in planned],
+    }
+
+
+def _slots_text(slots: list[Slot]) -> str:
+    devices: dict[str, int] = {}
+    for slot in slots:
+        devices[slot.device] = devices.get(slot.device, 0) + 1
+    each = ", ".join(f"{count} on {device}" for device, count in devices.items())
+    threads = slots[0].threads
+    return f"{len(slots)} ({each}), {threads} thread{'s' * (threads != 1)} each"

@@ -1,0 +1,88 @@
+"""What STUDY on the command line means: a study file, or the folder of a study that has run."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep import environment
+from sweep.errors import SweepError
+from sweep.layout import StudyFolder
+from sweep.study import StudySpec
+from sweep.study_file import read_study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A study, where it lives, and which file said so."""
+
+    study: StudySpec
+    folder: StudyFolder
+    path: Path
+
+
+def to_run(argument: str, overrides: Sequence[str]) -> Target:
+    """Read the study to run: from its file, or from the folder's own copy of it.
+
+    Raises:
+        StudyFileError, SweepError: see `read_study`; also when there is no such file or folder.
+    """
+    path = Path(argument)
+    if path.is_dir():
+        return _from_folder(path, overrides, find_objective=True)
+    if not path.exists():
+        raise _not_found(argument)
+    study = read_study(path, overrides)
+    return Target(study=study, folder=_output_folder(study), path=path)
+
+
+def to_look_at(argument: str, overrides: Sequence[str]) -> Target:
+    """Read a study to look at its results: as it was run, wherever its folder says so.
+
+    Raises:
+        StudyFileError, SweepError: as `to_run`.
+    """
+    path = Path(argument)
+    if path.is_dir():
+        return _from_folder(path, overrides, find_objective=False)
+    if not path.exists():
+        raise _not_found(argument)
+    study = read_study(path, overrides, find_objective=False)
+    folder = _output_folder(study)
+    if folder.study_file.exists():
+        return _from_folder(folder.root, (), find_objective=False, path=path)
+    return Target(study=study, folder=folder, path=path)
+
+
+def _from_folder(root: Path, overrides: Sequence[str], *, find_objective: bool, path: Path | None = None) -> Target:
+    folder = StudyFolder(root=root.resolve())
+    if not folder.study_file.exists():
+        raise SweepError(
+            "no-study",
+            f"{root} is no study's folder: it has no study.yaml",
+            do="name a study file, or the folder of a study that has run, such as runs/fashion",
+        )
+    import_dir = environment.recorded(folder).get("import_dir")
+    study = read_study(
+        folder.study_file,
+        overrides,
+        import_dir=Path(import_dir) if isinstance(import_dir, str) else None,
+        find_objective=find_objective,
+    )
+    return Target(study=study, folder=folder, path=path or root)
+
+
+def _output_folder(study: StudySpec) -> StudyFolder:
+    return StudyFolder(root=Path(study.output).expanduser().absolute() / study.name)
+
+
+def _not_found(argument: str) -> SweepError:
+    here = sorted(str(path) for pattern in ("*.yaml", "studies/*.yaml", "runs/*") for path in Path().glob(pattern))
+    near = difflib.get_close_matches(argument, here, n=3, cutoff=0.4) or here[:5]
+    return SweepError(
+        "study-not-found",
+        f"there is no study file or folder {argument}",
+        do=("here are: " + ", ".join(near)) if near else "go to the folder that holds your studies",
+    )

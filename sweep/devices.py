@@ -1,0 +1,151 @@
+"""What this machine computes on, and how it is cut into slots, without importing torch.
+
+GPUs are those that the inherited CUDA_VISIBLE_DEVICES lets through (with `4,5` the first is GPU 4), else all that
+NVIDIA's driver lists through NVML. A slot is a share of a device: one warm worker process lives in each.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweep.errors import SweepError
+
+# Each library reads its own; torch reads the first two, NumPy's BLAS one of the others.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """A visible GPU: `token` is what CUDA_VISIBLE_DEVICES calls it, `name` what its maker does."""
+
+    token: str
+    name: str = "GPU"
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A place where one trial runs at a time.
+
+    Attributes:
+        index: 0, 1, ... over all devices.
+        device: what it is called in tables: `cpu` or `gpu 4`.
+        torch_device: what `torch.device` takes inside the worker.
+        threads: compute threads of the worker.
+        env: variables that the worker's process starts with.
+    """
+
+    index: int
+    device: str
+    torch_device: str
+    threads: int
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[Gpu]:
+    """Return the GPUs that a process with this environment would see, in CUDA's order."""
+    present = _driver_gpus()
+    chosen = environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None or not present:
+        return present
+    gpus = []
+    for token in (part.strip() for part in chosen.split(",")):
+        if token.isdigit():
+            if int(token) >= len(present):
+                break  # as CUDA does: the first invalid one hides all that follow
+            gpus.append(present[int(token)])
+        elif token.startswith(("GPU-", "MIG-")):
+            gpus.append(Gpu(token=token))
+        else:
+            break
+    return gpus
+
+
+def cpu_cores() -> int:
+    """Return how many cores this process may use: its affinity, cut by the container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass  # no cgroup v2 here, so no quota to respect
+    return cores
+
+
+def plan_slots(
+    devices: str | tuple[int, ...],
+    per_device: int | None,
+    threads: int | None,
+    gpus: list[Gpu] | None = None,
+    cores: int | None = None,
+) -> list[Slot]:
+    """Cut the devices into slots.
+
+    Args:
+        devices: `auto` (every visible GPU, else the CPU), `cpu`, or indices into the visible GPUs.
+        per_device: slots on each; None for 1 on a GPU, one per core on a CPU.
+        threads: compute threads of each; None for 1 on a CPU (small models are fastest so, and the number of threads
+            changes the last bits of a sum), cores / slots beside a GPU.
+        gpus, cores: what the machine has; looked up when not given.
+
+    Raises:
+        SweepError: a GPU is asked for that is not visible.
+    """
+    gpus = visible_gpus() if gpus is None else gpus
+    cores = cpu_cores() if cores is None else cores
+    if isinstance(devices, tuple):
+        missing = [index for index in devices if index >= len(gpus)]
+        if missing:
+            raise SweepError(
+                "no-such-gpu",
+                f"workers.devices asks for GPU {', '.join(map(str, missing))}, but {_count(gpus)} visible here",
+                why="indices count the GPUs that CUDA_VISIBLE_DEVICES lets through, from 0",
+                do="sweep doctor          shows the devices\nworkers.devices=auto  takes what there is",
+            )
+        chosen = [gpus[index] for index in devices]
+    else:
+        chosen = gpus if devices == "auto" else []
+    if not chosen:
+        count = per_device or cores
+        return [_slot(i, "cpu", "cpu", threads or 1, "") for i in range(count)]
+    each = per_device or 1
+    beside = threads or max(1, cores // (each * len(chosen)))
+    slots: list[Slot] = []
+    # Device by device in turn, so that the first trials spread over all of them.
+    for _ in range(each):
+        slots += [_slot(len(slots) + i, f"gpu {gpu.token}", "cuda", beside, gpu.token) for i, gpu in enumerate(chosen)]
+    return slots
+
+
+def _slot(index: int, device: str, torch_device: str, threads: int, token: str) -> Slot:
+    env = {"CUDA_VISIBLE_DEVICES": token} | dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    return Slot(index=index, device=device, torch_device=torch_device, threads=threads, env=env)
+
+
+def _count(gpus: list[Gpu]) -> str:
+    return "none is" if not gpus else "only GPU 0 is" if len(gpus) == 1 else f"only GPUs 0 to {len(gpus) - 1} are"
+
+
+def _driver_gpus() -> list[Gpu]:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []  # no NVIDIA driver: no GPU that this program can use
+    try:
+        found = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            name, memory = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetMemoryInfo(handle)
+            found.append(Gpu(token=str(index), name=str(name), memory_bytes=int(memory.total)))
+        return found
+    except pynvml.NVMLError:
+        return []
+    finally:
+        pynvml.nvmlShutdown()

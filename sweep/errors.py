@@ -1,0 +1,104 @@
+"""What goes wrong, told to a tired person at night: what, where, why, and what to type now.
+
+Every error that a user can meet is a `SweepError` with a stable `id` (tests hold its wording), and a bad study
+file is a list of `Problem`, one a line, so that all of them are seen at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+EXIT_OK = 0
+EXIT_SOME_FAILED = 1
+EXIT_WRONG_INPUT = 2
+EXIT_TOO_MANY_FAILURES = 3
+EXIT_LOCKED = 4
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class SweepError(Exception):
+    """Carry one complete message to the user.
+
+    Args:
+        id: stable, kebab-case name of the error, printed beside it and searched for.
+        what: what happened, one sentence.
+        where: file, line or folder.
+        why: the likely cause.
+        do: what to type now; several lines are kept as they are.
+        exit_code: what the command ends with (DESIGN section 3).
+    """
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002  # the word that is printed, searched for and tested
+        what: str,
+        *,
+        where: str | None = None,
+        why: str | None = None,
+        do: str | None = None,
+        exit_code: int = EXIT_WRONG_INPUT,
+    ) -> None:
+        super().__init__(what)
+        self.id, self.what, self.where, self.why, self.do = id, what, where, why, do
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        lines = [f"error: {self.what}  [{self.id}]"]
+        for label, text in (("where", self.where), ("why", self.why), ("do", self.do)):
+            if text:
+                lines += [f"  {label + ':':7}{_indent(text)}"]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing wrong in a study file.
+
+    Attributes:
+        where: `file:line`, or `command line` for an override.
+        key: dotted path of the key, such as `parameters.lr.values`.
+        message: what is wrong with it.
+        hint: what to write instead, or empty.
+    """
+
+    where: str
+    key: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.key}: {self.message}" if self.key else f"{self.where}: {self.message}"
+        return f"{text}; {self.hint}" if self.hint else text
+
+
+class StudyFileError(SweepError):
+    """Carry every problem of one study file.
+
+    Args:
+        path: the study file as the user named it.
+        problems: at least one, in the order of the file.
+    """
+
+    def __init__(self, path: str, problems: Sequence[Problem]) -> None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__("study-file", f"{path} has {count}; nothing was started")
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join([f"error: {self.what}  [{self.id}]", *(f"  {problem}" for problem in self.problems)])
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean 'x'?` for the nearest known word, or the list of them when none is near."""
+    words = list(known)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known here: {', '.join(words)}" if words else ""
+
+
+def _indent(text: str) -> str:
+    return text.strip().replace("\n", "\n         ")

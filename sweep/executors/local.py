@@ -1,0 +1,173 @@
+"""Run trials in warm processes of this machine, one for each slot, so that one that dies breaks only its own trial.
+
+    runner thread                       slot's thread                    process (main thread)
+    next_event(command) ── submit ──►   send ══════ pipe ══════════════► recv, serve(...)
+    Future ◄───────────── result ────   recv ◄═════ pipe ══════════════  send(event)
+                                        EOFError: the process died ─► Died(exit code), a new process next time
+
+The processes come from loky's context (joblib): they start without importing the user's main module and take an
+environment of their own before torch is imported. Each leads a session of its own, so the terminal's Ctrl-C reaches
+only the runner, and killing the group takes grandchildren along. A worker dies with its runner: one that waits sees the
+pipe close, one that computes gets SIGKILL from the kernel (PR_SET_PDEATHSIG on Linux) or from its own watchdog.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from joblib.externals.loky.backend import get_context
+
+from sweep.devices import Slot
+from sweep.logs import tail
+from sweep.messages import Channel, Command, Died, Event
+
+_PR_SET_PDEATHSIG = 1
+_DYING_S = 2.0
+# multiprocessing reaps any child at any start or join; two threads doing so at once lose an exit code.
+_reaping = threading.Lock()
+
+
+class LocalWorker:
+    """A worker that is a process of this machine.
+
+    Args:
+        slot: its device and environment.
+        serve: the worker's loop, called in the process with a channel, the slot and a log; picklable.
+    """
+
+    def __init__(self, slot: Slot, serve: Callable[[Channel, Slot, Any], None]) -> None:
+        self.slot = slot
+        self._serve = serve
+        # PR_SET_PDEATHSIG fires when the *thread* that made the process ends, so this thread lives as long as the worker.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"slot-{slot.index}")
+        self._process: Any = None
+        self._pipe: Any = None
+        self._closed = False
+        descriptor, name = tempfile.mkstemp(prefix="sweep-worker-", suffix=".log")
+        os.close(descriptor)
+        self._log = Path(name)
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process's id, None while there is none."""
+        return self._process.pid if self._process is not None else None
+
+    def next_event(self, command: Command) -> Future[Event]:
+        """Give the command to the worker and promise its next event; start the process if there is none."""
+        return self._thread.submit(self._exchange, command)
+
+    def close(self) -> None:
+        """Kill the process with everything that it started."""
+        self._closed = True
+        process = self._process
+        if process is not None:
+            _kill_group(process.pid)
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        if self._process is not None:
+            self._died()
+        self._log.unlink(missing_ok=True)
+
+    def _exchange(self, command: Command) -> Event:
+        try:
+            if self._process is None and not self._closed:
+                self._start()
+            self._pipe.send(command)
+            event: Event = self._pipe.recv()
+        except (EOFError, OSError, AttributeError):  # AttributeError: closed before it was started
+            return self._died()
+        return event
+
+    def _start(self) -> None:
+        context = get_context("loky")
+        with _reaping:
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(
+                target=_main, args=(theirs, self._serve, self.slot, str(self._log), os.getpid()), env=dict(self.slot.env)
+            )
+            self._process.start()
+            theirs.close()
+        if self._closed:  # close() came while the process was being made
+            _kill_group(self._process.pid)
+
+    def _died(self) -> Died:
+        process, self._process = self._process, None
+        if process is None:
+            return Died(exit_code=None)
+        with _reaping:
+            process.join(timeout=_DYING_S)  # the pipe breaks a moment before the process has an exit code
+        _kill_group(process.pid)  # what it started, and itself if only its pipe broke
+        with _reaping:
+            process.join()
+            code = process.exitcode
+        self._pipe.close()
+        return Died(exit_code=code, log=tail(self._log))
+
+
+def _kill_group(pid: int) -> None:
+    for kill in (os.killpg, os.kill):  # the group is made by the process itself, a moment after its start
+        try:
+            kill(pid, signal.SIGKILL)
+            return
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def _main(pipe: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slot, log: str, runner: int) -> None:
+    os.setsid()
+    _die_with(runner)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    with _output_to(Path(log)):
+        try:
+            serve(pipe, slot, _output_to)
+        except Exception:
+            traceback.print_exc()  # for the runner to show: it reads the log's end
+            sys.stderr.flush()
+            os._exit(1)
+
+
+def _die_with(runner: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        while os.getppid() == runner:
+            time.sleep(1)
+        os.killpg(0, signal.SIGKILL)
+
+    if os.getppid() != runner:
+        os._exit(1)  # it died before the kernel was told
+    threading.Thread(target=watch, daemon=True, name="watchdog").start()
+
+
+@contextlib.contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Send this process's stdout and stderr, native code's too, to the end of a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        os.close(target)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for copy, original in zip(saved, (1, 2), strict=True):
+            os.dup2(copy, original)
+            os.close(copy)

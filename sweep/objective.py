@@ -1,0 +1,109 @@
+"""Find the user's objective: first by reading its source, so that a typo costs no import, then by importing it.
+
+`locate` runs no code of the user's: `sweep plan` answers in a moment even when the objective imports torch. `load`
+is what a worker does.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sweep.errors import did_you_mean
+
+
+class ObjectiveNotFound(Exception):
+    """The objective is not there; the message says which part, and what to write."""
+
+
+def locate(reference: str, import_dir: str) -> None:
+    """Check that the module exists and defines the function, without importing anything.
+
+    Args:
+        reference: `package.module:function`.
+        import_dir: the study file's folder, searched before everything that is installed.
+
+    Raises:
+        ObjectiveNotFound: with what to write instead.
+    """
+    module, _, function = reference.partition(":")
+    parts = module.split(".")
+    spec = _top_level(parts[0], import_dir)
+    if spec is None:
+        raise ObjectiveNotFound(
+            f"there is no module {parts[0]!r} in {import_dir}, in the working directory or among the installed packages"
+        )
+    for i in range(2, len(parts) + 1):
+        whole = ".".join(parts[:i])
+        spec = PathFinder.find_spec(whole, list(spec.submodule_search_locations or []))
+        if spec is None:
+            raise ObjectiveNotFound(f"there is no module {whole!r}")
+    if spec.origin is None or not spec.origin.endswith(".py"):
+        return  # compiled or generated: only importing it can tell
+    try:
+        tree = ast.parse(Path(spec.origin).read_bytes())
+    except SyntaxError as error:
+        raise ObjectiveNotFound(f"{spec.origin}:{error.lineno}: {error.msg}") from None
+    names = set(_defined(tree.body))
+    if function not in names and "*" not in names and "__getattr__" not in names:
+        public = sorted(name for name in names if not name.startswith("_"))
+        raise ObjectiveNotFound(f"module {module!r} has no {function!r}; {did_you_mean(function, public)}")
+
+
+def load(reference: str, import_dir: str) -> Callable[..., Any]:
+    """Import the objective.
+
+    Raises:
+        ObjectiveNotFound: the module has no such function, or it is not callable.
+        Exception: whatever importing the module raises.
+    """
+    for entry in reversed(_own_path(import_dir)):
+        if entry not in sys.path:
+            sys.path.insert(0, entry)
+    module_name, _, function = reference.partition(":")
+    module: ModuleType = importlib.import_module(module_name)
+    found = getattr(module, function, None)
+    if found is None:
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise ObjectiveNotFound(f"module {module_name!r} has no {function!r}; {did_you_mean(function, public)}")
+    if not callable(found):
+        raise ObjectiveNotFound(f"{reference} is a {type(found).__name__}, not a function")
+    return found  # type: ignore[no-any-return]  # getattr knows no types
+
+
+def _own_path(import_dir: str) -> list[str]:
+    return [import_dir, str(Path.cwd())]
+
+
+def _top_level(name: str, import_dir: str) -> ModuleSpec | None:
+    found = PathFinder.find_spec(name, _own_path(import_dir))
+    try:
+        return found or importlib.util.find_spec(name)  # a top-level name is found without importing anything
+    except ValueError:
+        return None  # such as __main__
+
+
+def _defined(body: list[ast.stmt]) -> Iterator[str]:
+    for node in body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Assign(targets=targets):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                yield from (alias.asname or alias.name.partition(".")[0] for alias in aliases)
+            case ast.If(body=then, orelse=other):
+                yield from _defined(then + other)
+            case ast.Try(body=then, orelse=other, finalbody=last, handlers=handlers):
+                yield from _defined(then + other + last + [stmt for h in handlers for stmt in h.body])
+            case ast.With(body=then):
+                yield from _defined(then)

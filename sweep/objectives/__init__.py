@@ -1,0 +1,1 @@
+"""Objectives that come with the package: `fashion_mnist` for real, `toy` for trying things out."""

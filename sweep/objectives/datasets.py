@@ -1,0 +1,271 @@
+"""FashionMNIST (and MNIST, KMNIST) in a per-user cache: fetched once, checked, never spoiled by two runs at once.
+
+    already in the cache ─► installed Debian package ─► torchvision's download ─► Debian's package, unpacked without root
+
+Whatever the source, what counts are the four decompressed files: Debian's .gz files were made anew, so torchvision's MD5
+of the .gz does not fit them. FashionMNIST is held against the SHA-256 below; the others, which only torchvision
+offers, against its MD5 on arrival and from then on against the sums noted in `SHA256SUMS`. The files lie where
+`torchvision.datasets` looks for them, so a cache may also be an existing torchvision root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gzip
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from sweep.errors import SweepError
+from sweep.messages import Progress
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+# torchvision's class, which is also its folder's name
+TORCHVISION = {"fashion_mnist": "FashionMNIST", "mnist": "MNIST", "kmnist": "KMNIST"}
+_SIZES = dict(zip(FILES, (47_040_016, 60_008, 7_840_016, 10_008), strict=True))
+_FASHION_SHA256 = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+_FASHION_DOWNLOAD_BYTES = 30_900_000
+_DEBIAN_PACKAGE = "dataset-fashion-mnist"
+_DEBIAN_FOLDER = Path("usr/share/datasets/fashion-mnist")
+_SUMS = "SHA256SUMS"
+_SOCKET_TIMEOUT_S = 20.0
+
+
+class _Unavailable(Exception):
+    """A source has not got the data; the message says why."""
+
+
+def cache_root() -> Path:
+    """Return where data sets are kept: `SWEEP_DATA`, else `sweep` in the user's cache folder."""
+    chosen = os.environ.get("SWEEP_DATA")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweep"
+
+
+def raw_folder(name: str, root: Path) -> Path:
+    """Return the folder of a data set's four files, torchvision's own."""
+    return root / TORCHVISION[name] / "raw"
+
+
+def fetch(name: str, root: Path) -> Iterator[Progress]:
+    """Make sure that a data set is in the cache, whole and right; yield how far that is.
+
+    Args:
+        name: `fashion_mnist`, `mnist` or `kmnist`.
+        root: the cache.
+
+    Raises:
+        SweepError: no source has it, or the cache cannot be written; the message says what to do.
+    """
+    raw = raw_folder(name, root)
+    if intact(name, raw):
+        return
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / f".{name}.lock").open("a") as lock:
+            yield from _wait_for(lock.fileno(), name)
+            if intact(name, raw):  # another process has fetched it meanwhile
+                return
+            with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-") as temporary:
+                yield from _from_any_source(name, raw, Path(temporary))
+    except OSError as error:
+        raise SweepError(
+            "data-cache-not-writable",
+            f"the data cache cannot be written: {error.strerror or error}",
+            where=str(root),
+            do="SWEEP_DATA=/path/with/space sweep run STUDY",
+        ) from error
+
+
+def intact(name: str, raw: Path) -> bool:
+    """Tell whether the four files are there and have the right SHA-256 (about 0.1 s)."""
+    try:
+        expected = _FASHION_SHA256 if name == "fashion_mnist" else _noted_sums(raw)
+        return all(_sha256(raw / file) == expected[file] for file in FILES)
+    except (OSError, KeyError):
+        return False
+
+
+def _from_any_source(name: str, raw: Path, temporary: Path) -> Iterator[Progress]:
+    sources: list[tuple[str, Callable[[str, Path], Iterator[Progress]]]] = [("torchvision's download", _torchvision)]
+    if name == "fashion_mnist":
+        sources.insert(0, ("the installed Debian package", _installed_package))
+        sources.append((f"Debian's package {_DEBIAN_PACKAGE}", _debian_package))
+    reasons = []
+    for number, (label, source) in enumerate(sources):
+        folder = temporary / str(number)
+        folder.mkdir()
+        try:
+            yield from source(name, folder)
+            _check(name, folder)
+            _put_in_place(folder, raw)
+            return
+        except (_Unavailable, OSError) as error:
+            reasons.append(f"{label}: {error}")
+    files = ", ".join(FILES)
+    do = [f"with internet access elsewhere: put the files {files} into {raw}"]
+    if name == "fashion_mnist":
+        do.insert(0, f"on Debian or Ubuntu:            sudo apt install {_DEBIAN_PACKAGE}")
+    raise SweepError(
+        "data-unavailable",
+        f"the data set {name} is not in the cache and no source has it",
+        where=str(raw),
+        why="\n".join(reasons),
+        do="\n".join([*do, "it is there already, elsewhere:  SWEEP_DATA=/folder/that/holds/" + TORCHVISION[name]]),
+    )
+
+
+def _installed_package(name: str, folder: Path) -> Iterator[Progress]:
+    installed = Path("/") / _DEBIAN_FOLDER
+    if not installed.is_dir():
+        raise _Unavailable(f"{installed} is not there")
+    yield Progress(text=f"unpacking {installed}")
+    _unzip(installed, folder)
+
+
+def _torchvision(name: str, folder: Path) -> Iterator[Progress]:
+    yield Progress(text="loading torchvision")
+    from torchvision import datasets
+
+    kind = getattr(datasets, TORCHVISION[name])
+    failure: list[Exception] = []
+
+    def download() -> None:
+        # torchvision's own progress bar is for a terminal that this process has not got.
+        try:
+            kind(str(folder), train=True, download=True)
+        except Exception as error:
+            failure.append(error)
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SOCKET_TIMEOUT_S)  # torchvision sets none: without it a silent network hangs for ever
+    try:
+        thread = threading.Thread(target=download, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.2)
+            got = _bytes_in(folder.rglob("*.gz"))
+            share = min(1.0, got / _FASHION_DOWNLOAD_BYTES) if name == "fashion_mnist" else None
+            yield Progress(text=f"downloading {TORCHVISION[name]}, {got / 1e6:.1f} MB", fraction=share)
+    finally:
+        socket.setdefaulttimeout(before)
+    if failure:
+        raise _Unavailable(" ".join(str(failure[0]).split())[:200] or type(failure[0]).__name__)
+    for file in FILES:
+        shutil.move(folder / TORCHVISION[name] / "raw" / file, folder / file)
+
+
+def _debian_package(name: str, folder: Path) -> Iterator[Progress]:
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise _Unavailable("this is no Debian or Ubuntu: apt-get and dpkg-deb are not there")
+    # Lists and cache of our own, so that neither root nor a recent `apt-get update` is needed.
+    for part in ("lists/partial", "cache/archives/partial"):
+        (folder / part).mkdir(parents=True)
+    options = [f"Dir::State::Lists={folder}/lists", f"Dir::Cache={folder}/cache", "Debug::NoLocking=1", "APT::Sandbox::User="]
+    apt = ["apt-get", "-q", *(word for option in options for word in ("-o", option))]
+    yield from _run([*apt, "update"], folder, "asking Debian for its package lists")
+    yield from _run([*apt, "download", _DEBIAN_PACKAGE], folder, f"downloading Debian's {_DEBIAN_PACKAGE}")
+    packages = list(folder.glob("*.deb"))
+    if not packages:
+        raise _Unavailable("apt-get downloaded nothing")
+    yield from _run(["dpkg-deb", "-x", str(packages[0]), "tree"], folder, "unpacking it")
+    _unzip(folder / "tree" / _DEBIAN_FOLDER, folder)
+
+
+def _run(command: list[str], folder: Path, text: str) -> Iterator[Progress]:
+    started = time.monotonic()
+    with (folder / "output").open("w+") as output:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            while process.poll() is None:
+                got = _bytes_in([*folder.glob("*.deb"), *folder.glob("cache/archives/partial/*.deb")])
+                share = min(1.0, got / _FASHION_DOWNLOAD_BYTES) if got else None
+                yield Progress(text=f"{text}, {time.monotonic() - started:.0f} s", fraction=share)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.2)
+        finally:
+            if process.poll() is None:
+                process.kill()
+        output.seek(0)
+        lines = output.read().strip().splitlines()
+    if process.returncode:
+        raise _Unavailable(f"{' '.join(command[:1])} failed: {lines[-1] if lines else process.returncode}")
+
+
+def _bytes_in(paths: Iterable[Path]) -> int:
+    total = 0
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # renamed in this very moment
+            total += path.stat().st_size
+    return total
+
+
+def _unzip(source: Path, folder: Path) -> None:
+    for file in FILES:
+        with gzip.open(source / f"{file}.gz") as packed, (folder / file).open("wb") as plain:
+            shutil.copyfileobj(packed, plain)
+
+
+def _check(name: str, folder: Path) -> None:
+    sums = {file: _sha256(folder / file) for file in FILES}
+    wrong = [file for file in FILES if (folder / file).stat().st_size != _SIZES[file]]
+    if name == "fashion_mnist":
+        wrong += [file for file in FILES if sums[file] != _FASHION_SHA256[file]]
+    if wrong:
+        raise _Unavailable(f"it delivers other data than expected ({', '.join(dict.fromkeys(wrong))})")
+    (folder / _SUMS).write_text("".join(f"{sums[file]}  {file}\n" for file in FILES))
+
+
+def _put_in_place(folder: Path, raw: Path) -> None:
+    whole = folder / "whole"
+    whole.mkdir()
+    for file in (*FILES, _SUMS):
+        (folder / file).rename(whole / file)
+    if raw.exists():  # damaged, or somebody's own: out of the way, but not lost
+        raw.rename(raw.with_name(f"raw.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"))
+    raw.parent.mkdir(parents=True, exist_ok=True)
+    whole.rename(raw)
+
+
+def _noted_sums(raw: Path) -> dict[str, str]:
+    try:
+        lines = (raw / _SUMS).read_text().splitlines()
+        return {file: digest for digest, file in (line.split() for line in lines)}
+    except FileNotFoundError:
+        # A torchvision root of the user's: torchvision checked it when it came. From now on it must stay as it is.
+        if any((raw / file).stat().st_size != _SIZES[file] for file in FILES):
+            raise KeyError("sizes") from None
+        sums = {file: _sha256(raw / file) for file in FILES}
+        with contextlib.suppress(OSError):
+            (raw / _SUMS).write_text("".join(f"{sums[file]}  {file}\n" for file in FILES))
+        return sums
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _wait_for(descriptor: int, name: str) -> Iterator[Progress]:
+    started = time.monotonic()
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            yield Progress(text=f"another process is fetching {name}, {time.monotonic() - started:.0f} s")
+            time.sleep(0.2)

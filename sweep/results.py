@@ -1,0 +1,108 @@
+"""What a study's folder says at this moment, for everybody who only looks: status, trials, best, and the dashboard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sweep.layout import StudyFolder, run_folder_name
+from sweep.records import TrialRecord, counts, eta_s, ranked
+from sweep.space import grid_point, swept
+from sweep.storage import StudyStore, lock_holder, read_live
+from sweep.study import StudySpec, derive_seed
+from sweep.trial import TrialState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A study at one moment.
+
+    Attributes:
+        records: the trials that were ever started, by number.
+        runner: who runs it now (`host`, `pid`, `since`), or None.
+    """
+
+    study: StudySpec
+    folder: StudyFolder
+    records: list[TrialRecord]
+    runner: dict[str, Any] | None
+
+    @classmethod
+    def take(cls, study: StudySpec, folder: StudyFolder) -> Snapshot:
+        """Read the study's folder; a study that never ran has no records.
+
+        Raises:
+            SweepError: the database cannot be opened.
+        """
+        runner = lock_holder(folder)
+        records: list[TrialRecord] = []
+        if folder.database.exists():
+            store = StudyStore(folder, study, create=False)
+            records = store.records()
+            store.close()
+        records = [
+            record if record.state.finished else _unfinished(folder, record, running=runner is not None) for record in records
+        ]
+        return cls(study=study, folder=folder, records=live, runner=runner)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the number of trials in each state."""
+        return counts(self.records, self.study.total)
+
+    @property
+    def ranked(self) -> list[TrialRecord]:
+        """Return the complete trials, best first."""
+        return ranked(self.records, self.study)
+
+    @property
+    def eta_s(self) -> float | None:
+        """Return the estimated seconds until the last trial ends, if anything runs."""
+        return eta_s(self.records, self.study.total, datetime.now(UTC))
+
+    def trials(self) -> Iterator[TrialRecord]:
+        """Iterate over all trials in order; in a grid those not yet started too, whose place is known."""
+        started = {record.number: record for record in self.records}
+        planned = range(self.study.total or 0) if self.study.method == "grid" else range(0)
+        for number in sorted(started.keys() | set(planned)):
+            yield started.get(number) or self._waiting(number)
+
+    def trial_json(self, record: TrialRecord) -> dict[str, Any]:
+        """Return a trial as `--format json` prints it (DESIGN section 3)."""
+        data = record.to_json()
+        folder = data.pop("folder")
+        return data | {"dir": os.fspath(self.folder.trial_dir(folder))}
+
+    def status_json(self) -> dict[str, Any]:
+        """Return the study as `sweep status --json` prints it (DESIGN section 3)."""
+        best = self.ranked
+        running = [record for record in self.records if record.state is TrialState.RUNNING]
+        return {
+            "study": self.study.name,
+            "dir": os.fspath(self.folder.root),
+            "counts": self.counts,
+            "total": self.study.total,
+            "best": self.trial_json(best[0]) if best else None,
+            "eta_s": self.eta_s,
+            "running": [self.trial_json(record) for record in running],
+            "runner": self.runner,
+        }
+
+    def _waiting(self, number: int) -> TrialRecord:
+        params = grid_point(self.study.parameters, number)
+        return TrialRecord(
+            number=number,
+            state=TrialState.WAITING,
+            params=params,
+            seed=derive_seed(self.study.seed, "repeat", 0),
+            folder=run_folder_name(number, params, swept(self.study.parameters)),
+        )
+
+
+def _unfinished(folder: StudyFolder, record: TrialRecord, *, running: bool) -> TrialRecord:
+    live = read_live(folder, record)
+    # Without a runner nothing runs, whatever was written before it was killed.
+    return live if running else replace(live, state=TrialState.WAITING)

@@ -1,0 +1,101 @@
+"""The study as a value: what the study file says, checked and resolved."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from sweep.space import Domain, grid_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec:
+    """What is optimised.
+
+    Attributes:
+        name: the TensorBoard tag that the objective reports.
+        goal: `maximize` or `minimize`.
+        target: the sweep ends once the metric is at least (or at most) this; None for never.
+    """
+
+    name: str
+    goal: str
+    target: float | None = None
+
+    @property
+    def sign(self) -> int:
+        """Return 1 when larger is better, else -1."""
+        return 1 if self.goal == "maximize" else -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetSpec:
+    """When the sweep ends.
+
+    Attributes:
+        trials: how many trials in total, not how many more; None for no limit.
+        time_s: seconds of this run after which no further trial is started.
+        patience: number of finished trials in a row without a new best.
+    """
+
+    trials: int | None = None
+    time_s: float | None = None
+    patience: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkersSpec:
+    """Where trials run.
+
+    Attributes:
+        devices: `auto`, `cpu`, or indices into the visible GPUs.
+        per_device: processes on each; None for auto: 1 on a GPU, one per core on a CPU.
+        threads: compute threads of each process; None for 1 on a CPU, cores / slots beside a GPU.
+    """
+
+    devices: str | tuple[int, ...] = "auto"
+    per_device: int | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """A whole study file, resolved: defaults filled in, overrides applied, everything checked.
+
+    Attributes:
+        import_dir: the study file's own folder, importable for the objective.
+        method: `grid`, `random` or `tpe`.
+        retries: how often a trial whose process died is started again.
+        stop_after_failures: so many failed trials in a row end the sweep.
+        output: folder of the studies' folders, as written.
+    """
+
+    name: str
+    objective: str
+    import_dir: str
+    metric: MetricSpec
+    method: str
+    parameters: dict[str, Domain]
+    seed: int = 0
+    budget: BudgetSpec = BudgetSpec()
+    workers: WorkersSpec = WorkersSpec()
+    retries: int = 1
+    stop_after_failures: int = 5
+    output: str = "runs"
+
+    @property
+    def total(self) -> int | None:
+        """Return the number of trials that the study comes to; None when only time, target or patience end it."""
+        if self.method != "grid":
+            return self.budget.trials
+        size = grid_size(self.parameters)
+        return size if self.budget.trials is None else min(size, self.budget.trials)
+
+
+def derive_seed(seed: int, *purpose: str | int) -> int:
+    """Return a seed (31 bits: NumPy, torch and Optuna all take it) for one purpose out of the study's seed.
+
+    SHA-256 instead of `hash`: the same on every machine and Python.
+    """
+    text = ":".join(str(part) for part in (seed, *purpose))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

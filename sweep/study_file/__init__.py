@@ -1,0 +1,274 @@
+"""The study file: read, checked whole, resolved; written back beside the results.
+
+    text --source.py--> plain data with lines --schema.py--> typed keys --checks here--> StudySpec
+
+Every key is checked on its own and only then the keys together, so that one problem does not hide another.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+
+from sweep.errors import Problem, StudyFileError, SweepError, did_you_mean
+from sweep.objective import ObjectiveNotFound, locate
+from sweep.space import Choice, Constant, Domain, Range, grid_axis
+from sweep.study import BudgetSpec, MetricSpec, StudySpec, WorkersSpec
+from sweep.study_file.schema import Parameter, ParameterName, StudyModel, to_domain
+from sweep.study_file.source import Source, read_source
+
+AVAILABLE_METHODS = ("grid", "random", "tpe")
+
+
+def read_study(
+    path: Path, overrides: Sequence[str] = (), *, import_dir: Path | None = None, find_objective: bool = True
+) -> StudySpec:
+    """Read a study file and check it whole; nothing of the objective is imported.
+
+    Args:
+        path: the YAML file.
+        overrides: `key=value` words of the command line, applied in order.
+        import_dir: folder searched for the objective's module; default: the file's own.
+        find_objective: look whether the objective is there; not needed to read results.
+
+    Raises:
+        StudyFileError: with every problem found.
+        SweepError: the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SweepError("study-not-readable", f"cannot read {path}: {reason}", do="sweep plan studies/fashion.yaml") from None
+    fields = StudyModel.model_fields
+    source = read_source(str(path), text, overrides, fields)
+    problems = list(source.problems)
+    folder = str((import_dir or path.parent).resolve())
+    keys: dict[str, Any] = {}
+    if source.data or not problems:
+        for key in source.data.keys() - fields.keys():
+            problems.append(source.problem((key,), "unknown key", did_you_mean(key, fields)))
+        for key, field in fields.items():
+            if key == "parameters" and isinstance(source.data.get(key), dict) and source.data[key]:
+                problems += _validate_parameters(source, keys)
+            elif key in source.data:
+                problems += _validate(source, (key,), TypeAdapter(field.rebuild_annotation()), source.data[key], keys)
+            elif field.is_required():
+                problems.append(source.problem((key,), "missing", f"it is {field.description}"))
+            else:
+                keys[key] = field.get_default()
+        problems += _not_available_yet(source, keys)
+        if find_objective:
+            problems += _check_objective(source, keys, folder)
+        problems += _check_together(source, keys)
+    if problems:
+        raise StudyFileError(str(path), sorted(dict.fromkeys(problems), key=_order))
+    return _resolve(keys, path, folder)
+
+
+def write_study(study: StudySpec) -> str:
+    """Return the resolved study as a study file's text; reading it gives the same study."""
+    budget = {"trials": study.budget.trials, "time": study.budget.time_s, "patience": study.budget.patience}
+    devices = study.workers.devices
+    workers = {
+        "devices": list(devices) if isinstance(devices, tuple) else devices,
+        "per_device": study.workers.per_device or "auto",
+        "threads": study.workers.threads,
+    }
+    data = {
+        "name": study.name,
+        "objective": study.objective,
+        "metric": _without_none({"name": study.metric.name, "goal": study.metric.goal, "target": study.metric.target}),
+        "method": study.method,
+        "parameters": {name: _domain_keys(domain) for name, domain in study.parameters.items()},
+        "seed": study.seed,
+        "budget": _without_none(budget),
+        "workers": _without_none(workers),
+        "retries": study.retries,
+        "stop_after_failures": study.stop_after_failures,
+        "output": study.output,
+    }
+    yaml = YAML(typ="safe", pure=True)
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # ruamel annotates it as None
+    yaml.default_flow_style = None
+    yaml.width = 4096
+    out = io.StringIO()
+    yaml.dump(data, out)
+    return out.getvalue()
+
+
+def differences(stored: StudySpec, current: StudySpec) -> list[str]:
+    """Return one line for each change that would make stored and new trials incomparable."""
+    lines = []
+    for label, old, new in (
+        ("objective", stored.objective, current.objective),
+        ("metric", _metric_text(stored), _metric_text(current)),
+        ("method", stored.method, current.method),
+        ("seed", stored.seed, current.seed),
+    ):
+        if old != new:
+            lines.append(f"{label}: was {old}, is now {new}")
+    for name in dict.fromkeys([*stored.parameters, *current.parameters]):
+        was, now = stored.parameters.get(name), current.parameters.get(name)
+        if was != now:
+            lines.append(f"parameters.{name}: was {_domain_text(was)}, is now {_domain_text(now)}")
+    if not lines and list(stored.parameters) != list(current.parameters):
+        lines.append(f"order of parameters: was {', '.join(stored.parameters)}, is now {', '.join(current.parameters)}")
+    return lines
+
+
+def _validate(
+    source: Source, path: tuple[str, ...], adapter: TypeAdapter[Any], value: Any, valid: dict[str, Any]
+) -> Iterator[Problem]:
+    try:
+        valid[path[-1]] = adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            where = (*path, *(part for part in detail["loc"] if part != "[key]"))
+            message, hint = detail["msg"].removeprefix("Value error, "), ""
+            match detail["type"]:
+                case "extra_forbidden":
+                    message, hint = "unknown key", did_you_mean(str(where[-1]), _known_beside(where))
+                case "missing":
+                    message = "missing"
+                case "literal_error":
+                    known = [word.strip("'") for word in detail["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+                    message, hint = f"{detail['input']!r} is not known", did_you_mean(str(detail["input"]), known)
+                case "too_short":
+                    message = "is empty"
+                case "model_type" | "model_attributes_type":
+                    known = _known_beside((*where, ""))
+                    message, hint = f"needs keys ({', '.join(known)}), got {detail['input']!r}", ""
+                    if path[0] == "parameters":
+                        hint = f"for a constant write {where[-1]}: {{value: {detail['input']}}}"
+                case _:
+                    message = f"{message[0].lower()}{message[1:]}, got {detail['input']!r}"
+            yield source.problem(where, message, hint)
+
+
+def _validate_parameters(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
+    """Check each parameter on its own, so that the others' domains are checked too when one is malformed."""
+    names, parameters = TypeAdapter(ParameterName), TypeAdapter(Parameter)
+    valid: dict[str, Any] = {}
+    for name, value in source.data["parameters"].items():
+        yield from _validate(source, ("parameters", name), names, name, {})
+        yield from _validate(source, ("parameters", name), parameters, value, valid)
+    keys["parameters"] = valid
+
+
+def _known_beside(path: tuple[str | int, ...]) -> list[str]:
+    if path[0] == "parameters":
+        return list(Parameter.model_fields)
+    model = StudyModel.model_fields[str(path[0])].annotation
+    return list(getattr(model, "model_fields", {}))
+
+
+def _not_available_yet(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
+    hint = "remove it, or use a version of sweep that has it"
+    if keys.get("method", "grid") not in AVAILABLE_METHODS:
+        yield source.problem(
+            ("method",), f"{keys['method']} is not available in this version", f"use {', '.join(AVAILABLE_METHODS)}"
+        )
+    if keys.get("repeats", 1) > 1:
+        yield source.problem(("repeats",), "more than 1 is not available in this version", hint)
+    if "pruner" in keys and keys["pruner"].type != "none":
+        yield source.problem(("pruner",), f"{keys['pruner'].type} is not available in this version", hint)
+    if keys.get("timeout") is not None:
+        yield source.problem(("timeout",), "is not available in this version", hint)
+    for name, parameter in keys.get("parameters", {}).items():
+        if parameter.when is not None:
+            yield source.problem(("parameters", name, "when"), "is not available in this version", hint)
+
+
+def _check_objective(source: Source, keys: dict[str, Any], import_dir: str) -> Iterator[Problem]:
+    if "objective" in keys:
+        try:
+            locate(keys["objective"], import_dir)
+        except ObjectiveNotFound as error:
+            yield source.problem(("objective",), str(error))
+
+
+def _check_together(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
+    domains: dict[str, Domain] = {}
+    for name, parameter in keys.get("parameters", {}).items():
+        try:
+            domains[name] = to_domain(parameter)
+        except ValueError as error:
+            yield source.problem(("parameters", name), str(error))
+    keys["domains"] = domains
+    method, budget = keys.get("method"), keys.get("budget")
+    if method == "grid":
+        for name, domain in domains.items():
+            if grid_axis(domain) is None:
+                yield source.problem(
+                    ("parameters", name),
+                    "a grid needs finitely many values",
+                    "give values or a step, or use method: random or tpe",
+                )
+    elif method in AVAILABLE_METHODS:
+        if budget is not None and budget.trials is None and budget.time is None:
+            yield source.problem(("budget",), f"method {method} never ends by itself", "add budget: {trials: 50}")
+        if domains and all(isinstance(domain, Constant) for domain in domains.values()):
+            yield source.problem(("parameters",), f"method {method} has nothing to choose: every parameter is a constant")
+
+
+def _resolve(keys: dict[str, Any], path: Path, import_dir: str) -> StudySpec:
+    name = keys["name"]
+    if name is None:
+        try:
+            name = TypeAdapter(StudyModel.model_fields["name"].rebuild_annotation()).validate_python(path.stem)
+        except ValidationError:
+            raise StudyFileError(
+                str(path),
+                [Problem(where=f"{path}:1", key="name", message=f"{path.stem!r} is no folder name", hint="add name: my-study")],
+            ) from None
+    metric, budget, workers = keys["metric"], keys["budget"], keys["workers"]
+    return StudySpec(
+        name=name,
+        objective=keys["objective"],
+        import_dir=import_dir,
+        metric=MetricSpec(name=metric.name, goal=metric.goal, target=metric.target),
+        method=keys["method"],
+        parameters=keys["domains"],
+        seed=keys["seed"],
+        budget=BudgetSpec(trials=budget.trials, time_s=budget.time, patience=budget.patience),
+        workers=WorkersSpec(devices=workers.devices, per_device=workers.per_device, threads=workers.threads),
+        retries=keys["retries"],
+        stop_after_failures=keys["stop_after_failures"],
+        output=keys["output"],
+    )
+
+
+def _domain_keys(domain: Domain) -> dict[str, Any]:
+    match domain:
+        case Constant(value=value):
+            return {"value": value}
+        case Choice(values=values):
+            return {"values": list(values)}
+        case Range(low=low, high=high, step=step, log=log):
+            return _without_none({"min": low, "max": high, "step": step, "log": log or None})
+
+
+def _domain_text(domain: Domain | None) -> str:
+    if domain is None:
+        return "absent"
+    return "{" + ", ".join(f"{key}: {value}" for key, value in _domain_keys(domain).items()) + "}"
+
+
+def _metric_text(study: StudySpec) -> str:
+    return f"{study.metric.name} ({replace(study.metric, target=None).goal})"
+
+
+def _without_none(mapping: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if value is not None}
+
+
+def _order(problem: Problem) -> tuple[str, int]:
+    file, _, line = problem.where.rpartition(":")
+    return (file, int(line)) if line.isdigit() else ("~", 0)

@@ -1,0 +1,199 @@
+"""The study file as plain data that remembers where each key stood, with the command line's overrides applied.
+
+YAML 1.2 through ruamel.yaml: `1e-3` is a number, and `yes` is a word (refused here where it would pass for a boolean).
+Only plain data comes out: a tag such as `!!python/object` is a problem, never an object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarstring import ScalarString
+
+from sweep.errors import Problem, did_you_mean
+
+KeyPath = tuple[str | int, ...]
+
+# An alias can make a small file stand for a huge tree; no honest study file has so many values.
+_MOST_NODES = 2_000_000
+# Booleans of YAML 1.1, strings in 1.2: as strings they would all be true.
+_OLD_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+_DOMAIN_KINDS: tuple[frozenset[str], ...] = (
+    frozenset({"value"}),
+    frozenset({"values"}),
+    frozenset({"min", "max", "step", "log", "q"}),
+)
+
+
+@dataclass(kw_only=True)
+class Source:
+    """Plain data and, for each key path, where it stands.
+
+    Attributes:
+        name: the file as the user named it.
+        data: dicts, lists and scalars.
+        lines: 1-based line of each key path; 0 for the command line.
+        problems: what was found on the way.
+    """
+
+    name: str
+    data: dict[str, Any] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def problem(self, path: Sequence[str | int], message: str, hint: str = "") -> Problem:
+        """Return a problem at a key path, or at the nearest part of it that stands somewhere."""
+        known = tuple(path)
+        while known and known not in self.lines:
+            known = known[:-1]
+        line = self.lines.get(known, 1)
+        return Problem(where=f"{self.name}:{line}" if line else "command line", key=dotted(path), message=message, hint=hint)
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """Write a key path as the user does: `parameters.lr.values[2]`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def read_source(name: str, text: str, overrides: Sequence[str], known_keys: Iterable[str]) -> Source:
+    """Parse a study file's text and apply `key=value` overrides.
+
+    A key whose first part is neither one of `known_keys` nor a parameter of the file is a problem.
+    """
+    source = Source(name=name)
+    try:
+        tree = _yaml().load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        source.problems.append(
+            Problem(where=f"{name}:{line}", key="", message=f"this is no valid YAML: {error.problem or error.context}")
+        )
+        return source
+    except (YAMLError, ValueError) as error:
+        message = " ".join(str(error).split())
+        source.problems.append(Problem(where=f"{name}:1", key="", message=f"this is no valid YAML: {message}"))
+        return source
+    if tree is not None and not isinstance(tree, CommentedMap):
+        source.problems.append(Problem(where=f"{name}:1", key="", message="a study file is a list of `key: value` lines"))
+        return source
+    source.data = _Plain(source, at_line=None).convert(tree or CommentedMap(), ())
+    for text_ in overrides:
+        _override(source, text_, set(known_keys))
+    return source
+
+
+def _yaml() -> YAML:
+    yaml = YAML(typ="rt", pure=True)
+    yaml.preserve_quotes = True  # tells 'yes' (a word that is meant) from yes (a boolean that is meant)
+    return yaml
+
+
+class _Plain:
+    """Turn ruamel's tree into plain data, noting lines and problems in the source."""
+
+    def __init__(self, source: Source, at_line: int | None) -> None:
+        self.source, self.at_line, self.nodes = source, at_line, 0
+
+    def convert(self, node: Any, path: KeyPath) -> Any:
+        self.nodes += 1
+        if self.nodes > _MOST_NODES:
+            raise ValueError("too many values")
+        if isinstance(node, CommentedMap):
+            result: dict[str, Any] = {}
+            for key, value in node.items():
+                here = (*path, str(key))
+                self._note(here, node.lc.key, key)
+                result[str(key)] = self.convert(value, here)
+            return result
+        if isinstance(node, CommentedSeq):
+            for index in range(len(node)):
+                self._note((*path, index), node.lc.item, index)
+            return [self.convert(value, (*path, index)) for index, value in enumerate(node)]
+        return self._scalar(node, path)
+
+    def _note(self, path: KeyPath, position: Any, key: Any) -> None:
+        if self.at_line is not None:
+            self.source.lines[path] = self.at_line
+            return
+        # A key merged in with `<<` has no place of its own; its parent's is near enough.
+        with contextlib.suppress(KeyError, TypeError):
+            self.source.lines[path] = position(key)[0] + 1
+
+    def _scalar(self, node: Any, path: KeyPath) -> Any:
+        if node is None or isinstance(node, bool):
+            return node
+        if isinstance(node, int):
+            return int(node)
+        if isinstance(node, float):
+            return float(node)
+        if isinstance(node, ScalarString):
+            return str(node)
+        if isinstance(node, str):
+            if node.lower() in _OLD_BOOLEANS:
+                meant = _OLD_BOOLEANS[node.lower()]
+                self._problem(path, f"{node} is a word in YAML 1.2", f"write {meant}, or {node!r} in quotes")
+            return node
+        if type(node).__module__.startswith("datetime"):
+            return str(node)
+        self._problem(path, "only numbers, strings, booleans, lists and mappings are allowed here", "remove the tag")
+        return None
+
+    def _problem(self, path: KeyPath, message: str, hint: str) -> None:
+        self.source.problems.append(self.source.problem(path, message, hint))
+
+
+def _override(source: Source, text: str, known_keys: set[str]) -> None:
+    key, equals, value_text = text.partition("=")
+    parts = key.strip().split(".")
+    parameters = source.data.get("parameters")
+    names = list(parameters) if isinstance(parameters, dict) else []
+
+    def complain(message: str, hint: str) -> None:
+        source.problems.append(Problem(where="command line", key=key, message=message, hint=hint))
+
+    if not equals or not all(parts):
+        complain("an override is written key=value", "for example lr.values='[0.1, 0.01]' or epochs.value=1")
+        return
+    if parts[0] not in known_keys:
+        if parts[0] not in names:
+            nearest = did_you_mean(parts[0], [*names, *sorted(known_keys)])
+            complain("no such key or parameter", f"{nearest} a new parameter is added with parameters.{parts[0]}.value=...")
+            return
+        parts = ["parameters", *parts]
+    try:
+        value = _yaml().load(value_text)
+    except YAMLError:
+        complain(f"the value {value_text!r} is no valid YAML", "put it in quotes")
+        return
+    path: KeyPath = tuple(parts)
+    node: Any = source.data
+    for part in parts[:-1]:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            complain("there is no mapping to set this in", "")
+            return
+    if len(parts) == 3 and parts[0] == "parameters":
+        _drop_other_kinds(node, parts[2])
+    # A place in the file that is replaced as a whole is no longer where its parts stand.
+    for stale in [place for place in source.lines if place[: len(path)] == path]:
+        del source.lines[stale]
+    for depth in range(1, len(path) + 1):
+        source.lines.setdefault(path[:depth], 0)
+    source.lines[path] = 0
+    node[parts[-1]] = _Plain(source, at_line=0).convert(value, path)
+
+
+def _drop_other_kinds(parameter: dict[str, Any], key: str) -> None:
+    """`lr.value=1` means a constant, whatever kind of domain the file gives: drop the keys of the other kinds."""
+    kind = next((kind for kind in _DOMAIN_KINDS if key in kind), None)
+    if kind is not None:
+        for other in frozenset().union(*_DOMAIN_KINDS) - kind:
+            parameter.pop(other, None)
+        parameter.pop("distribution", None)

@@ -1,0 +1,132 @@
+"""The records behind TensorBoard's HPARAMS tab, written so that the tab is right.
+
+`SummaryWriter.add_hparams` makes a second run per call, shows booleans as numbers, gives no domains and claims success
+at once (pytorch#32651, pytorch#45481). The plugin's own rules, read in its source (tensorboard 2.21,
+plugins/hparams/backend_context.py and list_session_groups.py) and seen under both loaders:
+
+- For each run and tag the first record wins for ever. So a session start is written when the trial starts (its status is
+  then unknown), and exactly one session end when it ends.
+- Of several experiment records any may win: every trial writes the same complete one, built from the study.
+- A number's domain is a list of fewer than ten values, or an interval; a longer list makes a filter that fails.
+- Only the first few columns are shown at first: swept parameters are marked as differing, the objective is the first metric.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.struct_pb2 import ListValue, Value
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from sweep.space import Choice, Constant, Domain, Range, Space
+from sweep.trial import Params, Scalar
+
+SUCCESS = api_pb2.STATUS_SUCCESS
+FAILURE = api_pb2.STATUS_FAILURE
+
+_MOST_CHECKBOXES = 9
+
+
+def experiment(space: Space, metrics: Iterable[str]) -> Summary:
+    """Return the record that describes the whole study: every hyperparameter with type and domain, every metric.
+
+    Args:
+        space: the parameters in the order of their columns.
+        metrics: tags, the objective first; doubled ones are dropped.
+    """
+    record = api_pb2.Experiment(
+        hparam_infos=[_hparam_info(name, domain) for name, domain in space.items()],
+        metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in dict.fromkeys(metrics)],
+    )
+    return _summary(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=record))
+
+
+def session_start(params: Params, space: Space) -> Summary:
+    """Return the record that makes a trial's row appear."""
+    record = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
+    for name, value in params.items():
+        domain = space.get(name, Constant(value=value))
+        record.hparams[name].CopyFrom(_value(value, _data_type(domain)))
+    return _summary(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=record))
+
+
+def session_end(status: int) -> Summary:
+    """Return the record that ends a trial's row with its true status, `SUCCESS` or `FAILURE`."""
+    record = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+    return _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=record))
+
+
+def append_failure(run_folder: Path) -> None:
+    """End the row of a trial whose process is gone: one more event file in its folder, holding only the status."""
+    run_folder.mkdir(parents=True, exist_ok=True)
+    name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.end"
+    with (run_folder / name).open("wb") as file:
+        records = RecordWriter(file)
+        records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        records.write(Event(wall_time=time.time(), summary=session_end(FAILURE)).SerializeToString())
+
+
+def domains_of(hparams: Mapping[str, Any], discrete: Mapping[str, Sequence[Any]] | None) -> dict[str, Domain]:
+    """Return a space for hyperparameters given without a study, as `add_hparams` gets them."""
+    discrete = discrete or {}
+    return {
+        name: Choice(values=tuple(plain(item) for item in discrete[name])) if name in discrete else Constant(value=plain(value))
+        for name, value in hparams.items()
+    }
+
+
+def plain(value: Any) -> Scalar:
+    """Return a hyperparameter as a plain scalar: NumPy and 0-d torch scalars unpacked, anything else as text."""
+    item = value.item() if hasattr(value, "item") and getattr(value, "size", None) in (1, None) else value
+    return item if item is None or isinstance(item, (bool, int, float, str)) else str(item)
+
+
+def _hparam_info(name: str, domain: Domain) -> api_pb2.HParamInfo:
+    kind = _data_type(domain)
+    info = api_pb2.HParamInfo(name=name, type=kind, differs=not isinstance(domain, Constant))
+    if isinstance(domain, Range):
+        info.domain_interval.min_value, info.domain_interval.max_value = domain.low, domain.high
+        return info
+    values = domain.values if isinstance(domain, Choice) else (domain.value,)
+    info.differs = len(values) > 1
+    if kind == api_pb2.DATA_TYPE_BOOL:
+        values = (False, True)
+    if kind == api_pb2.DATA_TYPE_FLOAT64 and len(values) > _MOST_CHECKBOXES:
+        numbers = [float(value) for value in values if value is not None]
+        info.domain_interval.min_value, info.domain_interval.max_value = min(numbers), max(numbers)
+    else:
+        info.domain_discrete.CopyFrom(ListValue(values=[_value(value, kind) for value in values]))
+    return info
+
+
+def _data_type(domain: Domain) -> int:
+    if isinstance(domain, Range):
+        return int(api_pb2.DATA_TYPE_FLOAT64)
+    values = domain.values if isinstance(domain, Choice) else (domain.value,)
+    if all(isinstance(value, bool) for value in values):
+        return int(api_pb2.DATA_TYPE_BOOL)
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        return int(api_pb2.DATA_TYPE_FLOAT64)
+    return int(api_pb2.DATA_TYPE_STRING)  # mixed types too: the tab knows one type for each column
+
+
+def _value(value: Scalar, kind: int) -> Value:
+    if kind == api_pb2.DATA_TYPE_BOOL:
+        return Value(bool_value=bool(value))
+    if kind == api_pb2.DATA_TYPE_FLOAT64 and value is not None:
+        return Value(number_value=float(value))
+    return Value(string_value=str(value))
+
+
+def _summary(tag: str, content: plugin_data_pb2.HParamsPluginData) -> Summary:
+    summary = Summary()
+    summary.value.add(tag=tag, metadata=metadata.create_summary_metadata(content), tensor=metadata.NULL_TENSOR)
+    return summary

@@ -1,0 +1,126 @@
+"""`TrialWriter`: a `SummaryWriter` that keeps a trial one run with one event file, and whose logging never kills a trial."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from sweep.space import Space
+from sweep.tensorboard import hparams
+from sweep.trial import Params
+
+
+class TrialWriter(SummaryWriter):
+    """Write one run: the tutorials' calls (`add_scalar`, `add_image`, `add_graph`, ...) work unchanged.
+
+    An `add_...` call that fails (a wrong type, a full disk) is told once on stderr, which is the trial's log, and the
+    training goes on.
+
+    Args:
+        log_dir: the run folder.
+    """
+
+    def __init__(self, log_dir: str | Path) -> None:
+        self._complained: set[str] = set()
+        self._last_step: dict[str, int] = {}
+        self._started = self._described = self._ended = False
+        super().__init__(log_dir=str(log_dir))
+
+    def start_session(self, params: Params, space: Space) -> None:
+        """Make the run's row appear in the HPARAMS tab."""
+        if not self._started:
+            self._started = True
+            self._write(hparams.session_start, params, space)
+
+    def describe(self, space: Space, metrics: Iterable[str]) -> None:
+        """Give the HPARAMS tab its columns and filters; only the first call counts, as in the tab itself."""
+        if not self._described:
+            self._described = True
+            self._write(hparams.experiment, space, metrics)
+
+    def end_session(self, *, success: bool) -> None:
+        """Give the run's row its status; only the first call counts, as in the tab itself."""
+        if self._started and not self._ended:
+            self._ended = True
+            self._write(hparams.session_end, hparams.SUCCESS if success else hparams.FAILURE)
+
+    def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None, *args: Any, **kwargs: Any) -> None:
+        """Add a point to a curve, as `SummaryWriter.add_scalar` does."""
+        _guarded_add_scalar(self, tag, scalar_value, global_step, *args, **kwargs)
+        self._last_step[tag] = global_step or 0
+
+    def add_hparams(
+        self,
+        hparam_dict: Mapping[str, Any],
+        metric_dict: Mapping[str, Any],
+        hparam_domain_discrete: Mapping[str, Sequence[Any]] | None = None,
+        run_name: str | None = None,
+        global_step: int | None = None,
+    ) -> None:
+        """Record hyperparameters and last metrics of this run, in this run.
+
+        Inside a study the row's hyperparameters are the study's and are there already; the metrics are added. A metric
+        that is a curve of the run continues it instead of erasing it. `run_name` is accepted and not needed.
+        """
+        self._guard("add_hparams", self._add_hparams, hparam_dict, metric_dict, hparam_domain_discrete, global_step)
+
+    def flush(self) -> None:
+        """Write out what is pending."""
+        self._guard("flush", super().flush)
+
+    def close(self) -> None:
+        """End a session that was begun by `add_hparams` alone, and close the file."""
+        self._guard("close", super().close)
+
+    def _add_hparams(
+        self,
+        hparam_dict: Mapping[str, Any],
+        metric_dict: Mapping[str, Any],
+        discrete: Mapping[str, Sequence[Any]] | None,
+        global_step: int | None,
+    ) -> None:
+        standalone = not self._started
+        if standalone:
+            space = hparams.domains_of(hparam_dict, discrete)
+            self.describe(space, metric_dict)
+            self.start_session({name: hparams.plain(value) for name, value in hparam_dict.items()}, space)
+        for tag, value in metric_dict.items():
+            self.add_scalar(tag, value, self._last_step.get(tag, 0) if global_step is None else global_step)
+        if standalone:
+            self.end_session(success=True)
+
+    def _write(self, make_record: Callable[..., Any], *args: Any) -> None:
+        # torch leaves _get_file_writer unannotated; it is the one way into the run's own file.
+        self._guard("hparams", lambda: self._get_file_writer().add_summary(make_record(*args)))  # type: ignore[no-untyped-call]
+
+    def _guard(self, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except Exception:  # logging must never end a training, whatever is wrong with it
+            if name not in self._complained:
+                self._complained.add(name)
+                print(f"sweep: writer.{name} failed; the trial goes on without it", file=sys.stderr)
+                traceback.print_exc()
+            return None
+
+
+def _guarded(name: str) -> Callable[..., Any]:
+    method = getattr(SummaryWriter, name)
+
+    @functools.wraps(method)
+    def call(self: TrialWriter, *args: Any, **kwargs: Any) -> Any:
+        return self._guard(name, method, self, *args, **kwargs)
+
+    return call
+
+
+_guarded_add_scalar = _guarded("add_scalar")
+for _name in dir(SummaryWriter):
+    if _name.startswith("add_") and _name not in vars(TrialWriter):
+        setattr(TrialWriter, _name, _guarded(_name))
