@@ -46,7 +46,7 @@ class Snapshot:
         records = [
             record if record.state.finished else _unfinished(folder, record, running=runner is not None) for record in records
         ]
-        return cls(study=study, folder=folder, records=live, runner=runner)
+        return cls(study=study, folder=folder, records=records, runner=runner)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 if TYPE_CHECKING:  # torch is imported in workers only; the annotation must not bring it into the runner
-    from sweep.tensorboard.writer import TrialWriter
+    from torch.utils.tensorboard import SummaryWriter
 
 Scalar = bool | int | float | str | None
 Params = Mapping[str, Scalar]
@@ -113,7 +113,7 @@ class Trial:
         writer: a `torch.utils.tensorboard.SummaryWriter` on the run folder.
     """
 
-    def __init__(self, spec: TrialSpec, *, device: str, writer: TrialWriter, exchange: Callable[[Report], Decision]) -> None:
+    def __init__(self, spec: TrialSpec, *, device: str, writer: SummaryWriter, exchange: Callable[[Report], Decision]) -> None:
         self.number = spec.number
         self.params: dict[str, Any] = dict(spec.params)
         self.seed = spec.seed

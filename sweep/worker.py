@@ -123,7 +123,7 @@ def _run_trial(
                 writer.describe(study.parameters, (study.metric.name, *report.metrics))
                 writer.flush()
             channel.send(report)
-            return Decision(channel.recv())
+            return Decision(channel.recv() or Decision.STOP)
 
         trial = Trial(spec, device=slot.torch_device, writer=writer, exchange=exchange)
         result = _call(objective, trial, study)

@@ -56,7 +56,8 @@ class InlineWorker:
 
     def close(self) -> None:
         """Ask the thread to end; one that computes ends with the process, since nothing can kill a thread."""
-        self._commands.put(None)
+        for _ in range(2):  # one may end a trial that waits in `report`, the next then ends the thread
+            self._commands.put(None)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(Died(exit_code=None, log="the sweep was closed"))
 

@@ -74,18 +74,20 @@ class LocalWorker:
         process = self._process
         if process is not None:
             _kill_group(process.pid)
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._thread.shutdown(wait=True)
         if self._process is not None:
             self._died()
         self._log.unlink(missing_ok=True)
 
     def _exchange(self, command: Command) -> Event:
+        if self._closed:
+            return Died(exit_code=None)
         try:
-            if self._process is None and not self._closed:
+            if self._process is None:
                 self._start()
             self._pipe.send(command)
             event: Event = self._pipe.recv()
-        except (EOFError, OSError, AttributeError):  # AttributeError: closed before it was started
+        except (EOFError, OSError):
             return self._died()
         return event
 

@@ -1,0 +1,58 @@
+"""Objectives for tests: they go wrong on request. Copied beside the study files that name them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from sweep import Trial
+
+
+def train(trial: Trial) -> Any:
+    """Report `score` = x / step for `steps` steps; `how` says what happens at step 2."""
+    p = trial.params
+    print("hello from trial", trial.number, flush=True)
+    for step in trial.steps(p.get("steps", 3)):
+        time.sleep(p.get("sleep", 0.0))
+        if step == 2:
+            _go_wrong(trial, str(p.get("how", "ok")))
+        score = float("nan") if p.get("how") == "nan" and step == 2 else p.get("x", 1) / step
+        trial.report(step, {"score": score, "loss": 1 / step})
+
+
+def _go_wrong(trial: Trial, how: str) -> None:
+    mark = trial.dir / "once"
+    if how == "raise":
+        raise RuntimeError("boom")
+    if how == "exit":
+        sys.exit(3)
+    if how == "leave":
+        os._exit(7)
+    if how == "kill" or (how == "kill once" and not mark.exists()):
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "children":
+        child = subprocess.Popen(["sleep", "1000"])
+        Path(trial.dir / "child").write_text(str(child.pid))
+    if how == "hang":
+        while True:
+            time.sleep(0.01)
+
+
+def returns(trial: Trial) -> Any:
+    """Return what the parameter `what` says instead of reporting."""
+    return {"float": 0.5, "dict": {"score": 0.25, "other": 3}, "nothing": None}[trial.params["what"]]
+
+
+def environment(trial: Trial) -> None:
+    """Write down what the worker's process looks like."""
+    import torch
+
+    visible, threads = (os.environ.get(name, "") for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"))
+    (trial.dir / "environment").write_text(f"{visible} {threads} {torch.get_num_threads()} {os.getpid()}")
+    trial.report(1, {"score": torch.rand(())})
