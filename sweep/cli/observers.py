@@ -28,7 +28,6 @@ class PlainLines:
 
     def __enter__(self) -> PlainLines:
         self._said_at = 0.0
-        self._finished = 0
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -87,11 +86,11 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, auto_refresh=True, refresh_per_second=4, get_renderable=self._render)
         self._study: StudySpec | None = None
         self._records: dict[int, TrialRecord] = {}
         self._preparing: tuple[str, float | None] | None = None
-        self._workers = 0
+        # The last: it draws at once, and again from a thread of its own.
+        self._live = Live(console=console, auto_refresh=True, refresh_per_second=4, get_renderable=self._render)
 
     def __enter__(self) -> LiveView:
         self._live.start()
@@ -102,7 +101,7 @@ class LiveView:
 
     def begin(self, study: StudySpec, records: Sequence[TrialRecord], workers: int) -> None:
         """Take the study to show."""
-        self._study, self._workers = study, workers
+        self._study = study
         self._records = {record.number: record for record in records}
         self._preparing = (f"starting {workers} worker{'s' * (workers != 1)}", None) if workers else None
 

@@ -58,10 +58,10 @@ def to_look_at(argument: str, overrides: Sequence[str]) -> Target:
 
 def _from_folder(root: Path, overrides: Sequence[str], *, find_objective: bool, path: Path | None = None) -> Target:
     folder = StudyFolder(root=root.resolve())
-    if not folder.study_file.exists():
+    if not folder.study_file.exists() or not folder.environment.exists():
         raise SweepError(
             "no-study",
-            f"{root} is no study's folder: it has no study.yaml",
+            f"{root} is no folder of a study that has run",
             do="name a study file, or the folder of a study that has run, such as runs/fashion",
         )
     import_dir = environment.recorded(folder).get("import_dir")

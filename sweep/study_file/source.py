@@ -105,6 +105,9 @@ class _Plain:
         self.nodes += 1
         if self.nodes > _MOST_NODES:
             raise ValueError("too many values")
+        if isinstance(node, CommentedMap | CommentedSeq) and node.tag.value:
+            self._refuse_tag(path)
+            return None
         if isinstance(node, CommentedMap):
             result: dict[str, Any] = {}
             for key, value in node.items():
@@ -142,8 +145,11 @@ class _Plain:
             return node
         if type(node).__module__.startswith("datetime"):
             return str(node)
-        self._problem(path, "only numbers, strings, booleans, lists and mappings are allowed here", "remove the tag")
+        self._refuse_tag(path)
         return None
+
+    def _refuse_tag(self, path: KeyPath) -> None:
+        self._problem(path, "only numbers, strings, booleans, lists and mappings are allowed here", "remove the tag")
 
     def _problem(self, path: KeyPath, message: str, hint: str) -> None:
         self.source.problems.append(self.source.problem(path, message, hint))

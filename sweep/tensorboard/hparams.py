@@ -85,7 +85,7 @@ def domains_of(hparams: Mapping[str, Any], discrete: Mapping[str, Sequence[Any]]
 
 def plain(value: Any) -> Scalar:
     """Return a hyperparameter as a plain scalar: NumPy and 0-d torch scalars unpacked, anything else as text."""
-    item = value.item() if hasattr(value, "item") and getattr(value, "size", None) in (1, None) else value
+    item = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
     return item if item is None or isinstance(item, (bool, int, float, str)) else str(item)
 
 

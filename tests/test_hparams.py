@@ -1,0 +1,229 @@
+"""The HPARAMS tab: what is in the event files, and what TensorBoard itself answers, under both of its loaders."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+
+from sweep.dashboard import tensorboard
+from sweep.space import Choice, Constant, Domain, Range
+from sweep.tensorboard import hparams
+from sweep.tensorboard.writer import TrialWriter
+from tests.conftest import Cli, wait_for, write_study
+
+SPACE: dict[str, Domain] = {
+    "lr": Choice(values=(0.01, 0.001)),
+    "shuffle": Choice(values=(True, False)),
+    "size": Choice(values=tuple(range(12))),
+    "mixed": Choice(values=(1, "auto", None)),
+    "width": Range(low=1, high=64, log=True),
+    "epochs": Constant(value=5),
+    "name": Constant(value="x"),
+}
+
+
+def record(summary: Any, kind: str) -> Any:
+    content = summary.value[0].metadata.plugin_data.content
+    return getattr(plugin_data_pb2.HParamsPluginData.FromString(content), kind)
+
+
+def test_the_experiment_describes_every_column() -> None:
+    """Types, domains and which parameters are swept; ten or more numbers become an interval, mixed types text."""
+    found = record(hparams.experiment(SPACE, ["acc", "loss", "acc"]), "experiment")
+    assert [info.name.tag for info in found.metric_infos] == ["acc", "loss"]
+    infos = {info.name: info for info in found.hparam_infos}
+    assert list(infos) == list(SPACE)
+    assert {name for name, info in infos.items() if info.differs} == {"lr", "shuffle", "size", "mixed", "width"}
+    float64, string, boolean = api_pb2.DATA_TYPE_FLOAT64, api_pb2.DATA_TYPE_STRING, api_pb2.DATA_TYPE_BOOL
+    assert {name: info.type for name, info in infos.items()} == {
+        "lr": float64, "shuffle": boolean, "size": float64, "mixed": string, "width": float64, "epochs": float64, "name": string,
+    }  # fmt: skip
+    assert list(infos["lr"].domain_discrete) == [0.01, 0.001]
+    assert list(infos["shuffle"].domain_discrete) == [False, True]
+    assert list(infos["mixed"].domain_discrete) == ["1", "auto", "None"]
+    assert (infos["size"].domain_interval.min_value, infos["size"].domain_interval.max_value) == (0, 11)
+    assert (infos["width"].domain_interval.min_value, infos["width"].domain_interval.max_value) == (1, 64)
+
+
+def test_a_sessions_values_have_their_columns_types() -> None:
+    """A boolean is a boolean, a number a number, and a value of a mixed column text."""
+    start_info = record(
+        hparams.session_start({"lr": 0.01, "shuffle": True, "mixed": 1, "width": 3}, SPACE), "session_start_info"
+    )
+    values = {name: value.WhichOneof("kind") for name, value in start_info.hparams.items()}
+    assert values == {"lr": "number_value", "shuffle": "bool_value", "mixed": "string_value", "width": "number_value"}
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    accumulator = EventAccumulator(str(folder)).Reload()
+    return {tag: [(e.step, e.value) for e in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]}
+
+
+def hparams_tags(folder: Path) -> dict[str, Any]:
+    accumulator = EventAccumulator(str(folder)).Reload()
+    found: dict[str, Any] = accumulator.summary_metadata
+    return {tag: item.plugin_data.content for tag, item in found.items() if item.plugin_data.plugin_name == "hparams"}
+
+
+def test_add_hparams_in_a_trial_keeps_one_run_and_one_file(tmp_path: Path) -> None:
+    """The tutorials' call adds its metrics to the run; a curve is continued, not erased."""
+    writer = TrialWriter(tmp_path)
+    writer.start_session({"lr": 0.01}, SPACE)
+    for step in (1, 2):
+        writer.add_scalar("acc", step / 10, step)
+    writer.add_hparams({"lr": 0.01, "bsize": 3}, {"acc": 0.2, "hparam/loss": np.float32(0.5)})
+    writer.end_session(success=True)
+    writer.close()
+    assert len(list(tmp_path.iterdir())) == 1
+    found = scalars(tmp_path)
+    assert [step for step, _ in found["acc"]][:2] == [1, 2]
+    assert found["acc"][-1] == (2, pytest.approx(0.2))
+    assert found["hparam/loss"] == [(0, 0.5)]
+
+
+def test_add_hparams_alone_writes_a_whole_session(tmp_path: Path) -> None:
+    """Outside a study the writer takes NumPy and torch scalars, lists and None, and needs no second run."""
+    with TrialWriter(tmp_path) as writer:
+        writer.add_hparams(
+            {"lr": np.float64(0.1), "shuffle": True, "layers": [1, 2], "nothing": None, "t": torch.tensor(3)},
+            {"acc": 0.9},
+            hparam_domain_discrete={"shuffle": [True, False]},
+        )
+    assert len(list(tmp_path.iterdir())) == 1
+    tags = hparams_tags(tmp_path)
+    assert set(tags) == {metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG, metadata.SESSION_END_INFO_TAG}
+    started = metadata.parse_session_start_info_plugin_data(tags[metadata.SESSION_START_INFO_TAG])
+    values = {name: getattr(value, value.WhichOneof("kind")) for name, value in started.hparams.items()}
+    assert values == {"lr": 0.1, "shuffle": True, "layers": "[1, 2]", "nothing": "None", "t": 3}
+    ended = metadata.parse_session_end_info_plugin_data(tags[metadata.SESSION_END_INFO_TAG])
+    assert ended.status == api_pb2.STATUS_SUCCESS
+
+
+def test_logging_never_kills_a_trial(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A call that fails is told once, in the log, and the next one works."""
+    writer = TrialWriter(tmp_path)
+    for _ in range(2):
+        writer.add_scalar("a", "no number", 1)
+        writer.add_image("b", object())
+    writer.add_scalar("a", 1.0, 2)
+    writer.close()
+    said = capfd.readouterr().err
+    assert said.count("writer.add_scalar failed; the trial goes on without it") == 1
+    assert said.count("writer.add_image failed; the trial goes on without it") == 1
+    assert scalars(tmp_path) == {"a": [(2, 1.0)]}
+
+
+def test_a_dead_trials_row_is_ended_by_somebody_else(tmp_path: Path) -> None:
+    """One more event file in the run folder holds the status, and nothing else."""
+    writer = TrialWriter(tmp_path)
+    writer.start_session({"lr": 0.01}, SPACE)
+    writer.close()
+    hparams.append_failure(tmp_path)
+    ended = metadata.parse_session_end_info_plugin_data(hparams_tags(tmp_path)[metadata.SESSION_END_INFO_TAG])
+    assert ended.status == api_pb2.STATUS_FAILURE
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+# ---------------------------------------------------------------- the tab itself
+
+STUDY = """
+name: tab
+objective: mine:train
+metric: {name: score, goal: maximize}
+method: grid
+parameters:
+  x:       {values: [1, 2]}
+  shuffle: {values: [true, false]}
+  how:     {values: [ok, raise]}
+  steps:   {value: 2}
+workers: {per_device: 1}
+"""
+
+
+@pytest.fixture
+def objectives(here: Path) -> Path:
+    source = (Path(__file__).parent / "objectives.py").read_text()
+    (here / "mine.py").write_text(source)
+    return here
+
+
+def post(address: str, what: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        f"{address.partition('#')[0]}data/plugin/hparams/{what}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        if error.code in (400, 404, 503):  # not loaded yet
+            return None
+        raise
+
+
+def rows(address: str, statuses: tuple[str, ...] = ("STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"), **columns: Any) -> list[Any]:
+    cols = [{"hparam": name, **wanted} for name, wanted in columns.items()]
+    answer = post(address, "session_groups", {"allowedStatuses": statuses, "colParams": cols, "sliceSize": 100, "startIndex": 0})
+    return answer.get("sessionGroups", []) if answer else []
+
+
+@pytest.fixture
+def finished(objectives: Path, cli: Cli) -> Path:
+    done = cli("run", str(write_study(objectives, STUDY)))
+    assert done.code == 1, done.err
+    return objectives / "runs" / "tab"
+
+
+@pytest.mark.parametrize("fast", ["true", "false"])
+def test_tensorboard_shows_the_study_as_it_is(finished: Path, fast: str) -> None:
+    """A row a trial with true booleans, true statuses, the last metric, and filters that work, under both loaders."""
+    with tensorboard(finished, host="127.0.0.1", port=6006, options=(f"--load_fast={fast}", "--reload_interval=1")) as (address, _):
+        wait_for(lambda: len(rows(address)) == 8)
+        experiment = post(address, "experiment", {})
+        assert experiment["metricInfos"][0]["name"] == {"tag": "score", "group": ""}
+        infos = {info["name"]: info for info in experiment["hparamInfos"]}
+        assert list(infos)[-1] == "steps"  # swept ones first
+        assert infos["shuffle"]["type"] == "DATA_TYPE_BOOL"
+        assert infos["shuffle"]["domainDiscrete"] == [False, True]
+        assert infos["x"]["domainDiscrete"] == [1.0, 2.0]
+        found = wait_for(lambda: (all("metricValues" in row for row in rows(address)) and rows(address)))
+        values = {
+            (row["hparams"]["x"], row["hparams"]["shuffle"], row["hparams"]["how"]): row["metricValues"][0]["value"] for row in found
+        }
+        assert values == {(x, s, how): x / (2 if how == "ok" else 1) for x in (1, 2) for s in (True, False) for how in ("ok", "raise")}
+        assert {row["hparams"]["how"] for row in rows(address, ("STATUS_FAILURE",))} == {"raise"}
+        assert {row["hparams"]["how"] for row in rows(address, ("STATUS_SUCCESS",))} == {"ok"}
+        assert not rows(address, ("STATUS_UNKNOWN", "STATUS_RUNNING"))
+        assert len(rows(address, shuffle={"filterDiscrete": [True]})) == 4
+        assert len(rows(address, x={"filterDiscrete": [2.0]}, how={"filterDiscrete": ["ok"]})) == 2
+
+
+def test_a_row_is_there_while_its_trial_runs(objectives: Path, start: Any) -> None:
+    """From the trial's start, and its metric follows the reports."""
+    path = write_study(objectives, STUDY.replace("ok, raise", "hang").replace("[1, 2]", "[1]").replace("[true, false]", "[true]"))
+    start("run", str(path))
+    folder = objectives / "runs" / "tab"
+    wait_for(lambda: list(folder.glob("0000*/events*")))
+    with tensorboard(folder, host="127.0.0.1", port=6006, options=("--reload_interval=1",)) as (address, _):
+        row = wait_for(lambda: next((row for row in rows(address) if row.get("metricValues")), None))
+        assert row["metricValues"][0]["value"] == 1.0
+        assert row["sessions"][0].get("status", "STATUS_UNKNOWN") == "STATUS_UNKNOWN"
+
+
+def test_two_dashboards_take_two_ports(tmp_path: Path) -> None:
+    """The second one finds a free port instead of failing."""
+    with tensorboard(tmp_path, host="127.0.0.1", port=6006) as (one, _), tensorboard(tmp_path, host="127.0.0.1", port=6006) as (two, _):
+        assert one != two
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -1,0 +1,173 @@
+"""Planning: grids decoded from their numbers, samplers that depend on nothing but the study and its results."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+
+import pytest
+
+from sweep.planner import Planner
+from sweep.records import TrialRecord, counts, eta_s, ranked
+from sweep.space import Choice, Constant, Range, grid_axis, grid_point, grid_size
+from sweep.storage import datetime
+from sweep.study import BudgetSpec, MetricSpec, StudySpec, derive_seed
+from sweep.trial import TrialState
+
+
+def make(method: str = "grid", **changes: object) -> StudySpec:
+    study = StudySpec(
+        name="s",
+        objective="m:f",
+        import_dir="/",
+        metric=MetricSpec(name="loss", goal="minimize"),
+        method=method,
+        parameters={
+            "a": Choice(values=(1, 2)),
+            "k": Constant(value="c"),
+            "b": Range(low=0.0, high=1.0, step=0.5),
+            "c": Choice(values=(True, False)),
+        },
+        budget=BudgetSpec(trials=None if method == "grid" else 10),
+    )
+    return dataclasses.replace(study, **changes)  # type: ignore[arg-type]  # tests know the types
+
+
+def record(number: int, state: TrialState, value: float | None = None, **params: object) -> TrialRecord:
+    return TrialRecord(number=number, state=state, params=params, seed=0, folder="f", value=value)  # type: ignore[arg-type]  # as above
+
+
+def all_of(planner: Planner) -> list[tuple[int, dict[str, object]]]:
+    return [planned for planned in iter(planner.ask, None)]  # type: ignore[misc]  # a dict of scalars is a dict of objects
+
+
+def test_a_grid_is_the_product_in_the_files_order() -> None:
+    """The number is the place in itertools.product, the last parameter turning fastest; constants are in every point."""
+    expected = [
+        {"a": a, "k": "c", "b": b, "c": c} for a, b, c in itertools.product((1, 2), (0.0, 0.5, 1.0), (True, False))
+    ]
+    assert all_of(Planner(make())) == list(enumerate(expected))
+
+
+@pytest.mark.parametrize(
+    ("domain", "axis"),
+    [
+        (Range(low=0.0, high=0.3, step=0.1), [0.0, 0.1, 0.2, 0.3]),
+        (Range(low=1, high=9, step=3), [1, 4, 7]),
+        (Range(low=0.0, high=1.0, step=0.3), [0.0, 0.3, 0.6, 0.9]),
+        (Range(low=0.0, high=1.0), None),
+    ],
+)
+def test_a_stepped_range_is_an_axis_without_the_dust_of_binary_fractions(domain: Range, axis: list[float] | None) -> None:
+    """0.1 * 3 is 0.3; a range without step is no axis."""
+    found = grid_axis(domain)
+    assert (None if found is None else list(found)) == axis
+
+
+def test_a_huge_grid_costs_nothing() -> None:
+    """The first and the last point of 10^18 are decoded at once."""
+    space = {name: Range(low=1, high=10**6) for name in "abc"}
+    started = time.perf_counter()
+    assert grid_size(space) == 10**18
+    assert grid_point(space, 10**18 - 1) == {"a": 10**6, "b": 10**6, "c": 10**6}
+    assert grid_point(space, 10**6) == {"a": 1, "b": 2, "c": 1}
+    assert time.perf_counter() - started < 5  # a product would take years
+    with pytest.raises(IndexError):
+        grid_point(space, 10**18)
+
+
+def test_a_planner_goes_on_after_what_is_known() -> None:
+    """Finished trials and those in flight are not proposed again; the numbers of the others stay."""
+    known = [record(0, TrialState.COMPLETE, 1.0), record(3, TrialState.FAILED), record(5, TrialState.RUNNING)]
+    assert [number for number, _ in all_of(Planner(make(), known))] == [1, 2, 4, 6, 7, 8, 9, 10, 11]
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_an_interrupted_sampler_proposes_what_an_undisturbed_one_does(method: str) -> None:
+    """Stopping after any number of trials and planning anew from what was stored changes no proposal."""
+    study = make(method, parameters={"x": Range(low=0.0, high=1.0), "n": Range(low=1, high=64, log=True), "k": Constant(value=1)})
+    study = dataclasses.replace(study, budget=BudgetSpec(trials=15))
+
+    def value(params: dict[str, object]) -> float:
+        return (float(params["x"]) - 0.3) ** 2 + float(params["n"])  # type: ignore[arg-type]  # both are numbers
+
+    undisturbed, records = Planner(study), []
+    for number, params in iter(undisturbed.ask, None):
+        records.append(record(number, TrialState.COMPLETE, value(params), **params))  # type: ignore[arg-type]  # as above
+        undisturbed.tell(number, TrialState.COMPLETE, records[-1].value)
+    assert len(records) == 15
+    assert len({str(item.params) for item in records}) == 15
+    for cut in (0, 1, 7, 14):
+        resumed = Planner(study, records[:cut])
+        assert resumed.ask() == (cut, records[cut].params)
+
+
+def test_a_sampler_proposes_what_optunas_own_does() -> None:
+    """Against the same seeds a plain Optuna ask/tell loop gives the same points."""
+    import optuna
+
+    study = make("tpe", parameters={"x": Range(low=0.0, high=1.0), "n": Choice(values=("a", "b"))}, budget=BudgetSpec(trials=20))
+    planner, plain = Planner(study), optuna.create_study()
+    distributions = {
+        "x": optuna.distributions.FloatDistribution(0.0, 1.0),
+        "n": optuna.distributions.CategoricalDistribution(("a", "b")),
+    }
+    for number in range(20):
+        plain.sampler = optuna.samplers.TPESampler(seed=derive_seed(0, "sampler", number))
+        trial = plain.ask(distributions)
+        assert planner.ask() == (number, trial.params)
+        planner.tell(number, TrialState.COMPLETE, trial.params["x"])
+        plain.tell(trial, trial.params["x"])
+
+
+@pytest.mark.parametrize(
+    ("metric", "budget", "values", "ended"),
+    [
+        (MetricSpec(name="loss", goal="minimize", target=0.5), BudgetSpec(), [0.9, 0.5], "the target 0.5 is reached"),
+        (MetricSpec(name="acc", goal="maximize", target=0.5), BudgetSpec(), [0.4, 0.6], "the target 0.5 is reached"),
+        (MetricSpec(name="loss", goal="minimize"), BudgetSpec(patience=2), [0.9, 0.9, 1.0], "2 trials brought no new best"),
+        (MetricSpec(name="loss", goal="minimize"), BudgetSpec(trials=3), [3, 2, 1], "all trials are done"),
+        (MetricSpec(name="loss", goal="minimize"), BudgetSpec(time_s=1e-9), [], "the time is used up"),
+    ],
+)
+def test_the_budget_ends_the_search(metric: MetricSpec, budget: BudgetSpec, values: list[float], ended: str) -> None:
+    """By trials in total, time, target and patience; what ended it is said."""
+    planner = Planner(make(metric=metric, budget=budget))
+    for value in values:
+        assert planner.ended_by is None
+        planned = planner.ask()
+        assert planned is not None
+        planner.tell(planned[0], TrialState.COMPLETE, value)
+    assert planner.ask() is None
+    assert planner.ended_by == ended
+
+
+def test_seeds_are_the_same_on_every_machine() -> None:
+    """They are made from the text of their purpose, not from Python's hash."""
+    assert derive_seed(0, "repeat", 0) == 411476479
+    assert derive_seed(1, "repeat", 0) != derive_seed(0, "repeat", 0) != derive_seed(0, "repeat", 1)
+
+
+def test_the_best_is_first_and_only_complete_trials_are_ranked() -> None:
+    """For either goal; the earlier trial is first among equals."""
+    records = [
+        record(0, TrialState.COMPLETE, 0.2),
+        record(1, TrialState.COMPLETE, 0.1),
+        record(2, TrialState.COMPLETE, 0.1),
+        record(3, TrialState.FAILED, 0.0),
+        record(4, TrialState.RUNNING, 0.0),
+    ]
+    assert [item.number for item in ranked(records, make())] == [1, 2, 0]
+    assert [item.number for item in ranked(records, make(metric=MetricSpec(name="a", goal="maximize")))] == [0, 1, 2]
+    assert counts(records, 12) == {"waiting": 7, "running": 1, "complete": 3, "pruned": 0, "failed": 1}
+
+
+def test_the_time_left_comes_from_the_mean_of_what_is_done() -> None:
+    """Two left to start and one half done, one lane: 25 s at 10 s each."""
+    clock = datetime.fromisoformat("2026-01-01T00:00:05+00:00")
+    done = dataclasses.replace(record(0, TrialState.COMPLETE, 1.0), duration_s=10.0)
+    running = dataclasses.replace(record(1, TrialState.RUNNING), started="2026-01-01T00:00:00+00:00")
+    assert eta_s([done, running], 4, clock) == 25.0
+    assert eta_s([done], 4, clock) is None
+    assert eta_s([running], 4, clock) is None
