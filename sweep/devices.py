@@ -20,9 +20,9 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """A visible GPU: `token` is what CUDA_VISIBLE_DEVICES calls it, `name` what its maker does."""
+    """A visible GPU: `cuda_id` is what CUDA_VISIBLE_DEVICES calls it, `name` what its maker does."""
 
-    token: str
+    cuda_id: str
     name: str = "GPU"
     memory_bytes: int = 0
 
@@ -59,7 +59,7 @@ def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[Gpu]:
                 break  # as CUDA does: the first invalid one hides all that follow
             gpus.append(present[int(token)])
         elif token.startswith(("GPU-", "MIG-")):
-            gpus.append(Gpu(token=token))
+            gpus.append(Gpu(cuda_id=token))
         else:
             break
     return gpus
@@ -118,7 +118,7 @@ def plan_slots(
     slots: list[Slot] = []
     # Device by device in turn, so that the first trials spread over all of them.
     for _ in range(each):
-        slots += [_slot(len(slots) + i, f"gpu {gpu.token}", "cuda", beside, gpu.token) for i, gpu in enumerate(chosen)]
+        slots += [_slot(len(slots) + i, f"gpu {gpu.cuda_id}", "cuda", beside, gpu.cuda_id) for i, gpu in enumerate(chosen)]
     return slots
 
 
@@ -143,7 +143,7 @@ def _driver_gpus() -> list[Gpu]:
         for index in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             name, memory = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetMemoryInfo(handle)
-            found.append(Gpu(token=str(index), name=str(name), memory_bytes=int(memory.total)))
+            found.append(Gpu(cuda_id=str(index), name=str(name), memory_bytes=int(memory.total)))
         return found
     except pynvml.NVMLError:
         return []

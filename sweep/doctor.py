@@ -44,7 +44,7 @@ def examine() -> Iterator[Finding]:
     yield Finding(subject="python", ok=True, text=f"{sys.version.split()[0]} at {sys.executable}")
     yield Finding(subject="cpu", ok=True, text=f"{cpu_cores()} cores")
     gpus = visible_gpus()
-    listed = ", ".join(f"{gpu.token}: {gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in gpus)
+    listed = ", ".join(f"{gpu.cuda_id}: {gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in gpus)
     hidden = f" (CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']})" if "CUDA_VISIBLE_DEVICES" in os.environ else ""
     yield Finding(subject="gpu", ok=True, text=(listed or "none visible; trials run on the CPU") + hidden)
     yield from _torch(bool(gpus))

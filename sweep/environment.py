@@ -29,7 +29,7 @@ def describe(study_path: Path, import_dir: str, slots: list[Slot]) -> dict[str, 
         "platform": platform.platform(),
         "packages": {name: version(name) for name in _PACKAGES},
         "cpu_cores": cpu_cores(),
-        "gpus": [{"index": gpu.token, "name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in visible_gpus()],
+        "gpus": [{"index": gpu.cuda_id, "name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in visible_gpus()],
         "slots": [{"device": slot.device, "threads": slot.threads} for slot in slots],
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }

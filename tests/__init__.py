@@ -1,0 +1,1 @@
+"""The tests; each one's docstring states the behaviour."""

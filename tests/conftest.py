@@ -33,6 +33,7 @@ class Done:
 
     @property
     def json(self) -> Any:
+        """Return what was printed, read as JSON."""
         return json.loads(self.out)
 
 

@@ -10,7 +10,7 @@ from sweep import devices
 from sweep.devices import Gpu, cpu_cores, plan_slots, visible_gpus
 from sweep.errors import SweepError
 
-GPUS = [Gpu(token="0", name="A"), Gpu(token="1", name="B"), Gpu(token="2", name="C")]
+GPUS = [Gpu(cuda_id="0", name="A"), Gpu(cuda_id="1", name="B"), Gpu(cuda_id="2", name="C")]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_cuda_visible_devices_chooses_and_orders_the_gpus(
     """As in CUDA itself: order counts, and the first invalid entry hides all that follow."""
     monkeypatch.setattr(devices, "_driver_gpus", lambda: GPUS)
     environ = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
-    assert [gpu.token for gpu in visible_gpus(environ)] == tokens
+    assert [gpu.cuda_id for gpu in visible_gpus(environ)] == tokens
 
 
 def test_without_a_driver_there_is_no_gpu_whatever_the_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +49,9 @@ def test_asking_this_machine_for_its_gpus_never_fails() -> None:
 def test_on_a_cpu_there_is_a_slot_for_each_core_with_one_thread() -> None:
     """No GPU is visible to a CPU worker, and it computes with one thread."""
     slots = plan_slots("auto", None, None, gpus=[], cores=3)
-    assert [(slot.index, slot.device, slot.torch_device, slot.threads) for slot in slots] == [(i, "cpu", "cpu", 1) for i in range(3)]
+    assert [(slot.index, slot.device, slot.torch_device, slot.threads) for slot in slots] == [
+        (i, "cpu", "cpu", 1) for i in range(3)
+    ]
     assert {slot.env["CUDA_VISIBLE_DEVICES"] for slot in slots} == {""}
     assert {slot.env["OMP_NUM_THREADS"] for slot in slots} == {"1"}
 
@@ -66,7 +68,7 @@ def test_on_gpus_there_is_one_slot_each_with_a_share_of_the_cores() -> None:
 
 def test_indices_count_the_visible_gpus() -> None:
     """With CUDA_VISIBLE_DEVICES=4,5 index 0 is GPU 4; several slots on each go round the devices."""
-    slots = plan_slots((1, 0), 2, 1, gpus=[Gpu(token="4"), Gpu(token="5")], cores=8)
+    slots = plan_slots((1, 0), 2, 1, gpus=[Gpu(cuda_id="4"), Gpu(cuda_id="5")], cores=8)
     assert [slot.env["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["5", "4", "5", "4"]
     assert [slot.index for slot in slots] == [0, 1, 2, 3]
 

@@ -228,7 +228,7 @@ def test_prints_go_to_the_trials_log(local: LocalWorker, tmp_path: Path) -> None
 
 def test_a_slots_environment_is_set_before_torch_is_imported(study: StudySpec, tmp_path: Path) -> None:
     """With CUDA_VISIBLE_DEVICES=4,5 the first slot's process sees GPU 4 alone, and computes with its share of the cores."""
-    gpus = [Gpu(token="4"), Gpu(token="5")]
+    gpus = [Gpu(cuda_id="4"), Gpu(cuda_id="5")]
     slot = plan_slots("auto", None, None, gpus=gpus, cores=6)[0]
     worker = LocalWorker(slot, functools.partial(serve, dataclasses.replace(study, objective="mine_for_workers:environment")))
     try:

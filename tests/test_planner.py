@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
+from datetime import datetime
 
 import pytest
 
 from sweep.planner import Planner
 from sweep.records import TrialRecord, counts, eta_s, ranked
 from sweep.space import Choice, Constant, Range, grid_axis, grid_point, grid_size
-from sweep.storage import datetime
 from sweep.study import BudgetSpec, MetricSpec, StudySpec, derive_seed
 from sweep.trial import TrialState
 
@@ -39,14 +39,12 @@ def record(number: int, state: TrialState, value: float | None = None, **params:
 
 
 def all_of(planner: Planner) -> list[tuple[int, dict[str, object]]]:
-    return [planned for planned in iter(planner.ask, None)]  # type: ignore[misc]  # a dict of scalars is a dict of objects
+    return list(iter(planner.ask, None))  # type: ignore[arg-type]  # a dict of scalars is a dict of objects
 
 
 def test_a_grid_is_the_product_in_the_files_order() -> None:
     """The number is the place in itertools.product, the last parameter turning fastest; constants are in every point."""
-    expected = [
-        {"a": a, "k": "c", "b": b, "c": c} for a, b, c in itertools.product((1, 2), (0.0, 0.5, 1.0), (True, False))
-    ]
+    expected = [{"a": a, "k": "c", "b": b, "c": c} for a, b, c in itertools.product((1, 2), (0.0, 0.5, 1.0), (True, False))]
     assert all_of(Planner(make())) == list(enumerate(expected))
 
 

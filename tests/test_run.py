@@ -83,7 +83,11 @@ def test_a_study_runs_and_says_what_came_out(cli: Cli, study: Path, here: Path) 
     assert "3 complete of 3" in cli("status", str(study)).out
     assert cli("best", str(study), "--top", "2", "--format", "json").json == [found[2], found[1]]
     rows = list(csv.DictReader(io.StringIO(cli("trials", str(study), "--format", "csv").out)))
-    assert [(row["number"], row["x"], row["score"]) for row in rows] == [("0", "1", str(1 / 3)), ("1", "2", str(2 / 3)), ("2", "3", "1.0")]
+    assert [(row["number"], row["x"], row["score"]) for row in rows] == [
+        ("0", "1", str(1 / 3)),
+        ("1", "2", str(2 / 3)),
+        ("2", "3", "1.0"),
+    ]
     assert cli("trials", "runs/study", "--format", "json").json == found  # the folder names the study too
 
 
@@ -104,7 +108,14 @@ def test_a_finished_study_is_not_trained_again(cli: Cli, study: Path) -> None:
 
 def test_failures_stay_with_their_trials(cli: Cli, study: Path) -> None:
     """What raises is failed with its traceback; what dies is retried in a new process, then failed; the others go on."""
-    done = cli("run", str(study), "how.values=[raise, ok, kill, kill once, leave, nan]", "x.values=[1]", "stop_after_failures=9", "workers.per_device=2")
+    done = cli(
+        "run",
+        str(study),
+        "how.values=[raise, ok, kill, kill once, leave, nan]",
+        "x.values=[1]",
+        "stop_after_failures=9",
+        "workers.per_device=2",
+    )
     assert done.code == 1
     assert "sweep resume" in done.out.splitlines()[-1]
     assert "--retry-failed" in done.out.splitlines()[-1]
@@ -221,7 +232,7 @@ def _wait_until_gone(processes: list[psutil.Process]) -> None:
 
 
 def test_a_killed_runner_takes_its_workers_with_it(cli: Cli, study: Path, start: Start) -> None:
-    """kill -9 on the runner ends workers that compute; what was running waits, and is trained on resuming."""
+    """Kill -9 on the runner ends workers that compute; what was running waits, and is trained on resuming."""
     study.write_text(STUDY.replace("[ok]", "[hang]").replace("per_device: 1", "per_device: 2"))
     process = start("run", str(study))
     wait_for(lambda: states(cli, study).count("running") == 2)
@@ -319,7 +330,14 @@ def test_random_and_tpe_run_too(cli: Cli, study: Path) -> None:
 
 def test_wrong_commands_get_exit_code_2_and_no_traceback(cli: Cli, study: Path, here: Path) -> None:
     """Unknown verbs, options, files and folders, and overrides that are none."""
-    for words in (["rum"], ["run"], ["run", "nowhere.yaml"], ["run", str(study), "--frsh"], ["run", str(here)], ["run", str(study), "x"]):
+    for words in (
+        ["rum"],
+        ["run"],
+        ["run", "nowhere.yaml"],
+        ["run", str(study), "--frsh"],
+        ["run", str(here)],
+        ["run", str(study), "x"],
+    ):
         done = cli(*words)
         assert done.code == 2, words
         assert "Traceback" not in done.err
@@ -348,7 +366,10 @@ def test_a_terminal_shows_a_live_view(study: Path, here: Path) -> None:
     if pid == 0:
         os.environ.update(TERM="xterm", COLUMNS="120", LINES="40")
         os.chdir(here)
-        os.execv(sys.executable, [sys.executable, "-m", "sweep", "run", str(study), "parameters.sleep.value=0.4", "workers.per_device=2"])
+        os.execv(  # noqa: S606  # a fresh program in the pseudo-terminal, no shell wanted
+            sys.executable,
+            [sys.executable, "-m", "sweep", "run", str(study), "parameters.sleep.value=0.4", "workers.per_device=2"],
+        )
     shown, deadline = b"", time.monotonic() + 60
     while time.monotonic() < deadline:
         try:

@@ -86,7 +86,10 @@ def test_domains_in_this_spelling_and_in_wandbs(here: Path, text: str, domain: D
     ("text", "message"),
     [
         ("{values: []}", "parameters.p: values is empty; list at least one"),
-        ("{values: [0.001, 1e-3]}", "parameters.p: 0.001 is listed twice; each value is trained once, use `repeats` for more seeds"),
+        (
+            "{values: [0.001, 1e-3]}",
+            "parameters.p: 0.001 is listed twice; each value is trained once, use `repeats` for more seeds",
+        ),
         ("{values: [1, true]}", "parameters.p: True is listed twice (the same as 1 to Python)"),
         ("{values: [a], value: b}", "parameters.p: has both value and values; give exactly one of value, values, or min and max"),
         ("{log: true}", "parameters.p: has no domain; give exactly one of value, values, or min and max"),
@@ -103,7 +106,10 @@ def test_domains_in_this_spelling_and_in_wandbs(here: Path, text: str, domain: D
         ("0.1", "for a constant write p: {value: 0.1}"),
         ("{distribution: unifrom, min: 0, max: 1}", "parameters.p.distribution: 'unifrom' is not known; did you mean 'uniform'?"),
         ("{distribution: int_uniform, min: 0.5, max: 5}", "distribution int_uniform needs whole numbers as min and max"),
-        ("{values: [!!python/object/apply:os.system [ls]]}", "only numbers, strings, booleans, lists and mappings are allowed here"),
+        (
+            "{values: [!!python/object/apply:os.system [ls]]}",
+            "only numbers, strings, booleans, lists and mappings are allowed here",
+        ),
     ],
 )
 def test_a_domain_that_is_none_is_refused_with_its_line(here: Path, text: str, message: str) -> None:
@@ -232,10 +238,25 @@ def test_any_key_can_be_overridden(here: Path) -> None:
     """A parameter needs no prefix, and a value of another kind takes the place of the file's."""
     study = read_study(
         write(here, SOUND),
-        ["x.value=0.5", "steps.values=[1, 2]", "seed=7", "budget.trials=1", "workers={devices: cpu, threads: 2}", "parameters.y.max=3", "parameters.y.min=1", "name=other"],
+        [
+            "x.value=0.5",
+            "steps.values=[1, 2]",
+            "seed=7",
+            "budget.trials=1",
+            "workers={devices: cpu, threads: 2}",
+            "parameters.y.max=3",
+            "parameters.y.min=1",
+            "name=other",
+        ],
     )
     assert study.parameters == {"x": Constant(value=0.5), "steps": Choice(values=(1, 2)), "y": Range(low=1, high=3)}
-    assert (study.seed, study.budget.trials, study.workers.devices, study.workers.threads, study.name) == (7, 1, "cpu", 2, "other")
+    assert (study.seed, study.budget.trials, study.workers.devices, study.workers.threads, study.name) == (
+        7,
+        1,
+        "cpu",
+        2,
+        "other",
+    )
     assert study.total == 1
 
 
@@ -271,12 +292,18 @@ def test_differences_name_each_change_that_makes_trials_incomparable(here: Path)
     ]
 
 
-scalars = st.one_of(st.booleans(), st.integers(-(2**40), 2**40), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8))
+scalars = st.one_of(
+    st.booleans(), st.integers(-(2**40), 2**40), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)
+)
 
 
 @settings(deadline=None, max_examples=40)
-@given(values=st.lists(scalars, min_size=1, max_size=5, unique_by=lambda value: value if isinstance(value, str) else float(value)))
-def test_any_list_of_scalars_survives_being_written_and_read(values: list[object], tmp_path_factory: pytest.TempPathFactory) -> None:
+@given(
+    values=st.lists(scalars, min_size=1, max_size=5, unique_by=lambda value: value if isinstance(value, str) else float(value))
+)
+def test_any_list_of_scalars_survives_being_written_and_read(
+    values: list[object], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Types stay: a string that looks like a number stays a string."""
     study = StudySpec(
         name="any",

@@ -1,0 +1,160 @@
+"""The built-in objective: the data as torchvision gives it, an honest split, networks that learn."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torchvision import datasets as torchvision_datasets
+from torchvision.transforms import ToTensor
+
+from sweep.objectives import fashion_mnist as fm
+from sweep.tensorboard.writer import TrialWriter
+from sweep.trial import Decision, MetricNotFinite, Report, Trial, TrialSpec
+
+Train = Callable[..., tuple[list[Report], dict[str, float]]]
+
+
+@pytest.fixture
+def train(tmp_path: Path, fashion_data: Path) -> Train:
+    """Train in this process; return the reports and the last metrics."""
+
+    def run(seed: int = 1, **params: Any) -> tuple[list[Report], dict[str, float]]:
+        reports: list[Report] = []
+
+        def exchange(report: Report) -> Decision:
+            reports.append(report)
+            return Decision.GO_ON
+
+        torch.manual_seed(seed)
+        writer = TrialWriter(tmp_path)
+        spec = TrialSpec(number=0, params=params, seed=seed, dir=str(tmp_path))
+        try:
+            trial = Trial(spec, device="cpu", writer=writer, exchange=exchange)
+            trial.finish(fm.train(trial), "validation/accuracy")
+        finally:
+            writer.close()
+        return reports, trial.metrics
+
+    return run
+
+
+def test_images_are_bit_for_bit_what_totensor_gives(fashion_data: Path) -> None:
+    """Every image of the test set, and every 50th of the training set, with their labels."""
+    training, _, test = fm.load("fashion_mnist", "cpu")
+    to_tensor = ToTensor()
+    for split, is_train, stride in ((test, False, 1), (training, True, 50)):
+        theirs = torchvision_datasets.FashionMNIST(str(fashion_data), train=is_train, download=False)
+        places = torch.arange(0, len(theirs), stride)
+        ours = fm.to_float(split.images[places])
+        expected = torch.stack([to_tensor(theirs[int(place)][0]) for place in places])
+        assert ours.dtype == expected.dtype == torch.float32
+        assert torch.equal(ours, expected)
+        assert split.labels[places].tolist() == [theirs[int(place)][1] for place in places]
+
+
+def test_the_split_is_stratified_and_disjoint(fashion_data: Path) -> None:
+    """55,000 to train, 5,000 to validate with 500 of each class, none in both; 10,000 to test."""
+    training, validation, test = fm.load("fashion_mnist", "cpu")
+    assert (len(training), len(validation), len(test)) == (55_000, 5_000, 10_000)
+    assert torch.bincount(validation.labels[validation.index]).tolist() == [500] * 10
+    assert torch.cat([training.index, validation.index]).sort().values.tolist() == list(range(60_000))
+    assert test.images.data_ptr() != training.images.data_ptr() == validation.images.data_ptr()
+    # The split is a part of every number that was ever compared: it must never change.
+    assert validation.index[:5].tolist() == FIRST_VALIDATION_PLACES
+
+
+FIRST_VALIDATION_PLACES = [6, 15, 61, 99, 118]
+
+
+def test_the_network_learns(train: Train) -> None:
+    """One epoch on a fifth of the data reaches 0.72 on validation and test; every promised metric is reported."""
+    reports, metrics = train(lr=0.002, batch_size=32, epochs=1, train_samples=11_000)
+    assert [(report.step, report.total) for report in reports] == [(1, 1)]
+    assert reports[0].metrics.keys() == set(fm.train.metrics) - {"test/accuracy"}  # type: ignore[attr-defined]  # set below it
+    assert metrics.keys() == set(fm.train.metrics)  # type: ignore[attr-defined]  # as above
+    assert metrics["validation/accuracy"] > 0.72
+    assert metrics["test/accuracy"] > 0.72
+    assert metrics["train/accuracy"] == metrics["train/correct"] / 11_000
+    assert 0 < metrics["train/loss"] < 1.5
+
+
+@pytest.mark.parametrize("model", ["cnn", "lenet5", "mlp"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
+def test_every_model_trains_with_every_optimizer(model: str, optimizer: str) -> None:
+    """Ten steps on one batch lower the loss on it."""
+    torch.manual_seed(0)
+    p = {"lr": 0.0001, "weight_decay": 0.0001, "momentum": 0.5, "optimizer": optimizer}
+    network = fm.make_model(model)
+    images = torch.randint(0, 256, (64, 28, 28), dtype=torch.uint8)
+    data = fm.Split(images=images, labels=torch.arange(64) % 10, index=torch.arange(64))
+    before, _ = fm.evaluate(network, data)
+    optimizer_ = fm.make_optimizer(network, p)
+    for _ in range(10):
+        fm.train_epoch(network, optimizer_, data, torch.arange(64), 64)
+    assert fm.evaluate(network, data)[0] < before
+
+
+@pytest.mark.parametrize(("model", "parameters"), [("cnn", 32_998), ("lenet5", 61_706), ("mlp", 101_770)])
+def test_the_models_have_the_sizes_of_their_papers(model: str, parameters: int) -> None:
+    """The tutorials' CNN, LeNet-5 and one hidden layer."""
+    assert sum(p.numel() for p in fm.make_model(model).parameters()) == parameters
+
+
+def test_pooling_before_relu_is_the_tutorials_function() -> None:
+    """The two orders give equal outputs, bit for bit."""
+    torch.manual_seed(0)
+    ours = fm.make_model("cnn")
+    layers = list(ours.children())
+    theirs = torch.nn.Sequential(layers[0], layers[2], layers[1], layers[3], layers[5], layers[4], *layers[6:])
+    images = torch.rand(16, 1, 28, 28)
+    assert torch.equal(ours(images), theirs(images))
+
+
+def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
+    """Shuffled: a permutation of its own for each epoch; else the order of the files."""
+    assert torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 7, 2))
+    assert not torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 7, 3))
+    assert not torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 8, 2))
+    assert fm.epoch_order(100, True, 7, 2).sort().values.tolist() == fm.epoch_order(100, False, 7, 2).tolist() == list(range(100))
+
+
+def test_a_training_that_diverges_fails_with_that_reason(train: Train) -> None:
+    """NaN ends the trial and says which number it was."""
+    with pytest.raises(MetricNotFinite, match=r"validation/loss is nan at step 1: the training diverged"):
+        train(lr=1e12, optimizer="sgd", momentum=0.9, epochs=2, train_samples=640, batch_size=32)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"learning_rate": 1}, "fashion_mnist has no parameter 'learning_rate'"),
+        ({"model": "cnm"}, "there is no model 'cnm'; did you mean 'cnn'?"),
+        ({"optimizer": "adm"}, "there is no optimizer 'adm'; did you mean 'adam'?"),
+        ({"dataset": "fashion"}, "there is no data set 'fashion'; did you mean 'fashion_mnist'?"),
+        ({"batch_size": 0}, "batch_size must be a whole number above 0, got 0"),
+        ({"epochs": 1.5}, "epochs must be a whole number above 0, got 1.5"),
+    ],
+)
+def test_a_parameter_that_is_wrong_is_said(train: Train, params: dict[str, Any], message: str) -> None:
+    """With what was meant."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
+        train(**({"epochs": 1} | params))
+    assert message in str(caught.value)
+
+
+def test_a_split_that_cannot_be_even_is_refused() -> None:
+    """500 of each class or nothing."""
+    with pytest.raises(ValueError, match="shared evenly"):
+        fm.stratified_split(torch.arange(20) % 10, 15)
+
+
+def test_splits_are_values() -> None:
+    """Nobody changes a split that all trials of a worker share."""
+    split = fm.Split(images=torch.zeros(1, 28, 28), labels=torch.zeros(1), index=torch.zeros(1))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        split.index = torch.ones(1)  # type: ignore[misc]  # that is the point
