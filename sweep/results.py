@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sweep.layout import StudyFolder, run_folder_name
+from sweep.lock import lock_holder
 from sweep.records import TrialRecord, counts, eta_s, ranked
 from sweep.space import grid_point, swept
-from sweep.storage import StudyStore, lock_holder, read_live
+from sweep.storage import read_records
 from sweep.study import StudySpec, derive_seed
 from sweep.trial import TrialState
 
@@ -38,14 +39,9 @@ class Snapshot:
             SweepError: the database cannot be opened.
         """
         runner = lock_holder(folder)
-        records: list[TrialRecord] = []
-        if folder.database.exists():
-            store = StudyStore(folder, study, create=False)
-            records = store.records()
-            store.close()
-        records = [
-            record if record.state.finished else _unfinished(folder, record, running=runner is not None) for record in records
-        ]
+        records = read_records(folder)
+        if runner is None:  # then nothing runs, whatever was written before it was killed
+            records = [r if r.state.finished else replace(r, state=TrialState.WAITING) for r in records]
         return cls(study=study, folder=folder, records=records, runner=runner)
 
     @property
@@ -100,9 +96,3 @@ class Snapshot:
             seed=derive_seed(self.study.seed, "repeat", 0),
             folder=run_folder_name(number, params, swept(self.study.parameters)),
         )
-
-
-def _unfinished(folder: StudyFolder, record: TrialRecord, *, running: bool) -> TrialRecord:
-    live = read_live(folder, record)
-    # Without a runner nothing runs, whatever was written before it was killed.
-    return live if running else replace(live, state=TrialState.WAITING)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from sweep.devices import Slot
 from sweep.errors import (
@@ -22,8 +23,8 @@ from sweep.errors import (
     EXIT_TOO_MANY_FAILURES,
     SweepError,
 )
+from sweep.files import tail, write_json
 from sweep.layout import StudyFolder, run_folder_name
-from sweep.logs import tail
 from sweep.messages import (
     Command,
     Died,
@@ -41,7 +42,7 @@ from sweep.observer import Observer, RunOutcome
 from sweep.planner import Planner
 from sweep.records import TrialRecord
 from sweep.space import swept
-from sweep.storage import StudyStore, now, write_json
+from sweep.storage import StudyStore
 from sweep.study import StudySpec, derive_seed
 from sweep.trial import Decision, Report, Scalar, TrialResult, TrialSpec, TrialState
 
@@ -213,7 +214,7 @@ class Runner:
             record,
             state=TrialState.RUNNING,
             attempts=record.attempts + 1,
-            started=now(),
+            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
             device=lane.slot.device,
             metrics={},
             value=None,

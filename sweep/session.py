@@ -13,11 +13,13 @@ from sweep import environment
 from sweep.devices import Slot, plan_slots
 from sweep.errors import EXIT_LOCKED, SweepError
 from sweep.executors.inline import InlineWorker
+from sweep.files import write_json
 from sweep.layout import StudyFolder
+from sweep.lock import locked
 from sweep.messages import Worker
 from sweep.observer import Observer, RunOutcome
 from sweep.runner import Runner
-from sweep.storage import StudyStore, locked, write_json
+from sweep.storage import StudyStore
 from sweep.study import StudySpec
 from sweep.study_file import differences, read_study, write_study
 from sweep.trial import TrialState
@@ -56,7 +58,7 @@ def run_study(
         check_fits(study, folder)
         folder.study_file.write_text(f"# resolved from {study_path}\n{write_study(study)}", encoding="utf-8")
         write_json(folder.environment, environment.describe(study_path, study.import_dir, slots))
-        store = StudyStore(folder, study, create=True)
+        store = StudyStore(folder, study)
         try:
             known = store.records()
             if retry_failed:

@@ -24,6 +24,8 @@ from sweep.worker import serve
 from tests.conftest import REPOSITORY, no_process_left, wait_for
 
 KEEPS_WORKERS = True
+# Together in one process of pytest-xdist: they share their workers.
+pytestmark = pytest.mark.xdist_group("executors")
 Make = Callable[..., Worker]
 # The last event of each worker: one that waits for a decision is stopped before the next test has it.
 _last: dict[Worker, Event] = {}

@@ -64,7 +64,7 @@ def run(study: str, overrides: Sequence[str], data: str | None, plain: bool, inl
 
     target = to_run(study, overrides)
     if fresh:
-        from sweep.storage import locked, set_aside
+        from sweep.lock import locked, set_aside
 
         if target.folder.root.exists():
             with locked(target.folder):

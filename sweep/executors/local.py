@@ -30,7 +30,7 @@ from typing import Any
 from joblib.externals.loky.backend import get_context
 
 from sweep.devices import Slot
-from sweep.logs import tail
+from sweep.files import tail
 from sweep.messages import Channel, Command, Died, Event
 
 _PR_SET_PDEATHSIG = 1

@@ -1,8 +1,11 @@
-"""Read the end of a log."""
+"""Read the end of a log; write a small file whole or not at all."""
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import Any
 
 _TAIL_BYTES = 2000
 
@@ -16,3 +19,11 @@ def tail(path: Path, size: int = _TAIL_BYTES) -> str:
     except OSError:
         return ""
     return text.partition("\n")[2] if len(text) >= size and "\n" in text else text
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a file that is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)

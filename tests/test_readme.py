@@ -1,0 +1,108 @@
+"""The README is true: its commands run, its example trains, its tables say what the program does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweep.cli.commands import sweep
+from sweep.study_file.schema import StudyModel
+from tests.conftest import REPOSITORY, Cli
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+# What the real study is cut down to here; the numbers in the README are of the whole one.
+QUICK = ["epochs.value=1", "parameters.train_samples.value=500"]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Return the words of every `sweep ...` line, comments dropped."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("sweep ")]
+
+
+def test_every_command_of_the_readme_runs(
+    cli: Cli, here: Path, fashion_data: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """In order, in an empty folder with the studies, and with its own example beside them."""
+    shutil.copytree(REPOSITORY / "studies", here / "studies")
+    (here / "mine.py").write_text(blocks("python")[0])
+    (here / "mine.yaml").write_text(blocks("yaml")[0])
+    first = ["run", "studies/fashion.yaml"]
+    assert f".venv/bin/sweep {' '.join(first)}" in README
+    seen = []
+    for words in [first, *commands()]:
+        quick = QUICK if words[:2] == first and "epochs.value=1" not in words else []
+        quick += ["parameters.train_samples.value=500"] if "name=quick" in words else []
+        seen.append(words[0])
+        if words[0] == "dashboard":
+            process = start(*words, "--port", "6306")
+            assert process.stdout is not None
+            assert "starting TensorBoard" in process.stdout.readline()
+            assert re.search(r"http://127\.0\.0\.1:\d+/#hparams", process.stdout.readline() + process.stdout.readline())
+            process.terminate()
+            assert process.wait(20) == 0
+        else:
+            done = cli(*words, *quick)
+            if words[0] == "resume":  # what is finished is not there to be resumed
+                assert (done.code, "nothing-to-resume" in done.err) == (2, True)
+            else:
+                assert done.code == 0, f"{words}: {done.out}\n{done.err}"
+    assert set(seen) == set(sweep.commands)
+    assert len(cli("trials", "mine.yaml", "--format", "json").json) == 10
+    assert len(cli("trials", "runs/quick", "--format", "json").json) == 12
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_study_runs(cli: Cli, path: Path, fashion_data: Path) -> None:
+    """Cut down where it trains for real."""
+    done = cli("run", str(path), *(["lr.values=[0.001]", "batch_size.values=[64]", *QUICK] if path.stem == "fashion" else []))
+    assert done.code == 0, done.err
+
+
+def test_the_study_files_reference_is_the_programs() -> None:
+    """A row for each key, with the description that the program has."""
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", README.partition("## The study file")[2], flags=re.MULTILINE)
+    assert rows == [(name, field.description) for name, field in StudyModel.model_fields.items()]
+
+
+def test_the_first_two_commands_are_one_line_each() -> None:
+    """Set-up and the main job, set-up and the tests; CI runs them as they are written."""
+    first, second = (line for block in blocks("sh") for line in block.splitlines() if line.startswith("python3 -m venv"))
+    assert first.endswith("&& .venv/bin/sweep run studies/fashion.yaml")
+    assert second.endswith("&& .venv/bin/pytest")
+
+
+@pytest.mark.parametrize("verb", [None, *sweep.commands])
+def test_every_verb_has_help(verb: str | None) -> None:
+    """Without a traceback, and with the usage."""
+    words = [sys.executable, "-m", "sweep", *([verb] if verb else []), "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"Usage: sweep {verb or ''}".rstrip())
+
+
+def test_the_pictures_are_there() -> None:
+    """What the README shows exists and is a picture."""
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    assert pictures
+    for picture in pictures:
+        assert (REPOSITORY / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_top_of_the_repository_is_as_agreed() -> None:
+    """pyproject.toml, sweep, tests, studies, README.md and dotfiles; nothing else is tracked."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if tracked.returncode:
+        pytest.skip("this is no git checkout")
+    top = {line.partition("/")[0] for line in tracked.stdout.splitlines()}
+    assert {name for name in top if not name.startswith(".")} == {"pyproject.toml", "sweep", "tests", "studies", "README.md"}

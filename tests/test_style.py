@@ -1,0 +1,18 @@
+"""ruff and mypy strict are part of the tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+
+@pytest.mark.parametrize("command", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]], ids=" ".join)
+@pytest.mark.timeout(280)
+def test_the_code_is_clean(command: list[str]) -> None:
+    """With the settings of pyproject.toml, where each exception has its reason."""
+    done = subprocess.run([sys.executable, "-m", *command], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
