@@ -14,6 +14,7 @@ run again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sqlite3
@@ -107,7 +108,10 @@ class StudyStore:
         write_json(self._folder.trial_file(record.folder), record.to_json())
 
     def close(self) -> None:
-        """Close the database; its write-ahead log is merged into it."""
+        """Close the database and leave one plain file, unless somebody is reading it at this moment."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._db.execute("PRAGMA busy_timeout=0")
+            self._db.execute("PRAGMA journal_mode=DELETE")
         self._db.close()
 
     def _insert(self, record: TrialRecord) -> int:

@@ -47,6 +47,7 @@ class Network(nn.Module):
         self.fc1, self.fc2, self.out = nn.Linear(192, 120), nn.Linear(120, 60), nn.Linear(60, 10)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits (n, 10) of images (n, 1, 28, 28)."""
         x = F.max_pool2d(F.relu(self.conv1(images)), 2, 2)
         x = F.max_pool2d(F.relu(self.conv2(x)), 2, 2).reshape(-1, 192)
         logits: torch.Tensor = self.out(F.relu(self.fc2(F.relu(self.fc1(x)))))
@@ -100,9 +101,8 @@ def main() -> None:
     options = parser.parse_args()
     for _ in datasets.fetch("fashion_mnist", datasets.cache_root()):
         pass
-    print(
-        f"{datetime.now():%Y-%m-%d %H:%M}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
-    )
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    print(f"{datetime.now():%Y-%m-%d %H:%M}, {machine}, torch {torch.__version__}")
     rounds = []
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory() as name:
