@@ -62,9 +62,10 @@ class Snapshot:
     def trials(self) -> Iterator[TrialRecord]:
         """Iterate over all trials in order; in a grid those not yet started too, whose place is known."""
         started = {record.number: record for record in self.records}
-        planned = range(self.study.total or 0) if self.study.method == "grid" else range(0)
-        for number in sorted(started.keys() | set(planned)):
-            yield started.get(number) or self._waiting(number)
+        planned = (self.study.total or 0) if self.study.method == "grid" else 0
+        for number in range(max(planned, max(started, default=-1) + 1)):  # a range: the grid may be huge
+            if number in started or number < planned:
+                yield started.get(number) or self._waiting(number)
 
     def trial_json(self, record: TrialRecord) -> dict[str, Any]:
         """Return a trial as `--format json` prints it (DESIGN section 3)."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -238,3 +239,15 @@ def test_two_dashboards_take_two_ports(tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+def test_tensorboard_ends_with_its_dashboard(objectives: Path, start: Any) -> None:
+    """Even when that is killed with -9."""
+    (objectives / "runs" / "tab").mkdir(parents=True)
+    process = start("dashboard", str(write_study(objectives, STUDY)))
+    assert any("#hparams" in line for line in process.stdout)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert any("tensorboard.main" in " ".join(child.cmdline()) for child in children)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), seconds=10)

@@ -262,7 +262,7 @@ def _raise_on_termination() -> None:
 
 
 def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], seconds: float, stopped_by: list[int]) -> None:
-    from sweep.cli.tables import console, duration_text, metric_names, trial_table
+    from sweep.cli.tables import duration_text, print_trial_table
     from sweep.records import counts, ranked
 
     study = target.study
@@ -271,7 +271,7 @@ def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], sec
     leaders = ranked(outcome.records, study)
     if leaders:
         print()
-        console().print(trial_table(leaders[:12], study, metrics=metric_names(leaders)))
+        print_trial_table(leaders[:12], study)
     summary = ", ".join(f"{count} {state}" for state, count in counts(outcome.records, study.total).items() if count)
     how = f"stopped by {signal.Signals(stopped_by[0]).name}" if stopped_by else outcome.ended_by
     print(f"\n{study.name}: {summary}; {how}, after {duration_text(seconds)}")

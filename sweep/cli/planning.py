@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from sweep.cli.study_argument import Target
-from sweep.cli.tables import console, print_json, trial_table
+from sweep.cli.tables import print_json, print_trial_table
 from sweep.devices import Slot, plan_slots
 from sweep.errors import Problem, StudyFileError
 from sweep.messages import Died, Load, LoadFailed
@@ -35,7 +35,7 @@ def show(target: Target, first: int, *, as_json: bool) -> None:
     print(f"folder     {target.folder.root}")
     print(f"slots      {_slots_text(slots)}\n")
     if planned:
-        console().print(trial_table(planned, study))
+        print_trial_table(planned, study)
         if total is not None and total - done > len(planned):
             print(f"... and {total - done - len(planned):,} more")
     elif study.method != "grid" and not done:

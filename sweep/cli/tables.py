@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -66,18 +66,39 @@ def tag_text(record: TrialRecord, study: StudySpec) -> str:
     return " ".join(f"{name}={param_text(record.params[name])}" for name in swept(study.parameters))
 
 
-def trial_table(records: Iterable[TrialRecord], study: StudySpec, *, metrics: Iterable[str] = ()) -> Table:
+def print_trial_table(records: Iterable[TrialRecord], study: StudySpec) -> None:
+    """Print a line for each trial, with as many of its metrics as the terminal is wide enough for."""
+    records, screen = list(records), console()
+    others = [name for name in metric_names(records) if name != study.metric.name]
+    while others and _natural_width(trial_table(records, study, others), screen) > screen.width:
+        others.pop()
+    screen.print(trial_table(records, study, others))
+
+
+def _natural_width(table: Table, screen: Console) -> int:
+    # An error may be long; it is cut to what is left, but gets its least width.
+    return sum(column.min_width or _column_width(table, index, screen) for index, column in enumerate(table.columns))
+
+
+def _column_width(table: Table, index: int, screen: Console) -> int:
+    column = table.columns[index]
+    cells = [column.header, *column.cells]
+    return max(screen.measure(cell).maximum for cell in cells) + 2
+
+
+def trial_table(records: Sequence[TrialRecord], study: StudySpec, others: Sequence[str] = ()) -> Table:
     """Return a table with a line for each trial: its number, state, swept parameters, the metric and others."""
     names = swept(study.parameters)
-    others = [name for name in metrics if name != study.metric.name]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("trial", justify="right")
     table.add_column("state")
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
     for name in (study.metric.name, *others, "duration"):
-        table.add_column(name, justify="right")
-    table.add_column("error", overflow="ellipsis", no_wrap=True, style="red")
+        table.add_column(name, justify="right", no_wrap=True)
+    failed = any(record.error for record in records)
+    if failed:
+        table.add_column("error", overflow="ellipsis", no_wrap=True, min_width=20, style="red")
     for record in records:
         table.add_row(
             str(record.number),
@@ -86,7 +107,7 @@ def trial_table(records: Iterable[TrialRecord], study: StudySpec, *, metrics: It
             number_text(record.value),
             *(number_text(record.metrics.get(name)) for name in others),
             duration_text(record.duration_s),
-            Text(error_line(record)),
+            *([Text(error_line(record))] if failed else []),
         )
     return table
 
@@ -113,7 +134,7 @@ def print_trials(snapshot: Snapshot, records: Iterable[TrialRecord], form: str) 
     elif form == "csv":
         sys.stdout.write(_csv(snapshot, records))
     else:
-        console().print(trial_table(records, snapshot.study, metrics=metric_names(records)))
+        print_trial_table(records, snapshot.study)
 
 
 def metric_names(records: Iterable[TrialRecord]) -> list[str]:

@@ -14,7 +14,6 @@ pipe close, one that computes gets SIGKILL from the kernel (PR_SET_PDEATHSIG on 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import sys
@@ -32,8 +31,8 @@ from joblib.externals.loky.backend import get_context
 from sweep.devices import Slot
 from sweep.files import tail
 from sweep.messages import Channel, Command, Died, Event
+from sweep.processes import die_with_parent
 
-_PR_SET_PDEATHSIG = 1
 _DYING_S = 2.0
 # multiprocessing reaps any child at any start or join; two threads doing so at once lose an exit code.
 _reaping = threading.Lock()
@@ -142,8 +141,7 @@ def _main(pipe: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slot, lo
 
 
 def _die_with(runner: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent(signal.SIGKILL)
 
     def watch() -> None:
         while os.getppid() == runner:
