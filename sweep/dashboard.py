@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from sweep.errors import SweepError
 from sweep.processes import die_with_parent
 
 _START_TIMEOUT_S = 60
+_TRIES = 3
 
 
 @contextlib.contextmanager
@@ -36,44 +38,38 @@ def tensorboard(
         SweepError: TensorBoard does not come up.
     """
     _raise_file_limit()
-    port = port if _is_free(host, port) else _free_port(host)
-    command = [sys.executable, "-m", "tensorboard.main", f"--logdir={logdir}", f"--host={host}", f"--port={port}", *options]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: die_with_parent(signal.SIGTERM),  # noqa: PLW1509  # one call, and no thread runs here
-    )
-    address = f"http://{host}:{port}/"
+    process, address = _start(logdir, host, port, options)
     try:
-        _wait_until_up(process, address)
         yield f"{address}#hparams", process
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        assert process.stderr is not None
-        process.stderr.close()
+        _end(process)
 
 
-def _wait_until_up(process: subprocess.Popen[str], address: str) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    # A proxy of the environment's is not asked for an address of this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            with opener.open(f"{address}data/environment", timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    process.kill()
-    assert process.stderr is not None
-    last = process.stderr.read().strip().splitlines()[-5:]
+def _start(logdir: Path, host: str, port: int, options: tuple[str, ...]) -> tuple[subprocess.Popen[str], str]:
+    for _ in range(_TRIES):
+        port = port if _is_free(host, port) else _free_port(host)
+        command = [sys.executable, "-m", "tensorboard.main", f"--logdir={logdir}", f"--host={host}", f"--port={port}", *options]
+        address = f"http://{host}:{port}/"
+        with tempfile.TemporaryFile("w+") as said:  # no pipe: nobody would read it once TensorBoard is up
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                text=True,
+                preexec_fn=lambda: die_with_parent(signal.SIGTERM),  # noqa: PLW1509  # one call, and no thread runs here
+            )
+            try:
+                if _comes_up(process, address, logdir):
+                    return process, address
+            except BaseException:  # Ctrl-C while waiting
+                _end(process)
+                raise
+            _end(process)
+            said.seek(0)
+            last = said.read().strip().splitlines()[-5:]
+        if _is_free(host, port):
+            break  # it was not the port, which somebody else may have taken a moment after we looked
     raise SweepError(
         "tensorboard-did-not-start",
         "TensorBoard did not come up",
@@ -81,6 +77,31 @@ def _wait_until_up(process: subprocess.Popen[str], address: str) -> None:
         do="sweep doctor   checks the installation",
         exit_code=1,
     )
+
+
+def _comes_up(process: subprocess.Popen[str], address: str, logdir: Path) -> bool:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    # A proxy of the environment's is not asked for an address of this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with opener.open(f"{address}data/environment", timeout=5) as answer:
+                # Another TensorBoard may have taken the port: it would answer for its own folder.
+                if json.load(answer).get("data_location") == str(logdir):
+                    return True
+        except (OSError, ValueError):
+            pass
+        time.sleep(0.1)
+    return False
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _raise_file_limit() -> None:

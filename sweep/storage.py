@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sqlite3
 from dataclasses import replace
 from datetime import datetime
@@ -160,10 +161,14 @@ def _create(folder: StudyFolder, study: StudySpec) -> None:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     direction = optuna.study.StudyDirection[study.metric.goal.upper()]
+    # Under another name until it is whole: somebody may be looking.
+    unfinished = folder.database.with_name(f".{folder.database.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
     try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{folder.database}")
+        storage = optuna.storages.RDBStorage(f"sqlite:///{unfinished}")
         optuna.create_study(storage=storage, study_name=study.name, direction=direction)
         storage.engine.dispose()
+        unfinished.rename(folder.database)
     except (SQLAlchemyError, OSError) as error:
         raise _unreadable(folder, str(error).splitlines()[0]) from None
 

@@ -51,8 +51,8 @@ def _status(snapshot: Snapshot) -> RenderableType:
     lines: list[RenderableType] = [
         Text.assemble((study.name, "bold"), f"  {parts} of {total}{eta}"),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),
-        running_table(study, snapshot.records),
-        leaders_text(study, snapshot.records),
+        *running_table(study, snapshot.records),
+        *leaders_text(study, snapshot.records),
     ]
     failed = [record for record in snapshot.records if record.state is TrialState.FAILED]
     for record in failed[:_FAILURES_SHOWN]:

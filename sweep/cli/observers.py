@@ -126,7 +126,10 @@ class LiveView:
             return Text("")
         records = list(self._records.values())  # the runner's thread changes it while this one draws
         return Group(
-            self._heading(study, records), *self._preparation(), running_table(study, records), leaders_text(study, records)
+            self._heading(study, records),
+            *self._preparation(),
+            *running_table(study, records),
+            *leaders_text(study, records),
         )
 
     def _heading(self, study: StudySpec, records: list[TrialRecord]) -> Text:
@@ -145,11 +148,11 @@ class LiveView:
         return [row]
 
 
-def running_table(study: StudySpec, records: list[TrialRecord]) -> RenderableType:
-    """Return a table with a line for each running trial."""
+def running_table(study: StudySpec, records: list[TrialRecord]) -> list[RenderableType]:
+    """Return a table with a line for each running trial, nothing when none runs."""
     running = sorted((r for r in records if r.state is TrialState.RUNNING), key=lambda record: record.number)
     if not running:
-        return Text("")
+        return []
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for heading in ("trial", "", "device", "", "step", "loss", study.metric.name, "time"):
         table.add_column(heading, no_wrap=True, justify="left" if heading in ("", "device") else "right")
@@ -168,14 +171,14 @@ def running_table(study: StudySpec, records: list[TrialRecord]) -> RenderableTyp
             number_text(record.value),
             duration_text((datetime.now(UTC) - began).total_seconds()),
         )
-    return table
+    return [table]
 
 
-def leaders_text(study: StudySpec, records: list[TrialRecord]) -> RenderableType:
-    """Return the first few of the complete trials."""
+def leaders_text(study: StudySpec, records: list[TrialRecord]) -> list[RenderableType]:
+    """Return the first few of the complete trials, nothing when none is complete."""
     best = ranked(records, study)[:_LEADERS]
     if not best:
-        return Text("")
+        return []
     lines = [
         Text.assemble(
             (f"{place}. ", "dim"),
@@ -185,7 +188,7 @@ def leaders_text(study: StudySpec, records: list[TrialRecord]) -> RenderableType
         )
         for place, r in enumerate(best, 1)
     ]
-    return Group(Text(f"best {study.metric.name}", style="dim"), *lines)
+    return [Text(f"best {study.metric.name}", style="dim"), *lines]
 
 
 def _loss(record: TrialRecord, study: StudySpec) -> str | None:
