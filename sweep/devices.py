@@ -142,8 +142,11 @@ def _driver_gpus() -> list[Gpu]:
         found = []
         for index in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            name, memory = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetMemoryInfo(handle)
-            found.append(Gpu(cuda_id=str(index), name=str(name), memory_bytes=int(memory.total)))
+            try:
+                memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+            except pynvml.NVMLError:
+                memory = 0  # some devices do not say; they compute all the same
+            found.append(Gpu(cuda_id=str(index), name=str(pynvml.nvmlDeviceGetName(handle)), memory_bytes=memory))
         return found
     except pynvml.NVMLError:
         return []

@@ -22,8 +22,13 @@ def tail(path: Path, size: int = _TAIL_BYTES) -> str:
 
 
 def write_json(path: Path, data: Any) -> None:
+    """Write plain data as JSON, as `write_text` does."""
+    write_text(path, json.dumps(data, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
     """Write a file that is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

@@ -35,7 +35,7 @@ def locked(folder: StudyFolder) -> Iterator[None]:
             do="choose another folder:  sweep run STUDY output=/path",
         ) from None
     with file:
-        if not _take(file.fileno()):
+        if not _take(file.fileno()) or not _is_still(file.fileno(), folder.lock):
             holder = lock_holder(folder) or {}
             raise SweepError(
                 "study-locked",
@@ -49,6 +49,14 @@ def locked(folder: StudyFolder) -> Iterator[None]:
         file.write(json.dumps(holder) + "\n")
         file.flush()
         yield
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    """Tell whether the file that was opened is the one at the path: another process may have moved the folder aside."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
 
 
 def _take(descriptor: int) -> bool:

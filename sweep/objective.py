@@ -91,19 +91,13 @@ def _top_level(name: str, import_dir: str) -> ModuleSpec | None:
 
 
 def _defined(body: list[ast.stmt]) -> Iterator[str]:
-    for node in body:
-        match node:
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                yield name
-            case ast.Assign(targets=targets):
-                yield from (target.id for target in targets if isinstance(target, ast.Name))
-            case ast.AnnAssign(target=ast.Name(id=name)):
-                yield name
-            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-                yield from (alias.asname or alias.name.partition(".")[0] for alias in aliases)
-            case ast.If(body=then, orelse=other):
-                yield from _defined(then + other)
-            case ast.Try(body=then, orelse=other, finalbody=last, handlers=handlers):
-                yield from _defined(then + other + last + [stmt for h in handlers for stmt in h.body])
-            case ast.With(body=then):
-                yield from _defined(then)
+    """Yield every name that the module may define; rather one too many than one too few."""
+    for statement in body:
+        for node in ast.walk(statement):
+            match node:
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                    yield name
+                case ast.Name(id=name, ctx=ast.Store()):
+                    yield name
+                case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                    yield from (alias.asname or alias.name.partition(".")[0] for alias in aliases)

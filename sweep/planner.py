@@ -38,6 +38,7 @@ class Planner:
         self._next = 0
         self._values: list[float] = []
         self._since_best = 0
+        self._stopped_by: str | None = None
         self._deadline = None if study.budget.time_s is None else time.monotonic() + study.budget.time_s
         self._sampler_study = None if study.method == "grid" else _SamplerStudy(study)
         for record in sorted(known, key=lambda record: record.number):
@@ -50,6 +51,18 @@ class Planner:
     @property
     def ended_by(self) -> str | None:
         """Say what ended the search (true once the last trial has ended), or None while there is more to propose."""
+        if stopped := self.stopped_by:
+            return stopped
+        total = self.study.total
+        return "all trials are done" if total is not None and len(self._known) >= total else None
+
+    @property
+    def stopped_by(self) -> str | None:
+        """Say what ended the search before all trials are planned; once ended it stays so, whatever running trials bring."""
+        self._stopped_by = self._stopped_by or self._stop_reason()
+        return self._stopped_by
+
+    def _stop_reason(self) -> str | None:
         target, sign = self.study.metric.target, self.study.metric.sign
         if target is not None and any(sign * value >= sign * target for value in self._values):
             return f"the target {target:g} is reached"
@@ -58,9 +71,6 @@ class Planner:
             return f"{patience} trials brought no new best"
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return "the time is used up"
-        total = self.study.total
-        if total is not None and len(self._known) >= total:
-            return "all trials are done"
         return None
 
     def ask(self) -> tuple[int, dict[str, Scalar]] | None:

@@ -9,6 +9,7 @@ what was not written is run again.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -91,6 +92,7 @@ class Runner:
         self._ready = False
         self._stopping = False
         self._failures_in_a_row = 0
+        self._gave_up = False
         self._deaths: Counter[int] = Counter()  # of this run: an interruption is not the trial's fault
 
     def stop(self) -> None:
@@ -103,7 +105,7 @@ class Runner:
         Raises:
             SweepError: the objective cannot be imported or prepared, or never reports the metric.
         """
-        wanted = len(self._unfinished) + self._unplanned()
+        wanted = 0 if self._planner.stopped_by else len(self._unfinished) + self._unplanned()
         self._observer.begin(self._study, list(self._records.values()), min(wanted, len(self._slots)))
         try:
             for slot in self._slots[:wanted]:
@@ -131,16 +133,11 @@ class Runner:
         if self._stopping:
             return RunOutcome(records=records, ended_by="stopped on request", exit_code=None)
         if self._gave_up:
-            ended = f"{self._failures_in_a_row} trials in a row failed"
+            ended = f"{self._study.stop_after_failures} trials in a row failed"
             return RunOutcome(records=records, ended_by=ended, exit_code=EXIT_TOO_MANY_FAILURES)
         failed = any(record.state is TrialState.FAILED for record in records)
         ended = self._planner.ended_by or "there was nothing left to plan"
         return RunOutcome(records=records, ended_by=ended, exit_code=EXIT_SOME_FAILED if failed else EXIT_OK)
-
-    @property
-    def _gave_up(self) -> bool:
-        enough = self._failures_in_a_row >= self._study.stop_after_failures
-        return enough and (bool(self._unfinished) or self._planner.ended_by is None)
 
     def _send(self, lane: _Lane, command: Command) -> None:
         self._pending[lane.worker.next_event(command)] = lane
@@ -193,7 +190,7 @@ class Runner:
             self._start(lane, record)
 
     def _next_record(self) -> TrialRecord | None:
-        if self._gave_up:
+        if self._gave_up or self._planner.stopped_by:
             return None
         if self._unfinished:
             return self._unfinished.pop(0)
@@ -219,6 +216,8 @@ class Runner:
             metrics={},
             value=None,
             step=None,
+            total=None,
+            duration_s=None,
             error=None,
         )
         lane.trial, lane.began = record, time.monotonic()
@@ -291,9 +290,13 @@ class Runner:
         complete = record.state is TrialState.COMPLETE
         self._planner.tell(record.number, record.state, record.value if complete else None)
         self._failures_in_a_row = self._failures_in_a_row + 1 if record.state is TrialState.FAILED else 0
+        if self._failures_in_a_row >= self._study.stop_after_failures:
+            # For good, whatever the trials still running bring; but not when there is nothing left to stop.
+            self._gave_up = self._gave_up or bool(self._unfinished) or self._planner.ended_by is None
 
     def _set_back_running(self) -> None:
         for lane in self._lanes:
             if lane.trial is not None:
                 record = self._records[lane.trial.number] = replace(lane.trial, state=TrialState.WAITING)
-                write_json(self._folder.trial_file(record.folder), record.to_json())
+                with contextlib.suppress(OSError):  # a full disk must not hide what is being reported
+                    write_json(self._folder.trial_file(record.folder), record.to_json())

@@ -5,17 +5,19 @@ Here the parts are put together: the runner gets its store, its slots and a way 
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sweep import environment
 from sweep.devices import Slot, plan_slots
-from sweep.errors import EXIT_LOCKED, SweepError
+from sweep.errors import EXIT_LOCKED, EXIT_SOME_FAILED, SweepError
 from sweep.executors.inline import InlineWorker
-from sweep.files import write_json
+from sweep.files import write_json, write_text
 from sweep.layout import StudyFolder
-from sweep.lock import locked
+from sweep.lock import locked, set_aside
 from sweep.messages import Worker
 from sweep.observer import Observer, RunOutcome
 from sweep.runner import Runner
@@ -33,6 +35,7 @@ def run_study(
     observer: Observer,
     *,
     inline: bool = False,
+    fresh: bool = False,
     retry_failed: bool = False,
     on_start: Callable[[Runner], None] = lambda runner: None,
 ) -> RunOutcome:
@@ -44,6 +47,7 @@ def run_study(
         study_path: the file it came from, for the record.
         observer: is told what happens.
         inline: run one trial at a time in this process, for debugging.
+        fresh: move the folder aside and start over.
         retry_failed: run failed trials again, under their own numbers.
         on_start: gets the runner before it runs, to be able to stop it.
 
@@ -54,9 +58,13 @@ def run_study(
     slots = plan_slots(workers.devices, workers.per_device, workers.threads)
     if inline:
         slots = slots[:1]
-    with locked(folder):
+    _check_ours(folder)
+    if fresh and folder.root.exists():
+        with locked(folder):
+            observer.preparing(f"the old study is now in {set_aside(folder)}", None)
+    with locked(folder), _told_what_to_do(folder):
         check_fits(study, folder)
-        folder.study_file.write_text(f"# resolved from {study_path}\n{write_study(study)}", encoding="utf-8")
+        write_text(folder.study_file, f"# resolved from {study_path}\n{write_study(study)}")
         write_json(folder.environment, environment.describe(study_path, study.import_dir, slots))
         store = StudyStore(folder, study)
         try:
@@ -68,6 +76,32 @@ def run_study(
             return runner.run()
         finally:
             store.close()
+
+
+def _check_ours(folder: StudyFolder) -> None:
+    ours = (folder.lock, folder.study_file, folder.database)
+    if folder.root.is_dir() and any(folder.root.iterdir()) and not any(path.exists() for path in ours):
+        raise SweepError(
+            "not-a-study",
+            f"{folder.root} is in the way: it is not empty and holds no study",
+            do="choose another place:  sweep run STUDY name=another output=runs",
+        )
+
+
+@contextlib.contextmanager
+def _told_what_to_do(folder: StudyFolder) -> Iterator[None]:
+    """Turn a failed write of the runner's into a message: what is stored stays good, and the study can be resumed."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise SweepError(
+            "write-failed",
+            f"the sweep stopped because a file could not be written: {error}",
+            where=str(folder.root),
+            why="usually a full disk or a quota; everything that was stored before is good",
+            do=f"make room, then:  sweep resume {folder.root}",
+            exit_code=EXIT_SOME_FAILED,
+        ) from error
 
 
 def check_fits(study: StudySpec, folder: StudyFolder) -> None:

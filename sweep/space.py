@@ -7,7 +7,7 @@ grid of any size costs nothing to plan (the last parameter turns fastest, as in 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,19 +65,29 @@ def constants(space: Space) -> dict[str, Scalar]:
     return {name: domain.value for name, domain in space.items() if isinstance(domain, Constant)}
 
 
-def grid_axis(domain: Domain) -> Sequence[Scalar] | None:
-    """Return the domain's grid points, or None when there are infinitely many."""
+def axis_size(domain: Domain) -> int | None:
+    """Return the number of the domain's grid points, or None when there are infinitely many."""
     if isinstance(domain, Constant):
-        return (domain.value,)
+        return 1
     if isinstance(domain, Choice):
-        return domain.values
+        return len(domain.values)
     if domain.integer:
-        return range(int(domain.low), int(domain.high) + 1, int(domain.step or 1))
+        return int(domain.high - domain.low) // int(domain.step or 1) + 1
     if domain.step is None:
         return None
+    return math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1
+
+
+def axis_value(domain: Domain, place: int) -> Scalar:
+    """Return the domain's grid point at a place from 0 on."""
+    if isinstance(domain, Constant):
+        return domain.value
+    if isinstance(domain, Choice):
+        return domain.values[place]
+    if domain.integer:
+        return int(domain.low) + place * int(domain.step or 1)
     # 12 significant digits hide the dust of binary fractions: 0.1 + 2 * 0.1 is 0.3 here.
-    count = math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1
-    return [float(f"{domain.low + i * domain.step:.12g}") for i in range(count)]
+    return float(f"{domain.low + place * (domain.step or 0.0):.12g}")
 
 
 def grid_size(space: Space) -> int:
@@ -86,7 +96,7 @@ def grid_size(space: Space) -> int:
     Raises:
         ValueError: a domain is not finite.
     """
-    return math.prod(len(_axis(name, domain)) for name, domain in space.items())
+    return math.prod(_finite_size(name, domain) for name, domain in space.items())
 
 
 def grid_point(space: Space, index: int) -> dict[str, Scalar]:
@@ -100,9 +110,8 @@ def grid_point(space: Space, index: int) -> dict[str, Scalar]:
         raise IndexError(f"the grid has {grid_size(space)} points, none at {index}")
     point: dict[str, Scalar] = {}
     for name, domain in reversed(list(space.items())):
-        axis = _axis(name, domain)
-        index, place = divmod(index, len(axis))
-        point[name] = axis[place]
+        index, place = divmod(index, _finite_size(name, domain))
+        point[name] = axis_value(domain, place)
     return {name: point[name] for name in space}
 
 
@@ -121,8 +130,8 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return result
 
 
-def _axis(name: str, domain: Domain) -> Sequence[Scalar]:
-    axis = grid_axis(domain)
-    if axis is None:
+def _finite_size(name: str, domain: Domain) -> int:
+    size = axis_size(domain)
+    if size is None:
         raise ValueError(f"parameter {name!r} has infinitely many values: a grid needs `values` or a `step`")
-    return axis
+    return size

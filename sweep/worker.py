@@ -95,7 +95,7 @@ def _prepare(channel: Channel, objective: Any, command: Prepare) -> None:
         channel.send(Prepared())
     except SweepError as error:
         channel.send(PrepareFailed(id=error.id, what=error.what, where=error.where, why=error.why, do=error.do))
-    except Exception as error:
+    except BaseException as error:  # sys.exit too: it must be told, whoever executes this
         what = "the objective's prepare(params) raised"
         channel.send(PrepareFailed(id="prepare-failed", what=what, why=_user_traceback(error)))
 
@@ -109,9 +109,9 @@ def _run_trial(
     folder.mkdir(parents=True, exist_ok=True)
     with log_to(folder / "log.txt"):
         print(f"--- trial {spec.number}, attempt {spec.attempt}, {time.strftime('%Y-%m-%d %H:%M:%S')}, {slot.device}", flush=True)
-        for stale in folder.glob("events.out.tfevents*"):
+        for stale in folder.rglob("events.out.tfevents*"):
             stale.unlink()  # an attempt that was cut short: the trial starts over, and no point may stand twice
-        writer = TrialWriter(folder)
+        writer = TrialWriter(folder, keep_open=True)
         metrics = tuple(getattr(objective, "metrics", ()))
         if metrics:
             writer.describe(study.parameters, (study.metric.name, *metrics))
@@ -127,6 +127,7 @@ def _run_trial(
 
         trial = Trial(spec, device=slot.torch_device, writer=writer, exchange=exchange)
         result = _call(objective, trial, study)
+        writer.describe(study.parameters, (study.metric.name, *trial.metrics))  # if nothing was reported on the way
         _close(writer, result)
         if result.error:
             print(result.error, file=sys.stderr, flush=True)
@@ -157,7 +158,7 @@ def _call(objective: Callable[[Trial], Any], trial: Trial, study: StudySpec) -> 
 def _close(writer: TrialWriter, result: TrialResult) -> None:
     if result.state.finished:
         writer.end_session(success=result.state is not TrialState.FAILED)
-    writer.close()
+    writer.shut()
 
 
 def _seed(seed: int) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from sweep import Trial
@@ -38,10 +37,25 @@ def _go_wrong(trial: Trial, how: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "children":
         child = subprocess.Popen(["sleep", "1000"])
-        Path(trial.dir / "child").write_text(str(child.pid))
+        (trial.dir / "child").write_text(str(child.pid))
+    if how == "fork and die":
+        if os.fork() == 0:
+            time.sleep(1000)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "hang with a child":
+        child = subprocess.Popen(["sleep", "1000"])
+        (trial.dir / "child").write_text(str(child.pid))
+        how = "hang"
     if how == "hang":
         while True:
             time.sleep(0.01)
+
+
+def closes(trial: Trial) -> dict[str, float]:
+    """Close the writer as tutorials do, and return the metrics at the end."""
+    trial.writer.add_scalar("extra", 1.0, 1)
+    trial.writer.close()
+    return {"score": 0.5, "other": 2}
 
 
 def returns(trial: Trial) -> Any:

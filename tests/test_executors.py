@@ -207,6 +207,17 @@ def test_a_process_that_dies_is_an_event_and_the_next_call_has_a_new_one(
     assert local.pid != first
 
 
+def test_a_death_is_seen_though_a_forked_child_lives_on(study: StudySpec, tmp_path: Path) -> None:
+    """The child holds a copy of the pipe; it ends with the worker."""
+    worker = new_worker("local", study)
+    ask(worker, spec(tmp_path, how="fork and die"))
+    died = worker.next_event(Decision.GO_ON).result(timeout=10)
+    assert isinstance(died, Died)
+    assert "SIGKILL" in died.describe()
+    worker.close()
+    _last.clear()
+
+
 def test_a_worker_takes_its_children_along(study: StudySpec, tmp_path: Path) -> None:
     """What an objective started ends with its worker."""
     worker = new_worker("local", study)

@@ -227,6 +227,18 @@ def test_a_row_is_there_while_its_trial_runs(objectives: Path, start: Any) -> No
         assert row["sessions"][0].get("status", "STATUS_UNKNOWN") == "STATUS_UNKNOWN"
 
 
+def test_an_objective_that_only_returns_has_a_whole_row_in_one_file(objectives: Path, cli: Cli) -> None:
+    """With its columns, though it reports nothing on the way and closes the writer as tutorials do."""
+    study = write_study(objectives, STUDY.replace("mine:train", "mine:closes"))
+    assert cli("run", str(study), "x.values=[1]", "shuffle.value=true", "how.value=ok").code == 0
+    [folder] = (objectives / "runs" / "tab").glob("0000*")
+    assert len(list(folder.glob("events*"))) == 1
+    described = metadata.parse_experiment_plugin_data(hparams_tags(folder)[metadata.EXPERIMENT_TAG])
+    assert [info.name.tag for info in described.metric_infos] == ["score", "other"]
+    assert metadata.SESSION_END_INFO_TAG in hparams_tags(folder)
+    assert scalars(folder)["score"] == [(0, 0.5)]
+
+
 def test_two_dashboards_take_two_ports(tmp_path: Path) -> None:
     """The second one finds a free port instead of failing."""
     with (

@@ -11,7 +11,7 @@ import pytest
 
 from sweep.planner import Planner
 from sweep.records import TrialRecord, counts, eta_s, ranked
-from sweep.space import Choice, Constant, Range, grid_axis, grid_point, grid_size
+from sweep.space import Choice, Constant, Range, axis_size, axis_value, grid_point, grid_size
 from sweep.study import BudgetSpec, MetricSpec, StudySpec, derive_seed
 from sweep.trial import TrialState
 
@@ -59,8 +59,8 @@ def test_a_grid_is_the_product_in_the_files_order() -> None:
 )
 def test_a_stepped_range_is_an_axis_without_the_dust_of_binary_fractions(domain: Range, axis: list[float] | None) -> None:
     """0.1 * 3 is 0.3; a range without step is no axis."""
-    found = grid_axis(domain)
-    assert (None if found is None else list(found)) == axis
+    size = axis_size(domain)
+    assert (None if size is None else [axis_value(domain, place) for place in range(size)]) == axis
 
 
 def test_a_huge_grid_costs_nothing() -> None:
@@ -117,6 +117,18 @@ def test_a_sampler_proposes_what_optunas_own_does() -> None:
         assert planner.ask() == (number, trial.params)
         planner.tell(number, TrialState.COMPLETE, trial.params["x"])
         plain.tell(trial, trial.params["x"])
+
+
+def test_a_search_that_has_ended_stays_ended() -> None:
+    """A trial still running may bring a new best; it does not start the search again."""
+    planner = Planner(make(budget=BudgetSpec(patience=2)))
+    for _ in range(3):
+        assert planner.ask() is not None
+    for number, value in ((0, 1.0), (1, 2.0), (2, 3.0)):
+        planner.tell(number, TrialState.COMPLETE, value)
+    assert planner.ended_by == "2 trials brought no new best"
+    planner.tell(3, TrialState.COMPLETE, 0.1)
+    assert planner.ended_by == "2 trials brought no new best"
 
 
 @pytest.mark.parametrize(

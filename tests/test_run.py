@@ -233,10 +233,11 @@ def _wait_until_gone(processes: list[psutil.Process]) -> None:
 
 def test_a_killed_runner_takes_its_workers_with_it(cli: Cli, study: Path, start: Start) -> None:
     """Kill -9 on the runner ends workers that compute; what was running waits, and is trained on resuming."""
-    study.write_text(STUDY.replace("[ok]", "[hang]").replace("per_device: 1", "per_device: 2"))
+    study.write_text(STUDY.replace("[ok]", "[hang with a child]").replace("per_device: 1", "per_device: 2"))
     process = start("run", str(study))
-    wait_for(lambda: states(cli, study).count("running") == 2)
+    wait_for(lambda: len(list(study.parent.glob("runs/study/*/child"))) == 2)
     workers = psutil.Process(process.pid).children(recursive=True)
+    assert sum(worker.name() == "sleep" for worker in workers) == 2
     process.kill()
     process.wait()
     _wait_until_gone(workers)
@@ -273,6 +274,56 @@ def test_another_study_file_is_not_mixed_in(cli: Cli, study: Path, here: Path) -
     assert len(trials(cli, study)) == 2
     [aside] = (here / "runs").glob("study.*")
     assert len(trials(cli, aside)) == 3
+
+
+def test_fresh_touches_nothing_that_is_no_study(cli: Cli, study: Path, here: Path) -> None:
+    """A folder of the user's with the study's name stays where it is."""
+    (here / "runs" / "study").mkdir(parents=True)
+    (here / "runs" / "study" / "thesis.tex").write_text("years of work")
+    for words in (["--fresh"], []):
+        done = cli("run", str(study), *words)
+        assert done.code == 2
+        assert "[not-a-study]" in done.err
+    assert [path.name for path in (here / "runs" / "study").iterdir()] == ["thesis.tex"]
+
+
+def test_strings_that_look_like_something_else_stay_strings(cli: Cli, study: Path) -> None:
+    """The resolved file reads back: a second run finds nothing changed, and brackets are no markup."""
+    words = (str(study), 'how.values=["yes", "1e3", "[/a]"]', "x.value=1")
+    assert cli("run", *words).code == 0
+    assert cli("run", *words).code == 0
+    assert [trial["params"]["how"] for trial in trials(cli, study)] == ["yes", "1e3", "[/a]"]
+    assert "[/a]" in cli("trials", str(study)).out
+
+
+def test_a_study_named_by_its_folder_keeps_its_place(cli: Cli, study: Path) -> None:
+    """Another name needs the study file."""
+    assert cli("run", str(study), "x.values=[1]").code == 0
+    refused = cli("run", "runs/study", "name=other")
+    assert refused.code == 2
+    assert "[folder-keeps-its-place]" in refused.err
+
+
+def test_a_closed_pipe_stops_no_training(study: Path, here: Path, cli: Cli) -> None:
+    """`sweep run STUDY | head -1` trains all trials."""
+    command = [sys.executable, "-m", "sweep", "run", str(study)]
+    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ""
+    assert states(cli, study) == ["complete"] * 3
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(study: Path, here: Path, cli: Cli) -> None:
+    """As `nohup` means it."""
+    process = subprocess.Popen(["nohup", sys.executable, "-m", "sweep", "run", str(study)], cwd=here, stdout=subprocess.DEVNULL)
+    wait_for((here / "runs" / "study" / "lock").exists)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(60) == 0
+    assert states(cli, study) == ["complete"] * 3
 
 
 def test_a_plan_starts_nothing(cli: Cli, study: Path, here: Path) -> None:

@@ -222,6 +222,8 @@ def test_samplers_need_a_budget_and_something_to_choose(here: Path) -> None:
 def test_an_objective_that_is_not_there_is_found_without_importing_it(here: Path) -> None:
     """Module, submodule, function and syntax are looked up in the source; the module is not run."""
     (here / "mine.py").write_text("raise SystemExit('imported!')\ndef train(trial): ...\n")
+    (here / "tupled.py").write_text("def one(trial): ...\ntrain, other = one, 1\n")
+    assert read_study(write(here, SOUND), ["objective=tupled:train"]).objective == "tupled:train"
     (here / "broken.py").write_text("def train(:\n")
     assert read_study(write(here, SOUND), ["objective=mine:train"]).objective == "mine:train"
     for reference, message in [
@@ -293,7 +295,11 @@ def test_differences_name_each_change_that_makes_trials_incomparable(here: Path)
 
 
 scalars = st.one_of(
-    st.booleans(), st.integers(-(2**40), 2**40), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)
+    st.booleans(),
+    st.integers(-(2**40), 2**40),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=8),
+    st.sampled_from(["yes", "off", "null", "~", "1e3", "? a", "- b", "\x85", "\U0001f600", "#", "a: b", "!x"]),
 )
 
 
@@ -304,7 +310,7 @@ scalars = st.one_of(
 def test_any_list_of_scalars_survives_being_written_and_read(
     values: list[object], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Types stay: a string that looks like a number stays a string."""
+    """Types stay: a string that looks like a number, a boolean or a line break stays a string."""
     study = StudySpec(
         name="any",
         objective="sweep.objectives.toy:train",

@@ -26,10 +26,19 @@ _STUDY_HELP = "STUDY is a study file, or the folder of a study that has run."
 
 
 class _Verbs(click.Group):
-    """Lists the verbs in the order in which they are written here, which is the order of use."""
+    """Lists the verbs in the order in which they are written here, which is the order of use; ends quietly with a pipe."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `sweep trials | head`: the reader has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_OK
+        return code
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -63,14 +72,7 @@ def run(study: str, overrides: Sequence[str], data: str | None, plain: bool, inl
     from sweep.cli.study_argument import to_run
 
     target = to_run(study, overrides)
-    if fresh:
-        from sweep.lock import locked, set_aside
-
-        if target.folder.root.exists():
-            with locked(target.folder):
-                aside = set_aside(target.folder)
-            print(f"the old study is now in {aside}")
-    return _run(target, study, overrides, data=data, plain=plain, inline=inline, retry_failed=False)
+    return _run(target, study, overrides, data=data, plain=plain, inline=inline, fresh=fresh)
 
 
 @sweep.command(epilog=_STUDY_HELP)
@@ -216,7 +218,15 @@ def _snapshot(target: Target) -> Snapshot:
 
 
 def _run(
-    target: Target, argument: str, overrides: Sequence[str], *, data: str | None, plain: bool, inline: bool, retry_failed: bool
+    target: Target,
+    argument: str,
+    overrides: Sequence[str],
+    *,
+    data: str | None,
+    plain: bool,
+    inline: bool,
+    fresh: bool = False,
+    retry_failed: bool = False,
 ) -> int:
     from sweep.cli.observers import observer_for
     from sweep.cli.tables import console
@@ -233,6 +243,7 @@ def _run(
             target.path,
             observer,
             inline=inline,
+            fresh=fresh,
             retry_failed=retry_failed,
             on_start=lambda runner: _stop_on_signals(runner, stopped_by),
         )
@@ -249,16 +260,20 @@ def _stop_on_signals(runner: Runner, stopped_by: list[int]) -> None:
         stopped_by.append(number)
         runner.stop()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    _handle(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _handle(handler: Callable[[int, object], None], *numbers: signal.Signals) -> None:
+    for number in numbers:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` and `&` mean it
+            signal.signal(number, handler)
 
 
 def _raise_on_termination() -> None:
     def stop(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
+    _handle(stop, signal.SIGTERM, signal.SIGHUP)
 
 
 def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], seconds: float, stopped_by: list[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -78,7 +79,10 @@ class PlainLines:
         return f"  ({done}{of} done" + (f", about {duration_text(eta)} left)" if eta is not None else ")")
 
     def _line(self, text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+        try:
+            print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+        except BrokenPipeError:  # nobody reads any more; the training goes on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class LiveView:
@@ -107,6 +111,9 @@ class LiveView:
 
     def preparing(self, text: str, fraction: float | None) -> None:
         """Show a preparation's progress."""
+        if self._study is None:  # something that happened before the picture: it stays above it
+            self._console.print(text)
+            return
         self._preparing = (text, fraction)
 
     def update(self, record: TrialRecord, what: str) -> None:

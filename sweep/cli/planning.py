@@ -29,7 +29,7 @@ def show(target: Target, first: int, *, as_json: bool) -> None:
         return
     total = study.total
     done = sum(record.state.finished for record in snapshot.records)
-    size = f"{total:,} trials" if total is not None else "trials until the budget's time is used up"
+    size = f"{total:,} trials" if total is not None else "trials until the budget is used up"
     print(f"{study.name}: {study.method}, {size}{f', {done} finished' if done else ''}")
     print(f"objective  {study.objective}, {study.metric.goal} {study.metric.name}")
     print(f"folder     {target.folder.root}")

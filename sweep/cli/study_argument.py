@@ -29,11 +29,10 @@ def to_run(argument: str, overrides: Sequence[str]) -> Target:
     Raises:
         StudyFileError, SweepError: see `read_study`; also when there is no such file or folder.
     """
-    path = Path(argument)
+    path = _existing(argument)
     if path.is_dir():
+        _refuse_other_folder(overrides)
         return _from_folder(path, overrides, find_objective=True)
-    if not path.exists():
-        raise _not_found(argument)
     study = read_study(path, overrides)
     return Target(study=study, folder=_output_folder(study), path=path)
 
@@ -44,11 +43,10 @@ def to_look_at(argument: str, overrides: Sequence[str]) -> Target:
     Raises:
         StudyFileError, SweepError: as `to_run`.
     """
-    path = Path(argument)
+    path = _existing(argument)
     if path.is_dir():
+        _refuse_other_folder(overrides)
         return _from_folder(path, overrides, find_objective=False)
-    if not path.exists():
-        raise _not_found(argument)
     study = read_study(path, overrides, find_objective=False)
     folder = _output_folder(study)
     if folder.study_file.exists():
@@ -58,7 +56,7 @@ def to_look_at(argument: str, overrides: Sequence[str]) -> Target:
 
 def _from_folder(root: Path, overrides: Sequence[str], *, find_objective: bool, path: Path | None = None) -> Target:
     folder = StudyFolder(root=root.resolve())
-    if not folder.study_file.exists() or not folder.environment.exists():
+    if not folder.study_file.exists() or not (folder.environment.exists() or folder.database.exists()):
         raise SweepError(
             "no-study",
             f"{root} is no folder of a study that has run",
@@ -76,6 +74,26 @@ def _from_folder(root: Path, overrides: Sequence[str], *, find_objective: bool, 
 
 def _output_folder(study: StudySpec) -> StudyFolder:
     return StudyFolder(root=Path(study.output).expanduser().absolute() / study.name)
+
+
+def _existing(argument: str) -> Path:
+    path = Path(argument)
+    try:
+        path.stat()
+    except (OSError, ValueError):  # not there, too long, or no path at all
+        raise _not_found(argument) from None
+    return path
+
+
+def _refuse_other_folder(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key in ("name", "output"):
+            raise SweepError(
+                "folder-keeps-its-place",
+                f"{key} cannot be changed for a study that is named by its folder",
+                do="name the study file instead:  sweep run studies/fashion.yaml name=another",
+            )
 
 
 def _not_found(argument: str) -> SweepError:

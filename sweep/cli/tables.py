@@ -31,7 +31,7 @@ _PIPED_WIDTH = 400
 
 def console() -> Console:
     """Return a console on stdout: as wide as the terminal, and without limits or colour into a pipe."""
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, soft_wrap=False)
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def number_text(value: float | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -42,9 +43,8 @@ class InlineWorker:
         self.slot = slot
         self._commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._waiting: Future[Event] | None = None
-        self._thread = threading.Thread(
-            target=serve, args=(_QueueChannel(self._commands, self._answer), slot, _header_only), daemon=True
-        )
+        self._serve = serve
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def next_event(self, command: Command) -> Future[Event]:
         """Give the command to the worker and promise its next event."""
@@ -60,6 +60,12 @@ class InlineWorker:
             self._commands.put(None)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(Died(exit_code=None, log="the sweep was closed"))
+
+    def _run(self) -> None:
+        try:
+            self._serve(_QueueChannel(self._commands, self._answer), self.slot, _header_only)
+        except BaseException:  # as a process that dies: whoever waits must hear of it
+            self._answer(Died(exit_code=None, log=traceback.format_exc()))
 
     def _answer(self, event: Event) -> None:
         if self._waiting is not None and not self._waiting.done():

@@ -7,8 +7,9 @@
 
 The processes come from loky's context (joblib): they start without importing the user's main module and take an
 environment of their own before torch is imported. Each leads a session of its own, so the terminal's Ctrl-C reaches
-only the runner, and killing the group takes grandchildren along. A worker dies with its runner: one that waits sees the
-pipe close, one that computes gets SIGKILL from the kernel (PR_SET_PDEATHSIG on Linux) or from its own watchdog.
+only the runner, and killing the group takes grandchildren along. A worker dies with its runner, even with one that is
+killed with -9: one that waits sees the pipe close, one that computes gets SIGKILL from the kernel (PR_SET_PDEATHSIG on
+Linux), and the guardian, a tiny process that sees its own pipe close, kills the groups, grandchildren too.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,12 @@ from joblib.externals.loky.backend import get_context
 from sweep.devices import Slot
 from sweep.files import tail
 from sweep.messages import Channel, Command, Died, Event
-from sweep.processes import die_with_parent
+from sweep.processes import Guardian, die_with_parent
 
 _DYING_S = 2.0
 # multiprocessing reaps any child at any start or join; two threads doing so at once lose an exit code.
 _reaping = threading.Lock()
+guardian = Guardian()
 
 
 class LocalWorker:
@@ -85,10 +87,25 @@ class LocalWorker:
             if self._process is None:
                 self._start()
             self._pipe.send(command)
+            self._wait_for_event()
             event: Event = self._pipe.recv()
         except (EOFError, OSError):
             return self._died()
         return event
+
+    def _wait_for_event(self) -> None:
+        """Wait for the pipe, or for the process's death: what it forked may hold the pipe open after it."""
+        if hasattr(os, "pidfd_open"):
+            death = os.pidfd_open(self._process.pid)
+            try:
+                wait([self._pipe, death])
+            finally:
+                os.close(death)
+        else:
+            while not self._pipe.poll(_DYING_S) and self._process.is_alive():
+                pass
+        if not self._pipe.poll(0):
+            raise EOFError
 
     def _start(self) -> None:
         context = get_context("loky")
@@ -99,6 +116,7 @@ class LocalWorker:
             )
             self._process.start()
             theirs.close()
+            guardian.watch(self._process.pid)
         if self._closed:  # close() came while the process was being made
             _kill_group(self._process.pid)
 
@@ -112,6 +130,7 @@ class LocalWorker:
         with _reaping:
             process.join()
             code = process.exitcode
+            guardian.forget(process.pid)
         self._pipe.close()
         return Died(exit_code=code, log=tail(self._log))
 
@@ -142,15 +161,8 @@ def _main(pipe: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slot, lo
 
 def _die_with(runner: int) -> None:
     die_with_parent(signal.SIGKILL)
-
-    def watch() -> None:
-        while os.getppid() == runner:
-            time.sleep(1)
-        os.killpg(0, signal.SIGKILL)
-
     if os.getppid() != runner:
         os._exit(1)  # it died before the kernel was told
-    threading.Thread(target=watch, daemon=True, name="watchdog").start()
 
 
 @contextlib.contextmanager

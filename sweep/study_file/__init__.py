@@ -7,20 +7,19 @@ Every key is checked on its own and only then the keys together, so that one pro
 
 from __future__ import annotations
 
-import io
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from ruamel.yaml import YAML
 
 from sweep.errors import Problem, StudyFileError, SweepError, did_you_mean
 from sweep.objective import ObjectiveNotFound, locate
-from sweep.space import Choice, Constant, Domain, Range, grid_axis
+from sweep.space import Choice, Constant, Domain, Range, axis_size
 from sweep.study import BudgetSpec, MetricSpec, StudySpec, WorkersSpec
-from sweep.study_file.schema import Parameter, ParameterName, StudyModel, to_domain
+from sweep.study_file.schema import Budget, Parameter, ParameterName, StudyModel, to_domain
 from sweep.study_file.source import Source, read_source
 
 AVAILABLE_METHODS = ("grid", "random", "tpe")
@@ -81,7 +80,7 @@ def write_study(study: StudySpec) -> str:
         "per_device": study.workers.per_device or "auto",
         "threads": study.workers.threads,
     }
-    data = {
+    data: dict[str, Any] = {
         "name": study.name,
         "objective": study.objective,
         "metric": _without_none({"name": study.metric.name, "goal": study.metric.goal, "target": study.metric.target}),
@@ -94,13 +93,13 @@ def write_study(study: StudySpec) -> str:
         "stop_after_failures": study.stop_after_failures,
         "output": study.output,
     }
-    yaml = YAML(typ="safe", pure=True)
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # ruamel annotates it as None
-    yaml.default_flow_style = None
-    yaml.width = 4096
-    out = io.StringIO()
-    yaml.dump(data, out)
-    return out.getvalue()
+    lines = []
+    for key, value in data.items():
+        if key == "parameters":
+            lines += ["parameters:", *(f"  {name}: {_flow(domain)}" for name, domain in value.items())]
+        else:
+            lines.append(f"{key}: {_flow(value)}")
+    return "\n".join(lines) + "\n"
 
 
 def differences(stored: StudySpec, current: StudySpec) -> list[str]:
@@ -116,7 +115,7 @@ def differences(stored: StudySpec, current: StudySpec) -> list[str]:
             lines.append(f"{label}: was {old}, is now {new}")
     for name in dict.fromkeys([*stored.parameters, *current.parameters]):
         was, now = stored.parameters.get(name), current.parameters.get(name)
-        if was != now:
+        if _domain_text(was) != _domain_text(now):  # the texts: 1, 1.0 and true are equal to Python
             lines.append(f"parameters.{name}: was {_domain_text(was)}, is now {_domain_text(now)}")
     if not lines and list(stored.parameters) != list(current.parameters):
         lines.append(f"order of parameters: was {', '.join(stored.parameters)}, is now {', '.join(current.parameters)}")
@@ -205,14 +204,14 @@ def _check_together(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
     method, budget = keys.get("method"), keys.get("budget")
     if method == "grid":
         for name, domain in domains.items():
-            if grid_axis(domain) is None:
+            if axis_size(domain) is None:
                 yield source.problem(
                     ("parameters", name),
                     "a grid needs finitely many values",
                     "give values or a step, or use method: random or tpe",
                 )
     elif method in AVAILABLE_METHODS:
-        if budget is not None and budget.trials is None and budget.time is None:
+        if budget is not None and budget == Budget():
             yield source.problem(("budget",), f"method {method} never ends by itself", "add budget: {trials: 50}")
         if domains and all(isinstance(domain, Constant) for domain in domains.values()):
             yield source.problem(("parameters",), f"method {method} has nothing to choose: every parameter is a constant")
@@ -259,6 +258,23 @@ def _domain_text(domain: Domain | None) -> str:
     if domain is None:
         return "absent"
     return "{" + ", ".join(f"{key}: {value}" for key, value in _domain_keys(domain).items()) + "}"
+
+
+def _flow(value: Any) -> str:
+    """Write plain data as YAML on one line, every string in quotes: `yes`, `1e3` and `? a` stay what they are."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    if isinstance(value, str):
+        return '"' + "".join(_escaped(character) for character in value) + '"'
+    return json.dumps(value)
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if " " <= character <= "~" else f"\\U{ord(character):08x}"
 
 
 def _metric_text(study: StudySpec) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
-from sweep.space import Choice, Constant, Domain, Range
+from sweep.space import Choice, Constant, Domain, Range, axis_size, axis_value
 
 METHODS = ("grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii")
 PRUNERS = ("none", "median", "percentile", "asha", "hyperband", "patient", "wilcoxon")
@@ -243,4 +243,8 @@ def _range(parameter: Parameter, given: set[str]) -> Range:
             raise ValueError(f"step must be above 0 and at most max - min ({high - low:g}), got {step}")
         if isinstance(low, int) and isinstance(high, int) and not isinstance(step, int):
             low, high = float(low), float(high)  # {min: 0, max: 1, step: 0.1}
+        whole = Range(low=low, high=high, step=step)
+        last = axis_value(whole, (axis_size(whole) or 1) - 1)  # the last step that is not past max
+        assert isinstance(last, (int, float))
+        high = last
     return Range(low=low, high=high, step=step, log=log)

@@ -76,14 +76,18 @@ def read_source(name: str, text: str, overrides: Sequence[str], known_keys: Iter
             Problem(where=f"{name}:{line}", key="", message=f"this is no valid YAML: {error.problem or error.context}")
         )
         return source
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         message = " ".join(str(error).split())
         source.problems.append(Problem(where=f"{name}:1", key="", message=f"this is no valid YAML: {message}"))
         return source
     if tree is not None and not isinstance(tree, CommentedMap):
         source.problems.append(Problem(where=f"{name}:1", key="", message="a study file is a list of `key: value` lines"))
         return source
-    source.data = _Plain(source, at_line=None).convert(tree or CommentedMap(), ())
+    try:
+        source.data = _Plain(source, at_line=None).convert(tree or CommentedMap(), ())
+    except (ValueError, RecursionError):
+        source.problems.append(Problem(where=f"{name}:1", key="", message="the file holds too many or too deeply nested values"))
+        return source
     for text_ in overrides:
         _override(source, text_, set(known_keys))
     return source
@@ -175,7 +179,7 @@ def _override(source: Source, text: str, known_keys: set[str]) -> None:
         parts = ["parameters", *parts]
     try:
         value = _yaml().load(value_text)
-    except YAMLError:
+    except (YAMLError, ValueError, RecursionError):
         complain(f"the value {value_text!r} is no valid YAML", "put it in quotes")
         return
     path: KeyPath = tuple(parts)

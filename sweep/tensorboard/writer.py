@@ -24,9 +24,12 @@ class TrialWriter(SummaryWriter):
 
     Args:
         log_dir: the run folder.
+        keep_open: `close` only flushes, as the run goes on after the objective (tutorials end with `writer.close()`);
+            `shut` closes.
     """
 
-    def __init__(self, log_dir: str | Path) -> None:
+    def __init__(self, log_dir: str | Path, *, keep_open: bool = False) -> None:
+        self._keep_open = keep_open
         self._complained: set[str] = set()
         self._last_step: dict[str, int] = {}
         self._started = self._described = self._ended = False
@@ -75,7 +78,14 @@ class TrialWriter(SummaryWriter):
         self._guard("flush", super().flush)
 
     def close(self) -> None:
-        """End a session that was begun by `add_hparams` alone, and close the file."""
+        """Close the file, or only flush it if it is to be kept open."""
+        if self._keep_open:
+            self.flush()
+        else:
+            self.shut()
+
+    def shut(self) -> None:
+        """Close the file."""
         self._guard("close", super().close)
 
     def _add_hparams(
