@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import os
 import shutil
@@ -214,6 +215,22 @@ def test_a_death_is_seen_though_a_forked_child_lives_on(study: StudySpec, tmp_pa
     died = worker.next_event(Decision.GO_ON).result(timeout=10)
     assert isinstance(died, Died)
     assert "SIGKILL" in died.describe()
+    worker.close()
+    _last.clear()
+
+
+def test_a_death_is_seen_where_the_system_cannot_announce_it(
+    study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old kernel or a strict container: the process is looked at twice a second."""
+
+    def forbidden(_pid: int) -> int:
+        raise PermissionError(errno.EPERM, "not here")
+
+    monkeypatch.setattr(os, "pidfd_open", forbidden)
+    worker = new_worker("local", study)
+    assert isinstance(ask(worker, spec(tmp_path, how="fork and die")), Report)
+    assert isinstance(worker.next_event(Decision.GO_ON).result(timeout=10), Died)
     worker.close()
     _last.clear()
 

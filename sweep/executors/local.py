@@ -15,6 +15,7 @@ Linux), and the guardian, a tiny process that sees its own pipe close, kills the
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -35,6 +36,7 @@ from sweep.messages import Channel, Command, Died, Event
 from sweep.processes import Guardian, die_with_parent
 
 _DYING_S = 2.0
+_POLL_S = 0.5
 # multiprocessing reaps any child at any start or join; two threads doing so at once lose an exit code.
 _reaping = threading.Lock()
 guardian = Guardian()
@@ -95,15 +97,15 @@ class LocalWorker:
 
     def _wait_for_event(self) -> None:
         """Wait for the pipe, or for the process's death: what it forked may hold the pipe open after it."""
-        if hasattr(os, "pidfd_open"):
-            death = os.pidfd_open(self._process.pid)
+        death = _death_of(self._process.pid)
+        if death is None:
+            while not self._pipe.poll(_POLL_S) and self._process.is_alive():
+                pass
+        else:
             try:
                 wait([self._pipe, death])
             finally:
                 os.close(death)
-        else:
-            while not self._pipe.poll(_DYING_S) and self._process.is_alive():
-                pass
         if not self._pipe.poll(0):
             raise EOFError
 
@@ -133,6 +135,18 @@ class LocalWorker:
             guardian.forget(process.pid)
         self._pipe.close()
         return Died(exit_code=code, log=tail(self._log))
+
+
+def _death_of(pid: int) -> int | None:
+    """Return a descriptor that becomes readable when the process dies, None where the system has no such thing."""
+    try:
+        return os.pidfd_open(pid)
+    except AttributeError:  # not Linux
+        return None
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EPERM):  # an old kernel, or a container that forbids it
+            return None
+        raise
 
 
 def _kill_group(pid: int) -> None:
