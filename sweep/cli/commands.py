@@ -265,7 +265,8 @@ def _stop_on_signals(runner: Runner, stopped_by: list[int]) -> None:
 
 def _handle(handler: Callable[[int, object], None], *numbers: signal.Signals) -> None:
     for number in numbers:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` and `&` mean it
+        # `nohup` means it. An ignored SIGINT only says that some script started this in the background.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 
 
