@@ -43,7 +43,7 @@ def locked(folder: StudyFolder) -> Iterator[None]:
                 where=f"host {holder.get('host', '?')}, process {holder.get('pid', '?')}, since {holder.get('since', '?')}",
                 do=f"sweep status {folder.root}   shows how far it is",
                 exit_code=EXIT_LOCKED,
-            ) from None
+            )
         file.truncate(0)
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
         file.write(json.dumps(holder) + "\n")

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sweep.study import StudySpec
+from sweep.layout import run_folder_name
+from sweep.space import swept
+from sweep.study import StudySpec, derive_seed
 from sweep.trial import Scalar, TrialState
 
 
@@ -49,6 +51,17 @@ class TrialRecord:
         known = {item.name for item in dataclasses.fields(cls)}
         kept = {key: value for key, value in data.items() if key in known}
         return cls(**(kept | {"state": TrialState(data["state"])}))
+
+
+def planned_record(study: StudySpec, number: int, params: dict[str, Scalar]) -> TrialRecord:
+    """Return the record of a trial that is planned and has not started: its seed and its run folder are known."""
+    return TrialRecord(
+        number=number,
+        state=TrialState.WAITING,
+        params=params,
+        seed=derive_seed(study.seed, "repeat", 0),
+        folder=run_folder_name(number, params, swept(study.parameters)),
+    )
 
 
 def ranked(records: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord]:

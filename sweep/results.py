@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sweep.layout import StudyFolder, run_folder_name
+from sweep.layout import StudyFolder
 from sweep.lock import lock_holder
-from sweep.records import TrialRecord, counts, eta_s, ranked
-from sweep.space import grid_point, swept
+from sweep.records import TrialRecord, counts, eta_s, planned_record, ranked
+from sweep.space import grid_point
 from sweep.storage import read_records
-from sweep.study import StudySpec, derive_seed
+from sweep.study import StudySpec
 from sweep.trial import TrialState
 
 
@@ -65,7 +65,7 @@ class Snapshot:
         planned = (self.study.total or 0) if self.study.method == "grid" else 0
         for number in range(max(planned, max(started, default=-1) + 1)):  # a range: the grid may be huge
             if number in started or number < planned:
-                yield started.get(number) or self._waiting(number)
+                yield started.get(number) or planned_record(self.study, number, grid_point(self.study.parameters, number))
 
     def trial_json(self, record: TrialRecord) -> dict[str, Any]:
         """Return a trial as `--format json` prints it (DESIGN section 3)."""
@@ -87,13 +87,3 @@ class Snapshot:
             "running": [self.trial_json(record) for record in running],
             "runner": self.runner,
         }
-
-    def _waiting(self, number: int) -> TrialRecord:
-        params = grid_point(self.study.parameters, number)
-        return TrialRecord(
-            number=number,
-            state=TrialState.WAITING,
-            params=params,
-            seed=derive_seed(self.study.seed, "repeat", 0),
-            folder=run_folder_name(number, params, swept(self.study.parameters)),
-        )

@@ -25,7 +25,7 @@ from sweep.errors import (
     SweepError,
 )
 from sweep.files import tail, write_json
-from sweep.layout import StudyFolder, run_folder_name
+from sweep.layout import StudyFolder
 from sweep.messages import (
     Command,
     Died,
@@ -41,10 +41,9 @@ from sweep.messages import (
 )
 from sweep.observer import Observer, RunOutcome
 from sweep.planner import Planner
-from sweep.records import TrialRecord
-from sweep.space import swept
+from sweep.records import TrialRecord, planned_record
 from sweep.storage import StudyStore
-from sweep.study import StudySpec, derive_seed
+from sweep.study import StudySpec
 from sweep.trial import Decision, Report, Scalar, TrialResult, TrialSpec, TrialState
 
 _POLL_S = 0.2
@@ -197,14 +196,7 @@ class Runner:
         planned = self._planner.ask()
         if planned is None:
             return None
-        number, params = planned
-        return TrialRecord(
-            number=number,
-            state=TrialState.WAITING,
-            params=params,
-            seed=derive_seed(self._study.seed, "repeat", 0),
-            folder=run_folder_name(number, params, swept(self._study.parameters)),
-        )
+        return planned_record(self._study, *planned)
 
     def _start(self, lane: _Lane, record: TrialRecord) -> None:
         record = replace(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -278,7 +277,7 @@ def _escaped(character: str) -> str:
 
 
 def _metric_text(study: StudySpec) -> str:
-    return f"{study.metric.name} ({replace(study.metric, target=None).goal})"
+    return f"{study.metric.name} ({study.metric.goal})"
 
 
 def _without_none(mapping: dict[str, Any]) -> dict[str, Any]:
