@@ -7,6 +7,7 @@ file is a list of `Problem`, one a line, so that all of them are seen at once.
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -89,6 +90,18 @@ class StudyFileError(SweepError):
 
     def __str__(self) -> str:
         return "\n".join([f"error: {self.what}  [{self.id}]", *(f"  {problem}" for problem in self.problems)])
+
+
+def write_failed(reason: str, folder: str) -> SweepError:
+    """Return the error of a sweep that stops because a file could not be written."""
+    return SweepError(
+        "write-failed",
+        f"the sweep stopped because a file could not be written: {reason}",
+        where=folder,
+        why="usually a full disk or a quota; everything that was stored before is good",
+        do=f"make room, then:  sweep resume {shlex.quote(folder)}",
+        exit_code=EXIT_SOME_FAILED,
+    )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -26,9 +26,34 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=1) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
+def write_text(path: Path, text: str, *, sync: bool = False) -> None:
+    """Write a file that is there whole or not at all.
+
+    Args:
+        path: where; its folder is made.
+        text: what.
+        sync: have it on the disk before this returns, for a file that others rely on after a power cut.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    if sync:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the system write a folder's names to the disk: a renamed file is safe only then."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

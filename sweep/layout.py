@@ -11,6 +11,11 @@ from sweep.trial import Params, Scalar
 
 # TensorBoard adds its own long file name below the folder; most file systems end a name at 255 bytes.
 _LONGEST_TAG = 120
+CHECKPOINT = "checkpoint.pt"
+PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
+# What a request to stop says.
+STOP_AT_NEXT_STEP = "at the next step\n"
+STOP_AT_ONCE = "at once\n"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
@@ -44,13 +49,28 @@ class StudyFolder:
         """Return the path of the lock that a runner holds."""
         return self.root / "lock"
 
+    @property
+    def stop_request(self) -> Path:
+        """Return the path of the file that asks the runner to stop."""
+        return self.root / "stop"
+
     def trial_dir(self, folder: str) -> Path:
-        """Return the path of the run folder of that name."""
+        """Return the path of the run folder of that name.
+
+        Raises:
+            ValueError: the name, read from a damaged or hostile database, leads elsewhere.
+        """
+        if folder in ("", ".", "..") or Path(folder).name != folder:
+            raise ValueError(f"{folder!r} is no run folder's name")
         return self.root / folder
 
     def trial_file(self, folder: str) -> Path:
         """Return the path of a trial's readable record."""
-        return self.root / folder / "trial.json"
+        return self.trial_dir(folder) / "trial.json"
+
+    def checkpoints(self, folder: str) -> tuple[Path, Path]:
+        """Return the paths of a trial's last checkpoint and of the one before."""
+        return self.trial_dir(folder) / CHECKPOINT, self.trial_dir(folder) / PREVIOUS_CHECKPOINT
 
 
 def run_folder_name(number: int, params: Params, swept: list[str]) -> str:

@@ -2,12 +2,12 @@
 
     runner --Load-------------> worker     worker --Loaded | LoadFailed------------> runner
            --Prepare(params)-->                   --Progress ... then Prepared | PrepareFailed
-           --TrialSpec-------->                   --Report ... then TrialResult
-           --Decision--------->                   (the answer to a Report or a Progress)
+           --TrialSpec-------->                   --Resumed, if it goes on; Report ... then TrialResult
+           --Decision--------->                   (the answer to a Resumed, a Report or a Progress)
                                    the executor   --Died, in place of any of these
 
 Each command is answered by exactly one event, so that a worker is an actor with one method, `next_event(command)`,
-on one machine as on a cluster.
+on one machine as on a cluster. Two things come from outside that rhythm: the request to stop, and the end by force.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sweep.trial import Decision, Report, Scalar, TrialResult, TrialSpec
+from sweep.trial import Decision, Position, Report, Scalar, TrialResult, TrialSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,16 @@ class PrepareFailed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """A trial goes on from a checkpoint; the runner is told again of all that it may have missed.
+
+    The answer decides on the last report: nobody knows whether its decision came through.
+    """
+
+    position: Position
+
+
+@dataclass(frozen=True, kw_only=True)
 class Died:
     """The worker's process is gone.
 
@@ -108,7 +118,7 @@ _LIKELY = {
     "SIGTERM": ": somebody or something asked it to end",
 }
 
-Event = Loaded | LoadFailed | Progress | Prepared | PrepareFailed | Report | TrialResult | Died
+Event = Loaded | LoadFailed | Progress | Prepared | PrepareFailed | Resumed | Report | TrialResult | Died
 
 
 class Channel(Protocol):
@@ -120,6 +130,9 @@ class Channel(Protocol):
     def recv(self) -> Any:
         """Wait for the next command; raise EOFError when the runner is gone."""
 
+    def stop_requested(self) -> bool:
+        """Tell whether `Worker.stop` was called; costs next to nothing."""
+
 
 class Worker(Protocol):
     """The one face of a worker, whatever executes it. Contract: tests/test_executors.py."""
@@ -129,6 +142,18 @@ class Worker(Protocol):
 
         One call at a time: the event before must have come. A worker that died is started anew by the next call.
         The future never raises for anything that the objective does.
+        """
+
+    def stop(self) -> None:
+        """Ask the trial in flight to make a checkpoint and stop at its next step; its next event tells how that went.
+
+        From then on the worker is good for nothing but `close`.
+        """
+
+    def kill(self) -> None:
+        """End what the worker is doing at once; the event that is awaited becomes `Died`, the next call starts it anew.
+
+        An executor that cannot end code by force asks it to stop instead.
         """
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sweep.records import TrialRecord
-from sweep.space import constants, distributions, grid_point
+from sweep.space import constants, distributions
 from sweep.study import StudySpec, derive_seed
 from sweep.trial import Scalar, TrialState
 
@@ -82,7 +82,7 @@ class Planner:
         number = self._next
         self._known.add(number)
         if self._sampler_study is None:
-            return number, grid_point(self.study.parameters, number)
+            return number, self.study.grid.point(number)
         chosen = self._sampler_study.ask(number)
         fixed = constants(self.study.parameters)
         return number, {name: fixed[name] if name in fixed else chosen[name] for name in self.study.parameters}

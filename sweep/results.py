@@ -11,7 +11,6 @@ from typing import Any
 from sweep.layout import StudyFolder
 from sweep.lock import lock_holder
 from sweep.records import TrialRecord, counts, eta_s, planned_record, ranked
-from sweep.space import grid_point
 from sweep.storage import read_records
 from sweep.study import StudySpec
 from sweep.trial import TrialState
@@ -65,7 +64,7 @@ class Snapshot:
         planned = (self.study.total or 0) if self.study.method == "grid" else 0
         for number in range(max(planned, max(started, default=-1) + 1)):  # a range: the grid may be huge
             if number in started or number < planned:
-                yield started.get(number) or planned_record(self.study, number, grid_point(self.study.parameters, number))
+                yield started.get(number) or planned_record(self.study, number, self.study.grid.point(number))
 
     def trial_json(self, record: TrialRecord) -> dict[str, Any]:
         """Return a trial as `--format json` prints it (DESIGN section 3)."""

@@ -2,30 +2,24 @@
 
     loop:  fill idle slots ─► wait for any worker's event ─► answer it, then record it ─► fill ...
 
-It is the one author of the study: whatever a worker says is written here and nowhere else. An event is answered before it
-is written down, so that workers do not wait for the disk; a runner that dies in between takes its workers with it, and
-what was not written is run again.
+It is the one author of the study: whatever a worker says is written down by its ledger and nowhere else. A report is answered
+before it is written down, so that workers do not wait for the disk; a runner that dies in between takes its workers with it,
+and is told again when the trials go on.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 
 from sweep.devices import Slot
-from sweep.errors import (
-    EXIT_OK,
-    EXIT_SOME_FAILED,
-    EXIT_TOO_MANY_FAILURES,
-    SweepError,
-)
-from sweep.files import tail, write_json
-from sweep.layout import StudyFolder
+from sweep.errors import EXIT_TERMINATED, SweepError, write_failed
+from sweep.files import tail
+from sweep.layout import STOP_AT_ONCE, StudyFolder
+from sweep.ledger import Ledger
 from sweep.messages import (
     Command,
     Died,
@@ -37,35 +31,48 @@ from sweep.messages import (
     Prepared,
     PrepareFailed,
     Progress,
+    Resumed,
     Worker,
 )
 from sweep.observer import Observer, RunOutcome
-from sweep.planner import Planner
-from sweep.records import TrialRecord, planned_record
-from sweep.storage import StudyStore
+from sweep.records import TrialRecord
 from sweep.study import StudySpec
-from sweep.trial import Decision, Report, Scalar, TrialResult, TrialSpec, TrialState
+from sweep.trial import Decision, Report, TrialResult, TrialSpec, TrialState
 
 _POLL_S = 0.2
+# Batch systems kill soon after they have asked; what has not reached a step by then goes on from its last checkpoint.
+STOPPING_S = 25.0
 
 
 @dataclass(kw_only=True, eq=False)
 class _Lane:
-    """A slot as the runner sees it."""
+    """A slot as the runner sees it.
+
+    Attributes:
+        began: when the trial in flight began, moved back by what it had been trained before.
+        fruitless: it reports without checkpoints, so that waiting for its next step would save nothing.
+    """
 
     slot: Slot
     worker: Worker
     loaded: bool = False
     trial: TrialRecord | None = None
-    began: float = field(default_factory=time.monotonic)
+    began: float = 0.0
+    fruitless: bool = False
+    timed_out: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the trial in flight has been trained."""
+        return time.monotonic() - self.began
 
 
 class Runner:
     """Run a study's trials until its budget is used up or somebody stops it.
 
     Args:
-        study, folder, store: what is run and where it is kept.
-        known: the trials in the store; those not finished are run again under their own numbers.
+        study, folder: what is run and where it is kept.
+        ledger: knows every trial, and writes down what happens to it.
         slots: where to run.
         make_worker: makes the worker of a slot.
         observer: is told what happens.
@@ -75,68 +82,94 @@ class Runner:
         self,
         study: StudySpec,
         folder: StudyFolder,
-        store: StudyStore,
-        known: Sequence[TrialRecord],
+        ledger: Ledger,
         slots: Sequence[Slot],
         make_worker: Callable[[Slot], Worker],
         observer: Observer,
     ) -> None:
-        self._study, self._folder, self._store, self._observer = study, folder, store, observer
-        self._records = {record.number: record for record in known}
-        self._planner = Planner(study, known)
-        self._unfinished = [record for record in known if not record.state.finished]
+        self._study, self._folder, self._ledger, self._observer = study, folder, ledger, observer
         self._slots, self._make_worker = slots, make_worker
         self._lanes: list[_Lane] = []
         self._pending: dict[Future[Event], _Lane] = {}
         self._ready = False
-        self._stopping = False
-        self._failures_in_a_row = 0
-        self._gave_up = False
+        self._stops_asked = 0
+        self._stopping_since: float | None = None
+        self._stopped_from_outside = False
+        self._looked = 0.0
         self._deaths: Counter[int] = Counter()  # of this run: an interruption is not the trial's fault
 
     def stop(self) -> None:
-        """Ask the loop to end; safe to call from a signal handler."""
-        self._stopping = True
+        """Ask the trials in flight to make a checkpoint and stop; asked again, end them at once. Signal handlers may call."""
+        self._stops_asked += 1
 
     def run(self) -> RunOutcome:
         """Run until there is nothing left to do.
 
         Raises:
-            SweepError: the objective cannot be imported or prepared, or never reports the metric.
+            SweepError: the objective cannot be imported or prepared, or never reports the metric; a file cannot be written.
         """
-        wanted = 0 if self._planner.stopped_by else len(self._unfinished) + self._unplanned()
-        self._observer.begin(self._study, list(self._records.values()), min(wanted, len(self._slots)))
+        wanted = self._ledger.wanted
+        slots = self._slots if wanted is None else self._slots[:wanted]
+        self._observer.begin(self._study, self._ledger.records, len(slots))
+        self._folder.stop_request.unlink(missing_ok=True)  # it was meant for an earlier run
         try:
-            for slot in self._slots[:wanted]:
+            for slot in slots:
                 self._lanes.append(_Lane(slot=slot, worker=self._make_worker(slot)))
                 self._send(self._lanes[-1], Load())
-            while self._pending and not self._stopping:
+            while self._pending and not self._stopped():
                 done, _ = wait(self._pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
                 for future in done:
                     self._on_event(self._pending.pop(future), future.result())
-                self._observer.tick()
+                self._look_around()
         finally:
             for lane in self._lanes:
                 lane.worker.close()
-            self._set_back_running()
-        return self._outcome()
+                if lane.trial is not None:
+                    self._ledger.interrupt(lane.trial)
+            self._folder.stop_request.unlink(missing_ok=True)
+        if self._stopping_since is None:
+            return self._ledger.outcome()
+        code = EXIT_TERMINATED if self._stopped_from_outside else None
+        how = "stopped by `sweep stop`" if self._stopped_from_outside else "stopped on request"
+        return RunOutcome(records=self._ledger.records, ended_by=how, exit_code=code)
 
-    def _unplanned(self) -> int:
-        if self._planner.ended_by is not None:
-            return 0
-        total = self._study.total
-        return len(self._slots) if total is None else total - len(self._records)
+    def _look_around(self) -> None:
+        """Do what no event asks for: the picture, requests to stop, trials that take too long."""
+        self._observer.tick()
+        if self._stops_asked and self._stopping_since is None:
+            self._begin_stopping()
+        if time.monotonic() - self._looked < _POLL_S:
+            return
+        self._looked = time.monotonic()
+        if self._folder.stop_request.exists():
+            at_once = self._folder.stop_request.read_text(encoding="utf-8") == STOP_AT_ONCE
+            self._folder.stop_request.unlink(missing_ok=True)
+            self._stopped_from_outside = self._stops_asked == 0
+            self._stops_asked += 2 if at_once else 1
+        for lane in self._lanes:
+            limit = self._study.timeout_s
+            if limit is not None and lane.trial is not None and not lane.timed_out and lane.seconds > limit:
+                lane.timed_out = True
+                lane.worker.kill()
 
-    def _outcome(self) -> RunOutcome:
-        records = [self._records[number] for number in sorted(self._records)]
-        if self._stopping:
-            return RunOutcome(records=records, ended_by="stopped on request", exit_code=None)
-        if self._gave_up:
-            ended = f"{self._study.stop_after_failures} trials in a row failed"
-            return RunOutcome(records=records, ended_by=ended, exit_code=EXIT_TOO_MANY_FAILURES)
-        failed = any(record.state is TrialState.FAILED for record in records)
-        ended = self._planner.ended_by or "there was nothing left to plan"
-        return RunOutcome(records=records, ended_by=ended, exit_code=EXIT_SOME_FAILED if failed else EXIT_OK)
+    def _begin_stopping(self) -> None:
+        self._stopping_since = time.monotonic()
+        for lane in self._lanes:
+            if lane.trial is not None and not lane.fruitless:
+                lane.worker.stop()
+        if waits := self._stopping_lanes():
+            trials = ", ".join(str(lane.trial.number) for lane in waits if lane.trial is not None)
+            self._observer.notice(f"stopping: trial {trials} will stop at the next step; once more ends everything at once")
+
+    def _stopping_lanes(self) -> list[_Lane]:
+        return [lane for lane in self._lanes if lane.trial is not None and not lane.fruitless]
+
+    def _stopped(self) -> bool:
+        """Tell whether nothing is waited for any more since the sweep is being stopped."""
+        if self._stopping_since is None:
+            return False
+        late = time.monotonic() - self._stopping_since > STOPPING_S
+        return self._stops_asked > 1 or late or not self._stopping_lanes()
 
     def _send(self, lane: _Lane, command: Command) -> None:
         self._pending[lane.worker.next_event(command)] = lane
@@ -146,15 +179,23 @@ class Runner:
             case Loaded():
                 self._on_loaded(lane, event)
             case Progress():
-                self._send(lane, Decision.GO_ON)
+                self._send(lane, self._decision())
                 self._observer.preparing(event.text, event.fraction)
             case Prepared():
                 self._ready = True
                 for idle in self._lanes:
                     if idle.loaded and idle.trial is None:
                         self._start_next(idle)
+            case Resumed():
+                assert lane.trial is not None
+                self._send(lane, self._decision())
+                lane.began -= lane.trial.duration_s or 0.0
+                lane.trial = self._ledger.resume(lane.trial, event)
             case Report():
-                self._on_report(lane, event)
+                assert lane.trial is not None
+                self._send(lane, self._decision())
+                lane.fruitless = not event.saved
+                lane.trial = self._ledger.report(lane.trial, event, lane.seconds)
             case TrialResult():
                 self._on_result(lane, event)
             case Died():
@@ -169,81 +210,46 @@ class Runner:
             case PrepareFailed():
                 raise SweepError(event.id, event.what, where=event.where, why=event.why, do=event.do)
 
+    def _decision(self) -> Decision:
+        return Decision.GO_ON if self._stopping_since is None else Decision.STOP
+
     def _on_loaded(self, lane: _Lane, event: Loaded) -> None:
         first = not any(other.loaded for other in self._lanes)
         lane.loaded = True
         if first and event.prepare:
-            self._send(lane, Prepare(params=self._first_params()))
+            self._send(lane, Prepare(params=dict(self._ledger.first_params())))
         elif first or self._ready:
             self._on_event(lane, Prepared())
 
-    def _first_params(self) -> dict[str, Scalar]:
-        if self._unfinished:
-            return dict(self._unfinished[0].params)
-        ahead = Planner(self._study, self._records.values()).ask()
-        return dict(ahead[1]) if ahead else {}
-
     def _start_next(self, lane: _Lane) -> None:
-        record = self._next_record()
-        if record is not None:
-            self._start(lane, record)
-
-    def _next_record(self) -> TrialRecord | None:
-        if self._gave_up or self._planner.stopped_by:
-            return None
-        if self._unfinished:
-            return self._unfinished.pop(0)
-        planned = self._planner.ask()
-        if planned is None:
-            return None
-        return planned_record(self._study, *planned)
+        if self._stopping_since is None and not self._stops_asked:
+            record = self._ledger.next()
+            if record is not None:
+                self._start(lane, record)
 
     def _start(self, lane: _Lane, record: TrialRecord) -> None:
-        record = replace(
-            record,
-            state=TrialState.RUNNING,
-            attempts=record.attempts + 1,
-            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            device=lane.slot.device,
-            metrics={},
-            value=None,
-            step=None,
-            total=None,
-            duration_s=None,
-            error=None,
-        )
-        lane.trial, lane.began = record, time.monotonic()
+        lane.trial, lane.began = self._ledger.start(record, lane.slot.device), time.monotonic()
+        lane.fruitless = lane.timed_out = False
         directory = str(self._folder.trial_dir(record.folder))
-        spec = TrialSpec(number=record.number, params=record.params, seed=record.seed, dir=directory, attempt=record.attempts)
+        attempt = lane.trial.attempts
+        spec = TrialSpec(number=record.number, params=record.params, seed=record.seed, dir=directory, attempt=attempt)
         self._send(lane, spec)
-        self._records[record.number] = record
-        self._store.start(record)
-        self._observer.update(record, "started")
-
-    def _on_report(self, lane: _Lane, report: Report) -> None:
-        self._send(lane, Decision.GO_ON)
-        assert lane.trial is not None
-        value = report.metrics.get(self._study.metric.name)
-        record = replace(lane.trial, metrics=report.metrics, value=value, step=report.step, total=report.total)
-        lane.trial = self._records[record.number] = record
-        self._store.report(record)
-        self._observer.update(record, "reported")
 
     def _on_result(self, lane: _Lane, result: TrialResult) -> None:
-        assert lane.trial is not None
-        record = replace(
-            lane.trial,
-            state=result.state,
-            metrics=result.metrics,
-            value=result.metrics.get(self._study.metric.name),
-            duration_s=round(time.monotonic() - lane.began, 3),
-            error=result.error,
-        )
-        self._settle(record)
+        record = lane.trial
+        assert record is not None
+        if result.cause == "write-failed":
+            raise write_failed(result.error or "", str(self._folder.root))
+        if result.state is TrialState.WAITING and not lane.timed_out:  # stopped on request
+            self._ledger.interrupt(record)
+            lane.trial = None
+            return
+        if result.state is TrialState.WAITING:
+            result = self._timeout(record)
+        record = self._ledger.settle(record, result, lane.seconds)
         lane.trial = None
         if result.cause == "metric-missing":
-            self._store.finish(record)
-            self._observer.update(record, "ended")
+            self._ledger.finish(record)
             raise SweepError(
                 "metric-never-reported",
                 f"trial {record.number} ended without the metric {self._study.metric.name!r}",
@@ -253,8 +259,7 @@ class Runner:
             )
         # The next trial first: the slot works while the last one's results are written.
         self._start_next(lane)
-        self._store.finish(record)
-        self._observer.update(record, "ended")
+        self._ledger.finish(record)
 
     def _on_death(self, lane: _Lane, death: Died) -> None:
         record = lane.trial
@@ -265,30 +270,25 @@ class Runner:
                 why=death.log or None,
                 do="sweep doctor   checks torch, torchvision and the devices",
             )
+        if self._stops_asked:
+            lane.fruitless = True  # it goes on from its checkpoint, as if it had been stopped
+            return
         log = self._folder.trial_dir(record.folder) / "log.txt"
         error = f"{death.describe()}\nlast lines of {log}:\n{tail(log)}".rstrip()
         self._deaths[record.number] += 1
-        if self._deaths[record.number] <= self._study.retries:
-            self._observer.update(replace(record, error=error), "retried")
+        if not lane.timed_out and self._deaths[record.number] <= self._study.retries:
+            self._ledger.retry(record, error)
             self._start(lane, record)
             return
         from sweep.tensorboard.hparams import append_failure
 
         append_failure(self._folder.trial_dir(record.folder))
-        self._on_result(lane, TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="died"))
+        died = TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="died")
+        self._on_result(lane, self._timeout(record) if lane.timed_out else died)
 
-    def _settle(self, record: TrialRecord) -> None:
-        self._records[record.number] = record
-        complete = record.state is TrialState.COMPLETE
-        self._planner.tell(record.number, record.state, record.value if complete else None)
-        self._failures_in_a_row = self._failures_in_a_row + 1 if record.state is TrialState.FAILED else 0
-        if self._failures_in_a_row >= self._study.stop_after_failures:
-            # For good, whatever the trials still running bring; but not when there is nothing left to stop.
-            self._gave_up = self._gave_up or bool(self._unfinished) or self._planner.ended_by is None
-
-    def _set_back_running(self) -> None:
-        for lane in self._lanes:
-            if lane.trial is not None:
-                record = self._records[lane.trial.number] = replace(lane.trial, state=TrialState.WAITING)
-                with contextlib.suppress(OSError):  # a full disk must not hide what is being reported
-                    write_json(self._folder.trial_file(record.folder), record.to_json())
+    def _timeout(self, record: TrialRecord) -> TrialResult:
+        """Return the result of a trial that took too long."""
+        log = self._folder.trial_dir(record.folder) / "log.txt"
+        last = f"its last report was step {record.step}" if record.step is not None else "it never reported"
+        error = f"it took longer than {self._study.timeout_s:g} s (timeout); {last}\nlast lines of {log}:\n{tail(log)}".rstrip()
+        return TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="timeout")

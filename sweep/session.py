@@ -12,18 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sweep import environment
+from sweep.continuation import continued
 from sweep.devices import Slot, plan_slots
-from sweep.errors import EXIT_LOCKED, EXIT_SOME_FAILED, SweepError
+from sweep.errors import SweepError, write_failed
 from sweep.executors.inline import InlineWorker
 from sweep.files import write_json, write_text
 from sweep.layout import StudyFolder
+from sweep.ledger import Ledger
 from sweep.lock import locked, set_aside
 from sweep.messages import Worker
 from sweep.observer import Observer, RunOutcome
 from sweep.runner import Runner
-from sweep.storage import StudyStore
+from sweep.storage import StudyStore, read_records, remove_if_empty
 from sweep.study import StudySpec
-from sweep.study_file import differences, read_study, write_study
+from sweep.study_file import read_study, write_study
 from sweep.trial import TrialState
 from sweep.worker import serve
 
@@ -61,21 +63,41 @@ def run_study(
     _check_ours(folder)
     if fresh and folder.root.exists():
         with locked(folder):
-            observer.preparing(f"the old study is now in {set_aside(folder)}", None)
+            observer.notice(f"the old study is now in {set_aside(folder)}")
     with locked(folder), _told_what_to_do(folder):
-        check_fits(study, folder)
-        write_text(folder.study_file, f"# resolved from {study_path}\n{write_study(study)}")
+        remove_if_empty(folder)
+        study = taken_up(study, folder)
+        _renew_columns(study, folder, observer)
+        write_text(folder.study_file, f"# resolved from {study_path}\n{write_study(study)}", sync=True)
         write_json(folder.environment, environment.describe(study_path, study.import_dir, slots))
         store = StudyStore(folder, study)
         try:
             known = store.records()
             if retry_failed:
                 known = [store.reopen(record) if record.state is TrialState.FAILED else record for record in known]
-            runner = Runner(study, folder, store, known, slots, worker_maker(study, inline), observer)
+            ledger = Ledger(study, folder, store, known, observer)
+            runner = Runner(study, folder, ledger, slots, worker_maker(study, inline), observer)
             on_start(runner)
             return runner.run()
         finally:
             store.close()
+
+
+def _renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer) -> None:
+    """Give the trials that there are the HPARAMS columns of a study that was extended: TensorBoard reads any trial's.
+
+    Before the study file is written: what is interrupted here is done again.
+    """
+    if not study.earlier or not folder.study_file.exists():
+        return
+    if read_study(folder.study_file, find_objective=False).shown == study.shown:
+        return
+    from sweep.tensorboard.hparams import replace_experiment
+
+    records = read_records(folder)
+    observer.notice(f"the study was extended: renewing the HPARAMS columns of {len(records)} trials")
+    for record in records:
+        replace_experiment(folder.trial_dir(record.folder), study.shown)
 
 
 def _check_ours(folder: StudyFolder) -> None:
@@ -94,34 +116,18 @@ def _told_what_to_do(folder: StudyFolder) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        raise SweepError(
-            "write-failed",
-            f"the sweep stopped because a file could not be written: {error}",
-            where=str(folder.root),
-            why="usually a full disk or a quota; everything that was stored before is good",
-            do=f"make room, then:  sweep resume {folder.root}",
-            exit_code=EXIT_SOME_FAILED,
-        ) from error
+        raise write_failed(str(error), str(folder.root)) from error
 
 
-def check_fits(study: StudySpec, folder: StudyFolder) -> None:
-    """Refuse to mix trials that cannot be compared.
+def taken_up(study: StudySpec, folder: StudyFolder) -> StudySpec:
+    """Return the study as it would go on in its folder: `study` itself when nothing was run there yet.
 
     Raises:
-        SweepError: the stored study differs in more than its budget, workers and retries.
+        SweepError: the study file was changed in a way that makes old and new trials incomparable.
     """
-    if not folder.study_file.exists():
-        return
-    stored = read_study(folder.study_file, find_objective=False)
-    if lines := differences(stored, study):
-        raise SweepError(
-            "study-changed",
-            f"the study in {folder.root} was run with another study file",
-            why="\n".join(lines),
-            do="keep both:   give it another name (name=...)\n"
-            "start over:  add --fresh (the old folder is moved aside, not deleted)",
-            exit_code=EXIT_LOCKED,
-        )
+    if not folder.study_file.exists() or not read_records(folder):
+        return study
+    return continued(read_study(folder.study_file, find_objective=False), study, str(folder.root))
 
 
 def worker_maker(study: StudySpec, inline: bool) -> Callable[[Slot], Worker]:

@@ -1,13 +1,12 @@
 """The search space: each parameter's domain, its grid points, and its Optuna distribution.
 
-The space keeps the study file's order everywhere. A grid is a mixed-radix number: point `i` is decoded directly, so a
-grid of any size costs nothing to plan (the last parameter turns fastest, as in itertools.product).
+The space keeps the study file's order everywhere.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,6 +77,11 @@ def axis_size(domain: Domain) -> int | None:
     return math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1
 
 
+def axis_step(domain: Range) -> int | float | None:
+    """Return the distance of a range's grid points, None when there are infinitely many."""
+    return domain.step or (1 if domain.integer else None)
+
+
 def axis_value(domain: Domain, place: int) -> Scalar:
     """Return the domain's grid point at a place from 0 on."""
     if isinstance(domain, Constant):
@@ -90,29 +94,63 @@ def axis_value(domain: Domain, place: int) -> Scalar:
     return float(f"{domain.low + place * (domain.step or 0.0):.12g}")
 
 
-def grid_size(space: Space) -> int:
-    """Return the number of points of the grid.
+def place_of(domain: Domain, value: Scalar) -> int | None:
+    """Return the place of a value among the domain's grid points, None when it is not one of them; 1 is not 1.0 here."""
+    if isinstance(domain, Range):
+        if isinstance(value, (bool, str)) or value is None or not isinstance(value, int if domain.integer else float):
+            return None
+        step = axis_step(domain)
+        place = round((value - domain.low) / step) if step is not None else -1
+        inside = 0 <= place < (axis_size(domain) or 0)
+        return place if inside and _same(axis_value(domain, place), value) else None
+    values = domain.values if isinstance(domain, Choice) else (domain.value,)
+    return next((place for place, other in enumerate(values) if _same(other, value)), None)
 
-    Raises:
-        ValueError: a domain is not finite.
-    """
-    return math.prod(_finite_size(name, domain) for name, domain in space.items())
+
+def covers(domain: Domain, other: Domain) -> bool:
+    """Tell whether every value that `other` can take is one that `domain` can take, and on a like scale."""
+    if isinstance(other, Range):
+        if not isinstance(domain, Range) or (domain.integer, domain.log) != (other.integer, other.log):
+            return False
+        if other.low < domain.low or domain.high < other.high:
+            return False
+        step, other_step = axis_step(domain), axis_step(other)
+        if step is None:
+            return True
+        same_steps = step == other_step and place_of(domain, other.low) is not None
+        return same_steps or (domain.integer and step == 1)
+    values = other.values if isinstance(other, Choice) else (other.value,)
+    return all(_holds(domain, value) for value in values)
 
 
-def grid_point(space: Space, index: int) -> dict[str, Scalar]:
-    """Return the assignment at place `index` of the grid's order.
+def domain_keys(domain: Domain) -> dict[str, object]:
+    """Return a domain as a study file writes it."""
+    match domain:
+        case Constant(value=value):
+            return {"value": value}
+        case Choice(values=values):
+            return {"values": list(values)}
+        case Range(low=low, high=high, step=step, log=log):
+            keys = {"min": low, "max": high, "step": step, "log": log or None}
+            return {key: value for key, value in keys.items() if value is not None}
 
-    Raises:
-        IndexError: the grid has no such place.
-        ValueError: a domain is not finite.
-    """
-    if not 0 <= index < grid_size(space):
-        raise IndexError(f"the grid has {grid_size(space)} points, none at {index}")
-    point: dict[str, Scalar] = {}
-    for name, domain in reversed(list(space.items())):
-        index, place = divmod(index, _finite_size(name, domain))
-        point[name] = axis_value(domain, place)
-    return {name: point[name] for name in space}
+
+def domain_text(domain: Domain) -> str:
+    """Return a domain as a study file writes it, for people."""
+    return "{" + ", ".join(f"{key}: {value}" for key, value in domain_keys(domain).items()) + "}"
+
+
+def united(spaces: Sequence[Space]) -> dict[str, Domain]:
+    """Return today's space, the last, with every value that a constant has had."""
+    result: dict[str, Domain] = {}
+    for name, domain in spaces[-1].items():
+        result[name] = domain
+        if isinstance(domain, Constant):
+            had = [space[name] for space in spaces if name in space]
+            values = {repr(item.value): item.value for item in had if isinstance(item, Constant)}
+            if len(values) > 1:
+                result[name] = Choice(values=tuple(values.values()))
+    return result
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -130,8 +168,11 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return result
 
 
-def _finite_size(name: str, domain: Domain) -> int:
-    size = axis_size(domain)
-    if size is None:
-        raise ValueError(f"parameter {name!r} has infinitely many values: a grid needs `values` or a `step`")
-    return size
+def _holds(domain: Domain, value: Scalar) -> bool:
+    if isinstance(domain, Range) and domain.step is None and not domain.integer:
+        return isinstance(value, float) and domain.low <= value <= domain.high
+    return place_of(domain, value) is not None
+
+
+def _same(one: Scalar, other: Scalar) -> bool:
+    return type(one) is type(other) and one == other

@@ -19,6 +19,7 @@ import json
 import math
 import os
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -32,6 +33,10 @@ from sweep.trial import TrialState
 
 _RECORD = "sweep"
 _SCHEMA_VERSION = 12
+_INTERMEDIATE = (
+    "INSERT OR REPLACE INTO trial_intermediate_values"
+    " (trial_id, step, intermediate_value, intermediate_value_type) VALUES (?, ?, ?, ?)"
+)
 _OPTUNA_STATES = {TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialState.FAILED: "FAIL"}
 
 
@@ -80,21 +85,33 @@ class StudyStore:
         del self._trial_ids[record.number]
         return replace(record, state=TrialState.WAITING, error=None)
 
+    def resume(self, record: TrialRecord, history: Iterable[tuple[int, float | None]]) -> None:
+        """Note that a trial goes on from a checkpoint; step and objective of each report until then replace what was known."""
+        trial_id = self._trial_ids[record.number]
+        with self._db:
+            self._note(trial_id, record)
+            self._db.execute("DELETE FROM trial_intermediate_values WHERE trial_id = ?", (trial_id,))
+            self._db.executemany(
+                _INTERMEDIATE, [(trial_id, step, *_stored(value)) for step, value in history if value is not None]
+            )
+
     def report(self, record: TrialRecord) -> None:
         """Note a trial's report."""
         trial_id = self._trial_ids[record.number]
         with self._db:
             self._note(trial_id, record)
             if record.step is not None and record.value is not None:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO trial_intermediate_values"
-                    " (trial_id, step, intermediate_value, intermediate_value_type) VALUES (?, ?, ?, ?)",
-                    (trial_id, record.step, *_stored(record.value)),
-                )
+                self._db.execute(_INTERMEDIATE, (trial_id, record.step, *_stored(record.value)))
 
-    def finish(self, record: TrialRecord) -> None:
-        """Note how a trial ended, all of it or nothing."""
+    def finish(self, record: TrialRecord, *, sync: bool = False) -> None:
+        """Note how a trial ended, all of it or nothing.
+
+        Args:
+            record: its last record.
+            sync: have it on the disk before this returns.
+        """
         trial_id = self._trial_ids[record.number]
+        self._db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
         with self._db:
             self._note(trial_id, record)
             if record.value is not None and record.state is not TrialState.FAILED:
@@ -138,6 +155,13 @@ class StudyStore:
             " ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json",
             (trial_id, _RECORD, json.dumps(record.to_json())),
         )
+
+
+def remove_if_empty(folder: StudyFolder) -> None:
+    """Remove a database without trials: it was made for a study file that may have changed since."""
+    if folder.database.exists() and not read_records(folder):
+        for suffix in ("-wal", "-shm", ""):
+            folder.database.with_name(folder.database.name + suffix).unlink(missing_ok=True)
 
 
 def read_records(folder: StudyFolder) -> list[TrialRecord]:

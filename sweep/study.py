@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from sweep.space import Domain, grid_size
+from sweep.grid import Grid
+from sweep.space import Domain, united
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +67,11 @@ class StudySpec:
         import_dir: the study file's own folder, importable for the objective.
         method: `grid`, `random` or `tpe`.
         retries: how often a trial whose process died is started again.
+        timeout_s: seconds after which a trial is ended as failed; None for never.
+        keep_best: of how many of the best trials the last checkpoint is kept.
         stop_after_failures: so many failed trials in a row end the sweep.
         output: folder of the studies' folders, as written.
+        earlier: the parameters as they were before the study was extended, the oldest first.
     """
 
     name: str
@@ -80,15 +84,28 @@ class StudySpec:
     budget: BudgetSpec = BudgetSpec()
     workers: WorkersSpec = WorkersSpec()
     retries: int = 1
+    timeout_s: float | None = None
+    keep_best: int = 3
     stop_after_failures: int = 5
     output: str = "runs"
+    earlier: tuple[dict[str, Domain], ...] = ()
+
+    @property
+    def grid(self) -> Grid:
+        """Return the study's numbered grid points, if it is a grid."""
+        return Grid(spaces=[*self.earlier, self.parameters])
+
+    @property
+    def shown(self) -> dict[str, Domain]:
+        """Return every value that a hyperparameter of this study has or had, for the HPARAMS tab."""
+        return united([*self.earlier, self.parameters])
 
     @property
     def total(self) -> int | None:
         """Return the number of trials that the study comes to; None when only time, target or patience end it."""
         if self.method != "grid":
             return self.budget.trials
-        size = grid_size(self.parameters)
+        size = self.grid.size
         return size if self.budget.trials is None else min(size, self.budget.trials)
 
 

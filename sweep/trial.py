@@ -8,10 +8,10 @@ from __future__ import annotations
 import enum
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsFloat
+from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat
 
 if TYPE_CHECKING:  # torch is imported in workers only; the annotation must not bring it into the runner
     from torch.utils.tensorboard import SummaryWriter
@@ -56,11 +56,35 @@ class TrialSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One `trial.report`: the metrics at a step, and how many steps are expected (None: not said)."""
+    """One `trial.report`.
+
+    Attributes:
+        metrics: the last value of each metric so far.
+        total: how many steps are expected; None: not said.
+        saved: a checkpoint holds this report.
+    """
 
     step: int
     metrics: dict[str, float]
     total: int | None = None
+    saved: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """How far a trial is, and what it has reported: what must survive beside the objective's own state.
+
+    Attributes:
+        step: the last reported step; None before the first report.
+        total: how many steps are expected; None: not said.
+        metrics: the last value of each metric.
+        history: step and objective of each report; the objective is None before it is reported first.
+    """
+
+    step: int | None = None
+    total: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    history: tuple[tuple[int, float | None], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +95,16 @@ class TrialResult:
         state: complete, pruned or failed; waiting if it was stopped on request and is to be run again.
         metrics: the last value of each metric.
         error: the traceback or the reason, when failed.
-        cause: why it failed, for programs: `exception`, `not-finite`, `metric-missing` or `died`.
+        cause: why it ended so, for programs: `exception`, `not-finite`, `metric-missing`, `died`, `timeout`,
+            `out-of-memory`, or `write-failed` of a trial that waits because its files could not be written.
+        spent: the process has done what cannot be undone (device memory ran out) and must be renewed.
     """
 
     state: TrialState
     metrics: dict[str, float]
     error: str | None = None
     cause: str | None = None
+    spent: bool = False
 
 
 class Decision(enum.StrEnum):
@@ -100,6 +127,25 @@ class MetricNotFinite(ValueError):
     """A metric became NaN or infinite: the training diverged."""
 
 
+class TrialHost(Protocol):
+    """Whoever runs a trial, as the trial sees it."""
+
+    def written(self) -> None:
+        """Have everything that was given to the writer written out."""
+
+    def save(self, position: Position, state: Mapping[str, Any]) -> None:
+        """Make a checkpoint."""
+
+    def exchange(self, report: Report) -> Decision:
+        """Send a report and wait for the decision on it."""
+
+    def stop_requested(self) -> bool:
+        """Tell whether the sweep is being stopped; costs next to nothing."""
+
+    def restore_random_states(self) -> None:
+        """Put the random number generators back to where the checkpoint found them."""
+
+
 class Trial:
     """The live handle given to the objective: `def train(trial): ...`.
 
@@ -113,41 +159,84 @@ class Trial:
         writer: a `torch.utils.tensorboard.SummaryWriter` on the run folder.
     """
 
-    def __init__(self, spec: TrialSpec, *, device: str, writer: SummaryWriter, exchange: Callable[[Report], Decision]) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        *,
+        metric: str,
+        device: str,
+        writer: SummaryWriter,
+        host: TrialHost,
+        position: Position | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> None:
         self.number = spec.number
         self.params: dict[str, Any] = dict(spec.params)
         self.seed = spec.seed
         self.dir = Path(spec.dir)
         self.device = device
         self.writer = writer
-        self.metrics: dict[str, float] = {}
-        self._exchange = exchange
-        self._step: int | None = None
-        self._total: int | None = None
+        self._metric = metric
+        self._host = host
+        self._state = state
+        self._begun = False
+        position = position or Position()
+        self.metrics: dict[str, float] = dict(position.metrics)
+        self._step, self._total = position.step, position.total
+        self._history = list(position.history)
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """Return the state that the trial goes on from, as `report` or `save` was given it; None when it starts.
+
+        Tensors are on the CPU. The random number generators are put back to where they were then, so read it after
+        the model is made and before the training goes on.
+        """
+        self._restore_random_states()
+        return self._state
+
+    @property
+    def stop_requested(self) -> bool:
+        """Tell whether the sweep is being stopped: time for `trial.save(state)`. Cheap enough for every batch."""
+        return self._host.stop_requested()
 
     def steps(self, total: int) -> Iterator[int]:
-        """Iterate over the steps 1 to `total`; the live view shows how far the trial is.
+        """Iterate over the steps 1 to `total` that are still to be done; the live view shows how far the trial is.
+
+        A trial that was interrupted goes on after the last reported step that its checkpoint holds.
 
         Raises:
+            TrialStopped: the sweep is being stopped. Let it pass.
             ValueError: `total` is negative.
         """
         if total < 0:
             raise ValueError(f"trial.steps needs 0 or more steps, got {total}")
         self._total = total
-        yield from range(1, total + 1)
+        self._restore_random_states()
+        self._begun = True
+        for step in range((self._step or 0) + 1, total + 1):
+            if self._host.stop_requested():
+                raise TrialStopped
+            yield step
 
-    def report(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
-        """Write the metrics as scalars, send them to the runner and wait for its decision.
+    def report(self, step: int, metrics: Mapping[str, SupportsFloat], state: Mapping[str, Any] | None = None) -> None:
+        """Write the metrics as scalars, make a checkpoint, send the metrics to the runner and wait for its decision.
+
+        The three are one unit: wherever the process is killed, each scalar stands once in the event files of the trial
+        that goes on, and each report reaches the runner.
 
         Args:
             step: a whole number, larger than that of the report before.
             metrics: TensorBoard tag to number; 0-d tensors and NumPy scalars are accepted.
+            state: what the objective needs to go on after this step: tensors, numbers, strings, and lists and dicts of
+                them, such as `state_dict`s. Without it a trial that is interrupted goes on from an earlier state, or
+                starts over.
 
         Raises:
             MetricNotFinite: a value is NaN or infinite; nothing of this report is stored.
             TrialPruned: the pruner ended the trial. Let it pass.
             TrialStopped: the sweep is being stopped. Let it pass.
-            TypeError: a value is no number.
+            TypeError: a value is no number, or the state holds something that no checkpoint can hold.
             ValueError: the step does not grow.
         """
         try:
@@ -156,15 +245,35 @@ class Trial:
             raise TypeError(f"trial.report needs a whole number as step, got {step!r}") from None
         if self._step is not None and number <= self._step:
             raise ValueError(f"trial.report needs steps that grow: step {number} came after step {self._step}")
-        self._step = number
+        self._step, self._begun = number, True
         self._record(metrics)
-        decision = self._exchange(Report(step=self._step, metrics=dict(self.metrics), total=self._total))
+        self._history.append((number, self.metrics.get(self._metric)))
+        if state is not None:
+            self._host.save(self._position(), state)
+        decision = self._host.exchange(
+            Report(step=number, metrics=dict(self.metrics), total=self._total, saved=state is not None)
+        )
         if decision is Decision.PRUNE:
             raise TrialPruned
         if decision is Decision.STOP:
             raise TrialStopped
 
-    def finish(self, returned: object, metric: str) -> None:
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Make a checkpoint between two reports; stop here if the sweep is being stopped.
+
+        Args:
+            state: as for `report`; it must tell by itself how far within the step the objective is.
+
+        Raises:
+            TrialStopped: the sweep is being stopped. Let it pass.
+            TypeError: the state holds something that no checkpoint can hold.
+        """
+        self._begun = True
+        self._host.save(self._position(), state)
+        if self._host.stop_requested():
+            raise TrialStopped
+
+    def finish(self, returned: object) -> None:
         """Record what the objective returned: nothing, the objective's value, or a dict of last metrics.
 
         Raises:
@@ -172,14 +281,22 @@ class Trial:
         """
         if returned is None:
             return
-        self._record(returned if isinstance(returned, Mapping) else {metric: returned})  # type: ignore[dict-item]  # _number says what is no number
+        self._record(returned if isinstance(returned, Mapping) else {self._metric: returned})  # type: ignore[dict-item]  # _number says what is no number
+
+    def _restore_random_states(self) -> None:
+        # Only until the training goes on: later the generators would be turned back.
+        if self._state is not None and not self._begun:
+            self._host.restore_random_states()
+
+    def _position(self) -> Position:
+        return Position(step=self._step, total=self._total, metrics=dict(self.metrics), history=tuple(self._history))
 
     def _record(self, metrics: Mapping[str, SupportsFloat]) -> None:
         step = self._step or 0
         values = {str(name): _number(name, value, step) for name, value in metrics.items()}
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
-        self.writer.flush()
+        self._host.written()
         self.metrics.update(values)
 
 

@@ -70,3 +70,52 @@ def environment(trial: Trial) -> None:
     visible, threads = (os.environ.get(name, "") for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"))
     (trial.dir / "environment").write_text(f"{visible} {threads} {torch.get_num_threads()} {os.getpid()}")
     trial.report(1, {"score": torch.rand(())})
+
+
+def learn(trial: Trial) -> dict[str, Any]:
+    """Train in small: weights, random numbers of every kind, a checkpoint each step; `kill` names the effect to die after.
+
+    `sleep` is for each step; `hang_at` is a step that never ends, the first time.
+    """
+    import random
+
+    import numpy
+    import torch
+
+    from sweep import checkpoint
+
+    p = trial.params
+    mark = trial.dir / "killed"
+
+    def passed(_effect: str) -> None:
+        if _effect == p.get("kill") and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    weights, inside = torch.rand(4), None
+    if trial.state is not None:
+        weights, inside = trial.state["weights"], trial.state["inside"]
+    for step in trial.steps(p.get("steps", 4)):
+        time.sleep(p.get("sleep", 0.0))
+        if step == p.get("hang_at") and not mark.exists():
+            mark.touch()
+            _go_wrong(trial, "hang")
+        checkpoint.passed = passed if step == p.get("kill_at", 2) else lambda _effect: None
+        if inside != step:
+            weights = weights + p["x"] * torch.rand(4) + random.random() + numpy.random.random()  # noqa: S311  # no secrets
+            trial.writer.add_scalar("extra/first", weights[0], step)
+            if p.get("between"):
+                trial.save({"weights": weights, "inside": step})
+        noise = torch.rand(()) / 100
+        trial.report(step, {"score": weights.sum() + noise, "loss": 1 / step}, {"weights": weights, "inside": None})
+    return {"last": weights.mean()}
+
+
+def out_of_memory(trial: Trial) -> None:
+    """Run out of the GPU's memory as torch does, where `x` is 2."""
+    import torch
+
+    (trial.dir / "pid").write_text(str(os.getpid()))
+    if trial.params["x"] == 2:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    trial.report(1, {"score": 1})

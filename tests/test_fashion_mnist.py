@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,35 @@ from torchvision.transforms import ToTensor
 
 from sweep.objectives import fashion_mnist as fm
 from sweep.tensorboard.writer import TrialWriter
-from sweep.trial import Decision, MetricNotFinite, Report, Trial, TrialSpec
+from sweep.trial import Decision, MetricNotFinite, Position, Report, Trial, TrialSpec
 
 Train = Callable[..., tuple[list[Report], dict[str, float]]]
+
+
+class Host:
+    """A trial's host that notes its reports and makes no checkpoints."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+
+    def written(self) -> None:
+        """There is nothing to wait for."""
+
+    def save(self, position: Position, state: Mapping[str, Any]) -> None:
+        """Nothing is to survive here."""
+
+    def exchange(self, report: Report) -> Decision:
+        """Note the report."""
+        self.reports.append(report)
+        return Decision.GO_ON
+
+    def stop_requested(self) -> bool:
+        """Nobody does."""
+        return False
+
+    def restore_random_states(self) -> None:
+        """Never called."""
+        raise AssertionError("nothing is resumed here")
 
 
 @pytest.fixture
@@ -24,21 +50,16 @@ def train(tmp_path: Path, fashion_data: Path) -> Train:
     """Train in this process; return the reports and the last metrics."""
 
     def run(seed: int = 1, **params: Any) -> tuple[list[Report], dict[str, float]]:
-        reports: list[Report] = []
-
-        def exchange(report: Report) -> Decision:
-            reports.append(report)
-            return Decision.GO_ON
-
+        host = Host()
         torch.manual_seed(seed)
         writer = TrialWriter(tmp_path)
         spec = TrialSpec(number=0, params=params, seed=seed, dir=str(tmp_path))
         try:
-            trial = Trial(spec, device="cpu", writer=writer, exchange=exchange)
-            trial.finish(fm.train(trial), "validation/accuracy")
+            trial = Trial(spec, metric="validation/accuracy", device="cpu", writer=writer, host=host)
+            trial.finish(fm.train(trial))
         finally:
             writer.close()
-        return reports, trial.metrics
+        return host.reports, trial.metrics
 
     return run
 
@@ -95,7 +116,7 @@ def test_every_model_trains_with_every_optimizer(model: str, optimizer: str) -> 
     before, _ = fm.evaluate(network, data)
     optimizer_ = fm.make_optimizer(network, p)
     for _ in range(10):
-        fm.train_epoch(network, optimizer_, data, torch.arange(64), 64)
+        assert list(fm.train_epoch(network, optimizer_, data, torch.arange(64), 64, fm.Epoch.at("cpu"))) == [1]
     assert fm.evaluate(network, data)[0] < before
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
 from sweep.dashboard import tensorboard
@@ -20,6 +19,7 @@ from sweep.space import Choice, Constant, Domain, Range
 from sweep.tensorboard import hparams
 from sweep.tensorboard.writer import TrialWriter
 from tests.conftest import Cli, wait_for, write_study
+from tests.reading import hparams_tags, scalars
 
 SPACE: dict[str, Domain] = {
     "lr": Choice(values=(0.01, 0.001)),
@@ -60,17 +60,6 @@ def test_a_sessions_values_have_their_columns_types() -> None:
     start_info = record(hparams.session_start({"lr": 0.01, "shuffle": True, "mixed": 1, "width": 3}, SPACE), "session_start_info")
     values = {name: value.WhichOneof("kind") for name, value in start_info.hparams.items()}
     assert values == {"lr": "number_value", "shuffle": "bool_value", "mixed": "string_value", "width": "number_value"}
-
-
-def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    accumulator = EventAccumulator(str(folder)).Reload()
-    return {tag: [(e.step, e.value) for e in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]}
-
-
-def hparams_tags(folder: Path) -> dict[str, Any]:
-    accumulator = EventAccumulator(str(folder)).Reload()
-    found: dict[str, Any] = accumulator.summary_metadata
-    return {tag: item.plugin_data.content for tag, item in found.items() if item.plugin_data.plugin_name == "hparams"}
 
 
 def test_add_hparams_in_a_trial_keeps_one_run_and_one_file(tmp_path: Path) -> None:

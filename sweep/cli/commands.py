@@ -82,14 +82,16 @@ def run(study: str, overrides: Sequence[str], data: str | None, plain: bool, inl
 def resume(study: str, overrides: Sequence[str], data: str | None, plain: bool, inline: bool, retry_failed: bool) -> int:
     """Go on with a study that was stopped; an error when there is nothing to resume."""
     from sweep.cli.study_argument import to_run
+    from sweep.results import Snapshot
+    from sweep.session import taken_up
 
     target = to_run(study, overrides)
-    snapshot = _snapshot(target)
+    snapshot = Snapshot.take(taken_up(target.study, target.folder), target.folder)
     if not target.folder.database.exists():
         raise SweepError("nothing-to-resume", f"there is no study in {target.folder.root}", do=f"sweep run {shlex.quote(study)}")
     left = snapshot.counts["waiting"] + snapshot.counts["running"]
     failed = snapshot.counts["failed"]
-    if not left and target.study.total is not None and not (failed and retry_failed):
+    if not left and snapshot.study.total is not None and not (failed and retry_failed):
         retry = f"sweep resume {shlex.quote(study)} --retry-failed   takes the {failed} failed again" if failed else None
         finished = f"all {len(snapshot.records)} trials of {target.folder.root} are finished"
         raise SweepError("nothing-to-resume", finished, do=retry or f"sweep best {shlex.quote(study)}")
@@ -174,6 +176,18 @@ def best(study: str, overrides: Sequence[str], form: str, top: int) -> int:
 
 @sweep.command(epilog=_STUDY_HELP)
 @_study_verb
+@click.option("--now", is_flag=True, help="Do not wait for the next step; go on from the last checkpoints later.")
+def stop(study: str, overrides: Sequence[str], now: bool) -> int:
+    """Ask a running sweep, on whatever machine, to make checkpoints and stop."""
+    from sweep.cli import stopping
+    from sweep.cli.study_argument import to_look_at
+
+    stopping.stop(to_look_at(study, overrides), at_once=now)
+    return EXIT_OK
+
+
+@sweep.command(epilog=_STUDY_HELP)
+@_study_verb
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=6006, show_default=True, type=click.IntRange(1, 65535), help="Port; another if it is taken.")
 def dashboard(study: str, overrides: Sequence[str], host: str, port: int) -> int:
@@ -248,16 +262,16 @@ def _run(
             on_start=lambda runner: _stop_on_signals(runner, stopped_by),
         )
     _say_how_it_ended(target, outcome, [argument, *overrides], time.monotonic() - began, stopped_by)
-    if stopped_by:
+    if outcome.exit_code is None:
         return EXIT_INTERRUPTED if stopped_by[0] == signal.SIGINT else EXIT_TERMINATED
-    return outcome.exit_code or EXIT_OK
+    return outcome.exit_code
 
 
 def _stop_on_signals(runner: Runner, stopped_by: list[int]) -> None:
     def stop(number: int, _frame: object) -> None:
-        if stopped_by:
-            raise KeyboardInterrupt  # the second time: out, at once
         stopped_by.append(number)
+        if len(stopped_by) > 2:
+            raise KeyboardInterrupt  # it hangs in something that is not the runner's loop
         runner.stop()
 
     _handle(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -289,10 +303,10 @@ def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], sec
         print()
         print_trial_table(leaders[:12], study)
     summary = ", ".join(f"{count} {state}" for state, count in counts(outcome.records, study.total).items() if count)
-    how = f"stopped by {signal.Signals(stopped_by[0]).name}" if stopped_by else outcome.ended_by
+    how = f"stopped by {signal.Signals(stopped_by[0]).name}" if outcome.exit_code is None else outcome.ended_by
     print(f"\n{study.name}: {summary}; {how}, after {duration_text(seconds)}")
     print(f"compare the trials:  sweep dashboard {words_text}")
-    if stopped_by or outcome.exit_code not in (EXIT_OK, EXIT_SOME_FAILED):
+    if outcome.exit_code not in (EXIT_OK, EXIT_SOME_FAILED):
         print(f"go on with it:       sweep resume {words_text}")
     elif outcome.exit_code == EXIT_SOME_FAILED:
         print(f"try failed ones:     sweep resume {words_text} --retry-failed")

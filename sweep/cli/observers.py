@@ -56,18 +56,24 @@ class PlainLines:
         if what == "started":
             again = f"  (attempt {record.attempts})" if record.attempts > 1 else ""
             self._line(f"{head} started   {tag_text(record, self._study)}  on {record.device}{again}")
+        elif what == "resumed":
+            self._line(f"{head} goes on after step {record.step or 0}")
         elif what == "reported":
             of = f"/{record.total}" if record.total else ""
             loss = _loss(record, self._study)
             more = f"  {loss}={number_text(record.metrics[loss])}" if loss else ""
             self._line(f"{head} step {record.step}{of}  {metric}={number_text(record.value)}{more}")
         elif what == "retried":
-            self._line(f"{head} lost its worker and starts over: {error_line(record)}")
+            self._line(f"{head} lost its worker and is started again: {error_line(record)}")
         elif record.state is TrialState.FAILED:
             self._line(f"{head} failed    {error_line(record)}")
         else:
             value, took = number_text(record.value), duration_text(record.duration_s)
             self._line(f"{head} {record.state}  {metric}={value}  in {took}{self._left()}")
+
+    def notice(self, text: str) -> None:
+        """Print a line."""
+        self._line(text)
 
     def tick(self) -> None:
         """Nothing: lines come with events."""
@@ -111,9 +117,6 @@ class LiveView:
 
     def preparing(self, text: str, fraction: float | None) -> None:
         """Show a preparation's progress."""
-        if self._study is None:  # something that happened before the picture: it stays above it
-            self._console.print(text)
-            return
         self._preparing = (text, fraction)
 
     def update(self, record: TrialRecord, what: str) -> None:
@@ -121,8 +124,12 @@ class LiveView:
         self._records[record.number] = record
         self._preparing = None
         if what == "retried" or record.state is TrialState.FAILED:
-            verb = "failed" if record.state is TrialState.FAILED else "lost its worker and starts over"
+            verb = "failed" if record.state is TrialState.FAILED else "lost its worker and is started again"
             self._console.print(Text(f"trial {record.number} {verb}: {error_line(record)}", style="red"))
+
+    def notice(self, text: str) -> None:
+        """Print a line above the picture."""
+        self._console.print(Text(text))
 
     def tick(self) -> None:
         """Nothing: the picture refreshes itself."""

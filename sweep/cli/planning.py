@@ -13,13 +13,14 @@ from sweep.errors import Problem, StudyFileError
 from sweep.messages import Died, Load, LoadFailed
 from sweep.records import TrialRecord
 from sweep.results import Snapshot
+from sweep.session import taken_up
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 
 
 def show(target: Target, first: int, *, as_json: bool) -> None:
     """Print the size of the study, its slots, and its first trials with their run folders."""
-    study = target.study
+    study = taken_up(target.study, target.folder)
     workers = study.workers
     slots = plan_slots(workers.devices, workers.per_device, workers.threads)
     snapshot = Snapshot.take(study, target.folder)

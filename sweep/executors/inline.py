@@ -16,13 +16,15 @@ from typing import Any
 
 from sweep.devices import Slot
 from sweep.messages import Channel, Command, Died, Event
+from sweep.trial import TrialSpec
 
 
 class _QueueChannel:
     """A worker's end of two queues."""
 
-    def __init__(self, commands: queue.SimpleQueue[Any], answer: Callable[[Event], None]) -> None:
+    def __init__(self, commands: queue.SimpleQueue[Any], answer: Callable[[Event], None], stop: threading.Event) -> None:
         self._commands, self._answer = commands, answer
+        self.stop_requested = stop.is_set
 
     def send(self, obj: Event) -> None:
         self._answer(obj)
@@ -44,15 +46,26 @@ class InlineWorker:
         self._commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._waiting: Future[Event] | None = None
         self._serve = serve
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def next_event(self, command: Command) -> Future[Event]:
         """Give the command to the worker and promise its next event."""
         if self._thread.ident is None:
             self._thread.start()
+        if isinstance(command, TrialSpec):
+            self._stop.clear()
         self._waiting = Future()
         self._commands.put(command)
         return self._waiting
+
+    def stop(self) -> None:
+        """Ask the trial in flight to make a checkpoint and stop at its next step."""
+        self._stop.set()
+
+    def kill(self) -> None:
+        """Ask the trial in flight to stop at its next step, since nothing can kill a thread."""
+        self.stop()
 
     def close(self) -> None:
         """Ask the thread to end; one that computes ends with the process, since nothing can kill a thread."""
@@ -63,7 +76,7 @@ class InlineWorker:
 
     def _run(self) -> None:
         try:
-            self._serve(_QueueChannel(self._commands, self._answer), self.slot, _header_only)
+            self._serve(_QueueChannel(self._commands, self._answer, self._stop), self.slot, _header_only)
         except BaseException:  # as a process that dies: whoever waits must hear of it
             self._answer(Died(exit_code=None, log=traceback.format_exc()))
 

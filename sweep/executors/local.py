@@ -4,6 +4,7 @@
     next_event(command) ── submit ──►   send ══════ pipe ══════════════► recv, serve(...)
     Future ◄───────────── result ────   recv ◄═════ pipe ══════════════  send(event)
                                         EOFError: the process died ─► Died(exit code), a new process next time
+    stop() ─────────────────────────── a byte ══ second pipe ══════════► trial.stop_requested, whatever it is doing
 
 The processes come from loky's context (joblib): they start without importing the user's main module and take an
 environment of their own before torch is imported. Each leads a session of its own, so the terminal's Ctrl-C reaches
@@ -17,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import signal
 import sys
 import tempfile
@@ -34,6 +36,7 @@ from sweep.devices import Slot
 from sweep.files import tail
 from sweep.messages import Channel, Command, Died, Event
 from sweep.processes import Guardian, die_with_parent
+from sweep.trial import TrialResult
 
 _DYING_S = 2.0
 _POLL_S = 0.5
@@ -57,6 +60,7 @@ class LocalWorker:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"slot-{slot.index}")
         self._process: Any = None
         self._pipe: Any = None
+        self._stop_line: Any = None
         self._closed = False
         descriptor, name = tempfile.mkstemp(prefix="sweep-worker-", suffix=".log")
         os.close(descriptor)
@@ -71,12 +75,21 @@ class LocalWorker:
         """Give the command to the worker and promise its next event; start the process if there is none."""
         return self._thread.submit(self._exchange, command)
 
-    def close(self) -> None:
-        """Kill the process with everything that it started."""
-        self._closed = True
+    def stop(self) -> None:
+        """Ask the trial in flight to make a checkpoint and stop at its next step."""
+        with contextlib.suppress(OSError, AttributeError):  # the process is gone, or there was none yet
+            self._stop_line.send_bytes(b"stop")
+
+    def kill(self) -> None:
+        """Kill the process with everything that it started; the event that is awaited becomes `Died`."""
         process = self._process
         if process is not None:
             _kill_group(process.pid)
+
+    def close(self) -> None:
+        """Kill the process with everything that it started, for good."""
+        self._closed = True
+        self.kill()
         self._thread.shutdown(wait=True)
         if self._process is not None:
             self._died()
@@ -93,6 +106,8 @@ class LocalWorker:
             event: Event = self._pipe.recv()
         except (EOFError, OSError):
             return self._died()
+        if isinstance(event, TrialResult) and event.spent:
+            self._died()  # the next call has a new process
         return event
 
     def _wait_for_event(self) -> None:
@@ -113,11 +128,14 @@ class LocalWorker:
         context = get_context("loky")
         with _reaping:
             self._pipe, theirs = context.Pipe()
+            stop_line, self._stop_line = context.Pipe(duplex=False)
+            lines = theirs, stop_line
             self._process = context.Process(
-                target=_main, args=(theirs, self._serve, self.slot, str(self._log), os.getpid()), env=dict(self.slot.env)
+                target=_main, args=(lines, self._serve, self.slot, str(self._log), os.getpid()), env=dict(self.slot.env)
             )
             self._process.start()
-            theirs.close()
+            for line in lines:
+                line.close()
             guardian.watch(self._process.pid)
         if self._closed:  # close() came while the process was being made
             _kill_group(self._process.pid)
@@ -134,6 +152,7 @@ class LocalWorker:
             code = process.exitcode
             guardian.forget(process.pid)
         self._pipe.close()
+        self._stop_line.close()
         return Died(exit_code=code, log=tail(self._log))
 
 
@@ -158,7 +177,20 @@ def _kill_group(pid: int) -> None:
             continue
 
 
-def _main(pipe: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slot, log: str, runner: int) -> None:
+class _PipeChannel:
+    """A worker's end of its two pipes."""
+
+    def __init__(self, pipe: Any, stop_line: Any) -> None:
+        self.send, self.recv = pipe.send, pipe.recv
+        self._stop_line = stop_line  # open as long as this is
+        self._poll = select.poll()
+        self._poll.register(stop_line.fileno(), select.POLLIN)
+
+    def stop_requested(self) -> bool:
+        return bool(self._poll.poll(0))
+
+
+def _main(lines: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slot, log: str, runner: int) -> None:
     os.setsid()
     _die_with(runner)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -166,7 +198,7 @@ def _main(pipe: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slot, lo
     os.close(nothing)
     with _output_to(Path(log)):
         try:
-            serve(pipe, slot, _output_to)
+            serve(_PipeChannel(*lines), slot, _output_to)
         except Exception:
             traceback.print_exc()  # for the runner to show: it reads the log's end
             sys.stderr.flush()
@@ -192,8 +224,9 @@ def _output_to(path: Path) -> Iterator[None]:
         os.close(target)
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # a full disk: what was printed is lost, and nothing else
+                stream.flush()
         for copy, original in zip(saved, (1, 2), strict=True):
             os.dup2(copy, original)
             os.close(copy)

@@ -8,7 +8,8 @@ after it, on a quarter of the numbers.
 
 Parameters: `lr` (0.001), `batch_size` (64), `shuffle` (true), `epochs` (5), `model` (`cnn`, `lenet5`, `mlp`), `optimizer`
 (`adam`, `adamw`, `sgd`, `rmsprop`), `momentum` (0; sgd and rmsprop), `weight_decay` (0), `train_samples` (all: a prefix,
-for quick studies), `dataset` (`fashion_mnist`, `mnist`, `kmnist`).
+for quick studies), `dataset` (`fashion_mnist`, `mnist`, `kmnist`), `checkpoint_every` (batches between two checkpoints inside
+an epoch; by default there is one at each epoch's end, and one wherever the sweep is stopped).
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ _DEFAULTS: dict[str, Any] = {
     "weight_decay": 0.0,
     "train_samples": None,
     "dataset": "fashion_mnist",
+    "checkpoint_every": None,
 }
 
 # ---------------------------------------------------------------- data
@@ -152,6 +154,26 @@ def make_optimizer(model: nn.Module, p: Mapping[str, Any]) -> torch.optim.Optimi
 # ---------------------------------------------------------------- training
 
 
+@dataclass(kw_only=True)
+class Epoch:
+    """How far an epoch is: batches trained, the sum of losses and the number right so far, seconds spent.
+
+    The sums are tensors on the device, float64 and int64, so that a GPU is not waited for.
+    """
+
+    loss_sum: Tensor
+    correct: Tensor
+    batches: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def at(cls, device: str, **done: Any) -> Epoch:
+        """Return an epoch of which nothing is done, or what `done` says (the fields of one that was interrupted)."""
+        fields = {"loss_sum": torch.zeros((), dtype=torch.float64), "correct": torch.zeros((), dtype=torch.int64), **done}
+        fields |= {name: value.to(device) for name, value in fields.items() if isinstance(value, Tensor)}
+        return cls(**fields)
+
+
 def train(trial: Trial) -> dict[str, float]:
     """Train one setting; report loss and accuracy of training and validation each epoch, and the test's at the end."""
     p = _parameters(trial.params)
@@ -159,42 +181,57 @@ def train(trial: Trial) -> dict[str, float]:
     samples = min(p["train_samples"] or len(training), len(training))
     model = make_model(p["model"]).to(trial.device).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, p)
-    for epoch in trial.steps(p["epochs"]):
+    done: dict[str, Any] = {}
+    if trial.state is not None:  # it was interrupted: go on from there
+        model.load_state_dict(trial.state["model"])
+        optimizer.load_state_dict(trial.state["optimizer"])
+        done = trial.state["epoch"]
+
+    def state(epoch: Epoch | None) -> dict[str, Any]:
+        return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": vars(epoch) if epoch else {}}
+
+    every = p["checkpoint_every"]
+    for number in trial.steps(p["epochs"]):
+        epoch, done = Epoch.at(trial.device, **done), {}
+        order = epoch_order(samples, p["shuffle"], trial.seed, number).to(trial.device)
+        for batches in train_epoch(model, optimizer, training, order, p["batch_size"], epoch):
+            if trial.stop_requested or (every and batches % every == 0):
+                trial.save(state(epoch))
         started = time.perf_counter()
-        order = epoch_order(samples, p["shuffle"], trial.seed, epoch).to(trial.device)
-        loss, correct = train_epoch(model, optimizer, training, order, p["batch_size"])
         validation_loss, validation_correct = evaluate(model, validation)
-        trial.writer.add_scalar("time/epoch_s", time.perf_counter() - started, epoch)
+        trial.writer.add_scalar("time/epoch_s", epoch.seconds + time.perf_counter() - started, number)
         trial.report(
-            epoch,
+            number,
             {
                 "validation/accuracy": validation_correct / len(validation),
                 "validation/loss": validation_loss,
-                "train/loss": loss,
-                "train/accuracy": correct / samples,
-                "train/correct": correct,
+                "train/loss": epoch.loss_sum.item() / samples,
+                "train/accuracy": int(epoch.correct.item()) / samples,
+                "train/correct": int(epoch.correct.item()),
             },
+            state(None),
         )
     return {"test/accuracy": evaluate(model, test)[1] / len(test)}
 
 
 def train_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, data: Split, order: Tensor, batch_size: int
-) -> tuple[float, int]:
-    """Train on the samples in this order; return the mean loss and how many were right, both as seen during the epoch."""
+    model: nn.Module, optimizer: torch.optim.Optimizer, data: Split, order: Tensor, batch_size: int, epoch: Epoch
+) -> Iterator[int]:
+    """Train on the samples in this order, from where the epoch is; count in `epoch`, and yield the batches done after each."""
     model.train()
-    loss_sum = torch.zeros((), dtype=torch.float64, device=order.device)
-    correct = torch.zeros((), dtype=torch.int64, device=order.device)
-    for places in torch.split(order, batch_size):
+    for places in torch.split(order, batch_size)[epoch.batches :]:
+        started = time.perf_counter()
         images, labels = data.batch(places)
         logits = model(images)
         loss = F.cross_entropy(logits, labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         optimizer.step()
-        loss_sum += loss.detach() * len(places)
-        correct += (logits.detach().argmax(1) == labels).sum()
-    return loss_sum.item() / len(order), int(correct.item())
+        epoch.loss_sum += loss.detach() * len(places)
+        epoch.correct += (logits.detach().argmax(1) == labels).sum()
+        epoch.batches += 1
+        epoch.seconds += time.perf_counter() - started
+        yield epoch.batches
 
 
 @torch.no_grad()
@@ -237,4 +274,7 @@ def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("batch_size", "epochs"):
         if not isinstance(p[name], int) or p[name] < 1:
             raise ValueError(f"{name} must be a whole number above 0, got {p[name]!r}")
+    every = p["checkpoint_every"]
+    if every is not None and (not isinstance(every, int) or every < 1):
+        raise ValueError(f"checkpoint_every must be a whole number above 0, got {every!r}")
     return p

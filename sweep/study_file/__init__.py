@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import Problem, StudyFileError, SweepError, did_you_mean
 from sweep.objective import ObjectiveNotFound, locate
-from sweep.space import Choice, Constant, Domain, Range, axis_size
+from sweep.space import Constant, Domain, Space, axis_size, domain_keys
 from sweep.study import BudgetSpec, MetricSpec, StudySpec, WorkersSpec
 from sweep.study_file.schema import Budget, Parameter, ParameterName, StudyModel, to_domain
 from sweep.study_file.source import Source, read_source
@@ -84,41 +84,26 @@ def write_study(study: StudySpec) -> str:
         "objective": study.objective,
         "metric": _without_none({"name": study.metric.name, "goal": study.metric.goal, "target": study.metric.target}),
         "method": study.method,
-        "parameters": {name: _domain_keys(domain) for name, domain in study.parameters.items()},
+        "parameters": _space_keys(study.parameters),
         "seed": study.seed,
         "budget": _without_none(budget),
         "workers": _without_none(workers),
         "retries": study.retries,
+        "timeout": study.timeout_s,
+        "checkpoints": {"keep_best": study.keep_best},
         "stop_after_failures": study.stop_after_failures,
         "output": study.output,
+        "earlier": [_space_keys(space) for space in study.earlier] or None,
     }
     lines = []
     for key, value in data.items():
+        if value is None:
+            continue
         if key == "parameters":
             lines += ["parameters:", *(f"  {name}: {_flow(domain)}" for name, domain in value.items())]
         else:
             lines.append(f"{key}: {_flow(value)}")
     return "\n".join(lines) + "\n"
-
-
-def differences(stored: StudySpec, current: StudySpec) -> list[str]:
-    """Return one line for each change that would make stored and new trials incomparable."""
-    lines = []
-    for label, old, new in (
-        ("objective", stored.objective, current.objective),
-        ("metric", _metric_text(stored), _metric_text(current)),
-        ("method", stored.method, current.method),
-        ("seed", stored.seed, current.seed),
-    ):
-        if old != new:
-            lines.append(f"{label}: was {old}, is now {new}")
-    for name in dict.fromkeys([*stored.parameters, *current.parameters]):
-        was, now = stored.parameters.get(name), current.parameters.get(name)
-        if _domain_text(was) != _domain_text(now):  # the texts: 1, 1.0 and true are equal to Python
-            lines.append(f"parameters.{name}: was {_domain_text(was)}, is now {_domain_text(now)}")
-    if not lines and list(stored.parameters) != list(current.parameters):
-        lines.append(f"order of parameters: was {', '.join(stored.parameters)}, is now {', '.join(current.parameters)}")
-    return lines
 
 
 def _validate(
@@ -177,8 +162,6 @@ def _not_available_yet(source: Source, keys: dict[str, Any]) -> Iterator[Problem
         yield source.problem(("repeats",), "more than 1 is not available in this version", hint)
     if "pruner" in keys and keys["pruner"].type != "none":
         yield source.problem(("pruner",), f"{keys['pruner'].type} is not available in this version", hint)
-    if keys.get("timeout") is not None:
-        yield source.problem(("timeout",), "is not available in this version", hint)
     for name, parameter in keys.get("parameters", {}).items():
         if parameter.when is not None:
             yield source.problem(("parameters", name, "when"), "is not available in this version", hint)
@@ -238,25 +221,16 @@ def _resolve(keys: dict[str, Any], path: Path, import_dir: str) -> StudySpec:
         budget=BudgetSpec(trials=budget.trials, time_s=budget.time, patience=budget.patience),
         workers=WorkersSpec(devices=workers.devices, per_device=workers.per_device, threads=workers.threads),
         retries=keys["retries"],
+        timeout_s=keys["timeout"],
+        keep_best=keys["checkpoints"].keep_best,
         stop_after_failures=keys["stop_after_failures"],
         output=keys["output"],
+        earlier=tuple({name: to_domain(parameter) for name, parameter in space.items()} for space in keys["earlier"]),
     )
 
 
-def _domain_keys(domain: Domain) -> dict[str, Any]:
-    match domain:
-        case Constant(value=value):
-            return {"value": value}
-        case Choice(values=values):
-            return {"values": list(values)}
-        case Range(low=low, high=high, step=step, log=log):
-            return _without_none({"min": low, "max": high, "step": step, "log": log or None})
-
-
-def _domain_text(domain: Domain | None) -> str:
-    if domain is None:
-        return "absent"
-    return "{" + ", ".join(f"{key}: {value}" for key, value in _domain_keys(domain).items()) + "}"
+def _space_keys(space: Space) -> dict[str, Any]:
+    return {name: domain_keys(domain) for name, domain in space.items()}
 
 
 def _flow(value: Any) -> str:
@@ -274,10 +248,6 @@ def _escaped(character: str) -> str:
     if character in '"\\':
         return "\\" + character
     return character if " " <= character <= "~" else f"\\U{ord(character):08x}"
-
-
-def _metric_text(study: StudySpec) -> str:
-    return f"{study.metric.name} ({study.metric.goal})"
 
 
 def _without_none(mapping: dict[str, Any]) -> dict[str, Any]:

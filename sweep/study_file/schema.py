@@ -9,7 +9,7 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, TypeAdapter
 
 from sweep.space import Choice, Constant, Domain, Range, axis_size, axis_value
 
@@ -124,6 +124,16 @@ class Parameter(_Strict):
     when: dict[str, Any] | None = None
 
 
+def _space(value: Any) -> dict[str, Parameter]:
+    parameters = TypeAdapter(dict[ParameterName, Parameter]).validate_python(value, strict=True)
+    for parameter in parameters.values():
+        to_domain(parameter)
+    return parameters
+
+
+Space = Annotated[Any, BeforeValidator(_space)]
+
+
 class Budget(_Strict):
     """When the sweep ends."""
 
@@ -145,6 +155,12 @@ class Workers(_Strict):
     devices: Devices = "auto"
     per_device: PerDevice = None
     threads: PositiveInt | None = None
+
+
+class Checkpoints(_Strict):
+    """Which checkpoints stay."""
+
+    keep_best: WholeNumber = 3
 
 
 class StudyModel(_Strict):
@@ -171,11 +187,18 @@ class StudyModel(_Strict):
         " a CPU), `threads` of each",
     )
     retries: WholeNumber = Field(
-        1, description="how often a trial whose process died is started again; an exception is not retried"
+        1, description="how often a trial whose process died goes on from its checkpoint; an exception is not retried"
     )
-    timeout: Duration | None = Field(None, description="of one trial; not available yet")
+    timeout: Duration | None = Field(None, description="of one trial, such as `30m`; one that takes longer is failed")
+    checkpoints: Checkpoints = Field(
+        Checkpoints(), description="`{keep_best: 3}`: the last checkpoints of so many of the best trials stay when trials end"
+    )
     stop_after_failures: PositiveInt = Field(5, description="so many failed trials in a row end the sweep")
     output: Text = Field("runs", description="folder of the studies' folders, relative to the working directory")
+    earlier: list[Space] = Field(
+        [],
+        description="written by sweep into a study's folder: the parameters before they were extended; trials keep their numbers",
+    )
 
 
 def to_domain(parameter: Parameter) -> Domain:

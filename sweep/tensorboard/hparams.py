@@ -27,6 +27,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from sweep.space import Choice, Constant, Domain, Range, Space
+from sweep.tensorboard import event_files
 from sweep.trial import Params, Scalar
 
 SUCCESS = api_pb2.STATUS_SUCCESS
@@ -67,11 +68,35 @@ def session_end(status: int) -> Summary:
 def append_failure(run_folder: Path) -> None:
     """End the row of a trial whose process is gone: one more event file in its folder, holding only the status."""
     run_folder.mkdir(parents=True, exist_ok=True)
+    event_files.cut_torn_ends(run_folder)
     name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.end"
-    with (run_folder / name).open("wb") as file:
+    path = event_files.sorted_last(run_folder / name, run_folder.glob(event_files.PATTERN))
+    with path.open("wb") as file:
         records = RecordWriter(file)
         records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
         records.write(Event(wall_time=time.time(), summary=session_end(FAILURE)).SerializeToString())
+
+
+def replace_experiment(run_folder: Path, space: Space) -> None:
+    """Describe the study's hyperparameters anew in a run that is there; the number and order of the records stay."""
+    for path in sorted(run_folder.glob(event_files.PATTERN)):
+        with path.open("rb") as file:
+            for start, length in event_files.records(file):
+                file.seek(start)
+                event = Event.FromString(file.read(length))
+                if any(value.tag == metadata.EXPERIMENT_TAG for value in event.summary.value):
+                    _describe_anew(event, space)
+                    event_files.replace_record(path, start, length, event.SerializeToString())
+                    break
+
+
+def _describe_anew(event: Event, space: Space) -> None:
+    for value in event.summary.value:
+        if value.tag == metadata.EXPERIMENT_TAG:
+            content = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
+            del content.experiment.hparam_infos[:]
+            content.experiment.hparam_infos.extend(_hparam_info(name, domain) for name, domain in space.items())
+            value.metadata.plugin_data.content = content.SerializeToString()
 
 
 def domains_of(hparams: Mapping[str, Any], discrete: Mapping[str, Sequence[Any]] | None) -> dict[str, Domain]:

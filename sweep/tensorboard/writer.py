@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,15 +13,15 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from sweep.space import Space
-from sweep.tensorboard import hparams
+from sweep.tensorboard import event_files, hparams
 from sweep.trial import Params
 
 
 class TrialWriter(SummaryWriter):
     """Write one run: the tutorials' calls (`add_scalar`, `add_image`, `add_graph`, ...) work unchanged.
 
-    An `add_...` call that fails (a wrong type, a full disk) is told once on stderr, which is the trial's log, and the
-    training goes on.
+    An `add_...` call that fails (a wrong type, a missing package) is told once on stderr, which is the trial's log, and the
+    training goes on; that everything has reached the file is another matter, which `written` checks.
 
     Args:
         log_dir: the run folder.
@@ -34,6 +35,27 @@ class TrialWriter(SummaryWriter):
         self._last_step: dict[str, int] = {}
         self._started = self._described = self._ended = False
         super().__init__(log_dir=str(log_dir))
+        self._sort_last()
+
+    def memory(self) -> dict[str, Any]:
+        """Return what a writer that continues this run must know; plain data."""
+        return {"described": self._described, "last_step": dict(self._last_step)}
+
+    def restore(self, memory: Mapping[str, Any]) -> None:
+        """Continue a run whose row has appeared, knowing what `memory` returned."""
+        self._started = True
+        self._described = bool(memory["described"])
+        self._last_step = dict(memory["last_step"])
+
+    def written(self) -> None:
+        """Have every record written to its file, and make sure of it.
+
+        Raises:
+            OSError: a record could not be written; the file may end with half of it.
+        """
+        writers: dict[str, Any] | None = self.all_writers
+        for writer in (writers or {}).values():
+            writer.flush()
 
     def start_session(self, params: Params, space: Space) -> None:
         """Make the run's row appear in the HPARAMS tab."""
@@ -104,6 +126,16 @@ class TrialWriter(SummaryWriter):
             self.add_scalar(tag, value, self._last_step.get(tag, 0) if global_step is None else global_step)
         if standalone:
             self.end_session(success=True)
+
+    def _sort_last(self) -> None:
+        # The name is chosen inside TensorBoard's writer, which opens the file anew, by name, for each record.
+        event_writer = self._get_file_writer().event_writer  # type: ignore[no-untyped-call]  # as in _write
+        path = Path(event_writer._file_name)
+        last = event_files.sorted_last(path, path.parent.glob(event_files.PATTERN))
+        if last != path:
+            path.rename(last)
+            event_writer._file_name = str(last)
+            event_writer._general_file_writer.filename = os.fsencode(last)
 
     def _write(self, make_record: Callable[..., Any], *args: Any) -> None:
         # torch leaves _get_file_writer unannotated; it is the one way into the run's own file.

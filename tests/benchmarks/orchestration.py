@@ -57,6 +57,9 @@ class _Silent:
         if what == "ended":
             self.ended.append(time.perf_counter())
 
+    def notice(self, text: str) -> None:
+        pass
+
     def tick(self) -> None:
         pass
 

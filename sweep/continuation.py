@@ -1,0 +1,77 @@
+"""A study file that changed since its study was run: what is taken up, and what would make trials incomparable.
+
+Taken up: budget, workers and the like; other values of constants, added constants; values added to a choice, a range made
+wider. Refused: everything after which old and new trials could not stand in one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from sweep.errors import EXIT_LOCKED, SweepError
+from sweep.space import Constant, Domain, covers, domain_text
+from sweep.study import StudySpec
+
+
+def continued(stored: StudySpec, current: StudySpec, folder: str) -> StudySpec:
+    """Return the study to go on with: today's file, with the parameters that earlier trials were planned with.
+
+    Args:
+        stored: as it was run last.
+        current: what the file says now.
+        folder: the study's, for the message.
+
+    Raises:
+        SweepError: old and new trials could not be compared; each difference is named.
+    """
+    if lines := [*_differences(stored, current)]:
+        raise SweepError(
+            "study-changed",
+            f"the study in {folder} was run with another study file",
+            why="\n".join(lines),
+            do="keep both:   give it another name (name=...)\n"
+            "start over:  add --fresh (the old folder is moved aside, not deleted)",
+            exit_code=EXIT_LOCKED,
+        )
+    same = _texts(stored) == _texts(current)
+    return replace(current, earlier=stored.earlier if same else (*stored.earlier, stored.parameters))
+
+
+def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
+    for label, old, new in (
+        ("objective", stored.objective, current.objective),
+        ("metric", _metric_text(stored), _metric_text(current)),
+        ("method", stored.method, current.method),
+        ("seed", stored.seed, current.seed),
+    ):
+        if old != new:
+            yield f"{label}: was {old}, is now {new}"
+    for name in stored.parameters.keys() - current.parameters.keys():
+        yield f"parameters.{name}: was {domain_text(stored.parameters[name])}, is now absent"
+    for name, now in current.parameters.items():
+        for space in (*stored.earlier, stored.parameters):
+            if reason := _mismatch(space.get(name), now):
+                was = "absent" if name not in space else domain_text(space[name])
+                yield f"parameters.{name}: was {was}, is now {domain_text(now)}; {reason}"
+                break
+    order = [name for name in current.parameters if name in stored.parameters]
+    if order != [name for name in stored.parameters if name in current.parameters]:
+        yield f"order of parameters: was {', '.join(stored.parameters)}, is now {', '.join(current.parameters)}"
+
+
+def _mismatch(was: Domain | None, now: Domain) -> str | None:
+    if isinstance(now, Constant):
+        return None if was is None or isinstance(was, Constant) else "it was varied before"
+    if was is None:
+        return "earlier trials have no value of it"
+    return None if covers(now, was) else "values can be added, not taken away"
+
+
+def _texts(study: StudySpec) -> list[str]:
+    # The texts: 1, 1.0 and true are equal to Python.
+    return [f"{name}: {domain_text(domain)}" for name, domain in study.parameters.items()]
+
+
+def _metric_text(study: StudySpec) -> str:
+    return f"{study.metric.name} ({study.metric.goal})"

@@ -1,0 +1,163 @@
+"""The ledger of a run: every trial's record, changed in one place, stored, and told to whoever watches.
+
+The runner says what happened; here it becomes a new record in the store, news for the planner, a line for the observer, and
+checkpoints kept or removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES
+from sweep.files import write_json
+from sweep.layout import StudyFolder
+from sweep.messages import Resumed
+from sweep.observer import Observer, RunOutcome
+from sweep.planner import Planner
+from sweep.records import TrialRecord, planned_record
+from sweep.retention import Retention
+from sweep.storage import StudyStore
+from sweep.study import StudySpec
+from sweep.trial import Params, Report, TrialResult, TrialState
+
+# A trial that took longer is written down to the disk itself before its checkpoint goes; a shorter one is run again.
+_WORTH_A_SYNC_S = 1.0
+
+
+class Ledger:
+    """Know every trial of a study, and write down what happens to it.
+
+    Args:
+        study, folder, store: what is run and where it is kept.
+        known: the trials in the store; those not finished are to be run again, before anything new is planned.
+        observer: is told what happens.
+    """
+
+    def __init__(
+        self, study: StudySpec, folder: StudyFolder, store: StudyStore, known: Sequence[TrialRecord], observer: Observer
+    ) -> None:
+        self._study, self._folder, self._store, self._observer = study, folder, store, observer
+        self._records = {record.number: record for record in known}
+        self._planner = Planner(study, known)
+        self._unfinished = [record for record in known if not record.state.finished]
+        self._retention = Retention(study, folder, known)
+        self._failures_in_a_row = 0
+        self._gave_up = False
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """Return every trial's record, by number."""
+        return [self._records[number] for number in sorted(self._records)]
+
+    @property
+    def wanted(self) -> int | None:
+        """Return how many trials are still to be run; None when that is open."""
+        if self._planner.stopped_by:
+            return 0
+        if self._planner.ended_by is not None:
+            return len(self._unfinished)
+        total = self._study.total
+        return None if total is None else len(self._unfinished) + total - len(self._records)
+
+    def first_params(self) -> Params:
+        """Return the parameters of the trial that will be the next one; nothing is planned by that."""
+        if self._unfinished:
+            return self._unfinished[0].params
+        ahead = Planner(self._study, self._records.values()).ask()
+        return ahead[1] if ahead else {}
+
+    def next(self) -> TrialRecord | None:
+        """Return the trial to run next, or None when there is none."""
+        if self._gave_up or self._planner.stopped_by:
+            return None
+        if self._unfinished:
+            return self._unfinished.pop(0)
+        planned = self._planner.ask()
+        return None if planned is None else planned_record(self._study, *planned)
+
+    def start(self, record: TrialRecord, device: str) -> TrialRecord:
+        """Note that a trial runs from now on. Before its worker hears of it: no run folder without a record."""
+        record = replace(
+            record,
+            state=TrialState.RUNNING,
+            attempts=record.attempts + 1,
+            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            device=device,
+            metrics={},
+            value=None,
+            step=None,
+            total=None,
+            error=None,
+        )
+        self._records[record.number] = record
+        self._store.start(record)
+        self._observer.update(record, "started")
+        return record
+
+    def resume(self, record: TrialRecord, event: Resumed) -> TrialRecord:
+        """Note that a trial goes on from a checkpoint, with all that it had reported until then."""
+        position = event.position
+        value = position.history[-1][1] if position.history else None
+        record = replace(record, metrics=position.metrics, value=value, step=position.step, total=position.total)
+        self._records[record.number] = record
+        self._store.resume(record, position.history)
+        self._observer.update(record, "resumed")
+        return record
+
+    def report(self, record: TrialRecord, report: Report, seconds: float) -> TrialRecord:
+        """Note a report, after so many seconds of the trial."""
+        value = report.metrics.get(self._study.metric.name)
+        record = replace(
+            record, metrics=report.metrics, value=value, step=report.step, total=report.total, duration_s=round(seconds, 3)
+        )
+        self._records[record.number] = record
+        self._store.report(record)
+        self._observer.update(record, "reported")
+        return record
+
+    def retry(self, record: TrialRecord, error: str) -> None:
+        """Tell that a trial lost its worker and will be started again."""
+        self._observer.update(replace(record, error=error), "retried")
+
+    def settle(self, record: TrialRecord, result: TrialResult, seconds: float) -> TrialRecord:
+        """Take a trial's result into account for what is planned next; `finish` writes it down."""
+        record = replace(
+            record,
+            state=result.state,
+            metrics=result.metrics,
+            value=result.metrics.get(self._study.metric.name),
+            duration_s=round(seconds, 3),
+            error=result.error,
+        )
+        self._records[record.number] = record
+        complete = record.state is TrialState.COMPLETE
+        self._planner.tell(record.number, record.state, record.value if complete else None)
+        self._failures_in_a_row = self._failures_in_a_row + 1 if record.state is TrialState.FAILED else 0
+        if self._failures_in_a_row >= self._study.stop_after_failures:
+            # For good, whatever the trials still running bring; but not when there is nothing left to stop.
+            self._gave_up = self._gave_up or bool(self._unfinished) or self._planner.ended_by is None
+        return record
+
+    def finish(self, record: TrialRecord) -> None:
+        """Write down how a trial ended; then only its checkpoint may go."""
+        self._store.finish(record, sync=(record.duration_s or 0) > _WORTH_A_SYNC_S)
+        self._retention.ended(record)
+        self._observer.update(record, "ended")
+
+    def interrupt(self, record: TrialRecord) -> None:
+        """Note that a trial was stopped and will go on when the study is resumed."""
+        record = self._records[record.number] = replace(record, state=TrialState.WAITING)
+        with contextlib.suppress(OSError):  # a full disk must not hide what is being reported
+            write_json(self._folder.trial_file(record.folder), record.to_json())
+
+    def outcome(self) -> RunOutcome:
+        """Return how the run ended, if nobody stopped it."""
+        if self._gave_up:
+            ended = f"{self._study.stop_after_failures} trials in a row failed"
+            return RunOutcome(records=self.records, ended_by=ended, exit_code=EXIT_TOO_MANY_FAILURES)
+        failed = any(record.state is TrialState.FAILED for record in self._records.values())
+        ended = self._planner.ended_by or "there was nothing left to plan"
+        return RunOutcome(records=self.records, ended_by=ended, exit_code=EXIT_SOME_FAILED if failed else EXIT_OK)

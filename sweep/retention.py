@@ -1,0 +1,46 @@
+"""Which checkpoints stay: two of each trial while it runs, afterwards those of the study's best trials alone."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from sweep.layout import StudyFolder
+from sweep.records import TrialRecord
+from sweep.study import StudySpec
+from sweep.trial import TrialState
+
+
+class Retention:
+    """Remove the checkpoints that nobody needs any more.
+
+    Args:
+        study: how many to keep, and which trial is better.
+        folder: where they are.
+        known: the trials from before; what was left over when the last run ended is removed.
+    """
+
+    def __init__(self, study: StudySpec, folder: StudyFolder, known: Iterable[TrialRecord]) -> None:
+        self._study, self._folder = study, folder
+        self._kept: list[tuple[float, int, str]] = []  # the best first: minus the value's goodness, number, run folder
+        for record in known:
+            if record.state.finished:
+                self.ended(record)
+
+    def ended(self, record: TrialRecord) -> None:
+        """Decide over a trial's checkpoint, once its end is safely written down."""
+        last, previous = self._folder.checkpoints(record.folder)
+        _remove(previous)
+        if record.state is not TrialState.COMPLETE or record.value is None:
+            _remove(last)
+            return
+        bisect.insort(self._kept, (-self._study.metric.sign * record.value, record.number, record.folder))
+        while len(self._kept) > self._study.keep_best:
+            _remove(self._folder.checkpoints(self._kept.pop()[2])[0])
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # a checkpoint too many harms nobody, and the next run tries again
+        path.unlink(missing_ok=True)

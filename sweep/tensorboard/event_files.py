@@ -1,0 +1,162 @@
+"""Event files as files: count their records, cut them back, put a new one after those that are there. No torch.
+
+A file is a sequence of records: length (uint64), checksum of the length, the data, checksum of the data. A process that is
+killed may leave half a record at the end. Positions are counted in records instead of bytes, because a record may be
+replaced by one of another length when a study is extended (`sweep.tensorboard.hparams.replace_experiment`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+PATTERN = "events.out.tfevents*"
+_HEADER = struct.Struct("<QI")
+_CHECKSUM = 4
+
+
+class NotEnoughRecords(Exception):
+    """An event file holds less than it should, or is not there."""
+
+
+def records(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    """Iterate over the whole records from the file's position on: where each one's data begins, and its length.
+
+    Ends at a record that is cut off or whose length is damaged; the data's own checksum is not computed.
+    """
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+    size = os.fstat(file.fileno()).st_size
+    place = file.tell()
+    while place + _HEADER.size <= size:
+        file.seek(place)
+        header = file.read(_HEADER.size)
+        length, checksum = _HEADER.unpack(header)
+        end = place + _HEADER.size + length + _CHECKSUM
+        if masked_crc32c(header[:8]) != checksum or end > size:
+            return
+        yield place + _HEADER.size, length
+        place = end
+
+
+class Tally:
+    """Count the records of a run folder's event files, reading only what was added since the last count."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._counted: dict[str, tuple[int, int]] = {}  # relative path: bytes, records
+
+    def count(self, *, sync: bool = False) -> dict[str, int]:
+        """Return the number of whole records in each file, by path relative to the run folder.
+
+        Args:
+            sync: have the system write each file that has grown to the disk.
+        """
+        for path in self._folder.rglob(PATTERN):
+            name = path.relative_to(self._folder).as_posix()
+            place, number = self._counted.get(name, (0, 0))
+            with path.open("rb") as file:
+                if name in self._counted and os.fstat(file.fileno()).st_size == place:
+                    continue
+                if sync:
+                    os.fsync(file.fileno())
+                file.seek(place)
+                for start, length in records(file):
+                    place, number = start + length + _CHECKSUM, number + 1
+            self._counted[name] = place, number
+        return {name: number for name, (_, number) in self._counted.items()}
+
+
+def check(folder: Path, counts: Mapping[str, int]) -> None:
+    """Check that each file holds at least so many whole records.
+
+    Raises:
+        NotEnoughRecords: naming the file.
+    """
+    for name, count in counts.items():
+        _end_of(folder / name, count)
+
+
+def cut_back(folder: Path, counts: Mapping[str, int]) -> None:
+    """Cut each event file of a run folder back to so many records, and remove those that are not named.
+
+    Raises:
+        NotEnoughRecords: a file holds less; nothing is changed then.
+    """
+    ends = {folder / name: _end_of(folder / name, count) for name, count in counts.items()}
+    for path in folder.rglob(PATTERN):
+        if path not in ends:
+            path.unlink()
+        elif path.stat().st_size != ends[path]:
+            os.truncate(path, ends[path])
+
+
+def replace_record(path: Path, start: int, length: int, data: bytes) -> None:
+    """Put other data into the place of one record; the file is there whole at every moment.
+
+    Args:
+        path: the event file.
+        start: where the record's data begins.
+        length: of its data, in bytes.
+        data: the new data.
+    """
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with path.open("rb") as old, unfinished.open("wb") as new:
+            new.write(old.read(start - _HEADER.size))
+            RecordWriter(new).write(data)
+            old.seek(start + length + _CHECKSUM)
+            shutil.copyfileobj(old, new)
+            new.flush()
+            os.fsync(new.fileno())
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def cut_torn_ends(folder: Path) -> None:
+    """Cut off the half record that a killed process may have left at the end of a file: it ends the file for TensorBoard."""
+    for path in folder.rglob(PATTERN):
+        with path.open("rb") as file:
+            end = max((start + length + _CHECKSUM for start, length in records(file)), default=0)
+        if path.stat().st_size != end:
+            os.truncate(path, end)
+
+
+def sorted_last(path: Path, others: Iterable[Path]) -> Path:
+    """Return a name for an event file that sorts after the others in its folder: TensorBoard reads in that order.
+
+    The name holds the time, in seconds. After a clock that jumped back, or within one second, the new file would be
+    read before the older ones, and the curve would run backwards.
+    """
+    last = max((other.name for other in others if other != path), default="")
+    if path.name > last:
+        return path
+    seconds = last.removeprefix("events.out.tfevents.").partition(".")[0]
+    rest = path.name.removeprefix("events.out.tfevents.").partition(".")[2]
+    with contextlib.suppress(ValueError):
+        return path.with_name(f"events.out.tfevents.{int(seconds) + 1:010d}.{rest}")
+    return path
+
+
+def _end_of(path: Path, count: int) -> int:
+    found, end = 0, 0
+    try:
+        with path.open("rb") as file:
+            for start, length in records(file):
+                if found == count:
+                    break
+                found, end = found + 1, start + length + _CHECKSUM
+    except FileNotFoundError:
+        pass
+    if found < count:
+        raise NotEnoughRecords(f"{path} holds {found} whole records, {count} are needed")
+    return end

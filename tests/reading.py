@@ -1,0 +1,79 @@
+"""Reading a study's folder in tests, as somebody who knows only TensorBoard and torch would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sweep.layout import StudyFolder
+from sweep.records import TrialRecord
+from sweep.storage import read_records
+
+Points = dict[str, list[tuple[int, float]]]
+
+
+def scalars(folder: Path) -> Points:
+    """Return every point of every curve of a run, in the order in which TensorBoard reads them."""
+    found = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    found.Reload()
+    return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+
+
+def hparams_tags(folder: Path) -> dict[str, Any]:
+    """Return the contents of the HPARAMS plugin's records of a run, by tag."""
+    found = EventAccumulator(str(folder))
+    found.Reload()
+    return dict(found.PluginTagToContent("hparams"))
+
+
+def records(study_folder: Path) -> list[TrialRecord]:
+    """Return the trials of a study as its database has them."""
+    return read_records(StudyFolder(root=study_folder))
+
+
+def outcome(study_folder: Path, *, timings: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """Return all that must not depend on interruptions: each trial's params, metrics, points and last weights.
+
+    Args:
+        study_folder: such as runs/fashion.
+        timings: curves whose values are times; of these only the steps count.
+    """
+    found = []
+    for record in records(study_folder):
+        folder = study_folder / record.folder
+        points = scalars(folder)
+        for tag in timings:
+            points[tag] = [(step, 0.0) for step, _ in points[tag]]
+        kept = folder / "checkpoint.pt"
+        state = torch.load(kept, weights_only=True)["state"] if kept.exists() else {}
+        found.append(
+            {
+                "number": record.number,
+                "state": str(record.state),
+                "params": record.params,
+                "seed": record.seed,
+                "metrics": record.metrics,
+                "points": points,
+                "weights": _bits(state),
+                "ends": len([tag for tag in hparams_tags(folder) if "session_end" in tag]),
+            }
+        )
+    folders = {path.name for path in study_folder.iterdir() if path.is_dir()}
+    assert folders == {record.folder for record in records(study_folder)}, "a run folder without a trial, or the other way round"
+    return found
+
+
+def _bits(state: Any) -> Any:
+    if isinstance(state, torch.Tensor):
+        return (
+            state.dtype,
+            state.shape,
+            state.stride(),
+            state.contiguous().view(torch.uint8).tolist() if state.dim() else state.item(),
+        )
+    if isinstance(state, dict):
+        return {key: _bits(value) for key, value in state.items() if key != "seconds"}
+    return [_bits(value) for value in state] if isinstance(state, (list, tuple)) else state

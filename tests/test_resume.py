@@ -1,0 +1,202 @@
+"""Going on exactly: whatever ends a trial wherever, the numbers are those of an undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweep.layout import StudyFolder
+from sweep.lock import lock_holder
+from sweep.trial import TrialState
+from tests.conftest import Cli, wait_for, write_study
+from tests.reading import outcome, records
+
+Start = Callable[..., subprocess.Popen[str]]
+
+STUDY = """
+name: study
+objective: mine:learn
+metric: {name: score, goal: maximize}
+method: grid
+parameters:
+  x:     {values: [1, 2]}
+  steps: {value: 4}
+workers: {devices: cpu, per_device: 2}
+checkpoints: {keep_best: 100}
+"""
+# Every lasting effect of a report with a state, in their order.
+EFFECTS = [
+    "scalars written",
+    "event files synced",
+    "written",
+    "synced",
+    "kept the previous",
+    "renamed",
+    "folder synced",
+    "report sent",
+    "decided",
+]
+
+
+SLOWER = ["SIGTERM", "SIGHUP", "twice"]
+
+
+@pytest.fixture
+def study(here: Path) -> Path:
+    """A study file beside the test objectives."""
+    (here / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    return write_study(here, STUDY)
+
+
+def runs(here: Path, name: str = "study") -> Path:
+    return here / "runs" / name
+
+
+def same_but(changes: set[str], one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:
+    """Compare outcomes, leaving out some parameters."""
+
+    def stripped(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [
+            trial | {"params": {k: v for k, v in trial["params"].items() if k not in changes}, "number": 0} for trial in found
+        ]
+
+    return stripped(one) == stripped(other)
+
+
+def test_a_report_is_one_unit_wherever_its_process_is_killed(cli: Cli, study: Path, here: Path) -> None:
+    """Between each pair of its effects: the trial goes on in a new process, and no number or point differs."""
+    done = cli("run", str(study), "x.value=1", f"parameters.kill={json.dumps({'values': ['nothing', *EFFECTS]})}")
+    assert done.code == 0, done.err
+    undisturbed, *killed = outcome(runs(here))
+    assert undisturbed["points"]["score"] == [(step, undisturbed["points"]["score"][step - 1][1]) for step in range(1, 5)]
+    assert set(undisturbed["points"]) == {"score", "loss", "extra/first", "last"}
+    assert undisturbed["ends"] == 1
+    for trial, effect in zip(killed, EFFECTS, strict=True):
+        assert same_but({"kill"}, [trial], [undisturbed]), effect
+        assert (runs(here) / records(runs(here))[trial["number"]].folder / "killed").exists(), effect
+    assert [record.attempts for record in records(runs(here))] == [1] + [2] * len(EFFECTS)
+    assert done.out.count("goes on after step 1") + done.out.count("goes on after step 2") == len(EFFECTS)
+    # Everything up to the rename belongs to step 1, everything after it to step 2.
+    logs = [(runs(here) / record.folder / "log.txt").read_text() for record in records(runs(here))]
+    assert ["goes on after step 2" in log for log in logs[1:]] == [False] * 5 + [True] * 4
+
+
+def test_a_checkpoint_between_reports_counts_too(cli: Cli, study: Path, here: Path) -> None:
+    """`trial.save` inside a step: what was logged since the last report stands once."""
+    kills = ["nothing", "event files synced", "folder synced", "scalars written"]
+    words = ["x.value=1", f"parameters.kill={json.dumps({'values': kills})}", "parameters.between.value=1"]
+    done = cli("run", str(study), *words, "parameters.kill_at.value=3")
+    assert done.code == 0, done.err
+    undisturbed, *killed = outcome(runs(here))
+    assert [step for step, _ in undisturbed["points"]["extra/first"]] == [1, 2, 3, 4]
+    for trial, kill in zip(killed, kills[1:], strict=True):
+        assert same_but({"kill"}, [trial], [undisturbed]), kill
+    assert [record.attempts for record in records(runs(here))] == [1, 2, 2, 2]
+
+
+@pytest.fixture
+def undisturbed(cli: Cli, study: Path, here: Path) -> list[dict[str, Any]]:
+    """What the study comes to when nothing happens to it."""
+    assert cli("run", str(study), "name=undisturbed", "steps.value=20").code == 0
+    return outcome(runs(here, "undisturbed"))
+
+
+def step_reached(here: Path, step: int) -> Callable[[], bool]:
+    return lambda: sum((record.step or 0) >= step for record in records(runs(here))) == 2
+
+
+def started(here: Path, number: int) -> Callable[[], bool]:
+    return lambda: len(records(runs(here))) > number
+
+
+@pytest.mark.parametrize(
+    "how", ["SIGINT", "SIGKILL", "sweep stop", *(pytest.param(how, marks=pytest.mark.slow) for how in SLOWER)]
+)
+def test_whatever_ends_the_sweep_it_goes_on_exactly(
+    how: str, cli: Cli, study: Path, here: Path, start: Start, undisturbed: list[dict[str, Any]]
+) -> None:
+    """Signals stop the trials at their next step; a second one, and kill -9, at once; the trials go on where they were."""
+    process = start("run", str(study), "parameters.sleep.value=0.2", "steps.value=20")
+    wait_for(step_reached(here, 2))
+    if how == "sweep stop":
+        asked = cli("stop", str(study))
+        assert asked.code == 0, asked.err
+        assert f"asked process {process.pid}" in asked.out
+        assert "study: 2 waiting" in asked.out
+    elif how == "twice":
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+    else:
+        process.send_signal(getattr(signal, how))
+    out, _ = process.communicate(timeout=20)
+    code = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143, "sweep stop": 143, "twice": 130, "SIGKILL": -9}[how]
+    assert process.returncode == code, out
+    if how != "SIGKILL":
+        assert out.splitlines()[-1] == "go on with it:       sweep resume runs/study"
+        assert "stopped by" in out
+    assert lock_holder(StudyFolder(root=runs(here))) is None
+    assert not (runs(here) / "stop").exists()
+
+    done = cli("resume", "runs/study", "parameters.sleep.value=0", "steps.value=20")
+    assert done.code == 0, done.err
+    assert done.out.count("goes on after step") == 2
+    assert same_but({"sleep"}, outcome(runs(here)), undisturbed)
+    assert [record.attempts for record in records(runs(here))] == [2, 2]
+
+
+def test_a_trial_that_hangs_is_ended_by_its_timeout(cli: Cli, study: Path, here: Path) -> None:
+    """It is failed with the reason and its log; the others go on; taken again it starts over and completes."""
+    done = cli("run", str(study), "parameters.hang_at={values: [0, 2]}", "x.value=1", "timeout=3s")
+    assert done.code == 1, done.err
+    fine, hung = records(runs(here))
+    assert (fine.state, hung.state) == (TrialState.COMPLETE, TrialState.FAILED)
+    assert hung.error is not None
+    assert hung.error.startswith("it took longer than 3 s (timeout); its last report was step 1\nlast lines of ")
+    assert 3 <= (hung.duration_s or 0) < 10
+    assert not list((runs(here) / hung.folder).glob("checkpoint*"))
+    assert cli("resume", str(study), "parameters.hang_at={values: [0, 2]}", "x.value=1", "--retry-failed").code == 0
+    one, other = outcome(runs(here))
+    assert same_but({"hang_at"}, [one], [other])
+
+
+def test_device_memory_that_runs_out_fails_the_trial_and_renews_its_process(cli: Cli, study: Path, here: Path) -> None:
+    """The next trial of the slot has another process; the sweep goes on."""
+    done = cli("run", str(study), "objective=mine:out_of_memory", "x.values=[1, 2, 3]", "workers.per_device=1")
+    assert done.code == 1
+    found = records(runs(here))
+    assert [str(record.state) for record in found] == ["complete", "failed", "complete"]
+    assert [record.attempts for record in found] == [1, 1, 1]
+    assert (found[1].error or "").startswith("the device's memory ran out")
+    assert "torch.OutOfMemoryError: CUDA out of memory" in (found[1].error or "")
+    pids = [(runs(here) / record.folder / "pid").read_text() for record in found]
+    assert pids[0] == pids[1] != pids[2]
+
+
+def test_an_interrupted_tpe_study_proposes_the_same_points(cli: Cli, study: Path, here: Path, start: Start) -> None:
+    """With one worker, whatever was in flight when it was interrupted."""
+    words = ["method=tpe", "budget.trials=16", "x={min: 0.0, max: 1.0}", "steps.value=2", "workers.per_device=1"]
+    assert cli("run", str(study), *words, "name=undisturbed").code == 0
+    for kills in (3, 9, 13):
+        process = start("run", str(study), *words)
+        wait_for(started(here, kills))
+        process.kill()
+        process.wait()
+    assert cli("resume", str(study), *words).code == 0
+    assert outcome(runs(here)) == outcome(runs(here, "undisturbed"))
+
+
+def test_only_the_best_trials_keep_their_checkpoints(cli: Cli, study: Path, here: Path) -> None:
+    """Study-wide, one each; a study that asks for fewer later keeps fewer."""
+    words = ["x.values=[1, 5, 3, 2, 4]", "parameters.how.value=ok"]
+    assert cli("run", str(study), *words, "checkpoints.keep_best=2").code == 0
+    assert [path.parent.name[:4] for path in sorted(runs(here).glob("*/*.pt"))] == ["0001", "0004"]
+    assert cli("run", str(study), *words, "checkpoints.keep_best=1").code == 0
+    assert [path.parent.name[:4] for path in sorted(runs(here).glob("*/*.pt"))] == ["0001"]
