@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sweep.layout import run_folder_name
@@ -51,6 +53,15 @@ class TrialRecord:
         known = {item.name for item in dataclasses.fields(cls)}
         kept = {key: value for key, value in data.items() if key in known}
         return cls(**(kept | {"state": TrialState(data["state"])}))
+
+
+def recorded_folder(path: Path) -> str | None:
+    """Return the run folder that a `trial.json` says it belongs to, None when it is none of ours."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data.get("folder") if isinstance(data, dict) else None
 
 
 def planned_record(study: StudySpec, number: int, params: dict[str, Scalar]) -> TrialRecord:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sweep import environment
@@ -22,6 +22,7 @@ from sweep.ledger import Ledger
 from sweep.lock import locked, set_aside
 from sweep.messages import Worker
 from sweep.observer import Observer, RunOutcome
+from sweep.records import TrialRecord, recorded_folder
 from sweep.runner import Runner
 from sweep.storage import StudyStore, read_records, remove_if_empty
 from sweep.study import StudySpec
@@ -62,17 +63,18 @@ def run_study(
         slots = slots[:1]
     _check_ours(folder)
     if fresh and folder.root.exists():
-        with locked(folder):
+        with locked(folder, observer.notice):
             observer.notice(f"the old study is now in {set_aside(folder)}")
-    with locked(folder), _told_what_to_do(folder):
+    with locked(folder, observer.notice), _told_what_to_do(folder):
         remove_if_empty(folder)
         study = taken_up(study, folder)
         _renew_columns(study, folder, observer)
-        write_text(folder.study_file, f"# resolved from {study_path}\n{write_study(study)}", sync=True)
+        write_text(folder.study_file, f"{write_study(study)}# resolved from {study_path}\n", sync=True)
         write_json(folder.environment, environment.describe(study_path, study.import_dir, slots))
         store = StudyStore(folder, study)
         try:
             known = store.records()
+            _remove_orphans(folder, known)
             if retry_failed:
                 known = [store.reopen(record) if record.state is TrialState.FAILED else record for record in known]
             ledger = Ledger(study, folder, store, known, observer)
@@ -100,6 +102,21 @@ def _renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer) ->
         replace_experiment(folder.trial_dir(record.folder), study.shown)
 
 
+def _remove_orphans(folder: StudyFolder, known: Sequence[TrialRecord]) -> None:
+    """Remove run folders whose trials the database has forgotten: a power cut can take its last moments.
+
+    Those trials are planned again, perhaps with other parameters, and TensorBoard would show both.
+    """
+    names = {record.folder for record in known}
+    for path in folder.root.glob("[0-9][0-9][0-9][0-9]*/trial.json"):
+        if path.parent.name not in names and recorded_folder(path) == path.parent.name:
+            for pattern in ("events.out.tfevents*", "checkpoint*.pt", "log.txt", "trial.json"):
+                for ours in path.parent.glob(pattern):
+                    ours.unlink()
+            with contextlib.suppress(OSError):  # the objective's own files stay
+                path.parent.rmdir()
+
+
 def _check_ours(folder: StudyFolder) -> None:
     ours = (folder.lock, folder.study_file, folder.database)
     if folder.root.is_dir() and any(folder.root.iterdir()) and not any(path.exists() for path in ours):
@@ -125,9 +142,10 @@ def taken_up(study: StudySpec, folder: StudyFolder) -> StudySpec:
     Raises:
         SweepError: the study file was changed in a way that makes old and new trials incomparable.
     """
-    if not folder.study_file.exists() or not read_records(folder):
+    if not folder.study_file.exists():
         return study
-    return continued(read_study(folder.study_file, find_objective=False), study, str(folder.root))
+    stored = read_study(folder.study_file, find_objective=False)
+    return continued(stored, study, str(folder.root)) if read_records(folder) else study
 
 
 def worker_maker(study: StudySpec, inline: bool) -> Callable[[Slot], Worker]:

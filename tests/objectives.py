@@ -106,8 +106,13 @@ def learn(trial: Trial) -> dict[str, Any]:
             trial.writer.add_scalar("extra/first", weights[0], step)
             if p.get("between"):
                 trial.save({"weights": weights, "inside": step})
+        if p.get("text_kb"):
+            trial.writer.add_text("text", "x" * 1000 * p["text_kb"], step)
+        ballast = torch.zeros(250 * p.get("state_kb", 0))
         noise = torch.rand(()) / 100
-        trial.report(step, {"score": weights.sum() + noise, "loss": 1 / step}, {"weights": weights, "inside": None})
+        trial.report(
+            step, {"score": weights.sum() + noise, "loss": 1 / step}, {"weights": weights, "inside": None, "ballast": ballast}
+        )
     return {"last": weights.mean()}
 
 

@@ -88,6 +88,7 @@ def test_a_report_is_one_unit_wherever_its_process_is_killed(cli: Cli, study: Pa
     assert ["goes on after step 2" in log for log in logs[1:]] == [False] * 5 + [True] * 4
 
 
+@pytest.mark.slow
 def test_a_checkpoint_between_reports_counts_too(cli: Cli, study: Path, here: Path) -> None:
     """`trial.save` inside a step: what was logged since the last report stands once."""
     kills = ["nothing", "event files synced", "folder synced", "scalars written"]
@@ -180,6 +181,7 @@ def test_device_memory_that_runs_out_fails_the_trial_and_renews_its_process(cli:
     assert pids[0] == pids[1] != pids[2]
 
 
+@pytest.mark.slow
 def test_an_interrupted_tpe_study_proposes_the_same_points(cli: Cli, study: Path, here: Path, start: Start) -> None:
     """With one worker, whatever was in flight when it was interrupted."""
     words = ["method=tpe", "budget.trials=16", "x={min: 0.0, max: 1.0}", "steps.value=2", "workers.per_device=1"]

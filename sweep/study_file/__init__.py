@@ -8,19 +8,23 @@ Every key is checked on its own and only then the keys together, so that one pro
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sweep.errors import Problem, StudyFileError, SweepError, did_you_mean
+from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_you_mean
 from sweep.objective import ObjectiveNotFound, locate
 from sweep.space import Constant, Domain, Space, axis_size, domain_keys
 from sweep.study import BudgetSpec, MetricSpec, StudySpec, WorkersSpec
 from sweep.study_file.schema import Budget, Parameter, ParameterName, StudyModel, to_domain
 from sweep.study_file.source import Source, read_source
 
+# Of what `write_study` writes, and of the folder beside it; a later program raises it when an earlier one would misread them.
+FORMAT = 1
+_FORMAT = re.compile(r"# sweep format (\d+)")
 AVAILABLE_METHODS = ("grid", "random", "tpe")
 
 
@@ -44,6 +48,13 @@ def read_study(
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SweepError("study-not-readable", f"cannot read {path}: {reason}", do="sweep plan studies/fashion.yaml") from None
+    if (written := _FORMAT.match(text)) and int(written[1]) > FORMAT:
+        raise SweepError(
+            "newer-version",
+            f"{path} was written by a newer version of sweep (format {written[1]}, this one knows {FORMAT})",
+            do="pip install --upgrade sweep\nor keep the folder and start another study:  sweep run STUDY name=another-name",
+            exit_code=EXIT_LOCKED,
+        )
     fields = StudyModel.model_fields
     source = read_source(str(path), text, overrides, fields)
     problems = list(source.problems)
@@ -95,7 +106,7 @@ def write_study(study: StudySpec) -> str:
         "output": study.output,
         "earlier": [_space_keys(space) for space in study.earlier] or None,
     }
-    lines = []
+    lines = [f"# sweep format {FORMAT}"]
     for key, value in data.items():
         if value is None:
             continue

@@ -1,0 +1,348 @@
+"""Faults at random moments and at chosen ones, against real studies: afterwards every number is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from sweep.trial import TrialState
+from tests.conftest import Cli, wait_for, write_study
+from tests.reading import outcome, records, scalars
+
+pytestmark = pytest.mark.slow
+FASHION = """
+name: study
+objective: sweep.objectives.fashion_mnist:train
+metric: {name: validation/accuracy, goal: maximize}
+method: grid
+parameters:
+  lr:               {values: [0.01, 0.001]}
+  shuffle:          {values: [true, false]}
+  epochs:           {value: 8}
+  train_samples:    {value: 4000}
+  checkpoint_every: {value: 20}
+workers: {devices: cpu, per_device: 2}
+retries: 1000
+checkpoints: {keep_best: 100}
+"""
+KILLS = 50
+
+
+@pytest.fixture
+def generator(capsys: pytest.CaptureFixture[str]) -> random.Random:
+    """Random moments from a seed that is printed; SWEEP_FAULT_SEED repeats them."""
+    seed = int(os.environ.get("SWEEP_FAULT_SEED") or time.time_ns() % 2**32)
+    with capsys.disabled():
+        print(f"\nSWEEP_FAULT_SEED={seed}", flush=True)
+    return random.Random(seed)  # noqa: S311  # moments, not secrets
+
+
+@pytest.fixture
+def mine(here: Path) -> Path:
+    """The test objectives, beside the study files."""
+    (here / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    return here
+
+
+class Sweep:
+    """A running `sweep run`, its output read as it comes."""
+
+    def __init__(self, *words: str, here: Path) -> None:
+        command = [sys.executable, "-m", "sweep", "run", *words]
+        self.process = subprocess.Popen(
+            command, cwd=here, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        self.lines.extend(iter(self.process.stdout.readline, ""))
+
+    def running(self) -> bool:
+        """Tell whether the process has not ended."""
+        return self.process.poll() is None
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the processes that train: those whose command line is a worker's, not the guardian's."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self.process.pid).children()
+            return [
+                child for child in children if "loky" in " ".join(child.cmdline()) and "tracker" not in " ".join(child.cmdline())
+            ]
+        return []
+
+    def kill(self, victim: str, generator: random.Random) -> None:
+        """Kill -9 the runner, one worker, or everything at once."""
+        everything = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        targets = {"runner": everything[:1], "group": everything, "worker": [generator.choice(self.workers() or everything[:1])]}
+        for target in targets[victim]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                target.kill()
+        if victim != "worker":
+            self.end()
+            wait_for(lambda: not any(_alive(process) for process in everything), seconds=5)
+
+    def end(self) -> None:
+        """Wait for the process and read all that it said."""
+        self.process.wait(timeout=60)
+        self._reader.join()
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.timeout(2400)
+def test_fifty_kills_change_no_number(here: Path, cli: Cli, fashion_data: Path, generator: random.Random) -> None:
+    """Runner, worker and the whole group in turn, wherever they are; no trial is lost or repeated, no more work than due."""
+    study = write_study(here, FASHION)
+    assert cli("run", str(study), "name=undisturbed", timeout=600).code == 0
+    timings = ("time/epoch_s",)
+    expected = outcome(here / "runs" / "undisturbed", timings=timings)
+    kills = rounds = 0
+    while kills < KILLS:
+        rounds += 1
+        folder = here / "runs" / f"round-{rounds}"
+        while True:
+            before = _steps(folder)
+            sweep = Sweep(str(study), f"name={folder.name}", here=here)
+            while sweep.running() and kills < KILLS:
+                victim = ("runner", "worker", "group")[kills % 3]
+                # From the first moment to somewhere in the third epoch after the start.
+                deadline = time.monotonic() + generator.uniform(0.2, 9.0)
+                while sweep.running() and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                if not sweep.running():
+                    break
+                kills += 1
+                sweep.kill(victim, generator)
+            sweep.end()
+            _check_what_was_lost(before, sweep.lines)
+            if sweep.process.returncode == 0:
+                break
+            assert sweep.process.returncode == -signal.SIGKILL, "".join(sweep.lines)
+        assert outcome(folder, timings=timings) == expected
+    assert kills == KILLS
+
+
+def _steps(folder: Path) -> dict[int, int]:
+    return {record.number: record.step or 0 for record in records(folder) if record.state is TrialState.RUNNING}
+
+
+def _check_what_was_lost(before: dict[int, int], lines: list[str]) -> None:
+    """What was reported (and so checkpointed) before a kill is not trained again."""
+    resumed: dict[int, int] = {}
+    for line in lines:
+        if match := re.search(r"trial (\d+) goes on after step (\d+)", line):
+            resumed.setdefault(int(match[1]), int(match[2]))
+    for number, step in resumed.items():
+        assert step >= before.get(number, 0), f"trial {number} had reported step {before[number]} and went back to {step}"
+
+
+KILLING = """
+import os, signal, sys
+from sweep import ledger, retention, runner, storage
+
+place, when, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+module, owner, name = place.split(".")
+owner = getattr(globals()[module], owner)
+original = getattr(owner, name)
+calls = 0
+
+def patched(*args, **kwargs):
+    global calls
+    calls += 1
+    if calls == count and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = original(*args, **kwargs)
+    if calls == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+if __name__ == "__main__":
+    setattr(owner, name, patched)
+    from sweep.cli import main
+    sys.exit(main(sys.argv[4:]))
+"""
+TPE = """
+name: study
+objective: mine:learn
+metric: {name: score, goal: maximize}
+method: tpe
+parameters:
+  x:     {min: 0.0, max: 1.0}
+  steps: {value: 2}
+budget: {trials: 12}
+workers: {devices: cpu, per_device: 1}
+checkpoints: {keep_best: 3}
+"""
+# Every effect of the runner: what it stores, sends and removes.
+PLACES = [
+    "storage.StudyStore.start",
+    "storage.StudyStore.report",
+    "storage.StudyStore.finish",
+    "runner.Runner._send",
+    "ledger.Ledger.settle",
+    "retention.Retention.ended",
+]
+
+
+@pytest.fixture(scope="module")
+def tpe_outcome(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What the small TPE study comes to when nothing happens."""
+    here = tmp_path_factory.mktemp("undisturbed")
+    (here / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    write_study(here, TPE)
+    subprocess.run([sys.executable, "-m", "sweep", "run", "study.yaml"], cwd=here, check=True, capture_output=True, timeout=100)
+    return outcome(here / "runs" / "study")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("place", PLACES)
+def test_the_runner_may_be_killed_between_any_two_of_its_effects(
+    place: str, when: str, mine: Path, cli: Cli, tpe_outcome: list[dict[str, Any]]
+) -> None:
+    """At the third and at the eleventh time that it does each thing; TPE proposes the same points."""
+    study = write_study(mine, TPE)
+    (mine / "killing.py").write_text(textwrap.dedent(KILLING))
+    for count in ("3", "11"):
+        command = [sys.executable, "killing.py", place, when, count, "run", str(study)]
+        died = subprocess.run(command, cwd=mine, capture_output=True, text=True, timeout=100, check=False)
+        assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
+    done = cli("run", str(study))
+    assert done.code == 0, done.err
+    assert outcome(mine / "runs" / "study") == tpe_outcome
+
+
+SMALL = """
+name: study
+objective: mine:learn
+metric: {name: score, goal: maximize}
+method: grid
+parameters:
+  x:     {values: [1, 2]}
+  steps: {value: 12}
+  sleep: {value: 0.1}
+workers: {devices: cpu, per_device: 2}
+checkpoints: {keep_best: 100}
+"""
+DAMAGES = [
+    "checkpoint",
+    "both checkpoints",
+    "events",
+    "events gone",
+    "wal",
+    "shm",
+    "trial.json",
+    "environment.json",
+    "lock",
+    "log.txt",
+]
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_torn_file_costs_at_most_its_trials_work(what: str, mine: Path, cli: Cli, generator: random.Random) -> None:
+    """Cut at a random byte after a kill -9, each kind of file: the study goes on, and no number differs."""
+    study = write_study(mine, SMALL)
+    folder = mine / "runs" / "study"
+    sweep = Sweep(str(study), here=mine)
+    wait_for(lambda: sum((record.step or 0) >= 3 for record in records(folder)) == 2)
+    sweep.kill("group", generator)
+    patterns = {
+        "checkpoint": "*/checkpoint.pt",
+        "both checkpoints": "*/checkpoint*.pt",
+        "events": "*/events.out.tfevents*",
+        "events gone": "*/events.out.tfevents*",
+        "wal": "study.db-wal",
+        "shm": "study.db-shm",
+    }
+    found = list(folder.glob(patterns.get(what, f"**/{what}")))
+    assert found, what
+    for path in found:
+        if what == "events gone":
+            path.unlink()
+        else:
+            os.truncate(path, generator.randrange(path.stat().st_size))
+    done = cli("run", str(study))
+    assert done.code == 0, done.err
+    assert cli("run", str(study), "name=undisturbed", "parameters.sleep.value=0").code == 0
+    expected = outcome(mine / "runs" / "undisturbed")
+    for trial in expected:
+        trial["params"]["sleep"] = 0.1
+    assert outcome(folder) == expected
+
+
+STRESS = """
+name: study
+objective: mine:train
+metric: {name: score, goal: maximize}
+method: grid
+parameters:
+  x:     {min: 1, max: 1000000}
+  steps: {value: 2}
+workers: {devices: cpu, per_device: 16}
+retries: 1000
+"""
+STRESS_S = 60
+
+
+@pytest.mark.timeout(400)
+def test_sixteen_workers_under_fire_lose_and_leak_nothing(mine: Path, generator: random.Random) -> None:
+    """For a minute a worker is killed about every second: no trial is lost or doubled, no process or descriptor stays."""
+    study = write_study(mine, STRESS)
+    folder = mine / "runs" / "study"
+    temporary = set(Path("/tmp").glob("sweep-worker-*.log"))  # noqa: S108  # where workers' logs are
+    sweep = Sweep(str(study), here=mine)
+    wait_for(lambda: len(sweep.workers()) == 16 and len(records(folder)) > 100, seconds=120)
+    runner = psutil.Process(sweep.process.pid)
+    opened, children, kills = [], [], 0
+    end = time.monotonic() + STRESS_S
+    while time.monotonic() < end:
+        time.sleep(generator.uniform(0.3, 1.5))
+        opened.append(runner.num_fds())
+        children.append(len(runner.children(recursive=True)))
+        if workers := sweep.workers():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                generator.choice(workers).kill()
+                kills += 1
+    left = runner.children(recursive=True)
+    sweep.process.send_signal(signal.SIGINT)
+    sweep.end()
+    assert sweep.process.returncode == 130, "".join(sweep.lines[-20:])
+    assert kills > 30
+    assert max(opened[len(opened) // 2 :]) <= max(opened[: len(opened) // 2]) + 4, opened
+    assert max(children) <= 16 + 4, children
+    wait_for(lambda: not any(_alive(process) for process in left), seconds=5)
+    assert set(Path("/tmp").glob("sweep-worker-*.log")) <= temporary  # noqa: S108  # as above
+
+    found = records(folder)
+    assert [record.number for record in found] == list(range(len(found)))
+    states = [record.state for record in found]
+    assert states.count(TrialState.COMPLETE) >= len(found) - 16
+    assert TrialState.FAILED not in states
+    assert sum(record.attempts - 1 for record in found) <= kills + 16
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {record.folder for record in found}
+    for record in found[:: max(1, len(found) // 200)] + [record for record in found if record.attempts > 1]:
+        if record.state is TrialState.COMPLETE:
+            x = record.params["x"]
+            assert isinstance(x, int)
+            assert record.metrics == {"score": x / 2, "loss": 0.5}
+            assert [step for step, _ in scalars(folder / record.folder)["score"]] == [1, 2]
