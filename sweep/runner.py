@@ -56,6 +56,7 @@ class _Lane:
     slot: Slot
     worker: Worker
     loaded: bool = False
+    deaths_at_start: int = 0
     trial: TrialRecord | None = None
     began: float = 0.0
     fruitless: bool = False
@@ -91,6 +92,7 @@ class Runner:
         self._slots, self._make_worker = slots, make_worker
         self._lanes: list[_Lane] = []
         self._pending: dict[Future[Event], _Lane] = {}
+        self._preparing: _Lane | None = None
         self._ready = False
         self._stops_asked = 0
         self._stopping_since: float | None = None
@@ -214,11 +216,12 @@ class Runner:
         return Decision.GO_ON if self._stopping_since is None else Decision.STOP
 
     def _on_loaded(self, lane: _Lane, event: Loaded) -> None:
-        first = not any(other.loaded for other in self._lanes)
         lane.loaded = True
-        if first and event.prepare:
-            self._send(lane, Prepare(params=dict(self._ledger.first_params())))
-        elif first or self._ready:
+        if event.prepare and not self._ready:
+            if self._preparing is None:
+                self._preparing = lane
+                self._send(lane, Prepare(params=dict(self._ledger.first_params())))
+        else:
             self._on_event(lane, Prepared())
 
     def _start_next(self, lane: _Lane) -> None:
@@ -264,12 +267,8 @@ class Runner:
     def _on_death(self, lane: _Lane, death: Died) -> None:
         record = lane.trial
         if record is None:
-            raise SweepError(
-                "worker-died-at-start",
-                f"a worker died before its first trial: {death.describe()}",
-                why=death.log or None,
-                do="sweep doctor   checks torch, torchvision and the devices",
-            )
+            self._on_death_at_start(lane, death)
+            return
         if self._stops_asked:
             lane.fruitless = True  # it goes on from its checkpoint, as if it had been stopped
             return
@@ -285,6 +284,21 @@ class Runner:
         append_failure(self._folder.trial_dir(record.folder))
         died = TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="died")
         self._on_result(lane, self._timeout(record) if lane.timed_out else died)
+
+    def _on_death_at_start(self, lane: _Lane, death: Died) -> None:
+        lane.deaths_at_start += 1
+        if lane.deaths_at_start > self._study.retries:
+            raise SweepError(
+                "worker-died-at-start",
+                f"a worker died before its first trial: {death.describe()}",
+                why=death.log or None,
+                do="sweep doctor   checks torch, torchvision and the devices",
+            )
+        self._observer.notice(f"a worker died before its first trial and is started again: {death.describe()}")
+        lane.loaded = False
+        if self._preparing is lane:
+            self._preparing = None
+        self._send(lane, Load())
 
     def _timeout(self, record: TrialRecord) -> TrialResult:
         """Return the result of a trial that took too long."""

@@ -97,10 +97,12 @@ class Sweep:
             self.end()
             wait_for(lambda: not any(_alive(process) for process in everything), seconds=5)
 
-    def end(self) -> None:
+    def end(self, within: float = 60) -> None:
         """Wait for the process and read all that it said."""
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=within)
         self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 def _alive(process: psutil.Process) -> bool:
@@ -134,7 +136,7 @@ def test_fifty_kills_change_no_number(here: Path, cli: Cli, fashion_data: Path, 
                     break
                 kills += 1
                 sweep.kill(victim, generator)
-            sweep.end()
+            sweep.end(within=600)
             _check_what_was_lost(before, sweep.lines)
             if sweep.process.returncode == 0:
                 break

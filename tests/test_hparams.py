@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -19,7 +20,7 @@ from sweep.space import Choice, Constant, Domain, Range
 from sweep.tensorboard import hparams
 from sweep.tensorboard.writer import TrialWriter
 from tests.conftest import Cli, wait_for, write_study
-from tests.reading import hparams_tags, scalars
+from tests.reading import hparams_tags, records, scalars
 
 SPACE: dict[str, Domain] = {
     "lr": Choice(values=(0.01, 0.001)),
@@ -202,6 +203,39 @@ def test_tensorboard_shows_the_study_as_it_is(finished: Path, fast: str) -> None
         assert not rows(address, ("STATUS_UNKNOWN", "STATUS_RUNNING"))
         assert len(rows(address, shuffle={"filterDiscrete": [True]})) == 4
         assert len(rows(address, x={"filterDiscrete": [2.0]}, how={"filterDiscrete": ["ok"]})) == 2
+
+
+@pytest.mark.parametrize("fast", ["true", pytest.param("false", marks=pytest.mark.slow)])
+def test_the_tab_is_right_after_a_study_was_extended(objectives: Path, cli: Cli, start: Any, fast: str) -> None:
+    """Values added, a constant changed, one added, while a trial waits half-way: every trial has the same whole description."""
+    text = STUDY.replace("mine:train", "mine:learn").replace("[ok, raise]", "[ok]")
+    slow = write_study(objectives, text.replace("steps:   {value: 2}", "steps: {value: 30}\n  sleep: {value: 0.1}"))
+    folder = objectives / "runs" / "tab"
+    process = start("run", str(slow), "budget.trials=1")
+    wait_for(lambda: any((record.step or 0) >= 3 for record in records(folder)))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    before = hparams_tags(next(folder.glob("0000*")))
+    extended = text.replace("x:       {values: [1, 2]}", "x:       {values: [3, 1, 2]}").replace(
+        "steps:   {value: 2}", "steps: {value: 4}\n  sleep: {value: 0}\n  extra: {value: new}"
+    )
+    done = cli("run", str(write_study(objectives, extended)))
+    assert done.code == 0, done.err
+    assert "trial 0 goes on after step" in done.out
+    assert [record.params["x"] for record in records(folder)] == [1, 1, 2, 2, 3, 3]
+    assert [step for step, _ in scalars(folder / records(folder)[0].folder)["score"]] == list(range(1, 31))
+
+    described = {hparams_tags(folder / record.folder)[metadata.EXPERIMENT_TAG] for record in records(folder)}
+    assert len(described) == 1
+    assert described != {before[metadata.EXPERIMENT_TAG]}
+    with tensorboard(folder, host="127.0.0.1", port=6006, options=(f"--load_fast={fast}",)) as (address, _):
+        wait_for(lambda: len(rows(address)) == 6)
+        infos = {info["name"]: info for info in post(address, "experiment", {})["hparamInfos"]}
+        assert infos["x"]["domainDiscrete"] == [3.0, 1.0, 2.0]
+        assert infos["steps"]["domainDiscrete"] == [30.0, 4.0]
+        assert infos["extra"]["domainDiscrete"] == ["new"]
+        assert len(rows(address, x={"filterDiscrete": [3.0]})) == 2
+        assert len(rows(address, steps={"filterDiscrete": [30.0]})) == 1
 
 
 def test_a_row_is_there_while_its_trial_runs(objectives: Path, start: Any) -> None:

@@ -15,16 +15,13 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from sweep.layout import StudyFolder
-from sweep.records import TrialRecord
 from sweep.session import run_study
-from sweep.study import StudySpec
 from sweep.study_file import read_study
+from tests.observing import Silent
 
 OBJECTIVE = """
 def train(trial):
@@ -41,39 +38,17 @@ workers: {{devices: cpu, per_device: {workers}}}
 """
 
 
-class _Silent:
-    """An observer that notes when each trial ended."""
-
-    def __init__(self) -> None:
-        self.ended: list[float] = []
-
-    def begin(self, study: StudySpec, records: Sequence[TrialRecord], workers: int) -> None:
-        pass
-
-    def preparing(self, text: str, fraction: float | None) -> None:
-        pass
-
-    def update(self, record: TrialRecord, what: str) -> None:
-        if what == "ended":
-            self.ended.append(time.perf_counter())
-
-    def notice(self, text: str) -> None:
-        pass
-
-    def tick(self) -> None:
-        pass
-
-
 def measure(trials: int, workers: int) -> float:
     """Run one study and return the milliseconds a trial."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "empty.py").write_text(OBJECTIVE)
         (folder / "study.yaml").write_text(textwrap.dedent(STUDY.format(trials=trials + workers, workers=workers)))
-        study, observer = read_study(folder / "study.yaml"), _Silent()
+        study, observer = read_study(folder / "study.yaml"), Silent()
         outcome = run_study(study, StudyFolder(root=folder / "runs" / "study"), folder / "study.yaml", observer)
         assert outcome.exit_code == 0, outcome
-        return (observer.ended[-1] - observer.ended[workers - 1]) / (len(observer.ended) - workers) * 1000
+        ended = [moment for moment, what, _ in observer.seen if what == "ended"]
+        return (ended[-1] - ended[workers - 1]) / (len(ended) - workers) * 1000
 
 
 def main() -> None:
