@@ -113,7 +113,6 @@ class Runner:
         wanted = self._ledger.wanted
         slots = self._slots if wanted is None else self._slots[:wanted]
         self._observer.begin(self._study, self._ledger.records, len(slots))
-        self._folder.stop_request.unlink(missing_ok=True)  # it was meant for an earlier run
         try:
             for slot in slots:
                 self._lanes.append(_Lane(slot=slot, worker=self._make_worker(slot)))
@@ -196,7 +195,7 @@ class Runner:
             case Report():
                 assert lane.trial is not None
                 self._send(lane, self._decision())
-                lane.fruitless = not event.saved
+                lane.fruitless = not event.saves
                 lane.trial = self._ledger.report(lane.trial, event, lane.seconds)
             case TrialResult():
                 self._on_result(lane, event)

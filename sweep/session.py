@@ -66,6 +66,7 @@ def run_study(
         with locked(folder, observer.notice):
             observer.notice(f"the old study is now in {set_aside(folder)}")
     with locked(folder, observer.notice), _told_what_to_do(folder):
+        folder.stop_request.unlink(missing_ok=True)  # it was meant for an earlier run
         remove_if_empty(folder)
         study = taken_up(study, folder)
         _renew_columns(study, folder, observer)

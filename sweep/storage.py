@@ -66,7 +66,7 @@ class StudyStore:
 
     def records(self) -> list[TrialRecord]:
         """Return every trial that was ever started, by number; the last entry counts where one was reopened."""
-        found = _records(self._db)
+        found = _records(self._db, self._folder)
         self._trial_ids = {record.number: trial_id for trial_id, record in found}
         return _by_number(found)
 
@@ -174,7 +174,7 @@ def read_records(folder: StudyFolder) -> list[TrialRecord]:
         return []
     database = _connect(folder, read_only=True)
     try:
-        return _by_number(_records(database))
+        return _by_number(_records(database, folder))
     finally:
         database.close()
 
@@ -221,9 +221,15 @@ def _unreadable(folder: StudyFolder, why: str) -> SweepError:
     )
 
 
-def _records(database: sqlite3.Connection) -> list[tuple[int, TrialRecord]]:
-    rows = database.execute("SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? ORDER BY trial_id", (_RECORD,))
-    return [(trial_id, TrialRecord.from_json(json.loads(text))) for trial_id, text in rows]
+def _records(database: sqlite3.Connection, folder: StudyFolder) -> list[tuple[int, TrialRecord]]:
+    query = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? ORDER BY trial_id"
+    try:
+        found = [(row[0], TrialRecord.from_json(json.loads(row[1]))) for row in database.execute(query, (_RECORD,))]
+        for _, record in found:
+            folder.trial_dir(record.folder)
+        return found
+    except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _unreadable(folder, f"it is damaged: {error}") from None
 
 
 def _by_number(found: list[tuple[int, TrialRecord]]) -> list[TrialRecord]:

@@ -61,13 +61,13 @@ class Report:
     Attributes:
         metrics: the last value of each metric so far.
         total: how many steps are expected; None: not said.
-        saved: a checkpoint holds this report.
+        saves: the trial makes checkpoints, so that waiting for its next step saves work.
     """
 
     step: int
     metrics: dict[str, float]
     total: int | None = None
-    saved: bool = False
+    saves: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +180,7 @@ class Trial:
         self._host = host
         self._state = state
         self._begun = False
+        self._saves = state is not None
         position = position or Position()
         self.metrics: dict[str, float] = dict(position.metrics)
         self._step, self._total = position.step, position.total
@@ -249,10 +250,8 @@ class Trial:
         self._record(metrics)
         self._history.append((number, self.metrics.get(self._metric)))
         if state is not None:
-            self._host.save(self._position(), state)
-        decision = self._host.exchange(
-            Report(step=number, metrics=dict(self.metrics), total=self._total, saved=state is not None)
-        )
+            self._save(state)
+        decision = self._host.exchange(Report(step=number, metrics=dict(self.metrics), total=self._total, saves=self._saves))
         if decision is Decision.PRUNE:
             raise TrialPruned
         if decision is Decision.STOP:
@@ -269,7 +268,7 @@ class Trial:
             TypeError: the state holds something that no checkpoint can hold.
         """
         self._begun = True
-        self._host.save(self._position(), state)
+        self._save(state)
         if self._host.stop_requested():
             raise TrialStopped
 
@@ -287,6 +286,10 @@ class Trial:
         # Only until the training goes on: later the generators would be turned back.
         if self._state is not None and not self._begun:
             self._host.restore_random_states()
+
+    def _save(self, state: Mapping[str, Any]) -> None:
+        self._host.save(self._position(), state)
+        self._saves = True
 
     def _position(self) -> Position:
         return Position(step=self._step, total=self._total, metrics=dict(self.metrics), history=tuple(self._history))

@@ -17,10 +17,10 @@ import pytest
 from sweep.devices import Gpu, Slot, plan_slots
 from sweep.executors.inline import InlineWorker
 from sweep.executors.local import LocalWorker
-from sweep.messages import Command, Died, Event, Load, Loaded, LoadFailed, Worker
+from sweep.messages import Command, Died, Event, Load, Loaded, LoadFailed, Resumed, Worker
 from sweep.space import Choice, Constant
 from sweep.study import MetricSpec, StudySpec
-from sweep.trial import Decision, Report, TrialResult, TrialSpec, TrialState
+from sweep.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
 from sweep.worker import serve
 from tests.conftest import REPOSITORY, no_process_left, wait_for
 
@@ -171,6 +171,60 @@ def test_the_seed_makes_everything_random_the_same(make: Make, tmp_path: Path) -
         values.append(report.metrics["score"])
         ask(worker, Decision.GO_ON)
     assert values[0] == values[1]
+
+
+def test_a_trial_goes_on_from_its_checkpoint_and_tells_again(make: Make, tmp_path: Path) -> None:
+    """Stopped while it computes, it saves at its next step; the next attempt begins with all that it had reported."""
+    worker = make("mine_for_workers:learn")
+    first, steps = ask(worker, spec(tmp_path, steps=4)), []
+    assert isinstance(first, Report)
+    assert first.saves
+    stopped = ask(worker, Decision.STOP)
+    assert isinstance(stopped, TrialResult)
+    assert (stopped.state, stopped.metrics) == (TrialState.WAITING, first.metrics)
+
+    again = ask(worker, spec(tmp_path, steps=4))
+    assert again == Resumed(position=Position(step=1, total=4, metrics=first.metrics, history=((1, first.metrics["score"]),)))
+    event = ask(worker, Decision.GO_ON)
+    while isinstance(event, Report):
+        steps.append(event.step)
+        event = ask(worker, Decision.GO_ON)
+    assert steps == [2, 3, 4]
+    assert isinstance(event, TrialResult)
+    assert event.state is TrialState.COMPLETE
+
+    # Nobody knows whether the decision on the last report came through: it is asked for again, and obeyed.
+    assert isinstance(ask(worker, spec(tmp_path, steps=4)), Resumed)
+    pruned = ask(worker, Decision.PRUNE)
+    assert isinstance(pruned, TrialResult)
+    assert pruned.state is TrialState.PRUNED
+
+
+@pytest.mark.parametrize("executor", ["inline", "local"])
+def test_a_stop_reaches_a_trial_that_computes(executor: str, study: StudySpec, tmp_path: Path) -> None:
+    """It ends with a checkpoint, without waiting for its next report."""
+    worker = new_worker(executor, dataclasses.replace(study, objective="mine_for_workers:endless"))
+    running = worker.next_event(spec(tmp_path))
+    wait_for((tmp_path / "trial" / "begun").exists)
+    worker.stop()
+    result = running.result(timeout=10)
+    worker.close()
+    assert result == TrialResult(state=TrialState.WAITING, metrics={})
+    assert (tmp_path / "trial" / "checkpoint.pt").exists()
+
+
+def test_a_killed_worker_is_started_anew(study: StudySpec, tmp_path: Path) -> None:
+    """Who waits for its event gets `Died`; the next call has a new process."""
+    worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study))
+    assert isinstance(ask(worker, spec(tmp_path, sleep=0.2, steps=1000)), Report)
+    waiting = worker.next_event(Decision.GO_ON)
+    worker.kill()
+    died = waiting.result(timeout=10)
+    assert isinstance(died, Died)
+    assert died.exit_code == -9
+    assert ask(worker, Load()) == Loaded(prepare=False)
+    worker.close()
+    _last.clear()
 
 
 @pytest.mark.parametrize("executor", ["inline", "local"])

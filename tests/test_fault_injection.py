@@ -222,10 +222,10 @@ def tpe_outcome(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]
 def test_the_runner_may_be_killed_between_any_two_of_its_effects(
     place: str, when: str, mine: Path, cli: Cli, tpe_outcome: list[dict[str, Any]]
 ) -> None:
-    """At the third and at the eleventh time that it does each thing; TPE proposes the same points."""
+    """At the third and, resumed, at the seventh time that it does each thing; TPE proposes the same points."""
     study = write_study(mine, TPE)
     (mine / "killing.py").write_text(textwrap.dedent(KILLING))
-    for count in ("3", "11"):
+    for count in ("3", "7"):
         command = [sys.executable, "killing.py", place, when, count, "run", str(study)]
         died = subprocess.run(command, cwd=mine, capture_output=True, text=True, timeout=100, check=False)
         assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr

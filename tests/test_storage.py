@@ -133,6 +133,25 @@ def test_a_database_that_cannot_be_used_is_an_error(folder: StudyFolder, damage:
     assert folder.database.read_bytes() == before
 
 
+@pytest.mark.parametrize("damage", ["torn", "no record", "leads elsewhere"])
+def test_damaged_or_hostile_contents_are_an_error(folder: StudyFolder, damage: str) -> None:
+    """Pages that are gone, a record that is none, and a run folder outside the study's."""
+    store = StudyStore(folder, STUDY)
+    for number in range(50):
+        store.start(record(number, error="x" * 500))
+    store.close()
+    if damage == "torn":
+        os.truncate(folder.database, folder.database.stat().st_size // 2)
+    else:
+        text = "[]" if damage == "no record" else json.dumps(record(3, folder="../../home").to_json())
+        with sqlite3.connect(folder.database) as database:
+            database.execute("UPDATE trial_user_attributes SET value_json = ? WHERE trial_id = 4", (text,))
+        database.close()
+    with pytest.raises(SweepError, match=r"study.db cannot be used") as caught:
+        read_records(folder)
+    assert "damaged" in (caught.value.why or "") or "malformed" in (caught.value.why or "")
+
+
 def test_a_record_of_a_newer_version_is_read_without_what_is_unknown() -> None:
     """So that results can still be looked at."""
     assert TrialRecord.from_json(record(3).to_json() | {"invented_later": 1}) == record(3)
