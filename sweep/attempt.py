@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sweep.devices import Slot
+from sweep.layout import CHECKPOINT, PREVIOUS_CHECKPOINT
 from sweep.messages import Channel, Resumed
 from sweep.study import StudySpec
 from sweep.tensorboard import event_files
@@ -32,6 +33,7 @@ from sweep.trial import (
     MetricNotFinite,
     Position,
     Report,
+    StateIgnored,
     Trial,
     TrialPruned,
     TrialResult,
@@ -72,7 +74,13 @@ def run_trial(
         with log_to(folder / "log.txt"):
             now = time.strftime("%Y-%m-%d %H:%M:%S")
             print(f"--- trial {spec.number}, attempt {spec.attempt}, {now}, {slot.device}", flush=True)
-            result = _Attempt(channel, objective, spec, study, slot).run()
+            try:
+                result = _Attempt(channel, objective, spec, study, slot).run()
+            except StateIgnored:
+                print("sweep: the objective does not read trial.state, so the trial starts over", file=sys.stderr, flush=True)
+                for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT):
+                    path.unlink(missing_ok=True)
+                result = _Attempt(channel, objective, spec, study, slot).run()
             if result.error:
                 with contextlib.suppress(OSError):
                     print(result.error, file=sys.stderr, flush=True)
@@ -221,7 +229,8 @@ class _Attempt:
             return TrialResult(state=TrialState.WAITING, metrics=trial.metrics)
         except MetricNotFinite as error:
             return failed(str(error), "not-finite")
-        except _WriteFailed:
+        except (_WriteFailed, StateIgnored):
+            self._writer.shut()
             raise
         except torch.OutOfMemoryError as error:
             return failed(f"{_memory_text()}\n{user_traceback(error)}", "out-of-memory", spent=True)

@@ -123,6 +123,10 @@ class TrialStopped(BaseException):
     """Leave the objective: the sweep is being stopped and will resume this trial later."""
 
 
+class StateIgnored(BaseException):
+    """Leave the objective: it goes on from a checkpoint whose state it has not read, which would give wrong numbers."""
+
+
 class MetricNotFinite(ValueError):
     """A metric became NaN or infinite: the training diverged."""
 
@@ -179,7 +183,7 @@ class Trial:
         self._metric = metric
         self._host = host
         self._state = state
-        self._begun = False
+        self._begun = self._read = self._reported = False
         self._saves = state is not None
         position = position or Position()
         self.metrics: dict[str, float] = dict(position.metrics)
@@ -191,8 +195,9 @@ class Trial:
         """Return the state that the trial goes on from, as `report` or `save` was given it; None when it starts.
 
         Tensors are on the CPU. The random number generators are put back to where they were then, so read it after
-        the model is made and before the training goes on.
+        the model is made and before the training goes on. An objective that gives states and reads none starts over.
         """
+        self._read = True
         self._restore_random_states()
         return self._state
 
@@ -214,7 +219,7 @@ class Trial:
             raise ValueError(f"trial.steps needs 0 or more steps, got {total}")
         self._total = total
         self._restore_random_states()
-        self._begun = True
+        self._begin()
         for step in range((self._step or 0) + 1, total + 1):
             if self._host.stop_requested():
                 raise TrialStopped
@@ -244,9 +249,11 @@ class Trial:
             number = operator.index(step)  # NumPy's ints too
         except TypeError:
             raise TypeError(f"trial.report needs a whole number as step, got {step!r}") from None
+        self._begin()
         if self._step is not None and number <= self._step:
-            raise ValueError(f"trial.report needs steps that grow: step {number} came after step {self._step}")
-        self._step, self._begun = number, True
+            on = f"; the trial goes on after step {self._step}: use trial.steps" if self._state and not self._reported else ""
+            raise ValueError(f"trial.report needs steps that grow: step {number} came after step {self._step}{on}")
+        self._step, self._reported = number, True
         self._record(metrics)
         self._history.append((number, self.metrics.get(self._metric)))
         if state is not None:
@@ -267,7 +274,7 @@ class Trial:
             TrialStopped: the sweep is being stopped. Let it pass.
             TypeError: the state holds something that no checkpoint can hold.
         """
-        self._begun = True
+        self._begin()
         self._save(state)
         if self._host.stop_requested():
             raise TrialStopped
@@ -278,9 +285,15 @@ class Trial:
         Raises:
             MetricNotFinite, TypeError: as `report` does.
         """
+        self._begin()
         if returned is None:
             return
         self._record(returned if isinstance(returned, Mapping) else {self._metric: returned})  # type: ignore[dict-item]  # _number says what is no number
+
+    def _begin(self) -> None:
+        if self._state is not None and not self._read:
+            raise StateIgnored
+        self._begun = True
 
     def _restore_random_states(self) -> None:
         # Only until the training goes on: later the generators would be turned back.

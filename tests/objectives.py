@@ -132,3 +132,17 @@ def endless(trial: Trial) -> None:
     while not trial.stop_requested:
         time.sleep(0.01)
     trial.save({"place": 1})
+
+
+def forgetful(trial: Trial) -> None:
+    """Give states and never read one; `own` counts its steps by itself."""
+    import torch
+
+    total = 0.0
+    for step in range(1, 6) if trial.params.get("own") else trial.steps(5):
+        total += torch.rand(()).item()
+        trial.writer.add_scalar("extra", total, step)
+        trial.report(step, {"score": total}, {"total": total})
+        if step == 3 and not (trial.dir / "killed").exists() and trial.params["x"] == 2:
+            (trial.dir / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)

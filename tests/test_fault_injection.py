@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -292,6 +293,28 @@ def test_a_torn_file_costs_at_most_its_trials_work(what: str, mine: Path, cli: C
     assert outcome(folder) == expected
 
 
+def test_a_data_cache_damaged_between_runs_is_fetched_again(
+    here: Path, cli: Cli, fashion_data: Path, generator: random.Random
+) -> None:
+    """A byte of an image changes after a kill -9: nothing is trained on it, and no number differs."""
+    data = here / "data"
+    shutil.copytree(fashion_data / "FashionMNIST" / "raw", data / "FashionMNIST" / "raw")
+    study = write_study(here, FASHION.replace("{value: 8}", "{value: 4}"))
+    sweep = Sweep(str(study), f"--data={data}", here=here)
+    wait_for(lambda: any(_steps(here / "runs" / "study").values()))
+    sweep.kill("group", generator)
+    images = data / "FashionMNIST" / "raw" / "train-images-idx3-ubyte"
+    content = bytearray(images.read_bytes())
+    content[generator.randrange(16, len(content))] ^= 0x55
+    images.write_bytes(content)
+    done = cli("resume", str(study), f"--data={data}", timeout=200)
+    assert done.code == 0, done.err
+    assert cli("run", str(study), "name=undisturbed", timeout=200).code == 0
+    timings = ("time/epoch_s",)
+    assert outcome(here / "runs" / "study", timings=timings) == outcome(here / "runs" / "undisturbed", timings=timings)
+    assert list((data / "FashionMNIST").glob("raw.damaged-*"))
+
+
 STRESS = """
 name: study
 objective: mine:train
@@ -330,7 +353,8 @@ def test_sixteen_workers_under_fire_lose_and_leak_nothing(mine: Path, generator:
     sweep.end()
     assert sweep.process.returncode == 130, "".join(sweep.lines[-20:])
     assert kills > 30
-    assert max(opened[len(opened) // 2 :]) <= max(opened[: len(opened) // 2]) + 4, opened
+    # The fewest: each worker that is being started has some more for a moment. One leaked by each kill would add dozens.
+    assert min(opened[len(opened) // 2 :]) <= min(opened[: len(opened) // 2]) + 4, opened
     assert max(children) <= 16 + 4, children
     wait_for(lambda: not any(_alive(process) for process in left), seconds=5)
     assert set(Path("/tmp").glob("sweep-worker-*.log")) <= temporary  # noqa: S108  # as above

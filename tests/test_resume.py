@@ -102,6 +102,17 @@ def test_a_checkpoint_between_reports_counts_too(cli: Cli, study: Path, here: Pa
     assert [record.attempts for record in records(runs(here))] == [1, 2, 2, 2]
 
 
+@pytest.mark.parametrize("own", ["false", "true"])
+def test_an_objective_that_ignores_its_state_starts_over(cli: Cli, study: Path, here: Path, own: str) -> None:
+    """Going on without it would give other numbers, silently."""
+    done = cli("run", str(study), "objective=mine:forgetful", f"parameters.own.value={own}")
+    assert done.code == 0, done.err
+    one, other = outcome(runs(here))
+    assert (one["metrics"], one["points"]) == (other["metrics"], other["points"])
+    assert [step for step, _ in other["points"]["extra"]] == [1, 2, 3, 4, 5]
+    assert "does not read trial.state" in (runs(here) / records(runs(here))[1].folder / "log.txt").read_text()
+
+
 @pytest.fixture
 def undisturbed(cli: Cli, study: Path, here: Path) -> list[dict[str, Any]]:
     """What the study comes to when nothing happens to it."""
