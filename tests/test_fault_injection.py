@@ -329,6 +329,15 @@ retries: 1000
 STRESS_S = 60
 
 
+def _lasting_descriptors(pid: int) -> int:
+    """Count a process's descriptors but those that wait for a process's death, of which there are more the more it waits."""
+    count = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            count += "anon_inode" not in str(link.readlink())
+    return count
+
+
 @pytest.mark.timeout(400)
 def test_sixteen_workers_under_fire_lose_and_leak_nothing(mine: Path, generator: random.Random) -> None:
     """For a minute a worker is killed about every second: no trial is lost or doubled, no process or descriptor stays."""
@@ -342,7 +351,7 @@ def test_sixteen_workers_under_fire_lose_and_leak_nothing(mine: Path, generator:
     end = time.monotonic() + STRESS_S
     while time.monotonic() < end:
         time.sleep(generator.uniform(0.3, 1.5))
-        opened.append(runner.num_fds())
+        opened.append(_lasting_descriptors(runner.pid))
         children.append(len(runner.children(recursive=True)))
         if workers := sweep.workers():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -354,7 +363,7 @@ def test_sixteen_workers_under_fire_lose_and_leak_nothing(mine: Path, generator:
     assert sweep.process.returncode == 130, "".join(sweep.lines[-20:])
     assert kills > 30
     # The fewest: each worker that is being started has some more for a moment. One leaked by each kill would add dozens.
-    assert min(opened[len(opened) // 2 :]) <= min(opened[: len(opened) // 2]) + 4, opened
+    assert min(opened[len(opened) // 2 :]) <= min(opened[: len(opened) // 2]) + 2, opened
     assert max(children) <= 16 + 4, children
     wait_for(lambda: not any(_alive(process) for process in left), seconds=5)
     assert set(Path("/tmp").glob("sweep-worker-*.log")) <= temporary  # noqa: S108  # as above

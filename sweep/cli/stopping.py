@@ -1,6 +1,6 @@
 """`sweep stop`: leave a request in the study's folder and wait until its runner has gone.
 
-A file, not a signal: it works from another machine that shares the folder, and cannot hit another process.
+A file, not a signal: it works from another machine that shares the folder and its locks, and cannot hit another process.
 """
 
 from __future__ import annotations
