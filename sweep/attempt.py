@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 LogTo = Callable[[Path], AbstractContextManager[None]]
 
-# The disk is full, or over quota, or the file too large for it, or it went read-only or broke.
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+# The disk is full, or the user is over quota: no other trial would fare better.
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 class _WriteFailed(BaseException):
@@ -235,7 +235,8 @@ class _Attempt:
         except torch.OutOfMemoryError as error:
             return failed(f"{_memory_text()}\n{user_traceback(error)}", "out-of-memory", spent=True)
         except BaseException as error:  # sys.exit and KeyboardInterrupt too: only this trial ends
-            if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+            if isinstance(error, OSError) and error.errno in _NO_SPACE:
+                print(user_traceback(error), file=sys.stderr)
                 raise
             return failed(user_traceback(error), "exception")
         if metric not in trial.metrics:

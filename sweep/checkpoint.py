@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import torch
 
 from sweep.files import sync_folder
-from sweep.layout import CHECKPOINT, PREVIOUS_CHECKPOINT
+from sweep.layout import CHECKPOINT, PREVIOUS_CHECKPOINT, UNUSABLE_CHECKPOINT
 from sweep.trial import Position, Scalar
 
 VERSION = 1
@@ -100,12 +100,15 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def candidates(folder: Path, wanted: Mapping[str, Any], complain: Callable[[str], None]) -> Iterator[Checkpoint]:
-    """Iterate over a trial's usable checkpoints, the newest first; one that is damaged is removed.
+    """Iterate over a trial's usable checkpoints, the newest first; one that is damaged is put aside.
 
     Args:
         folder: the run folder.
         wanted: the trial's `identity`; another trial's checkpoint is not used.
         complain: is told of each one that is passed over.
+
+    Raises:
+        OSError, MemoryError: one cannot be read now; perhaps it can be later.
     """
     (folder / f".{CHECKPOINT}.unfinished").unlink(missing_ok=True)
     for name in (CHECKPOINT, PREVIOUS_CHECKPOINT):
@@ -118,11 +121,10 @@ def candidates(folder: Path, wanted: Mapping[str, Any], complain: Callable[[str]
                 raise CheckpointDamaged("it belongs to another trial")
         except CheckpointDamaged as error:
             complain(f"{name} cannot be used: {error}")
-            path.unlink()
-            continue
-        yield found
-        # Whoever asks for another one could not use this one; it must not become the previous one of the next save.
-        path.unlink()
+        else:
+            yield found
+        # It could not be used, here or by whoever asks for another one. It must not become the previous one of the next save.
+        path.replace(folder / UNUSABLE_CHECKPOINT)
 
 
 def read(path: Path) -> Checkpoint:
@@ -130,6 +132,7 @@ def read(path: Path) -> Checkpoint:
 
     Raises:
         CheckpointDamaged: it is not whole, or of another version.
+        OSError, MemoryError: it cannot be read now.
     """
     try:
         with path.open("rb") as file:
@@ -141,7 +144,7 @@ def read(path: Path) -> Checkpoint:
         history = tuple((step, value) for step, value in position["history"])
         fields = {name: data[name] for name in Checkpoint.__dataclass_fields__}
         return Checkpoint(**(fields | {"position": Position(**(position | {"history": history}))}))
-    except CheckpointDamaged:
+    except (CheckpointDamaged, OSError, MemoryError):
         raise
     except Exception as error:  # whatever a hostile or damaged file makes torch raise
         raise CheckpointDamaged(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from None

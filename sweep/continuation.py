@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sweep.errors import EXIT_LOCKED, SweepError
-from sweep.space import Constant, Domain, covers, domain_text
+from sweep.space import Constant, Domain, Space, covers, domain_text
 from sweep.study import StudySpec
 
 
@@ -50,6 +50,11 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
     for name in stored.parameters.keys() - current.parameters.keys():
         yield f"parameters.{name}: was {domain_text(stored.parameters[name])}, is now absent"
     for name, now in current.parameters.items():
+        fixed = {domain_text(space[name]) for space in (*stored.earlier, stored.parameters) if _fixes(space, name)}
+        if len(fixed) > 1 and current.method == "grid" and not isinstance(now, Constant):
+            had = " and ".join(sorted(fixed))
+            yield f"parameters.{name}: was {had} in turn, is now {domain_text(now)}; numbers would not fit"
+            continue
         for space in (*stored.earlier, stored.parameters):
             if reason := _mismatch(space.get(name), now):
                 was = "absent" if name not in space else domain_text(space[name])
@@ -66,6 +71,10 @@ def _mismatch(was: Domain | None, now: Domain) -> str | None:
     if was is None:
         return "earlier trials have no value of it"
     return None if covers(now, was) else "values can be added, not taken away"
+
+
+def _fixes(space: Space, name: str) -> bool:
+    return isinstance(space.get(name), Constant)
 
 
 def _texts(study: StudySpec) -> list[str]:

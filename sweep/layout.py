@@ -13,6 +13,7 @@ from sweep.trial import Params, Scalar
 _LONGEST_TAG = 120
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
+UNUSABLE_CHECKPOINT = "checkpoint.unusable.pt"
 # What a request to stop says.
 STOP_AT_NEXT_STEP = "at the next step\n"
 STOP_AT_ONCE = "at once\n"
@@ -54,23 +55,34 @@ class StudyFolder:
         """Return the path of the file that asks the runner to stop."""
         return self.root / "stop"
 
+    def taken_stop_request(self) -> str:
+        """Return what the request to stop says, empty when it cannot be read, and remove it."""
+        try:
+            text = self.stop_request.read_bytes().decode("utf-8", "replace")
+            self.stop_request.unlink(missing_ok=True)
+        except OSError:
+            return ""
+        return text
+
     def trial_dir(self, folder: str) -> Path:
         """Return the path of the run folder of that name.
 
         Raises:
-            ValueError: the name, read from a damaged or hostile database, leads elsewhere.
+            ValueError: the name, read from a damaged or hostile database, leads elsewhere, or the folder is a link.
         """
-        if folder in ("", ".", "..") or Path(folder).name != folder:
-            raise ValueError(f"{folder!r} is no run folder's name")
-        return self.root / folder
+        path = self.root / folder
+        if folder in ("", ".", "..") or path.name != folder or path.is_symlink():
+            raise ValueError(f"{folder!r} is no run folder: it leads elsewhere")
+        return path
 
     def trial_file(self, folder: str) -> Path:
         """Return the path of a trial's readable record."""
         return self.trial_dir(folder) / "trial.json"
 
-    def checkpoints(self, folder: str) -> tuple[Path, Path]:
-        """Return the paths of a trial's last checkpoint and of the one before."""
-        return self.trial_dir(folder) / CHECKPOINT, self.trial_dir(folder) / PREVIOUS_CHECKPOINT
+    def checkpoints(self, folder: str) -> tuple[Path, Path, Path]:
+        """Return the paths of a trial's last checkpoint, of the one before, and of one that could not be used."""
+        path = self.trial_dir(folder)
+        return path / CHECKPOINT, path / PREVIOUS_CHECKPOINT, path / UNUSABLE_CHECKPOINT
 
 
 def run_folder_name(number: int, params: Params, swept: list[str]) -> str:

@@ -7,12 +7,12 @@ checkpoints kept or removed.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES
-from sweep.files import write_json
 from sweep.layout import StudyFolder
 from sweep.messages import Resumed
 from sweep.observer import Observer, RunOutcome
@@ -40,9 +40,11 @@ class Ledger:
         self, study: StudySpec, folder: StudyFolder, store: StudyStore, known: Sequence[TrialRecord], observer: Observer
     ) -> None:
         self._study, self._folder, self._store, self._observer = study, folder, store, observer
-        self._records = {record.number: record for record in known}
-        self._planner = Planner(study, known)
-        self._unfinished = [record for record in known if not record.state.finished]
+        waiting = [record if record.state.finished else replace(record, state=TrialState.WAITING) for record in known]
+        self._records = {record.number: record for record in waiting}
+        self._planner = Planner(study, waiting)
+        self._unfinished = [record for record in waiting if not record.state.finished]
+        store.interrupt([record for record in known if record.state is TrialState.RUNNING])
         self._retention = Retention(study, folder, known)
         self._failures_in_a_row = 0
         self._gave_up = False
@@ -55,8 +57,6 @@ class Ledger:
     @property
     def wanted(self) -> int | None:
         """Return how many trials are still to be run; None when that is open."""
-        if self._planner.stopped_by:
-            return 0
         if self._planner.ended_by is not None:
             return len(self._unfinished)
         total = self._study.total
@@ -71,9 +71,9 @@ class Ledger:
 
     def next(self) -> TrialRecord | None:
         """Return the trial to run next, or None when there is none."""
-        if self._gave_up or self._planner.stopped_by:
+        if self._gave_up or self._planner.time_is_up:
             return None
-        if self._unfinished:
+        if self._unfinished:  # whatever ended the search since: an undisturbed run would have finished them
             return self._unfinished.pop(0)
         planned = self._planner.ask()
         return None if planned is None else planned_record(self._study, *planned)
@@ -90,6 +90,8 @@ class Ledger:
             value=None,
             step=None,
             total=None,
+            duration_s=None,
+            ended=None,
             error=None,
         )
         self._records[record.number] = record
@@ -101,7 +103,14 @@ class Ledger:
         """Note that a trial goes on from a checkpoint, with all that it had reported until then."""
         position = event.position
         value = position.history[-1][1] if position.history else None
-        record = replace(record, metrics=position.metrics, value=value, step=position.step, total=position.total)
+        record = replace(
+            record,
+            metrics=position.metrics,
+            value=value,
+            step=position.step,
+            total=position.total,
+            duration_s=round(position.seconds, 3),
+        )
         self._records[record.number] = record
         self._store.resume(record, position.history)
         self._observer.update(record, "resumed")
@@ -130,6 +139,7 @@ class Ledger:
             metrics=result.metrics,
             value=result.metrics.get(self._study.metric.name),
             duration_s=round(seconds, 3),
+            ended=datetime.now(UTC).isoformat(timespec="milliseconds"),
             error=result.error,
         )
         self._records[record.number] = record
@@ -147,11 +157,18 @@ class Ledger:
         self._retention.ended(record)
         self._observer.update(record, "ended")
 
-    def interrupt(self, record: TrialRecord) -> None:
-        """Note that a trial was stopped and will go on when the study is resumed."""
-        record = self._records[record.number] = replace(record, state=TrialState.WAITING)
-        with contextlib.suppress(OSError):  # a full disk must not hide what is being reported
-            write_json(self._folder.trial_file(record.folder), record.to_json())
+    def interrupt(self, record: TrialRecord, seconds: float) -> None:
+        """Note that a trial was stopped, after so many seconds, and will go on when the study is resumed."""
+        record = replace(record, state=TrialState.WAITING, duration_s=round(seconds, 3))
+        self._records[record.number] = record
+        with contextlib.suppress(OSError, sqlite3.Error):  # a full disk must not hide what is being reported
+            self._store.interrupt([record])
+        self._observer.update(record, "stopped")
+
+    @property
+    def done(self) -> bool:
+        """Tell whether every trial has ended and no other will be planned."""
+        return self._planner.ended_by is not None and all(record.state.finished for record in self._records.values())
 
     def outcome(self) -> RunOutcome:
         """Return how the run ended, if nobody stopped it."""

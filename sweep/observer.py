@@ -20,7 +20,7 @@ class Observer(Protocol):
         """Something that takes time goes on before the first trial."""
 
     def update(self, record: TrialRecord, what: str) -> None:
-        """A trial changed; `what` is `started`, `resumed`, `reported`, `retried` or `ended`."""
+        """A trial changed; `what` is `started`, `resumed`, `reported`, `retried`, `stopped` or `ended`."""
 
     def notice(self, text: str) -> None:
         """Something is worth a line that stays."""

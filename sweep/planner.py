@@ -41,12 +41,14 @@ class Planner:
         self._stopped_by: str | None = None
         self._deadline = None if study.budget.time_s is None else time.monotonic() + study.budget.time_s
         self._sampler_study = None if study.method == "grid" else _SamplerStudy(study)
-        for record in sorted(known, key=lambda record: record.number):
+        known = sorted(known, key=lambda record: record.number)
+        for record in known:
             self._known.add(record.number)
             if self._sampler_study is not None:
                 self._sampler_study.remember(record)
-            if record.state.finished:
-                self._count(record.state, record.value)
+        # In the order in which they ended, for the patience.
+        for record in sorted((r for r in known if r.state.finished), key=lambda record: record.ended or ""):
+            self._count(record.state, record.value)
 
     @property
     def ended_by(self) -> str | None:
@@ -69,9 +71,12 @@ class Planner:
         patience = self.study.budget.patience
         if patience is not None and self._since_best >= patience:
             return f"{patience} trials brought no new best"
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            return "the time is used up"
-        return None
+        return "the time is used up" if self.time_is_up else None
+
+    @property
+    def time_is_up(self) -> bool:
+        """Tell whether no trial may start any more, not even one that was interrupted."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
 
     def ask(self) -> tuple[int, dict[str, Scalar]] | None:
         """Return the next trial's number and all its parameters, or None when the search has ended."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from sweep.layout import run_folder_name
@@ -24,7 +22,8 @@ class TrialRecord:
         number: its own for ever; in a grid the place in the grid's order.
         value: the objective's last value; None until it is reported.
         folder: name of the run folder inside the study's folder.
-        started: ISO 8601 in UTC, of the last attempt; None when it has not started.
+        started, ended: ISO 8601 in UTC, `started` of the last attempt; None when it has not.
+        duration_s: how long it was trained, over all attempts that count.
         step, total: the last reported step and how many are expected, while it runs.
     """
 
@@ -37,6 +36,7 @@ class TrialRecord:
     value: float | None = None
     attempts: int = 0
     started: str | None = None
+    ended: str | None = None
     duration_s: float | None = None
     error: str | None = None
     device: str | None = None
@@ -53,15 +53,6 @@ class TrialRecord:
         known = {item.name for item in dataclasses.fields(cls)}
         kept = {key: value for key, value in data.items() if key in known}
         return cls(**(kept | {"state": TrialState(data["state"])}))
-
-
-def recorded_folder(path: Path) -> str | None:
-    """Return the run folder that a `trial.json` says it belongs to, None when it is none of ours."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return data.get("folder") if isinstance(data, dict) else None
 
 
 def planned_record(study: StudySpec, number: int, params: dict[str, Scalar]) -> TrialRecord:

@@ -31,8 +31,9 @@ class Retention:
 
     def ended(self, record: TrialRecord) -> None:
         """Decide over a trial's checkpoint, once its end is safely written down."""
-        last, previous = self._folder.checkpoints(record.folder)
-        _remove(previous)
+        last, *others = self._folder.checkpoints(record.folder)
+        for path in others:
+            _remove(path)
         if record.state is not TrialState.COMPLETE or record.value is None:
             _remove(last)
             return

@@ -126,9 +126,9 @@ class Runner:
             for lane in self._lanes:
                 lane.worker.close()
                 if lane.trial is not None:
-                    self._ledger.interrupt(lane.trial)
+                    self._ledger.interrupt(lane.trial, lane.seconds)
             self._folder.stop_request.unlink(missing_ok=True)
-        if self._stopping_since is None:
+        if self._stopping_since is None or self._ledger.done:
             return self._ledger.outcome()
         code = EXIT_TERMINATED if self._stopped_from_outside else None
         how = "stopped by `sweep stop`" if self._stopped_from_outside else "stopped on request"
@@ -143,10 +143,9 @@ class Runner:
             return
         self._looked = time.monotonic()
         if self._folder.stop_request.exists():
-            at_once = self._folder.stop_request.read_text(encoding="utf-8") == STOP_AT_ONCE
-            self._folder.stop_request.unlink(missing_ok=True)
-            self._stopped_from_outside = self._stops_asked == 0
-            self._stops_asked += 2 if at_once else 1
+            self._stopped_from_outside = self._stopped_from_outside or self._stops_asked == 0
+            # Asking again is no more than asking: whoever asked repeats it until there is an answer.
+            self._stops_asked = max(self._stops_asked, 2 if self._folder.taken_stop_request() == STOP_AT_ONCE else 1)
         for lane in self._lanes:
             limit = self._study.timeout_s
             if limit is not None and lane.trial is not None and not lane.timed_out and lane.seconds > limit:
@@ -156,7 +155,7 @@ class Runner:
     def _begin_stopping(self) -> None:
         self._stopping_since = time.monotonic()
         for lane in self._lanes:
-            if lane.trial is not None and not lane.fruitless:
+            if lane.trial is not None:
                 lane.worker.stop()
         if waits := self._stopping_lanes():
             trials = ", ".join(str(lane.trial.number) for lane in waits if lane.trial is not None)
@@ -190,7 +189,7 @@ class Runner:
             case Resumed():
                 assert lane.trial is not None
                 self._send(lane, self._decision())
-                lane.began -= lane.trial.duration_s or 0.0
+                lane.began -= event.position.seconds
                 lane.trial = self._ledger.resume(lane.trial, event)
             case Report():
                 assert lane.trial is not None
@@ -243,7 +242,7 @@ class Runner:
         if result.cause == "write-failed":
             raise write_failed(result.error or "", str(self._folder.root))
         if result.state is TrialState.WAITING and not lane.timed_out:  # stopped on request
-            self._ledger.interrupt(record)
+            self._ledger.interrupt(record, lane.seconds)
             lane.trial = None
             return
         if result.state is TrialState.WAITING:
@@ -278,11 +277,16 @@ class Runner:
             self._ledger.retry(record, error)
             self._start(lane, record)
             return
+        if lane.timed_out:
+            self._on_result(lane, self._timeout(record))
+            return
+        self._end_row(record)
+        self._on_result(lane, TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="died"))
+
+    def _end_row(self, record: TrialRecord) -> None:
         from sweep.tensorboard.hparams import append_failure
 
         append_failure(self._folder.trial_dir(record.folder))
-        died = TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="died")
-        self._on_result(lane, self._timeout(record) if lane.timed_out else died)
 
     def _on_death_at_start(self, lane: _Lane, death: Died) -> None:
         lane.deaths_at_start += 1
@@ -301,6 +305,7 @@ class Runner:
 
     def _timeout(self, record: TrialRecord) -> TrialResult:
         """Return the result of a trial that took too long."""
+        self._end_row(record)
         log = self._folder.trial_dir(record.folder) / "log.txt"
         last = f"its last report was step {record.step}" if record.step is not None else "it never reported"
         error = f"it took longer than {self._study.timeout_s:g} s (timeout); {last}\nlast lines of {log}:\n{tail(log)}".rstrip()

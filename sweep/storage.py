@@ -77,8 +77,18 @@ class StudyStore:
             if trial_id is None:
                 trial_id = self._trial_ids[record.number] = self._insert(record)
             self._note(trial_id, record)
+            self._db.execute("UPDATE trials SET state = 'RUNNING' WHERE trial_id = ?", (trial_id,))
             self._db.execute("DELETE FROM trial_intermediate_values WHERE trial_id = ?", (trial_id,))
         write_json(self._folder.trial_file(record.folder), record.to_json())
+
+    def interrupt(self, records: Iterable[TrialRecord]) -> None:
+        """Note that trials do not run any more and wait to go on."""
+        for record in records:
+            waiting, trial_id = replace(record, state=TrialState.WAITING), self._trial_ids[record.number]
+            with self._db:
+                self._note(trial_id, waiting)
+                self._db.execute("UPDATE trials SET state = 'WAITING' WHERE trial_id = ?", (trial_id,))
+            write_json(self._folder.trial_file(record.folder), waiting.to_json())
 
     def reopen(self, record: TrialRecord) -> TrialRecord:
         """Return a finished trial as one that waits. A finished entry stays as it is, as in Optuna: starting makes a second."""
@@ -194,7 +204,7 @@ def _create(folder: StudyFolder, study: StudySpec) -> None:
         storage.engine.dispose()
         unfinished.rename(folder.database)
     except (SQLAlchemyError, OSError) as error:
-        raise _unreadable(folder, str(error).splitlines()[0]) from None
+        raise unreadable(folder, str(error).splitlines()[0]) from None
 
 
 def _connect(folder: StudyFolder, *, read_only: bool) -> sqlite3.Connection:
@@ -203,15 +213,16 @@ def _connect(folder: StudyFolder, *, read_only: bool) -> sqlite3.Connection:
         database = sqlite3.connect(f"{folder.database.as_uri()}?mode={mode}", uri=True, timeout=10)
         found = database.execute("SELECT schema_version FROM version_info").fetchone()
     except sqlite3.Error as error:
-        raise _unreadable(folder, str(error)) from None
+        raise unreadable(folder, str(error)) from None
     if found != (_SCHEMA_VERSION,):
         database.close()
         why = f"its tables have Optuna's form {found and found[0]}, this version knows form {_SCHEMA_VERSION}"
-        raise _unreadable(folder, why)
+        raise unreadable(folder, why)
     return database
 
 
-def _unreadable(folder: StudyFolder, why: str) -> SweepError:
+def unreadable(folder: StudyFolder, why: str) -> SweepError:
+    """Return the error of a database that is damaged, or of another version."""
     return SweepError(
         "database-not-readable",
         f"{folder.database} cannot be used",
@@ -229,7 +240,7 @@ def _records(database: sqlite3.Connection, folder: StudyFolder) -> list[tuple[in
             folder.trial_dir(record.folder)
         return found
     except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _unreadable(folder, f"it is damaged: {error}") from None
+        raise unreadable(folder, f"it is damaged: {error}") from None
 
 
 def _by_number(found: list[tuple[int, TrialRecord]]) -> list[TrialRecord]:

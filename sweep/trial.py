@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import math
 import operator
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +62,7 @@ class Report:
     Attributes:
         metrics: the last value of each metric so far.
         total: how many steps are expected; None: not said.
-        saves: the trial makes checkpoints, so that waiting for its next step saves work.
+        saves: the trial makes checkpoints, or asks when to, so that waiting for its next step saves work.
     """
 
     step: int
@@ -79,12 +80,14 @@ class Position:
         total: how many steps are expected; None: not said.
         metrics: the last value of each metric.
         history: step and objective of each report; the objective is None before it is reported first.
+        seconds: how long the trial has been trained until then.
     """
 
     step: int | None = None
     total: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     history: tuple[tuple[int, float | None], ...] = ()
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +192,7 @@ class Trial:
         self.metrics: dict[str, float] = dict(position.metrics)
         self._step, self._total = position.step, position.total
         self._history = list(position.history)
+        self._started = time.monotonic() - position.seconds
 
     @property
     def state(self) -> dict[str, Any] | None:
@@ -204,6 +208,7 @@ class Trial:
     @property
     def stop_requested(self) -> bool:
         """Tell whether the sweep is being stopped: time for `trial.save(state)`. Cheap enough for every batch."""
+        self._saves = True  # who asks means to save
         return self._host.stop_requested()
 
     def steps(self, total: int) -> Iterator[int]:
@@ -305,7 +310,13 @@ class Trial:
         self._saves = True
 
     def _position(self) -> Position:
-        return Position(step=self._step, total=self._total, metrics=dict(self.metrics), history=tuple(self._history))
+        return Position(
+            step=self._step,
+            total=self._total,
+            metrics=dict(self.metrics),
+            history=tuple(self._history),
+            seconds=time.monotonic() - self._started,
+        )
 
     def _record(self, metrics: Mapping[str, SupportsFloat]) -> None:
         step = self._step or 0

@@ -146,3 +146,52 @@ def forgetful(trial: Trial) -> None:
         if step == 3 and not (trial.dir / "killed").exists() and trial.params["x"] == 2:
             (trial.dir / "killed").touch()
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def with_loader(trial: Trial) -> None:
+    """Train from a DataLoader with workers of its own, a scheduler and dropout; die at the step that `kill_at` says, once."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    data = TensorDataset(torch.arange(32.0).reshape(8, 4) / 32, torch.ones(8, 1))
+    if trial.state is not None:
+        for name, part in parts.items():
+            part.load_state_dict(trial.state[name])
+    for step in trial.steps(4):
+        mark = trial.dir / "killed"
+        if step == trial.params.get("kill_at") and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        for x, y in DataLoader(data, batch_size=4, shuffle=True, num_workers=2):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.mse_loss(model(x), y)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            optimizer.step()
+        scheduler.step()
+        trial.report(step, {"score": loss}, {name: part.state_dict() for name, part in parts.items()})
+
+
+def saves_when_asked(trial: Trial) -> None:
+    """Report without a state, and save only when the sweep is being stopped."""
+    begun = trial.state["place"] if trial.state else 0
+    for place in range(begun + 1, 1000):
+        time.sleep(0.02)
+        if place % 10 == 0 and place > (trial.state or {}).get("reported", 0):
+            trial.report(place, {"score": place})
+        if trial.stop_requested:
+            trial.save({"place": place, "reported": place - place % 10})
+        if trial.state and place > begun + 20:
+            return
+
+
+def own_file_error(trial: Trial) -> None:
+    """Fail with an error of the user's own files where `x` is 2."""
+    import errno
+
+    if trial.params["x"] == 2:
+        raise OSError(errno.EROFS, "Read-only file system", "/mnt/cache/words.txt")
+    trial.report(1, {"score": 1})

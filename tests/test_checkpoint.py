@@ -20,7 +20,7 @@ import torch
 
 from sweep import checkpoint
 from sweep.checkpoint import Checkpoint, CheckpointDamaged, candidates, read, save
-from sweep.layout import CHECKPOINT, PREVIOUS_CHECKPOINT
+from sweep.layout import CHECKPOINT, PREVIOUS_CHECKPOINT, UNUSABLE_CHECKPOINT
 from sweep.tensorboard import event_files
 from sweep.tensorboard.writer import TrialWriter
 from sweep.trial import Position
@@ -68,7 +68,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path: Path) -> None:
-    """With a word about it; the damaged one is removed, so that it never becomes the one to fall back to."""
+    """With a word about it; the damaged one is put aside, so that it never becomes the one to fall back to."""
     for step in (1, 2, 3):
         save(tmp_path, at(step))
     assert sorted(path.name for path in tmp_path.iterdir()) == [PREVIOUS_CHECKPOINT, CHECKPOINT]
@@ -79,6 +79,23 @@ def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path: Pat
     assert steps(tmp_path, said) == [2]
     assert said == ["checkpoint.pt cannot be used: its digest does not match: the file was damaged"]
     assert not (tmp_path / CHECKPOINT).exists()
+    assert (tmp_path / UNUSABLE_CHECKPOINT).exists()
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too little memory, or a disk that does not answer: the next attempt may read it."""
+    save(tmp_path, at(1))
+    save(tmp_path, at(2))
+    for error in (MemoryError("too large"), OSError(errno.EIO, "Input/output error")):
+
+        def fails(*_args: object, error: Exception = error, **_kwargs: object) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "load", fails)
+            with pytest.raises(type(error)):
+                steps(tmp_path)
+    assert next(candidates(tmp_path, WHO, print)).position.step == 2
 
 
 def test_a_checkpoint_that_is_cut_anywhere_is_passed_over(tmp_path: Path) -> None:

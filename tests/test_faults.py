@@ -145,6 +145,70 @@ def test_a_study_of_a_newer_version_is_left_alone(cli: Cli, study: Path, here: P
     assert {path for path in before if before[path] != after[path]} <= {here / "runs" / "study" / "lock"}
 
 
+def test_a_trials_own_file_error_is_its_own(cli: Cli, study: Path, here: Path) -> None:
+    """A cache of the user's on a read-only mount fails that trial, with its traceback; the others go on."""
+    assert cli("run", str(study), "objective=mine:own_file_error").code == 1
+    found = records(here / "runs" / "study")
+    assert [str(record.state) for record in found] == ["complete", "failed", "complete"]
+    assert "own_file_error" in (found[1].error or "")
+
+
+def test_a_study_that_lost_its_database_or_its_study_file_is_left_alone(cli: Cli, study: Path, here: Path) -> None:
+    """Half a copy, or a mistaken rm: exit code 4, the two ways out, and every file stays."""
+    folder = here / "runs" / "study"
+    assert cli("run", str(study), "x.values=[1]").code == 0
+    for name in ("study.db", "study.yaml"):
+        (folder / name).rename(here / f"away-{name}")
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        done = cli("run", str(study), "x.values=[1]")
+        assert done.code == 4
+        assert f"holds trials, but its {name} is gone  [study-incomplete]" in done.err
+        assert "--fresh" in done.err
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+        (here / f"away-{name}").rename(folder / name)
+    assert cli("run", str(study), "x.values=[1]").code == 0
+
+
+def test_a_damaged_copy_of_the_study_file_is_named(cli: Cli, study: Path, here: Path) -> None:
+    """With a way out; looking at results uses the user's own file."""
+    assert cli("run", str(study), "x.values=[1]").code == 0
+    written = here / "runs" / "study" / "study.yaml"
+    written.write_text(written.read_text()[:150])
+    for verb in ("run", "plan", "resume"):
+        done = cli(verb, str(study), "x.values=[1]")
+        assert done.code == 4
+        assert "[stored-study-damaged]" in done.err
+    assert "1 complete" in cli("status", str(study)).out
+
+
+def test_a_run_folder_that_no_trial_knows_is_moved_aside_whole(cli: Cli, study: Path, here: Path) -> None:
+    """A power cut took the database's last moments; a link that looks like one is not followed."""
+    assert cli("run", str(study), "x.values=[1]").code == 0
+    folder = here / "runs" / "study"
+    orphan, outside = folder / "0007_x=9", here / "outside"
+    for path in (orphan, outside):
+        path.mkdir()
+        (path / "trial.json").write_text(json.dumps({"folder": "0007_x=9"}))
+        (path / "events.out.tfevents.1.mine").write_text("mine")
+    (folder / "0008_x=9").symlink_to(outside)
+    done = cli("run", str(study), "x.values=[1, 2]")
+    assert done.code == 0, done.err
+    assert "0007_x=9 belongs to no trial in study.db" in done.out
+    assert not orphan.exists()
+    assert (here / "runs" / "study.forgotten" / "0007_x=9" / "events.out.tfevents.1.mine").read_text() == "mine"
+    assert len(list(outside.iterdir())) == 2
+    assert (folder / "0008_x=9").is_symlink()
+
+
+def test_failed_trials_are_taken_again_with_todays_constants(cli: Cli, study: Path, here: Path) -> None:
+    """A constant that made them fail can be mended."""
+    assert cli("run", str(study), "objective=mine:train", "parameters.how.value=raise", "x.values=[1]").code == 1
+    done = cli("resume", str(study), "objective=mine:train", "parameters.how.value=ok", "x.values=[1]", "--retry-failed")
+    assert done.code == 0, done.err
+    [record] = records(here / "runs" / "study")
+    assert (record.params["how"], record.state) == ("ok", TrialState.COMPLETE)
+
+
 @pytest.fixture
 def other_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyFolder:
     """A study folder whose lock names another machine, as a file system without shared locks shows it."""

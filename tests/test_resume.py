@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from sweep.layout import StudyFolder
@@ -111,6 +114,75 @@ def test_an_objective_that_ignores_its_state_starts_over(cli: Cli, study: Path, 
     assert (one["metrics"], one["points"]) == (other["metrics"], other["points"])
     assert [step for step, _ in other["points"]["extra"]] == [1, 2, 3, 4, 5]
     assert "does not read trial.state" in (runs(here) / records(runs(here))[1].folder / "log.txt").read_text()
+
+
+def test_an_ordinary_training_loop_goes_on_exactly(cli: Cli, study: Path, here: Path) -> None:
+    """A DataLoader with workers, a scheduler, dropout."""
+    done = cli("run", str(study), "objective=mine:with_loader", "x.value=1", "parameters.kill_at={values: [0, 3]}")
+    assert done.code == 0, done.err + done.out
+    one, other = outcome(runs(here))
+    assert "goes on after step 2" in done.out
+    assert same_but({"kill_at"}, [one], [other])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_signal_to_all_processes_is_a_signal_to_the_runner(
+    cli: Cli, study: Path, here: Path, start: Start, number: signal.Signals
+) -> None:
+    """As service managers and batch systems send it; one trial saves only when asked, and does so."""
+    process = start("run", str(study), "objective=mine:saves_when_asked")
+    wait_for(step_reached(here, 10))
+    everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for one in everything:
+        one.send_signal(number)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 128 + number, out
+    assert [record.state for record in records(runs(here))] == [TrialState.WAITING] * 2
+    assert len(list(runs(here).glob("*/checkpoint.pt"))) == 2
+    done = cli("resume", str(study), "objective=mine:saves_when_asked")
+    assert done.code == 0, done.err
+    for trial in outcome(runs(here)):
+        steps = [step for step, _ in trial["points"]["score"]]
+        assert steps == list(range(10, steps[-1] + 1, 10))
+
+
+def test_a_sweep_that_is_interrupted_after_its_target_is_reached_still_finishes(
+    cli: Cli, study: Path, here: Path, start: Start
+) -> None:
+    """What was in flight is settled by resuming, and nothing new is planned."""
+    words = ["x.values=[1, 9, 2, 3]", "metric.target=20", "parameters.sleep.value=0.2"]
+    # Trial 1 passes the target at its end; trial 0 is held up until then.
+    process = start("run", str(study), *words, "steps.value=4", "parameters.hang_at.value=0")
+    wait_for(lambda: any(record.state.finished for record in records(runs(here))))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    before = records(runs(here))
+    done = cli("run", str(study), *words, "steps.value=4", "parameters.hang_at.value=0")
+    assert done.code == 0, done.err
+    after = records(runs(here))
+    assert len(after) == len(before) < 4
+    assert all(record.state is TrialState.COMPLETE for record in after)
+
+
+def test_what_waits_is_shown_as_waiting(cli: Cli, study: Path, here: Path, start: Start) -> None:
+    """After a stop, and while another trial runs again; Optuna's tools see no trial left RUNNING."""
+    words = ["steps.value=40", "parameters.sleep.value=0.1"]
+    process = start("run", str(study), *words)
+    wait_for(step_reached(here, 2))
+    process.send_signal(signal.SIGINT)
+    process.wait(20)
+    assert cli("status", str(study), "--json").json["counts"]["waiting"] == 2
+    with contextlib.closing(sqlite3.connect(runs(here) / "study.db")) as database:
+        assert database.execute("SELECT state FROM trials").fetchall() == [("WAITING",), ("WAITING",)]
+    spent = [record.duration_s or 0 for record in records(runs(here))]
+    process = start("run", str(study), *words, "workers.per_device=1")
+    wait_for(lambda: any(record.state is TrialState.RUNNING and (record.step or 0) > 3 for record in records(runs(here))))
+    assert cli("status", str(study), "--json").json["counts"] | {"complete": 0} == {
+        "waiting": 1, "running": 1, "complete": 0, "pruned": 0, "failed": 0,
+    }  # fmt: skip
+    assert (records(runs(here))[0].duration_s or 0) >= spent[0] > 0.2
+    process.send_signal(signal.SIGINT)
+    process.wait(20)
 
 
 @pytest.fixture

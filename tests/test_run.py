@@ -241,8 +241,12 @@ def _wait_until_gone(processes: list[psutil.Process]) -> None:
     wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes), seconds=5)
 
 
-def test_a_killed_runner_takes_its_workers_with_it(cli: Cli, study: Path, start: Start) -> None:
+def test_a_killed_runner_takes_its_workers_with_it(
+    cli: Cli, study: Path, start: Start, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kill -9 on the runner ends workers that compute; what was running waits, and is trained on resuming."""
+    (here / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(here / "temporary"))
     study.write_text(STUDY.replace("[ok]", "[hang with a child]").replace("per_device: 1", "per_device: 2"))
     process = start("run", str(study))
     wait_for(lambda: len(list(study.parent.glob("runs/study/*/child"))) == 2)
@@ -251,6 +255,7 @@ def test_a_killed_runner_takes_its_workers_with_it(cli: Cli, study: Path, start:
     process.kill()
     process.wait()
     _wait_until_gone(workers)
+    assert not list((here / "temporary").glob("sweep-worker-*"))
     assert states(cli, study) == ["waiting"] * 3
     source = study.parent / "mine.py"
     source.write_text(source.read_text().replace('if how == "hang"', 'if how == "no"'))
@@ -418,6 +423,45 @@ def test_the_runner_never_imports_torch(cli: Cli, study: Path, here: Path) -> No
         [sys.executable, str(script), "run", str(study)], cwd=here, capture_output=True, text=True, check=True, timeout=100
     )
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_a_terminals_ctrl_c_while_workers_start_is_quiet(study: Path, here: Path) -> None:
+    """The terminal sends it to every process of its own; only the runner takes notice."""
+    import pty
+
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(TERM="xterm", COLUMNS="120", LINES="40")
+        os.chdir(here)
+        os.execv(  # noqa: S606  # a fresh program in the pseudo-terminal, no shell wanted
+            sys.executable, [sys.executable, "-m", "sweep", "run", str(study), "workers.per_device=3"]
+        )
+    shown = b""
+    while b"starting" not in shown:
+        shown += os.read(terminal, 65536)
+    for _ in range(3):  # while processes appear
+        time.sleep(0.1)
+    os.write(terminal, b"\x03")
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            shown += os.read(terminal, 65536)
+        except OSError:  # the end of a terminal
+            break
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    os.close(terminal)
+    assert b"Traceback" not in shown
+    assert b"stopped by SIGINT" in shown
+
+
+def test_a_stop_that_comes_while_the_runner_starts_is_heard(cli: Cli, study: Path, here: Path, start: Start) -> None:
+    """As soon as the lock names its holder; nothing is trained."""
+    study.write_text(STUDY.replace("[ok]", "[hang]"))
+    process = start("run", str(study))
+    wait_for(lambda: (here / "runs" / "study" / "lock").exists() and (here / "runs" / "study" / "lock").read_text(), seconds=20)
+    done = cli("stop", "runs/study" if (here / "runs" / "study" / "study.db").exists() else str(study))
+    assert done.code == 0, done.err
+    assert process.wait(20) == 143
 
 
 def test_a_terminal_shows_a_live_view(study: Path, here: Path) -> None:

@@ -82,8 +82,8 @@ def run(study: str, overrides: Sequence[str], data: str | None, plain: bool, inl
 def resume(study: str, overrides: Sequence[str], data: str | None, plain: bool, inline: bool, retry_failed: bool) -> int:
     """Go on with a study that was stopped; an error when there is nothing to resume."""
     from sweep.cli.study_argument import to_run
+    from sweep.inventory import taken_up
     from sweep.results import Snapshot
-    from sweep.session import taken_up
 
     target = to_run(study, overrides)
     snapshot = Snapshot.take(taken_up(target.study, target.folder), target.folder)

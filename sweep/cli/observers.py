@@ -63,6 +63,8 @@ class PlainLines:
             loss = _loss(record, self._study)
             more = f"  {loss}={number_text(record.metrics[loss])}" if loss else ""
             self._line(f"{head} step {record.step}{of}  {metric}={number_text(record.value)}{more}")
+        elif what == "stopped":
+            self._line(f"{head} stopped after step {record.step or 0}")
         elif what == "retried":
             self._line(f"{head} lost its worker and is started again: {error_line(record)}")
         elif record.state is TrialState.FAILED:

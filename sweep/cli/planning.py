@@ -10,10 +10,10 @@ from sweep.cli.study_argument import Target
 from sweep.cli.tables import print_json, print_trial_table
 from sweep.devices import Slot, plan_slots
 from sweep.errors import Problem, StudyFileError
+from sweep.inventory import taken_up
 from sweep.messages import Died, Load, LoadFailed
 from sweep.records import TrialRecord
 from sweep.results import Snapshot
-from sweep.session import taken_up
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 

@@ -32,8 +32,9 @@ def stop(target: Target, *, at_once: bool) -> None:
     words = shlex.quote(str(folder.root))
     if holder is None:
         raise SweepError("not-running", f"nobody runs {folder.root}", do=f"sweep status {words}   shows how far it is")
+    request = STOP_AT_ONCE if at_once else STOP_AT_NEXT_STEP
     try:
-        write_text(folder.stop_request, STOP_AT_ONCE if at_once else STOP_AT_NEXT_STEP)
+        write_text(folder.stop_request, request)
     except OSError as error:
         raise SweepError(
             "output-not-writable",
@@ -50,9 +51,12 @@ def stop(target: Target, *, at_once: bool) -> None:
             )
         if time.monotonic() - said > _SAY_S:
             said = time.monotonic()
+            write_text(folder.stop_request, request)  # a runner that has just started takes the first one for an old one
             running = Snapshot.take(target.study, folder).counts["running"]
             print(f"waiting for {running} running trial{'s' * (running != 1)} to reach the next step", flush=True)
         time.sleep(_POLL_S)
+    folder.stop_request.unlink(missing_ok=True)
     counted = Snapshot.take(target.study, folder).counts
     print(f"{target.study.name}: {', '.join(f'{count} {state}' for state, count in counted.items() if count)}")
-    print(f"go on with it:       sweep resume {words}")
+    if counted["waiting"]:
+        print(f"go on with it:       sweep resume {words}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sweep import environment
 from sweep.errors import SweepError
+from sweep.inventory import stored_study
 from sweep.layout import StudyFolder
 from sweep.study import StudySpec
 from sweep.study_file import read_study
@@ -50,7 +51,11 @@ def to_look_at(argument: str, overrides: Sequence[str]) -> Target:
     study = read_study(path, overrides, find_objective=False)
     folder = _output_folder(study)
     if folder.study_file.exists():
-        return _from_folder(folder.root, (), find_objective=False, path=path)
+        try:
+            return _from_folder(folder.root, (), find_objective=False, path=path)
+        except SweepError as error:
+            if error.id != "stored-study-damaged":  # then the user's own file has to do
+                raise
     return Target(study=study, folder=folder, path=path)
 
 
@@ -63,8 +68,8 @@ def _from_folder(root: Path, overrides: Sequence[str], *, find_objective: bool, 
             do="name a study file, or the folder of a study that has run, such as runs/fashion",
         )
     import_dir = environment.recorded(folder).get("import_dir")
-    study = read_study(
-        folder.study_file,
+    study = stored_study(
+        folder,
         overrides,
         import_dir=Path(import_dir) if isinstance(import_dir, str) else None,
         find_objective=find_objective,

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import multiprocessing
 import os
 import select
 import signal
@@ -36,13 +37,14 @@ from sweep.devices import Slot
 from sweep.files import tail
 from sweep.messages import Channel, Command, Died, Event
 from sweep.processes import Guardian, die_with_parent
-from sweep.trial import TrialResult
+from sweep.trial import Decision, TrialResult
 
 _DYING_S = 2.0
 _POLL_S = 0.5
 # multiprocessing reaps any child at any start or join; two threads doing so at once lose an exit code.
 _reaping = threading.Lock()
 guardian = Guardian()
+_FOR_THE_RUNNER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class LocalWorker:
@@ -61,10 +63,11 @@ class LocalWorker:
         self._process: Any = None
         self._pipe: Any = None
         self._stop_line: Any = None
-        self._closed = False
+        self._closed = self._doomed = False
         descriptor, name = tempfile.mkstemp(prefix="sweep-worker-", suffix=".log")
         os.close(descriptor)
         self._log = Path(name)
+        guardian.remove_at_end(self._log)
 
     @property
     def pid(self) -> int | None:
@@ -82,8 +85,9 @@ class LocalWorker:
 
     def kill(self) -> None:
         """Kill the process with everything that it started; the event that is awaited becomes `Died`."""
+        self._doomed = True
         process = self._process
-        if process is not None:
+        if process is not None and process.pid is not None:  # None: it is being made, and killed when it is
             _kill_group(process.pid)
 
     def close(self) -> None:
@@ -94,10 +98,13 @@ class LocalWorker:
         if self._process is not None:
             self._died()
         self._log.unlink(missing_ok=True)
+        guardian.keep_at_end(self._log)
 
     def _exchange(self, command: Command) -> Event:
         if self._closed:
             return Died(exit_code=None)
+        if not isinstance(command, Decision) and self._process is not None and (self._doomed or not self._process.is_alive()):
+            self._died()  # after its last event: that is not the fault of what comes now
         try:
             if self._process is None:
                 self._start()
@@ -126,6 +133,9 @@ class LocalWorker:
 
     def _start(self) -> None:
         context = get_context("loky")
+        # The process has them blocked until it has handlers of its own: the terminal's Ctrl-C is for the runner.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_RUNNER)
+        self._doomed = False
         with _reaping:
             self._pipe, theirs = context.Pipe()
             stop_line, self._stop_line = context.Pipe(duplex=False)
@@ -137,7 +147,7 @@ class LocalWorker:
             for line in lines:
                 line.close()
             guardian.watch(self._process.pid)
-        if self._closed:  # close() came while the process was being made
+        if self._closed or self._doomed:  # close() or kill() came while the process was being made
             _kill_group(self._process.pid)
 
     def _died(self) -> Died:
@@ -193,6 +203,8 @@ class _PipeChannel:
 def _main(lines: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slot, log: str, runner: int) -> None:
     os.setsid()
     _die_with(runner)
+    _leave_signals_to_the_runner()
+    multiprocessing.set_start_method(None, force=True)  # loky made itself the default; DataLoader's workers need the usual one
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -203,6 +215,20 @@ def _main(lines: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slot, l
             traceback.print_exc()  # for the runner to show: it reads the log's end
             sys.stderr.flush()
             os._exit(1)
+
+
+def _leave_signals_to_the_runner() -> None:
+    """Take no notice of what a batch system or a terminal sends to all processes: the runner stops the trial in order."""
+    worker = os.getpid()
+
+    def ignore(number: int, _frame: object) -> None:
+        if os.getpid() != worker:  # a child that the objective forked, and now ends
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    for number in _FOR_THE_RUNNER:
+        signal.signal(number, ignore)  # not SIG_IGN, which a program that the objective starts would inherit
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_THE_RUNNER)
 
 
 def _die_with(runner: int) -> None:

@@ -57,8 +57,9 @@ class Tally:
         Args:
             sync: have the system write each file that has grown to the disk.
         """
-        for path in self._folder.rglob(PATTERN):
-            name = path.relative_to(self._folder).as_posix()
+        paths = {path.relative_to(self._folder).as_posix(): path for path in self._folder.rglob(PATTERN)}
+        self._counted = {name: counted for name, counted in self._counted.items() if name in paths}
+        for name, path in paths.items():
             place, number = self._counted.get(name, (0, 0))
             with path.open("rb") as file:
                 if name in self._counted and os.fstat(file.fileno()).st_size == place:
@@ -107,7 +108,7 @@ def replace_record(path: Path, start: int, length: int, data: bytes) -> None:
     """
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = path.with_name(".record.unfinished")  # TensorBoard reads whatever has its word in the name
     try:
         with path.open("rb") as old, unfinished.open("wb") as new:
             new.write(old.read(start - _HEADER.size))
@@ -120,6 +121,11 @@ def replace_record(path: Path, start: int, length: int, data: bytes) -> None:
     except OSError:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def cut_before(path: Path, start: int) -> None:
+    """Cut off the record whose data begins there, and all after it."""
+    os.truncate(path, start - _HEADER.size)
 
 
 def cut_torn_ends(folder: Path) -> None:

@@ -53,9 +53,7 @@ def experiment(space: Space, metrics: Iterable[str]) -> Summary:
 def session_start(params: Params, space: Space) -> Summary:
     """Return the record that makes a trial's row appear."""
     record = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
-    for name, value in params.items():
-        domain = space.get(name, Constant(value=value))
-        record.hparams[name].CopyFrom(_value(value, _data_type(domain)))
+    _set_hparams(record, params, space)
     return _summary(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=record))
 
 
@@ -70,6 +68,7 @@ def append_failure(run_folder: Path) -> None:
     run_folder.mkdir(parents=True, exist_ok=True)
     event_files.cut_torn_ends(run_folder)
     name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.end"
+    _remove_ends(run_folder)
     path = event_files.sorted_last(run_folder / name, run_folder.glob(event_files.PATTERN))
     with path.open("wb") as file:
         records = RecordWriter(file)
@@ -77,26 +76,54 @@ def append_failure(run_folder: Path) -> None:
         records.write(Event(wall_time=time.time(), summary=session_end(FAILURE)).SerializeToString())
 
 
-def replace_experiment(run_folder: Path, space: Space) -> None:
-    """Describe the study's hyperparameters anew in a run that is there; the number and order of the records stay."""
+def renew(run_folder: Path, params: Params, space: Space) -> None:
+    """Describe the hyperparameters anew in a run that is there: their columns may have got values, or another type.
+
+    The number and the order of the records stay.
+
+    Args:
+        run_folder: the run's.
+        params: the run's own.
+        space: the study's, as it is now.
+    """
     for path in sorted(run_folder.glob(event_files.PATTERN)):
-        with path.open("rb") as file:
-            for start, length in event_files.records(file):
-                file.seek(start)
-                event = Event.FromString(file.read(length))
-                if any(value.tag == metadata.EXPERIMENT_TAG for value in event.summary.value):
-                    _describe_anew(event, space)
-                    event_files.replace_record(path, start, length, event.SerializeToString())
-                    break
+        for tag in (metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG):
+            if (found := _tagged(path, tag)) is None:
+                continue
+            start, length, event = found
+            for value in event.summary.value:
+                content = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                if tag == metadata.EXPERIMENT_TAG:
+                    del content.experiment.hparam_infos[:]
+                    content.experiment.hparam_infos.extend(_hparam_info(name, domain) for name, domain in space.items())
+                else:
+                    content.session_start_info.hparams.clear()
+                    _set_hparams(content.session_start_info, params, space)
+                value.metadata.plugin_data.content = content.SerializeToString()
+            event_files.replace_record(path, start, length, event.SerializeToString())
 
 
-def _describe_anew(event: Event, space: Space) -> None:
-    for value in event.summary.value:
-        if value.tag == metadata.EXPERIMENT_TAG:
-            content = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
-            del content.experiment.hparam_infos[:]
-            content.experiment.hparam_infos.extend(_hparam_info(name, domain) for name, domain in space.items())
-            value.metadata.plugin_data.content = content.SerializeToString()
+def _tagged(path: Path, tag: str) -> tuple[int, int, Event] | None:
+    """Return where the first record with a tag is in a file, and the record."""
+    with path.open("rb") as file:
+        for start, length in event_files.records(file):
+            file.seek(start)
+            event = Event.FromString(file.read(length))
+            if any(value.tag == tag for value in event.summary.value):
+                return start, length, event
+    return None
+
+
+def _remove_ends(run_folder: Path) -> None:
+    """Cut off a status that a process wrote just before it died: the first one would count."""
+    for path in run_folder.glob(event_files.PATTERN):
+        if found := _tagged(path, metadata.SESSION_END_INFO_TAG):
+            event_files.cut_before(path, found[0])
+
+
+def _set_hparams(record: Any, params: Params, space: Space) -> None:
+    for name, value in params.items():
+        record.hparams[name].CopyFrom(_value(value, _data_type(space.get(name, Constant(value=value)))))
 
 
 def domains_of(hparams: Mapping[str, Any], discrete: Mapping[str, Sequence[Any]] | None) -> dict[str, Domain]:

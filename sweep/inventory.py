@@ -1,0 +1,143 @@
+"""What a run finds in its study's folder, and what is put right before it goes on; nothing of the user's is ever deleted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sweep.continuation import continued
+from sweep.errors import EXIT_LOCKED, StudyFileError, SweepError
+from sweep.layout import StudyFolder
+from sweep.observer import Observer
+from sweep.records import TrialRecord
+from sweep.space import constants
+from sweep.storage import read_records
+from sweep.study import StudySpec
+from sweep.study_file import read_study
+
+_RUN_FOLDER = re.compile(r"\d{4,}(_.*)?")
+_WAYS_OUT = "keep both:   give it another name (name=...)\nstart over:  add --fresh (the old folder is moved aside, not deleted)"
+
+
+def check_ours(folder: StudyFolder) -> None:
+    """Check that the folder is a study's, or to become one.
+
+    Raises:
+        SweepError: it holds something else.
+    """
+    if not folder.root.is_dir():
+        return
+    ours = (folder.lock, folder.study_file, folder.database)
+    if any(folder.root.iterdir()) and not any(path.exists() for path in ours):
+        raise SweepError(
+            "not-a-study",
+            f"{folder.root} is in the way: it is not empty and holds no study",
+            do="choose another place:  sweep run STUDY name=another output=runs",
+        )
+
+
+def check_whole(folder: StudyFolder) -> None:
+    """Check that nothing of a study was lost.
+
+    Raises:
+        SweepError: its database or its study file is gone while trials are there.
+    """
+    runs = _run_folders(folder)
+    if runs and not folder.database.exists():
+        raise _lost(folder, folder.database.name, f"{len(runs)} run folders are there, such as {runs[0].name}")
+    if not folder.study_file.exists() and (known := read_records(folder)):
+        raise _lost(
+            folder, folder.study_file.name, f"it says what the {len(known)} trials of {folder.database.name} were run with"
+        )
+
+
+def stored_study(
+    folder: StudyFolder, overrides: Sequence[str] = (), *, import_dir: Path | None = None, find_objective: bool = False
+) -> StudySpec:
+    """Read a folder's own copy of its study.
+
+    Args:
+        folder, overrides, import_dir, find_objective: as `read_study`.
+
+    Raises:
+        StudyFileError: an override is wrong.
+        SweepError: the copy is damaged, or of a newer version.
+    """
+    try:
+        return read_study(folder.study_file, overrides, import_dir=import_dir, find_objective=find_objective)
+    except StudyFileError as error:
+        own = [problem for problem in error.problems if problem.where.startswith(str(folder.study_file))]
+        if not own or any(problem.key == "objective" for problem in own):
+            raise
+        raise SweepError(
+            "stored-study-damaged",
+            f"{folder.study_file} is damaged: it says what the trials were run with",
+            where=str(own[0]),
+            do=f"put it back as it was, or:\n{_WAYS_OUT}",
+            exit_code=EXIT_LOCKED,
+        ) from None
+
+
+def taken_up(study: StudySpec, folder: StudyFolder) -> StudySpec:
+    """Return the study as it would go on in its folder: `study` itself when nothing was run there yet.
+
+    Raises:
+        SweepError: the study file was changed in a way that makes old and new trials incomparable.
+    """
+    if not folder.study_file.exists():
+        return study
+    stored = stored_study(folder)
+    return continued(stored, study, str(folder.root)) if read_records(folder) else study
+
+
+def renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer) -> None:
+    """Give the trials that there are the HPARAMS columns of a study that was extended: TensorBoard reads any trial's.
+
+    Before the study file is written: what is interrupted here is done again.
+    """
+    if not study.earlier or not folder.study_file.exists() or stored_study(folder).shown == study.shown:
+        return
+    from sweep.tensorboard.hparams import renew
+
+    records = read_records(folder)
+    observer.notice(f"the parameters have changed: renewing the HPARAMS columns of {len(records)} trials")
+    for record in records:
+        renew(folder.trial_dir(record.folder), record.params, study.shown)
+
+
+def set_orphans_aside(folder: StudyFolder, known: Sequence[TrialRecord], observer: Observer) -> None:
+    """Move run folders whose trials the database has forgotten out of TensorBoard's sight.
+
+    A power cut can take the database's last moments. Those trials are planned again, perhaps with other parameters.
+    """
+    names = {record.folder for record in known}
+    for path in _run_folders(folder):
+        if path.name not in names:
+            aside = folder.root.with_name(f"{folder.root.name}.forgotten")
+            aside.mkdir(exist_ok=True)
+            count = len(list(aside.glob(f"{path.name}*")))
+            place = path.rename(aside / (f"{path.name}-{count + 1}" if count else path.name))
+            observer.notice(f"{path.name} belongs to no trial in {folder.database.name}; it is now {place}")
+
+
+def reopened(record: TrialRecord, study: StudySpec) -> TrialRecord:
+    """Return a failed trial as it is run again: from its start, with today's constants."""
+    return replace(record, params={**record.params, **constants(study.parameters)})
+
+
+def _run_folders(folder: StudyFolder) -> list[Path]:
+    # A link would lead out of the study's folder.
+    found = [path.parent for path in folder.root.glob("*/trial.json") if not path.parent.is_symlink()]
+    return sorted(path for path in found if _RUN_FOLDER.fullmatch(path.name))
+
+
+def _lost(folder: StudyFolder, name: str, why: str) -> SweepError:
+    return SweepError(
+        "study-incomplete",
+        f"{folder.root} holds trials, but its {name} is gone",
+        why=why,
+        do=f"put it back, or:\n{_WAYS_OUT}",
+        exit_code=EXIT_LOCKED,
+    )
