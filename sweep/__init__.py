@@ -1,6 +1,6 @@
 """Hyperparameter sweeps for PyTorch: parallel, resumable, and right in TensorBoard's HPARAMS tab."""
 
-from sweep.trial import Trial
+from sweep.live import Trial
 
 __all__ = ["Trial", "__version__"]
 __version__ = "0.1.0"

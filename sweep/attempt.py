@@ -25,22 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.devices import Slot
 from sweep.layout import CHECKPOINT, PREVIOUS_CHECKPOINT
+from sweep.live import MetricNotFinite, StateIgnored, Trial, TrialPruned, TrialStopped
 from sweep.messages import Channel, Resumed
 from sweep.study import StudySpec
 from sweep.tensorboard import event_files
-from sweep.trial import (
-    Decision,
-    MetricNotFinite,
-    Position,
-    Report,
-    StateIgnored,
-    Trial,
-    TrialPruned,
-    TrialResult,
-    TrialSpec,
-    TrialState,
-    TrialStopped,
-)
+from sweep.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
 
 if TYPE_CHECKING:
     from sweep.checkpoint import Checkpoint

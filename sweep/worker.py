@@ -16,10 +16,11 @@ from typing import Any
 from sweep.attempt import LogTo, run_trial, user_traceback
 from sweep.devices import Slot
 from sweep.errors import SweepError
+from sweep.live import Trial
 from sweep.messages import Channel, Load, Loaded, LoadFailed, Prepare, Prepared, PrepareFailed, Progress
 from sweep.objective import ObjectiveNotFound, load
 from sweep.study import StudySpec
-from sweep.trial import Trial, TrialSpec
+from sweep.trial import TrialSpec
 
 
 def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo) -> None:

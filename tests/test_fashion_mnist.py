@@ -12,9 +12,10 @@ import torch
 from torchvision import datasets as torchvision_datasets
 from torchvision.transforms import ToTensor
 
+from sweep.live import MetricNotFinite, Trial
 from sweep.objectives import fashion_mnist as fm
 from sweep.tensorboard.writer import TrialWriter
-from sweep.trial import Decision, MetricNotFinite, Position, Report, Trial, TrialSpec
+from sweep.trial import Decision, Position, Report, TrialSpec
 
 Train = Callable[..., tuple[list[Report], dict[str, float]]]
 

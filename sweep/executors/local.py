@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import select
 import signal
@@ -31,7 +32,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from joblib.externals.loky.backend import get_context
+from joblib.externals.loky.backend import get_context, resource_tracker
 
 from sweep.devices import Slot
 from sweep.files import tail
@@ -133,10 +134,13 @@ class LocalWorker:
 
     def _start(self) -> None:
         context = get_context("loky")
-        # The process has them blocked until it has handlers of its own: the terminal's Ctrl-C is for the runner.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_RUNNER)
         self._doomed = False
         with _reaping:
+            # The process has them blocked until it has handlers of its own: the terminal's Ctrl-C is for the runner.
+            # The trackers first: starting one unblocks them.
+            resource_tracker.ensure_running()
+            multiprocessing.resource_tracker.ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_RUNNER)
             self._pipe, theirs = context.Pipe()
             stop_line, self._stop_line = context.Pipe(duplex=False)
             lines = theirs, stop_line

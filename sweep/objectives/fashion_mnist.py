@@ -26,9 +26,9 @@ import torch.nn.functional as F  # noqa: N812  # as everybody calls it
 from torch import Tensor, nn
 
 from sweep.errors import did_you_mean
+from sweep.live import Trial
 from sweep.messages import Progress
 from sweep.objectives import datasets
-from sweep.trial import Trial
 
 VALIDATION_SAMPLES = 5_000
 CLASSES = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweep.trial import Trial
+from sweep.live import Trial
 
 
 def train(trial: Trial) -> None:
