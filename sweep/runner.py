@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweep.devices import Slot
 from sweep.errors import EXIT_TERMINATED, SweepError, write_failed
@@ -50,6 +50,7 @@ class _Lane:
 
     Attributes:
         began: when the trial in flight began, moved back by what it had been trained before.
+        queued: the trial to start once the worker, whose process is new, is loaded: a timeout counts training alone.
         fruitless: it reports without checkpoints, so that waiting for its next step would save nothing.
     """
 
@@ -58,6 +59,7 @@ class _Lane:
     loaded: bool = False
     deaths_at_start: int = 0
     trial: TrialRecord | None = None
+    queued: TrialRecord | None = None
     began: float = 0.0
     fruitless: bool = False
     timed_out: bool = False
@@ -127,6 +129,8 @@ class Runner:
                 lane.worker.close()
                 if lane.trial is not None:
                     self._ledger.interrupt(lane.trial, lane.seconds)
+                elif lane.queued is not None and lane.queued.state is TrialState.RUNNING:
+                    self._ledger.interrupt(lane.queued, lane.queued.duration_s or 0.0)
             self._folder.stop_request.unlink(missing_ok=True)
         if self._stopping_since is None or self._ledger.done:
             return self._ledger.outcome()
@@ -214,7 +218,11 @@ class Runner:
         return Decision.GO_ON if self._stopping_since is None else Decision.STOP
 
     def _on_loaded(self, lane: _Lane, event: Loaded) -> None:
-        lane.loaded = True
+        lane.loaded, lane.deaths_at_start = True, 0
+        if lane.queued is not None:
+            if self._stopping_since is None:
+                self._start(lane, lane.queued)
+            return
         if event.prepare and not self._ready:
             if self._preparing is None:
                 self._preparing = lane
@@ -229,6 +237,11 @@ class Runner:
                 self._start(lane, record)
 
     def _start(self, lane: _Lane, record: TrialRecord) -> None:
+        if not lane.loaded:
+            lane.queued = record
+            self._send(lane, Load())
+            return
+        lane.queued = None
         lane.trial, lane.began = self._ledger.start(record, lane.slot.device), time.monotonic()
         lane.fruitless = lane.timed_out = False
         directory = str(self._folder.trial_dir(record.folder))
@@ -249,6 +262,7 @@ class Runner:
             result = self._timeout(record)
         record = self._ledger.settle(record, result, lane.seconds)
         lane.trial = None
+        lane.loaded = lane.loaded and not result.spent
         if result.cause == "metric-missing":
             self._ledger.finish(record)
             raise SweepError(
@@ -263,7 +277,7 @@ class Runner:
         self._ledger.finish(record)
 
     def _on_death(self, lane: _Lane, death: Died) -> None:
-        record = lane.trial
+        record, lane.loaded = lane.trial, False
         if record is None:
             self._on_death_at_start(lane, death)
             return
@@ -275,7 +289,8 @@ class Runner:
         self._deaths[record.number] += 1
         if not lane.timed_out and self._deaths[record.number] <= self._study.retries:
             self._ledger.retry(record, error)
-            self._start(lane, record)
+            lane.trial = None
+            self._start(lane, replace(record, duration_s=round(lane.seconds, 3)))
             return
         if lane.timed_out:
             self._on_result(lane, self._timeout(record))
@@ -298,7 +313,6 @@ class Runner:
                 do="sweep doctor   checks torch, torchvision and the devices",
             )
         self._observer.notice(f"a worker died before its first trial and is started again: {death.describe()}")
-        lane.loaded = False
         if self._preparing is lane:
             self._preparing = None
         self._send(lane, Load())

@@ -86,7 +86,7 @@ def written(data: dict[str, Any]) -> Iterator[Path]:
         yield path
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(data=sound)
 def test_what_is_accepted_runs(data: dict[str, Any]) -> None:
     """As many trials as it says, each with parameters from its domains, and nothing outside the study's folder."""
@@ -115,7 +115,7 @@ def test_what_is_accepted_runs(data: dict[str, Any]) -> None:
         assert [item.name for item in (path.parent / "runs").iterdir()] == ["study"]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(base=sound, changes=odd)
 def test_what_is_refused_names_the_reason(base: dict[str, Any], changes: dict[str, Any]) -> None:
     """With file, line and key; nothing is written, and no other exception comes out of it."""

@@ -199,6 +199,7 @@ def test_a_removed_parameter_and_another_order_are_refused(here: Path) -> None:
     assert caught.value.why == "order of parameters: was x, y, steps, is now steps, x, y"
 
 
+@pytest.mark.slow
 def test_a_study_that_trained_nothing_yet_may_change_wholly(cli: Cli, here: Path) -> None:
     """A typo found at the first trial needs no --fresh."""
     path = write(here, SOUND.replace("toy:train", "nowhere:train"))

@@ -32,6 +32,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("sweep ")]
 
 
+@pytest.mark.slow
 def test_every_command_of_the_readme_runs(
     cli: Cli, here: Path, fashion_data: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -64,6 +65,7 @@ def test_every_command_of_the_readme_runs(
     assert len(cli("trials", "runs/quick", "--format", "json").json) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_example_study_runs(cli: Cli, path: Path, fashion_data: Path) -> None:
     """Cut down where it trains for real."""

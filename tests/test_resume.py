@@ -48,7 +48,7 @@ EFFECTS = [
 ]
 
 
-SLOWER = ["SIGTERM", "SIGHUP", "twice"]
+SLOWER = ["SIGTERM", "SIGHUP", "twice", "sweep stop"]
 
 
 @pytest.fixture
@@ -73,22 +73,23 @@ def same_but(changes: set[str], one: list[dict[str, Any]], other: list[dict[str,
     return stripped(one) == stripped(other)
 
 
-def test_a_report_is_one_unit_wherever_its_process_is_killed(cli: Cli, study: Path, here: Path) -> None:
+@pytest.mark.parametrize("effects", [EFFECTS[::3], pytest.param(EFFECTS, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_a_report_is_one_unit_wherever_its_process_is_killed(cli: Cli, study: Path, here: Path, effects: list[str]) -> None:
     """Between each pair of its effects: the trial goes on in a new process, and no number or point differs."""
-    done = cli("run", str(study), "x.value=1", f"parameters.kill={json.dumps({'values': ['nothing', *EFFECTS]})}")
+    done = cli("run", str(study), "x.value=1", f"parameters.kill={json.dumps({'values': ['nothing', *effects]})}")
     assert done.code == 0, done.err
     undisturbed, *killed = outcome(runs(here))
     assert undisturbed["points"]["score"] == [(step, undisturbed["points"]["score"][step - 1][1]) for step in range(1, 5)]
     assert set(undisturbed["points"]) == {"score", "loss", "extra/first", "last"}
     assert undisturbed["ends"] == 1
-    for trial, effect in zip(killed, EFFECTS, strict=True):
+    for trial, effect in zip(killed, effects, strict=True):
         assert same_but({"kill"}, [trial], [undisturbed]), effect
         assert (runs(here) / records(runs(here))[trial["number"]].folder / "killed").exists(), effect
-    assert [record.attempts for record in records(runs(here))] == [1] + [2] * len(EFFECTS)
-    assert done.out.count("goes on after step 1") + done.out.count("goes on after step 2") == len(EFFECTS)
+    assert [record.attempts for record in records(runs(here))] == [1] + [2] * len(effects)
+    assert done.out.count("goes on after step 1") + done.out.count("goes on after step 2") == len(effects)
     # Everything up to the rename belongs to step 1, everything after it to step 2.
     logs = [(runs(here) / record.folder / "log.txt").read_text() for record in records(runs(here))]
-    assert ["goes on after step 2" in log for log in logs[1:]] == [False] * 5 + [True] * 4
+    assert ["goes on after step 2" in log for log in logs[1:]] == [EFFECTS.index(effect) >= 5 for effect in effects]
 
 
 @pytest.mark.slow
@@ -105,7 +106,7 @@ def test_a_checkpoint_between_reports_counts_too(cli: Cli, study: Path, here: Pa
     assert [record.attempts for record in records(runs(here))] == [1, 2, 2, 2]
 
 
-@pytest.mark.parametrize("own", ["false", "true"])
+@pytest.mark.parametrize("own", ["false", pytest.param("true", marks=pytest.mark.slow)])
 def test_an_objective_that_ignores_its_state_starts_over(cli: Cli, study: Path, here: Path, own: str) -> None:
     """Going on without it would give other numbers, silently."""
     done = cli("run", str(study), "objective=mine:forgetful", f"parameters.own.value={own}")
@@ -125,7 +126,8 @@ def test_an_ordinary_training_loop_goes_on_exactly(cli: Cli, study: Path, here: 
     assert same_but({"kill_at"}, [one], [other])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_processes_is_a_signal_to_the_runner(
     cli: Cli, study: Path, here: Path, start: Start, number: signal.Signals
 ) -> None:
@@ -146,6 +148,7 @@ def test_a_signal_to_all_processes_is_a_signal_to_the_runner(
         assert steps == list(range(10, steps[-1] + 1, 10))
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_interrupted_after_its_target_is_reached_still_finishes(
     cli: Cli, study: Path, here: Path, start: Start
 ) -> None:
@@ -164,6 +167,7 @@ def test_a_sweep_that_is_interrupted_after_its_target_is_reached_still_finishes(
     assert all(record.state is TrialState.COMPLETE for record in after)
 
 
+@pytest.mark.slow
 def test_what_waits_is_shown_as_waiting(cli: Cli, study: Path, here: Path, start: Start) -> None:
     """After a stop, and while another trial runs again; Optuna's tools see no trial left RUNNING."""
     words = ["steps.value=40", "parameters.sleep.value=0.1"]
@@ -200,9 +204,7 @@ def started(here: Path, number: int) -> Callable[[], bool]:
     return lambda: len(records(runs(here))) > number
 
 
-@pytest.mark.parametrize(
-    "how", ["SIGINT", "SIGKILL", "sweep stop", *(pytest.param(how, marks=pytest.mark.slow) for how in SLOWER)]
-)
+@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL", *(pytest.param(how, marks=pytest.mark.slow) for how in SLOWER)])
 def test_whatever_ends_the_sweep_it_goes_on_exactly(
     how: str, cli: Cli, study: Path, here: Path, start: Start, undisturbed: list[dict[str, Any]]
 ) -> None:

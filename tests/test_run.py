@@ -210,7 +210,8 @@ def test_the_number_of_workers_changes_no_result(cli: Cli, here: Path, fashion_d
     assert len({str(metrics) for metrics in found[0]}) == 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_sweep_and_it_goes_on_later(cli: Cli, study: Path, start: Start, number: signal.Signals) -> None:
     """Exit code 130 or 143, no process stays, finished trials are not trained again, numbers and folders stay."""
     study.write_text(STUDY.replace("[ok]", "[ok, hang]").replace("per_device: 1", "per_device: 2"))
