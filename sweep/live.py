@@ -163,7 +163,9 @@ class Trial:
         self._history.append((number, self.metrics.get(self._metric)))
         if state is not None:
             self._save(state)
-        decision = self._host.exchange(Report(step=number, metrics=dict(self.metrics), total=self._total, saves=self._saves))
+        decision = self._host.exchange(
+            Report(step=number, metrics=dict(self.metrics), total=self._total, saved=state is not None, saves=self._saves)
+        )
         if decision is Decision.PRUNE:
             raise TrialPruned
         if decision is Decision.STOP:

@@ -183,7 +183,7 @@ class Runner:
             case Loaded():
                 self._on_loaded(lane, event)
             case Progress():
-                self._send(lane, self._decision())
+                self._send(lane, Decision.GO_ON)
                 self._observer.preparing(event.text, event.fraction)
             case Prepared():
                 self._ready = True
@@ -192,12 +192,13 @@ class Runner:
                         self._start_next(idle)
             case Resumed():
                 assert lane.trial is not None
-                self._send(lane, self._decision())
+                self._send(lane, self._decision(lane))
                 lane.began -= event.position.seconds
                 lane.trial = self._ledger.resume(lane.trial, event)
             case Report():
                 assert lane.trial is not None
-                self._send(lane, self._decision())
+                # One that saves later on is let go on to there: it knows that it is to stop.
+                self._send(lane, self._decision(lane) if event.saved or not event.saves else Decision.GO_ON)
                 lane.fruitless = not event.saves
                 lane.trial = self._ledger.report(lane.trial, event, lane.seconds)
             case TrialResult():
@@ -214,8 +215,8 @@ class Runner:
             case PrepareFailed():
                 raise SweepError(event.id, event.what, where=event.where, why=event.why, do=event.do)
 
-    def _decision(self) -> Decision:
-        return Decision.GO_ON if self._stopping_since is None else Decision.STOP
+    def _decision(self, lane: _Lane) -> Decision:
+        return Decision.GO_ON if self._stopping_since is None and not lane.timed_out else Decision.STOP
 
     def _on_loaded(self, lane: _Lane, event: Loaded) -> None:
         lane.loaded, lane.deaths_at_start = True, 0

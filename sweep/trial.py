@@ -54,12 +54,14 @@ class Report:
     Attributes:
         metrics: the last value of each metric so far.
         total: how many steps are expected; None: not said.
+        saved: a checkpoint holds this report.
         saves: the trial makes checkpoints, or asks when to, so that waiting for its next step saves work.
     """
 
     step: int
     metrics: dict[str, float]
     total: int | None = None
+    saved: bool = False
     saves: bool = False
 
 

@@ -13,11 +13,12 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
 from sweep.dashboard import tensorboard
 from sweep.space import Choice, Constant, Domain, Range
-from sweep.tensorboard import hparams
+from sweep.tensorboard import event_files, hparams
 from sweep.tensorboard.writer import TrialWriter
 from tests.conftest import Cli, wait_for, write_study
 from tests.reading import hparams_tags, records, scalars
@@ -123,6 +124,58 @@ def test_a_dead_trials_row_is_ended_by_somebody_else(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- the tab itself
+
+
+def test_a_status_written_just_before_death_does_not_count(tmp_path: Path) -> None:
+    """The process ended the row and died before anybody heard of it: the row has the status that the study has."""
+    writer = TrialWriter(tmp_path)
+    writer.describe(SPACE, ["acc"])
+    writer.start_session({"lr": 0.01}, SPACE)
+    writer.add_scalar("acc", 0.5, 1)
+    writer.end_session(success=True)
+    writer.close()
+    hparams.append_failure(tmp_path)
+    ends = [
+        plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content).session_end_info.status
+        for path in sorted(tmp_path.glob("events*"))
+        for value in values(path)
+        if value.tag == metadata.SESSION_END_INFO_TAG
+    ]
+    assert ends == [hparams.FAILURE]
+    assert scalars(tmp_path) == {"acc": [(1, 0.5)]}
+
+
+def values(path: Path) -> list[Any]:
+    """Return every value of every record of an event file."""
+    with path.open("rb") as file:
+        found = []
+        for start, length in list(event_files.records(file)):
+            file.seek(start)
+            found += list(Event.FromString(file.read(length)).summary.value)
+    return found
+
+
+def test_a_column_that_gets_another_type_does_so_in_every_row(tmp_path: Path) -> None:
+    """Numbers that are joined by a null become strings, as in the new rows; nothing else changes."""
+    before, after = {"x": Choice(values=(0.1, 2))}, {"x": Choice(values=(0.1, 2, None))}
+    writer = TrialWriter(tmp_path)
+    writer.describe(before, ["acc"])
+    writer.start_session({"x": 0.1}, before)
+    for step in (1, 2):
+        writer.add_scalar("acc", step, step)
+    writer.close()
+    [path] = tmp_path.glob("events*")
+    tags = [value.tag for value in values(path)]
+    hparams.renew(tmp_path, {"x": 0.1}, after)
+    assert [value.tag for value in values(path)] == tags
+    assert scalars(tmp_path) == {"acc": [(1, 1), (2, 2)]}
+    kept = hparams_tags(tmp_path)
+    [info] = metadata.parse_experiment_plugin_data(kept[metadata.EXPERIMENT_TAG]).hparam_infos
+    assert [item.string_value for item in info.domain_discrete.values] == ["0.1", "2", "None"]
+    start = metadata.parse_session_start_info_plugin_data(kept[metadata.SESSION_START_INFO_TAG])
+    assert start.hparams["x"].string_value == "0.1"
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+
 
 STUDY = """
 name: tab

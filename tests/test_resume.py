@@ -253,6 +253,16 @@ def test_a_trial_that_hangs_is_ended_by_its_timeout(cli: Cli, study: Path, here:
     assert same_but({"hang_at"}, [one], [other])
 
 
+@pytest.mark.slow
+def test_a_trial_that_takes_too_long_inline_is_failed_at_its_next_report(cli: Cli, study: Path, here: Path) -> None:
+    """Nothing can end a thread by force; its row has one status all the same."""
+    done = cli("run", str(study), "x.value=1", "steps.value=100", "parameters.sleep.value=0.2", "timeout=1s", "--inline")
+    assert done.code == 1, done.err
+    [record] = records(runs(here))
+    assert (record.error or "").startswith("it took longer than 1 s (timeout); its last report was step")
+    assert outcome(runs(here))[0]["ends"] == 1
+
+
 def test_device_memory_that_runs_out_fails_the_trial_and_renews_its_process(cli: Cli, study: Path, here: Path) -> None:
     """The next trial of the slot has another process; the sweep goes on."""
     done = cli("run", str(study), "objective=mine:out_of_memory", "x.values=[1, 2, 3]", "workers.per_device=1")
