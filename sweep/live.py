@@ -91,6 +91,8 @@ class Trial:
         position = position or Position()
         self.metrics: dict[str, float] = dict(position.metrics)
         self._step, self._total = position.step, position.total
+        # Steps of `trial.steps`: the one that runs, how many are behind it, and the last one that gave `report` a state.
+        self._current = self._done = self._stated = position.done
         self._history = list(position.history)
         self._started = time.monotonic() - position.seconds
 
@@ -114,7 +116,8 @@ class Trial:
     def steps(self, total: int) -> Iterator[int]:
         """Iterate over the steps 1 to `total` that are still to be done; the live view shows how far the trial is.
 
-        A trial that was interrupted goes on after the last reported step that its checkpoint holds.
+        A trial that was interrupted goes on after the last step in which it gave `report` a state; a checkpoint of
+        `save` belongs to a step that is to be finished.
 
         Raises:
             TrialStopped: the sweep is being stopped. Let it pass.
@@ -125,9 +128,10 @@ class Trial:
         self._total = total
         self._restore_random_states()
         self._begin()
-        for step in range((self._step or 0) + 1, total + 1):
+        for step in range(self._current + 1, total + 1):
             if self._host.stop_requested():
                 raise TrialStopped
+            self._current, self._done = step, step - 1
             yield step
 
     def report(self, step: int, metrics: Mapping[str, SupportsFloat], state: Mapping[str, Any] | None = None) -> None:
@@ -148,7 +152,7 @@ class Trial:
             TrialPruned: the pruner ended the trial. Let it pass.
             TrialStopped: the sweep is being stopped. Let it pass.
             TypeError: a value is no number, or the state holds something that no checkpoint can hold.
-            ValueError: the step does not grow.
+            ValueError: the step does not grow, or it is the second report with a state in one step of `trial.steps`.
         """
         try:
             number = operator.index(step)  # NumPy's ints too
@@ -158,11 +162,19 @@ class Trial:
         if self._step is not None and number <= self._step:
             on = f"; the trial goes on after step {self._step}: use trial.steps" if self._state and not self._reported else ""
             raise ValueError(f"trial.report needs steps that grow: step {number} came after step {self._step}{on}")
+        if state is not None and self._current > 0 and self._stated == self._current:
+            raise ValueError(
+                f"a second report with a state in step {self._current} of trial.steps: a report with a state ends its step; "
+                "make checkpoints inside a step with trial.save"
+            )
         self._step, self._reported = number, True
         self._record(metrics)
         self._history.append((number, self.metrics.get(self._metric)))
         if state is not None:
+            self._done = self._stated = self._current
             self._save(state)
+        elif number == self._current:
+            self._done = self._current
         decision = self._host.exchange(
             Report(step=number, metrics=dict(self.metrics), total=self._total, saved=state is not None, saves=self._saves)
         )
@@ -208,17 +220,16 @@ class Trial:
             self._host.restore_random_states()
 
     def _save(self, state: Mapping[str, Any]) -> None:
-        self._host.save(self._position(), state)
-        self._saves = True
-
-    def _position(self) -> Position:
-        return Position(
+        position = Position(
             step=self._step,
             total=self._total,
+            done=self._done,
             metrics=dict(self.metrics),
             history=tuple(self._history),
             seconds=time.monotonic() - self._started,
         )
+        self._host.save(position, state)
+        self._saves = True
 
     def _record(self, metrics: Mapping[str, SupportsFloat]) -> None:
         step = self._step or 0

@@ -72,6 +72,7 @@ class Position:
     Attributes:
         step: the last reported step; None before the first report.
         total: how many steps are expected; None: not said.
+        done: how many steps of `trial.steps` are behind it; reports may count otherwise.
         metrics: the last value of each metric.
         history: step and objective of each report; the objective is None before it is reported first.
         seconds: how long the trial has been trained until then.
@@ -79,6 +80,7 @@ class Position:
 
     step: int | None = None
     total: int | None = None
+    done: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     history: tuple[tuple[int, float | None], ...] = ()
     seconds: float = 0.0

@@ -111,7 +111,9 @@ def learn(trial: Trial) -> dict[str, Any]:
         ballast = torch.zeros(250 * p.get("state_kb", 0))
         noise = torch.rand(()) / 100
         trial.report(
-            step, {"score": weights.sum() + noise, "loss": 1 / step}, {"weights": weights, "inside": None, "ballast": ballast}
+            step * p.get("scale", 1),
+            {"score": weights.sum() + noise, "loss": 1 / step},
+            {"weights": weights, "inside": None, "ballast": ballast},
         )
     return {"last": weights.mean()}
 
@@ -195,3 +197,10 @@ def own_file_error(trial: Trial) -> None:
     if trial.params["x"] == 2:
         raise OSError(errno.EROFS, "Read-only file system", "/mnt/cache/words.txt")
     trial.report(1, {"score": 1})
+
+
+def twice(trial: Trial) -> None:
+    """Give two reports a state in one step."""
+    for step in trial.steps(2):
+        trial.report(2 * step, {"score": 1}, {"a": 1})
+        trial.report(2 * step + 1, {"score": 2}, {"a": 2})

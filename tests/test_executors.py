@@ -185,7 +185,7 @@ def test_a_trial_goes_on_from_its_checkpoint_and_tells_again(make: Make, tmp_pat
 
     again = ask(worker, spec(tmp_path, steps=4))
     assert isinstance(again, Resumed)
-    expected = Position(step=1, total=4, metrics=first.metrics, history=((1, first.metrics["score"]),))
+    expected = Position(step=1, total=4, done=1, metrics=first.metrics, history=((1, first.metrics["score"]),))
     assert dataclasses.replace(again.position, seconds=0.0) == expected
     assert again.position.seconds > 0
     event = ask(worker, Decision.GO_ON)
@@ -201,6 +201,16 @@ def test_a_trial_goes_on_from_its_checkpoint_and_tells_again(make: Make, tmp_pat
     pruned = ask(worker, Decision.PRUNE)
     assert isinstance(pruned, TrialResult)
     assert pruned.state is TrialState.PRUNED
+
+
+def test_a_step_has_one_report_with_a_state(make: Make, tmp_path: Path) -> None:
+    """Another one could not tell where to go on: the trial is failed at once, with what to use instead."""
+    worker = make("mine_for_workers:twice")
+    assert isinstance(ask(worker, spec(tmp_path)), Report)
+    result = ask(worker, Decision.GO_ON)
+    assert isinstance(result, TrialResult)
+    assert result.state is TrialState.FAILED
+    assert "make checkpoints inside a step with trial.save" in (result.error or "")
 
 
 @pytest.mark.parametrize("executor", ["inline", "local"])

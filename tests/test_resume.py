@@ -117,6 +117,19 @@ def test_an_objective_that_ignores_its_state_starts_over(cli: Cli, study: Path, 
     assert "does not read trial.state" in (runs(here) / records(runs(here))[1].folder / "log.txt").read_text()
 
 
+@pytest.mark.slow
+def test_reports_may_count_otherwise_than_steps(cli: Cli, study: Path, here: Path) -> None:
+    """By batches, say: the trial goes on after the right step all the same."""
+    words = ["x.value=1", "parameters.scale.value=100", "parameters.kill={values: [nothing, decided, renamed]}"]
+    done = cli("run", str(study), *words, "parameters.kill_at.value=3")
+    assert done.code == 0, done.err
+    undisturbed, *killed = outcome(runs(here))
+    assert [step for step, _ in undisturbed["points"]["score"]] == [100, 200, 300, 400]
+    assert done.out.count("goes on after step 300") == 2
+    for trial in killed:
+        assert same_but({"kill"}, [trial], [undisturbed])
+
+
 def test_an_ordinary_training_loop_goes_on_exactly(cli: Cli, study: Path, here: Path) -> None:
     """A DataLoader with workers, a scheduler, dropout."""
     done = cli("run", str(study), "objective=mine:with_loader", "x.value=1", "parameters.kill_at={values: [0, 3]}")
