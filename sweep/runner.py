@@ -162,8 +162,9 @@ class Runner:
             if lane.trial is not None:
                 lane.worker.stop()
         if waits := self._stopping_lanes():
-            trials = ", ".join(str(lane.trial.number) for lane in waits if lane.trial is not None)
-            self._observer.notice(f"stopping: trial {trials} will stop at the next step; once more ends everything at once")
+            numbers = ", ".join(str(number) for number in sorted(lane.trial.number for lane in waits if lane.trial is not None))
+            who = f"trial {numbers}" if len(waits) == 1 else f"trials {numbers}"
+            self._observer.notice(f"stopping {who} at the next step; once more ends everything at once")
 
     def _stopping_lanes(self) -> list[_Lane]:
         return [lane for lane in self._lanes if lane.trial is not None and not lane.fruitless]
