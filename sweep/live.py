@@ -171,10 +171,11 @@ class Trial:
         self._record(metrics)
         self._history.append((number, self.metrics.get(self._metric)))
         if state is not None:
-            self._done = self._stated = self._current
+            self._stated = self._current
+        # One that counts otherwise, by batches say, may come anywhere in a step.
+        self._done = self._current if self._current in (number, self._stated) else self._current - 1
+        if state is not None:
             self._save(state)
-        elif number == self._current:
-            self._done = self._current
         decision = self._host.exchange(
             Report(step=number, metrics=dict(self.metrics), total=self._total, saved=state is not None, saves=self._saves)
         )

@@ -193,13 +193,12 @@ class Runner:
                         self._start_next(idle)
             case Resumed():
                 assert lane.trial is not None
-                self._send(lane, self._decision(lane))
+                self._send(lane, self._decision(lane, saves_later=False))
                 lane.began -= event.position.seconds
                 lane.trial = self._ledger.resume(lane.trial, event)
             case Report():
                 assert lane.trial is not None
-                # One that saves later on is let go on to there: it knows that it is to stop.
-                self._send(lane, self._decision(lane) if event.saved or not event.saves else Decision.GO_ON)
+                self._send(lane, self._decision(lane, saves_later=event.saves and not event.saved))
                 lane.fruitless = not event.saves
                 lane.trial = self._ledger.report(lane.trial, event, lane.seconds)
             case TrialResult():
@@ -216,11 +215,13 @@ class Runner:
             case PrepareFailed():
                 raise SweepError(event.id, event.what, where=event.where, why=event.why, do=event.do)
 
-    def _decision(self, lane: _Lane) -> Decision:
-        return Decision.GO_ON if self._stopping_since is None and not lane.timed_out else Decision.STOP
+    def _decision(self, lane: _Lane, *, saves_later: bool) -> Decision:
+        # While the sweep is being stopped, one that saves later on is let go on to there: it knows that it is to stop.
+        stops = lane.timed_out or (self._stopping_since is not None and not saves_later)
+        return Decision.STOP if stops else Decision.GO_ON
 
     def _on_loaded(self, lane: _Lane, event: Loaded) -> None:
-        lane.loaded, lane.deaths_at_start = True, 0
+        lane.loaded = True
         if lane.queued is not None:
             if self._stopping_since is None:
                 self._start(lane, lane.queued)
@@ -243,7 +244,7 @@ class Runner:
             lane.queued = record
             self._send(lane, Load())
             return
-        lane.queued = None
+        lane.queued, lane.deaths_at_start = None, 0
         lane.trial, lane.began = self._ledger.start(record, lane.slot.device), time.monotonic()
         lane.fruitless = lane.timed_out = False
         directory = str(self._folder.trial_dir(record.folder))

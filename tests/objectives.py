@@ -204,3 +204,33 @@ def twice(trial: Trial) -> None:
     for step in trial.steps(2):
         trial.report(2 * step, {"score": 1}, {"a": 1})
         trial.report(2 * step + 1, {"score": 2}, {"a": 2})
+
+
+def prepare_and_die(params: dict[str, Any]) -> None:
+    """End the process that prepares."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def never_prepared(trial: Trial) -> None:
+    """Never run: its preparation dies each time."""
+
+
+never_prepared.prepare = prepare_and_die  # type: ignore[attr-defined]  # a function has no declared attributes
+
+
+def by_batches(trial: Trial) -> None:
+    """Report each batch by its own number, and save in the middle of a step; die after the save of the first one, once."""
+    total, batch = 0, 0
+    if trial.state is not None:
+        total, batch = trial.state["total"], trial.state["batch"]
+    for epoch in trial.steps(3):
+        while batch < 4 * epoch:
+            batch += 1
+            total += batch * epoch * trial.params["x"]
+            trial.report(batch, {"score": total})
+            if batch % 4 == 2:
+                trial.save({"total": total, "batch": batch})
+                mark = trial.dir / "killed"
+                if batch == trial.params["kill_at"] and not mark.exists():
+                    mark.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)

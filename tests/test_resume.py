@@ -130,6 +130,18 @@ def test_reports_may_count_otherwise_than_steps(cli: Cli, study: Path, here: Pat
         assert same_but({"kill"}, [trial], [undisturbed])
 
 
+@pytest.mark.slow
+def test_a_step_that_is_saved_half_way_is_finished(cli: Cli, study: Path, here: Path) -> None:
+    """Though a report of the first batch has the number of the first step."""
+    done = cli("run", str(study), "objective=mine:by_batches", "x.value=1", "parameters.kill_at={values: [0, 2, 6]}")
+    assert done.code == 0, done.err
+    undisturbed, *killed = outcome(runs(here))
+    assert [step for step, _ in undisturbed["points"]["score"]] == list(range(1, 13))
+    for trial in killed:
+        assert same_but({"kill_at"}, [trial], [undisturbed])
+    assert [record.attempts for record in records(runs(here))] == [1, 2, 2]
+
+
 def test_an_ordinary_training_loop_goes_on_exactly(cli: Cli, study: Path, here: Path) -> None:
     """A DataLoader with workers, a scheduler, dropout."""
     done = cli("run", str(study), "objective=mine:with_loader", "x.value=1", "parameters.kill_at={values: [0, 3]}")

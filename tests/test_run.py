@@ -186,6 +186,15 @@ def test_an_objective_that_cannot_be_imported_starts_nothing(cli: Cli, study: Pa
     assert states(cli, study) == ["waiting"] * 3
 
 
+@pytest.mark.slow
+def test_a_preparation_that_dies_ends_the_sweep(cli: Cli, study: Path) -> None:
+    """After it was tried `retries` times again."""
+    done = cli("run", str(study), "objective=mine:never_prepared", "retries=2")
+    assert done.code == 2
+    assert "[worker-died-at-start]" in done.err
+    assert done.out.count("is started again") == 2
+
+
 def test_the_number_of_workers_changes_no_result(cli: Cli, here: Path, fashion_data: Path) -> None:
     """Real trials on FashionMNIST give the same metrics with one and with two workers, bit for bit."""
     path = write_study(

@@ -13,9 +13,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 
 from sweep.space import Choice, Constant, Domain, Range, axis_size, axis_value
 
-METHODS = ("grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii")
-PRUNERS = ("none", "median", "percentile", "asha", "hyperband", "patient", "wilcoxon")
-
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 

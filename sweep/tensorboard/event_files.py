@@ -73,16 +73,6 @@ class Tally:
         return {name: number for name, (_, number) in self._counted.items()}
 
 
-def check(folder: Path, counts: Mapping[str, int]) -> None:
-    """Check that each file holds at least so many whole records.
-
-    Raises:
-        NotEnoughRecords: naming the file.
-    """
-    for name, count in counts.items():
-        _end_of(folder / name, count)
-
-
 def cut_back(folder: Path, counts: Mapping[str, int]) -> None:
     """Cut each event file of a run folder back to so many records, and remove those that are not named.
 
