@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from sweep.devices import Slot
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES
 from sweep.layout import StudyFolder
 from sweep.messages import Resumed
 from sweep.observer import Observer, RunOutcome
 from sweep.planner import Planner
-from sweep.records import TrialRecord, planned_record
+from sweep.records import Span, TrialRecord, planned_record
 from sweep.retention import Retention
 from sweep.storage import StudyStore
 from sweep.study import StudySpec
@@ -44,7 +45,7 @@ class Ledger:
         self._records = {record.number: record for record in waiting}
         self._planner = Planner(study, waiting)
         self._unfinished = [record for record in waiting if not record.state.finished]
-        store.interrupt([record for record in known if record.state is TrialState.RUNNING])
+        store.interrupt([self._records[record.number] for record in known if record.state is TrialState.RUNNING])
         self._retention = Retention(study, folder, known)
         self._failures_in_a_row = 0
         self._gave_up = False
@@ -78,14 +79,16 @@ class Ledger:
         planned = self._planner.ask()
         return None if planned is None else planned_record(self._study, *planned)
 
-    def start(self, record: TrialRecord, device: str) -> TrialRecord:
+    def start(self, record: TrialRecord, slot: Slot) -> TrialRecord:
         """Note that a trial runs from now on. Before its worker hears of it: no run folder without a record."""
+        now = _now()
         record = replace(
             record,
             state=TrialState.RUNNING,
             attempts=record.attempts + 1,
-            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            device=device,
+            started=now,
+            device=slot.device,
+            spans=(*record.spans, Span(slot=slot.index, started=now, ended=now)),
             metrics={},
             value=None,
             step=None,
@@ -93,6 +96,7 @@ class Ledger:
             duration_s=None,
             ended=None,
             error=None,
+            cause=None,
         )
         self._records[record.number] = record
         self._store.start(record)
@@ -120,27 +124,35 @@ class Ledger:
         """Note a report, after so many seconds of the trial."""
         value = report.metrics.get(self._study.metric.name)
         record = replace(
-            record, metrics=report.metrics, value=value, step=report.step, total=report.total, duration_s=round(seconds, 3)
+            _alive(record),
+            metrics=report.metrics,
+            value=value,
+            step=report.step,
+            total=report.total,
+            duration_s=round(seconds, 3),
         )
         self._records[record.number] = record
         self._store.report(record)
         self._observer.update(record, "reported")
         return record
 
-    def retry(self, record: TrialRecord, error: str) -> None:
-        """Tell that a trial lost its worker and will be started again."""
+    def retry(self, record: TrialRecord, error: str, seconds: float) -> TrialRecord:
+        """Tell that a trial lost its worker, after so many seconds, and will be started again; return it as it is then."""
+        record = replace(_alive(record, "died"), duration_s=round(seconds, 3))
         self._observer.update(replace(record, error=error), "retried")
+        return record
 
     def settle(self, record: TrialRecord, result: TrialResult, seconds: float) -> TrialRecord:
         """Take a trial's result into account for what is planned next; `finish` writes it down."""
         record = replace(
-            record,
+            _alive(record, str(result.state)),
             state=result.state,
             metrics=result.metrics,
             value=result.metrics.get(self._study.metric.name),
             duration_s=round(seconds, 3),
-            ended=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            ended=_now(),
             error=result.error,
+            cause=result.cause,
         )
         self._records[record.number] = record
         complete = record.state is TrialState.COMPLETE
@@ -159,7 +171,7 @@ class Ledger:
 
     def interrupt(self, record: TrialRecord, seconds: float) -> None:
         """Note that a trial was stopped, after so many seconds, and will go on when the study is resumed."""
-        record = replace(record, state=TrialState.WAITING, duration_s=round(seconds, 3))
+        record = replace(_alive(record, "stopped"), state=TrialState.WAITING, duration_s=round(seconds, 3))
         self._records[record.number] = record
         with contextlib.suppress(OSError, sqlite3.Error):  # a full disk must not hide what is being reported
             self._store.interrupt([record])
@@ -178,3 +190,13 @@ class Ledger:
         failed = any(record.state is TrialState.FAILED for record in self._records.values())
         ended = self._planner.ended_by or "there was nothing left to plan"
         return RunOutcome(records=self.records, ended_by=ended, exit_code=EXIT_SOME_FAILED if failed else EXIT_OK)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _alive(record: TrialRecord, how: str | None = None) -> TrialRecord:
+    """Return a record whose last span reaches until now, and ends there if `how` says so; one that has ended stays."""
+    *before, last = record.spans
+    return record if last.how else replace(record, spans=(*before, replace(last, ended=_now(), how=how)))

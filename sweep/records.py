@@ -10,8 +10,24 @@ from typing import Any
 
 from sweep.layout import run_folder_name
 from sweep.space import swept
-from sweep.study import StudySpec, derive_seed
+from sweep.study import SEED, StudySpec, derive_seed
 from sweep.trial import Scalar, TrialState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A stretch of time in which a trial held a slot; one that is resumed has several.
+
+    Attributes:
+        slot: the slot's index.
+        started, ended: ISO 8601 in UTC. While it lasts, and of a runner that was killed, `ended` is the last sign of life.
+        how: a finished state's name, `stopped`, or `died`; None while it lasts.
+    """
+
+    slot: int
+    started: str
+    ended: str
+    how: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +40,9 @@ class TrialRecord:
         folder: name of the run folder inside the study's folder.
         started, ended: ISO 8601 in UTC, `started` of the last attempt; None when it has not.
         duration_s: how long it was trained, over all attempts that count.
+        cause: why it failed, as `TrialResult.cause`.
         step, total: the last reported step and how many are expected, while it runs.
+        spans: when it held which slot, the first attempt first.
     """
 
     number: int
@@ -39,29 +57,37 @@ class TrialRecord:
     ended: str | None = None
     duration_s: float | None = None
     error: str | None = None
+    cause: str | None = None
     device: str | None = None
     step: int | None = None
     total: int | None = None
+    spans: tuple[Span, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads."""
-        return dataclasses.asdict(self) | {"state": str(self.state)}
+        return dataclasses.asdict(self) | {"state": str(self.state), "spans": [dataclasses.asdict(span) for span in self.spans]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrialRecord:
         """Read what `to_json` made; unknown keys, of a newer version, are left out."""
         known = {item.name for item in dataclasses.fields(cls)}
         kept = {key: value for key, value in data.items() if key in known}
-        return cls(**(kept | {"state": TrialState(data["state"])}))
+        spans = tuple(Span(**span) for span in kept.get("spans", ()))
+        return cls(**(kept | {"state": TrialState(data["state"]), "spans": spans}))
 
 
 def planned_record(study: StudySpec, number: int, params: dict[str, Scalar]) -> TrialRecord:
-    """Return the record of a trial that is planned and has not started: its seed and its run folder are known."""
+    """Return the record of a trial that is planned and has not started: its seed and its run folder are known.
+
+    The seed is the same for every assignment, so that two of them differ by their hyperparameters alone; a parameter
+    `seed` chooses another one.
+    """
+    repeat = params.get(SEED, 0)
     return TrialRecord(
         number=number,
         state=TrialState.WAITING,
         params=params,
-        seed=derive_seed(study.seed, "repeat", 0),
+        seed=derive_seed(study.seed, "repeat", str(repeat)),
         folder=run_folder_name(number, params, swept(study.parameters)),
     )
 

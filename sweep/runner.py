@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sweep.devices import Slot
 from sweep.errors import EXIT_TERMINATED, SweepError, write_failed
@@ -245,7 +245,7 @@ class Runner:
             self._send(lane, Load())
             return
         lane.queued, lane.deaths_at_start = None, 0
-        lane.trial, lane.began = self._ledger.start(record, lane.slot.device), time.monotonic()
+        lane.trial, lane.began = self._ledger.start(record, lane.slot), time.monotonic()
         lane.fruitless = lane.timed_out = False
         directory = str(self._folder.trial_dir(record.folder))
         attempt = lane.trial.attempts
@@ -291,9 +291,8 @@ class Runner:
         error = f"{death.describe()}\nlast lines of {log}:\n{tail(log)}".rstrip()
         self._deaths[record.number] += 1
         if not lane.timed_out and self._deaths[record.number] <= self._study.retries:
-            self._ledger.retry(record, error)
             lane.trial = None
-            self._start(lane, replace(record, duration_s=round(lane.seconds, 3)))
+            self._start(lane, self._ledger.retry(record, error, lane.seconds))
             return
         if lane.timed_out:
             self._on_result(lane, self._timeout(record))

@@ -82,13 +82,13 @@ class StudyStore:
         write_json(self._folder.trial_file(record.folder), record.to_json())
 
     def interrupt(self, records: Iterable[TrialRecord]) -> None:
-        """Note that trials do not run any more and wait to go on."""
+        """Note that trials do not run any more; their records say that they wait to go on."""
         for record in records:
-            waiting, trial_id = replace(record, state=TrialState.WAITING), self._trial_ids[record.number]
+            trial_id = self._trial_ids[record.number]
             with self._db:
-                self._note(trial_id, waiting)
+                self._note(trial_id, record)
                 self._db.execute("UPDATE trials SET state = 'WAITING' WHERE trial_id = ?", (trial_id,))
-            write_json(self._folder.trial_file(record.folder), waiting.to_json())
+            write_json(self._folder.trial_file(record.folder), record.to_json())
 
     def reopen(self, record: TrialRecord) -> TrialRecord:
         """Return a finished trial as one that waits. A finished entry stays as it is, as in Optuna: starting makes a second."""

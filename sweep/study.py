@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from sweep.grid import Grid
 from sweep.space import Domain, united
 
+# A parameter of this name is no hyperparameter: it says which of several trainings of one setting a trial is.
+SEED = "seed"
+
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec:

@@ -11,7 +11,7 @@ import pytest
 
 from sweep.grid import Grid
 from sweep.planner import Planner
-from sweep.records import TrialRecord, counts, eta_s, ranked
+from sweep.records import TrialRecord, counts, eta_s, planned_record, ranked
 from sweep.space import Choice, Constant, Range, axis_size, axis_value
 from sweep.study import BudgetSpec, MetricSpec, StudySpec, derive_seed
 from sweep.trial import TrialState
@@ -158,6 +158,15 @@ def test_seeds_are_the_same_on_every_machine() -> None:
     """They are made from the text of their purpose, not from Python's hash."""
     assert derive_seed(0, "repeat", 0) == 411476479
     assert derive_seed(1, "repeat", 0) != derive_seed(0, "repeat", 0) != derive_seed(0, "repeat", 1)
+
+
+def test_a_parameter_named_seed_chooses_the_trials_seed() -> None:
+    """0 is what a study without it has; otherwise the seed is the same for every assignment."""
+    study = make(method="grid", parameters={"x": Choice(values=(1, 2)), "seed": Choice(values=(0, 1))})
+    points = [study.grid.point(number) for number in range(4)]
+    seeds = {(point["x"], point["seed"]): planned_record(study, 0, point).seed for point in points}
+    assert seeds[1, 0] == seeds[2, 0] == derive_seed(0, "repeat", 0)
+    assert seeds[1, 1] == seeds[2, 1] == derive_seed(0, "repeat", 1)
 
 
 def test_the_best_is_first_and_only_complete_trials_are_ranked() -> None:

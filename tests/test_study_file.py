@@ -218,6 +218,13 @@ def test_samplers_need_a_budget_and_something_to_choose(here: Path) -> None:
     assert any("a grid needs finitely many values" in line for line in problems(here, continuum))
 
 
+def test_a_parameter_named_seed_is_no_hyperparameter(here: Path) -> None:
+    """It chooses random numbers: whole numbers only, and nothing to be searched."""
+    assert problems(here, SOUND.replace("x:", "seed:"))[0].startswith("study.yaml:6: parameters.seed: must be whole numbers")
+    searched = SOUND.replace("method: grid", "method: tpe\nbudget: {trials: 3}").replace("x: {", "seed: {min: 0, max: 9}\n  x: {")
+    assert "method tpe would search for the luckiest seed" in problems(here, searched)[0]
+
+
 def test_an_objective_that_is_not_there_is_found_without_importing_it(here: Path) -> None:
     """Module, submodule, function and syntax are looked up in the source; the module is not run."""
     (here / "mine.py").write_text("raise SystemExit('imported!')\ndef train(trial): ...\n")

@@ -9,7 +9,8 @@ after it, on a quarter of the numbers.
 Parameters: `lr` (0.001), `batch_size` (64), `shuffle` (true), `epochs` (5), `model` (`cnn`, `lenet5`, `mlp`), `optimizer`
 (`adam`, `adamw`, `sgd`, `rmsprop`), `momentum` (0; sgd and rmsprop), `weight_decay` (0), `train_samples` (all: a prefix,
 for quick studies), `dataset` (`fashion_mnist`, `mnist`, `kmnist`), `checkpoint_every` (batches between two checkpoints inside
-an epoch; by default there is one at each epoch's end, and one wherever the sweep is stopped).
+an epoch; by default there is one at each epoch's end, and one wherever the sweep is stopped). A swept `seed` trains the
+same setting several times.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ _DEFAULTS: dict[str, Any] = {
     "train_samples": None,
     "dataset": "fashion_mnist",
     "checkpoint_every": None,
+    "seed": None,  # is in `trial.seed` already
 }
 
 # ---------------------------------------------------------------- data
@@ -211,7 +213,7 @@ def train(trial: Trial) -> dict[str, float]:
             },
             state(None),
         )
-    return {"test/accuracy": evaluate(model, test)[1] / len(test)}
+    return {"test/accuracy": evaluate(model, test)[1] / len(test), "test/samples": len(test)}
 
 
 def train_epoch(
@@ -261,7 +263,9 @@ def prepare(params: Mapping[str, Any]) -> Iterator[Progress]:
 
 
 # What the study needs to know of this objective beforehand: see "Your own objective" in the README.
-train.metrics = ("validation/accuracy", "validation/loss", "train/accuracy", "train/loss", "train/correct", "test/accuracy")  # type: ignore[attr-defined]  # a function has no declared attributes
+train.metrics = (  # type: ignore[attr-defined]  # a function has no declared attributes
+    *("validation/accuracy", "test/accuracy", "validation/loss", "train/loss", "train/accuracy", "train/correct", "test/samples"),
+)
 train.prepare = prepare  # type: ignore[attr-defined]  # as above
 
 

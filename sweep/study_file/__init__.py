@@ -17,8 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_you_mean
 from sweep.objective import ObjectiveNotFound, locate
-from sweep.space import Constant, Domain, Space, axis_size, domain_keys
-from sweep.study import BudgetSpec, MetricSpec, StudySpec, WorkersSpec
+from sweep.space import Choice, Constant, Domain, Space, axis_size, domain_keys
+from sweep.study import SEED, BudgetSpec, MetricSpec, StudySpec, WorkersSpec
 from sweep.study_file.schema import Budget, Parameter, ParameterName, StudyModel, to_domain
 from sweep.study_file.source import Source, read_source
 
@@ -195,6 +195,7 @@ def _check_together(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
             yield source.problem(("parameters", name), str(error))
     keys["domains"] = domains
     method, budget = keys.get("method"), keys.get("budget")
+    yield from _check_seed(source, method, domains.get(SEED))
     if method == "grid":
         for name, domain in domains.items():
             if axis_size(domain) is None:
@@ -208,6 +209,18 @@ def _check_together(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
             yield source.problem(("budget",), f"method {method} never ends by itself", "add budget: {trials: 50}")
         if domains and all(isinstance(domain, Constant) for domain in domains.values()):
             yield source.problem(("parameters",), f"method {method} has nothing to choose: every parameter is a constant")
+
+
+def _check_seed(source: Source, method: str | None, domain: Domain | None) -> Iterator[Problem]:
+    where = ("parameters", SEED)
+    if isinstance(domain, (Choice, Constant)):
+        values = domain.values if isinstance(domain, Choice) else (domain.value,)
+        if any(type(value) is not int for value in values):
+            yield source.problem(
+                where, "must be whole numbers: they choose the trial's random numbers", "seed: {values: [0, 1, 2]}"
+            )
+    if method not in (None, "grid") and domain is not None and not isinstance(domain, Constant):
+        yield source.problem(where, f"method {method} would search for the luckiest seed", "use a constant, or method: grid")
 
 
 def _resolve(keys: dict[str, Any], path: Path, import_dir: str) -> StudySpec:
