@@ -17,7 +17,7 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -85,6 +85,7 @@ class _Attempt:
         self, channel: Channel, objective: Callable[[Trial], Any], spec: TrialSpec, study: StudySpec, slot: Slot
     ) -> None:
         from sweep import checkpoint
+        from sweep.tensorboard.panels import Panels
         from sweep.tensorboard.writer import TrialWriter
 
         self._channel, self._objective, self._study, self._spec = channel, objective, study, spec
@@ -92,14 +93,19 @@ class _Attempt:
         self._folder = Path(spec.dir)
         self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
         self._columns = tuple(getattr(objective, "metrics", ()))
+        self._shown = study.shown
+        self._first = spec.number == 0  # what the whole study needs once is in its run
         self._start = self._go_back()
+        self._best: float | None = None  # of the metric, until now
         self._tally = event_files.Tally(self._folder)
-        self._writer = TrialWriter(self._folder, keep_open=True)
+        self._writer = TrialWriter(self._folder, keep_open=True, lays_out=self._first and study.log.charts)
+        self._panels = Panels(self._writer, study.log, first=self._first)
         self._trial = Trial(
             spec,
             metric=study.metric.name,
             device=slot.torch_device,
             writer=self._writer,
+            panels=self._panels,
             host=self,
             position=self._start.position if self._start else None,
             state=self._start.state if self._start else None,
@@ -113,9 +119,12 @@ class _Attempt:
         """
         if self._start is not None:
             self._writer.restore(self._start.writer)
+            self._panels.restore(self._start.writer["panels"])
+            self._best = self._better(value for _, value in self._start.position.history)
         if self._columns:
             self._describe(())
-        self._writer.start_session(self._spec.params, self._study.shown)
+            self._writer.charts_of(self._columns)
+        self._writer.start_session(self._spec.params, self._shown)
         self._writer.written()
         result = self._decided_before() or self._call()
         self._describe(result.metrics)  # if nothing was reported on the way
@@ -125,8 +134,16 @@ class _Attempt:
         self._writer.shut()
         return result
 
-    def written(self) -> None:
-        """Have everything that was given to the writer written out."""
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write metrics as scalars, and have everything that was given to the writer written out."""
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+        metric = self._study.metric.name
+        if metric in metrics:
+            self._best = self._better((self._best, metrics[metric]))
+            self._writer.add_scalar(f"best/{metric}", self._best, step)
+        if not self._columns:
+            self._writer.charts_of(metrics)
         try:
             self._writer.written()
         except OSError as error:
@@ -150,7 +167,7 @@ class _Attempt:
                     state=dict(state),
                     randomness=checkpoint.random_states(),
                     events=events,
-                    writer=self._writer.memory(),
+                    writer=self._writer.memory() | {"panels": self._panels.memory()},
                 ),
             )
         except OSError as error:
@@ -191,7 +208,12 @@ class _Attempt:
         return None
 
     def _describe(self, reported: Mapping[str, float] | tuple[()]) -> None:
-        self._writer.describe(self._study.shown, (self._study.metric.name, *(self._columns or reported)))
+        metric = self._study.metric.name
+        self._writer.describe(self._shown, (metric, f"best/{metric}", *(self._columns or reported)))
+
+    def _better(self, values: Iterable[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return (max if self._study.metric.sign > 0 else min)(known, default=None)
 
     def _decided_before(self) -> TrialResult | None:
         """Tell the runner again what it may have missed; return the result if its decision on that ends the trial."""

@@ -14,6 +14,8 @@ _LONGEST_TAG = 120
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 UNUSABLE_CHECKPOINT = "checkpoint.unusable.pt"
+# What the projector shows of a trial's own model; TensorBoard's name for the place. It stays for the best trial only.
+BEST_EMBEDDINGS = "plugins/org_tensorflow_tensorboard_projector"
 # What a request to stop says.
 STOP_AT_NEXT_STEP = "at the next step\n"
 STOP_AT_ONCE = "at once\n"
@@ -83,6 +85,10 @@ class StudyFolder:
         """Return the paths of a trial's last checkpoint, of the one before, and of one that could not be used."""
         path = self.trial_dir(folder)
         return path / CHECKPOINT, path / PREVIOUS_CHECKPOINT, path / UNUSABLE_CHECKPOINT
+
+    def embeddings(self, folder: str) -> Path:
+        """Return the path of what the projector shows of a trial's own model."""
+        return self.trial_dir(folder) / BEST_EMBEDDINGS
 
 
 def run_folder_name(number: int, params: Params, swept: list[str]) -> str:

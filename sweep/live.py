@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat
 
 from sweep.trial import Decision, Position, Report, TrialSpec
 
-if TYPE_CHECKING:  # torch is imported in workers only; the annotation must not bring it into the runner
+if TYPE_CHECKING:  # torch is imported in workers only; the annotations must not bring it into the runner
     from torch.utils.tensorboard import SummaryWriter
+
+    from sweep.tensorboard.panels import Panels
 
 
 class TrialPruned(BaseException):
@@ -37,8 +39,8 @@ class MetricNotFinite(ValueError):
 class TrialHost(Protocol):
     """Whoever runs a trial, as the trial sees it."""
 
-    def written(self) -> None:
-        """Have everything that was given to the writer written out."""
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write metrics as scalars, and have everything that was given to the writer written out."""
 
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
         """Make a checkpoint."""
@@ -64,6 +66,7 @@ class Trial:
         dir: the run folder.
         device: what to train on, a name that `torch.device` takes: `cuda` or `cpu`.
         writer: a `torch.utils.tensorboard.SummaryWriter` on the run folder.
+        panels: hand it the model, samples and predictions, and TensorBoard's other tabs fill.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Trial:
         metric: str,
         device: str,
         writer: SummaryWriter,
+        panels: Panels,
         host: TrialHost,
         position: Position | None = None,
         state: dict[str, Any] | None = None,
@@ -83,6 +87,7 @@ class Trial:
         self.dir = Path(spec.dir)
         self.device = device
         self.writer = writer
+        self.panels = panels
         self._metric = metric
         self._host = host
         self._state = state
@@ -168,6 +173,7 @@ class Trial:
                 "make checkpoints inside a step with trial.save"
             )
         self._step, self._reported = number, True
+        self.panels.reported(number)
         self._record(metrics)
         self._history.append((number, self.metrics.get(self._metric)))
         if state is not None:
@@ -235,9 +241,7 @@ class Trial:
     def _record(self, metrics: Mapping[str, SupportsFloat]) -> None:
         step = self._step or 0
         values = {str(name): _number(name, value, step) for name, value in metrics.items()}
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
-        self._host.written()
+        self._host.record(step, values)
         self.metrics.update(values)
 
 

@@ -1,9 +1,13 @@
-"""Which checkpoints stay: two of each trial while it runs, afterwards those of the study's best trials alone."""
+"""What stays of a trial when it has ended: checkpoints of the study's best trials alone, embeddings of the very best.
+
+While a trial runs it has two checkpoints.
+"""
 
 from __future__ import annotations
 
 import bisect
 import contextlib
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,7 +18,7 @@ from sweep.trial import TrialState
 
 
 class Retention:
-    """Remove the checkpoints that nobody needs any more.
+    """Remove the checkpoints and embeddings that nobody needs any more.
 
     Args:
         study: how many to keep, and which trial is better.
@@ -25,21 +29,37 @@ class Retention:
     def __init__(self, study: StudySpec, folder: StudyFolder, known: Iterable[TrialRecord]) -> None:
         self._study, self._folder = study, folder
         self._kept: list[tuple[float, int, str]] = []  # the best first: minus the value's goodness, number, run folder
+        self._best: tuple[float, int, str] | None = None
         for record in known:
             if record.state.finished:
                 self.ended(record)
 
     def ended(self, record: TrialRecord) -> None:
-        """Decide over a trial's checkpoint, once its end is safely written down."""
+        """Decide over a trial's files, once its end is safely written down."""
         last, *others = self._folder.checkpoints(record.folder)
         for path in others:
             _remove(path)
         if record.state is not TrialState.COMPLETE or record.value is None:
             _remove(last)
+            self._remove_embeddings(record.folder)
             return
-        bisect.insort(self._kept, (-self._study.metric.sign * record.value, record.number, record.folder))
+        place = (-self._study.metric.sign * record.value, record.number, record.folder)
+        if self._best is None or place < self._best:
+            self._best, beaten = place, self._best
+        else:
+            beaten = place
+        if beaten is not None:
+            self._remove_embeddings(beaten[2])
+        bisect.insort(self._kept, place)
         while len(self._kept) > self._study.keep_best:
             _remove(self._folder.checkpoints(self._kept.pop()[2])[0])
+
+    def _remove_embeddings(self, folder: str) -> None:
+        path = self._folder.embeddings(folder)
+        if path.exists():
+            shutil.rmtree(path, ignore_errors=True)  # as below
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()  # somebody else's plugin may have its own there
 
 
 def _remove(path: Path) -> None:

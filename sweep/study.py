@@ -63,6 +63,31 @@ class WorkersSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogSpec:
+    """What is logged for TensorBoard's other tabs, of what the objective hands over (`sweep.tensorboard.panels`).
+
+    Attributes:
+        images: samples of the training data with their classes (IMAGES); first trial only.
+        graph: the model (GRAPHS); first trial only.
+        charts: training against validation in one chart (CUSTOM SCALARS); first trial only.
+        batches: a point of the loss every so many batches (SCALARS); 0 for none.
+        histograms: of weights and gradients at each report (HISTOGRAMS, DISTRIBUTIONS).
+        pr_curves: precision against recall of each class (PR CURVES).
+        figures: the confusion matrix and the worst mistakes (IMAGES).
+        projector: raw inputs of the first trial, the last hidden layer of the best one (PROJECTOR).
+    """
+
+    images: bool = True
+    graph: bool = True
+    charts: bool = True
+    batches: int = 100
+    histograms: bool = True
+    pr_curves: bool = True
+    figures: bool = True
+    projector: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudySpec:
     """A whole study file, resolved: defaults filled in, overrides applied, everything checked.
 
@@ -86,6 +111,7 @@ class StudySpec:
     seed: int = 0
     budget: BudgetSpec = BudgetSpec()
     workers: WorkersSpec = WorkersSpec()
+    log: LogSpec = LogSpec()
     retries: int = 1
     timeout_s: float | None = None
     keep_best: int = 3

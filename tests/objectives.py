@@ -234,3 +234,45 @@ def by_batches(trial: Trial) -> None:
                 if batch == trial.params["kill_at"] and not mark.exists():
                     mark.touch()
                     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def shows(trial: Trial) -> dict[str, float]:
+    """Hand everything over to the panels; die after the report of step `kill_at`, once."""
+    import torch
+
+    images, labels = torch.rand(40, 8, 8), torch.arange(40) % 3
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(64), torch.nn.Dropout(0.2), torch.nn.Linear(64, 3))
+    if trial.state is not None:
+        model.load_state_dict(trial.state)
+    classes = ("a", "b", "c")
+    trial.panels.samples(images, labels, classes)
+    trial.panels.watch(model, images)
+    trial.panels.embedding("pixels", images.flatten(1), labels, images, classes, of_model=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1 * trial.params["x"])
+    for step in trial.steps(3):
+        for batch in range(4):
+            loss = torch.nn.functional.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            optimizer.step()
+            trial.panels.batch(4 * (step - 1) + batch + 1, {"batch/loss": loss})
+        trial.writer.add_scalars("pair", {"one": step, "two": 2 * step}, step)
+        trial.report(step, {"score": -loss, "train/loss": loss, "validation/loss": 2 * loss}, model.state_dict())
+        mark = trial.dir / "killed"
+        if step == trial.params.get("kill_at") and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    logits = model.eval()(images)
+    trial.panels.predictions(images, labels, logits, classes, step=3)
+    trial.panels.embedding("hidden", logits, labels, images, classes)
+    return {"last": 1.0}
+
+
+def zigzag(trial: Trial) -> None:
+    """Go up and down; die once after step `kill_at`."""
+    for step in trial.steps(4):
+        trial.report(step, {"score": [1, 3, 0, 2][step - 1]}, {"x": trial.state and 1})
+        mark = trial.dir / "killed"
+        if step == trial.params["kill_at"] and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)

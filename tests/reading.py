@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.event_pb2 import Event
 
 from sweep.layout import StudyFolder
 from sweep.records import TrialRecord
 from sweep.storage import read_records
+from sweep.tensorboard import event_files
 
 Points = dict[str, list[tuple[int, float]]]
 
@@ -27,6 +29,22 @@ def hparams_tags(folder: Path) -> dict[str, Any]:
     found = EventAccumulator(str(folder))
     found.Reload()
     return dict(found.PluginTagToContent("hparams"))
+
+
+def points(folder: Path) -> list[tuple[str, str, int]]:
+    """Return plugin, tag and step of everything in a run's event files, in order; a graph has the tag `graph`."""
+    found = []
+    for path in sorted(folder.glob(event_files.PATTERN)):
+        with path.open("rb") as file:
+            for start, length in list(event_files.records(file)):
+                file.seek(start)
+                event = Event.FromString(file.read(length))
+                if event.graph_def:
+                    found.append(("graphs", "graph", event.step))
+                for value in event.summary.value:
+                    kind = value.metadata.plugin_data.plugin_name or value.WhichOneof("value") or ""
+                    found.append((kind, value.tag, event.step))
+    return found
 
 
 def records(study_folder: Path) -> list[TrialRecord]:

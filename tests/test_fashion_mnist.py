@@ -14,6 +14,9 @@ from torchvision.transforms import ToTensor
 
 from sweep.live import MetricNotFinite, Trial
 from sweep.objectives import fashion_mnist as fm
+from sweep.objectives.networks import make_model, make_optimizer
+from sweep.study import LogSpec
+from sweep.tensorboard.panels import Panels
 from sweep.tensorboard.writer import TrialWriter
 from sweep.trial import Decision, Position, Report, TrialSpec
 
@@ -26,8 +29,8 @@ class Host:
     def __init__(self) -> None:
         self.reports: list[Report] = []
 
-    def written(self) -> None:
-        """There is nothing to wait for."""
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """The reports tell all."""
 
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
         """Nothing is to survive here."""
@@ -56,7 +59,8 @@ def train(tmp_path: Path, fashion_data: Path) -> Train:
         writer = TrialWriter(tmp_path)
         spec = TrialSpec(number=0, params=params, seed=seed, dir=str(tmp_path))
         try:
-            trial = Trial(spec, metric="validation/accuracy", device="cpu", writer=writer, host=host)
+            panels = Panels(writer, LogSpec(), first=True)
+            trial = Trial(spec, metric="validation/accuracy", device="cpu", writer=writer, panels=panels, host=host)
             trial.finish(fm.train(trial))
         finally:
             writer.close()
@@ -111,11 +115,11 @@ def test_every_model_trains_with_every_optimizer(model: str, optimizer: str) -> 
     """Ten steps on one batch lower the loss on it."""
     torch.manual_seed(0)
     p = {"lr": 0.0001, "weight_decay": 0.0001, "momentum": 0.5, "optimizer": optimizer}
-    network = fm.make_model(model)
+    network = make_model(model)
     images = torch.randint(0, 256, (64, 28, 28), dtype=torch.uint8)
     data = fm.Split(images=images, labels=torch.arange(64) % 10, index=torch.arange(64))
-    before, _ = fm.evaluate(network, data)
-    optimizer_ = fm.make_optimizer(network, p)
+    before, *_ = fm.evaluate(network, data)
+    optimizer_ = make_optimizer(network, p)
     for _ in range(10):
         assert list(fm.train_epoch(network, optimizer_, data, torch.arange(64), 64, fm.Epoch.at("cpu"))) == [1]
     assert fm.evaluate(network, data)[0] < before
@@ -124,13 +128,13 @@ def test_every_model_trains_with_every_optimizer(model: str, optimizer: str) -> 
 @pytest.mark.parametrize(("model", "parameters"), [("cnn", 32_998), ("lenet5", 61_706), ("mlp", 101_770)])
 def test_the_models_have_the_sizes_of_their_papers(model: str, parameters: int) -> None:
     """The tutorials' CNN, LeNet-5 and one hidden layer."""
-    assert sum(p.numel() for p in fm.make_model(model).parameters()) == parameters
+    assert sum(p.numel() for p in make_model(model).parameters()) == parameters
 
 
 def test_pooling_before_relu_is_the_tutorials_function() -> None:
     """The two orders give equal outputs, bit for bit."""
     torch.manual_seed(0)
-    ours = fm.make_model("cnn")
+    ours = make_model("cnn")
     layers = list(ours.children())
     theirs = torch.nn.Sequential(layers[0], layers[2], layers[1], layers[3], layers[5], layers[4], *layers[6:])
     images = torch.rand(16, 1, 28, 28)

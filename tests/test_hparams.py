@@ -310,7 +310,7 @@ def test_an_objective_that_only_returns_has_a_whole_row_in_one_file(objectives: 
     [folder] = (objectives / "runs" / "tab").glob("0000*")
     assert len(list(folder.glob("events*"))) == 1
     described = metadata.parse_experiment_plugin_data(hparams_tags(folder)[metadata.EXPERIMENT_TAG])
-    assert [info.name.tag for info in described.metric_infos] == ["score", "other"]
+    assert [info.name.tag for info in described.metric_infos] == ["score", "best/score", "other"]
     assert metadata.SESSION_END_INFO_TAG in hparams_tags(folder)
     assert scalars(folder)["score"] == [(0, 0.5)]
 

@@ -1,4 +1,4 @@
-"""Train a small network on FashionMNIST: data, models, training, evaluation, from top to bottom.
+"""Train a small network on FashionMNIST: data, training, evaluation, from top to bottom (`networks` has the models).
 
 The images are one uint8 tensor on the device, indexed by a permutation and divided by 255 there, which gives torchvision's
 `ToTensor` bit for bit (a test says so) at a fraction of a DataLoader's cost. 5,000 images, the same share of each class,
@@ -16,8 +16,9 @@ same setting several times.
 from __future__ import annotations
 
 import functools
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,12 @@ from sweep.errors import did_you_mean
 from sweep.live import Trial
 from sweep.messages import Progress
 from sweep.objectives import datasets
+from sweep.objectives.networks import CLASSES, make_model, make_optimizer
 
 VALIDATION_SAMPLES = 5_000
-CLASSES = 10
 _SPLIT_SEED = 20260101
 _EVALUATION_BATCH = 1_000
+_EMBEDDED = 300  # test images that the projector shows
 _DEFAULTS: dict[str, Any] = {
     "lr": 0.001,
     "batch_size": 64,
@@ -115,44 +117,6 @@ def _read_idx(path: Path, device: str) -> Tensor:
     return (data.to(torch.int64) if len(shape) == 1 else data).to(device)
 
 
-# ---------------------------------------------------------------- models
-
-
-def make_model(name: str) -> nn.Module:
-    """Return an untrained network for images (n, 1, 28, 28) and 10 classes: `cnn` (the tutorials'), `lenet5` or `mlp`."""
-    if name == "cnn":
-        return nn.Sequential(
-            *(nn.Conv2d(1, 6, 5), nn.MaxPool2d(2), nn.ReLU()),
-            *(nn.Conv2d(6, 12, 5), nn.MaxPool2d(2), nn.ReLU()),
-            *(nn.Flatten(), nn.Linear(192, 120), nn.ReLU(), nn.Linear(120, 60), nn.ReLU(), nn.Linear(60, CLASSES)),
-        )
-    if name == "lenet5":  # LeCun et al. 1998, with a plain linear output
-        return nn.Sequential(
-            *(nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2)),
-            *(nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2)),
-            *(nn.Flatten(), nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, CLASSES)),
-        )
-    if name == "mlp":
-        return nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, CLASSES))
-    raise ValueError(f"there is no model {name!r}; {did_you_mean(name, ['cnn', 'lenet5', 'mlp'])}")
-
-
-def make_optimizer(model: nn.Module, p: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """Return the optimizer that the parameters name, with its `lr`, `weight_decay` and, where it has one, `momentum`."""
-    common: dict[str, Any] = {"lr": p["lr"], "weight_decay": p["weight_decay"]}
-    match p["optimizer"]:
-        case "adam":
-            return torch.optim.Adam(model.parameters(), **common)
-        case "adamw":
-            return torch.optim.AdamW(model.parameters(), **common)
-        case "sgd":
-            return torch.optim.SGD(model.parameters(), momentum=p["momentum"], **common)
-        case "rmsprop":
-            return torch.optim.RMSprop(model.parameters(), momentum=p["momentum"], **common)
-    known = ["adam", "adamw", "sgd", "rmsprop"]
-    raise ValueError(f"there is no optimizer {p['optimizer']!r}; {did_you_mean(str(p['optimizer']), known)}")
-
-
 # ---------------------------------------------------------------- training
 
 
@@ -160,18 +124,20 @@ def make_optimizer(model: nn.Module, p: Mapping[str, Any]) -> torch.optim.Optimi
 class Epoch:
     """How far an epoch is: batches trained, the sum of losses and the number right so far, seconds spent.
 
-    The sums are tensors on the device, float64 and int64, so that a GPU is not waited for.
+    The sums are tensors on the device, float64 and int64, so that a GPU is not waited for; so is the last batch's loss.
     """
 
     loss_sum: Tensor
     correct: Tensor
+    loss: Tensor
     batches: int = 0
     seconds: float = 0.0
 
     @classmethod
     def at(cls, device: str, **done: Any) -> Epoch:
         """Return an epoch of which nothing is done, or what `done` says (the fields of one that was interrupted)."""
-        fields = {"loss_sum": torch.zeros((), dtype=torch.float64), "correct": torch.zeros((), dtype=torch.int64), **done}
+        fields: dict[str, Any] = {"loss_sum": torch.zeros((), dtype=torch.float64), "correct": torch.zeros((), dtype=torch.int64)}
+        fields |= {"loss": torch.zeros(()), **done}
         fields |= {name: value.to(device) for name, value in fields.items() if isinstance(value, Tensor)}
         return cls(**fields)
 
@@ -192,15 +158,17 @@ def train(trial: Trial) -> dict[str, float]:
     def state(epoch: Epoch | None) -> dict[str, Any]:
         return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": vars(epoch) if epoch else {}}
 
-    every = p["checkpoint_every"]
+    show_data(trial, model, training, test, datasets.CLASSES[p["dataset"]])
+    every, per_epoch = p["checkpoint_every"], math.ceil(samples / p["batch_size"])
     for number in trial.steps(p["epochs"]):
         epoch, done = Epoch.at(trial.device, **done), {}
         order = epoch_order(samples, p["shuffle"], trial.seed, number).to(trial.device)
         for batches in train_epoch(model, optimizer, training, order, p["batch_size"], epoch):
+            trial.panels.batch((number - 1) * per_epoch + batches, {"batch/loss": epoch.loss})
             if trial.stop_requested or (every and batches % every == 0):
                 trial.save(state(epoch))
         started = time.perf_counter()
-        validation_loss, validation_correct = evaluate(model, validation)
+        validation_loss, validation_correct, _ = evaluate(model, validation)
         trial.writer.add_scalar("time/epoch_s", epoch.seconds + time.perf_counter() - started, number)
         trial.report(
             number,
@@ -213,7 +181,9 @@ def train(trial: Trial) -> dict[str, float]:
             },
             state(None),
         )
-    return {"test/accuracy": evaluate(model, test)[1] / len(test), "test/samples": len(test)}
+    _, test_correct, logits = evaluate(model, test)
+    show_predictions(trial, model, test, logits, datasets.CLASSES[p["dataset"]])
+    return {"test/accuracy": test_correct / len(test), "test/samples": len(test)}
 
 
 def train_epoch(
@@ -229,7 +199,8 @@ def train_epoch(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         optimizer.step()
-        epoch.loss_sum += loss.detach() * len(places)
+        epoch.loss = loss.detach()
+        epoch.loss_sum += epoch.loss * len(places)
         epoch.correct += (logits.detach().argmax(1) == labels).sum()
         epoch.batches += 1
         epoch.seconds += time.perf_counter() - started
@@ -237,17 +208,19 @@ def train_epoch(
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Split) -> tuple[float, int]:
-    """Return the mean loss over the samples and how many are right."""
+def evaluate(model: nn.Module, data: Split) -> tuple[float, int, Tensor]:
+    """Return the mean loss over the samples, how many are right, and the logits (n, 10)."""
     model.eval()
     loss_sum = torch.zeros((), dtype=torch.float64, device=data.index.device)
     correct = torch.zeros((), dtype=torch.int64, device=data.index.device)
+    all_logits = []
     for places in torch.split(torch.arange(len(data), device=data.index.device), _EVALUATION_BATCH):
         images, labels = data.batch(places)
         logits = model(images)
         loss_sum += F.cross_entropy(logits, labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
-    return loss_sum.item() / len(data), int(correct.item())
+        all_logits.append(logits)
+    return loss_sum.item() / len(data), int(correct.item()), torch.cat(all_logits)
 
 
 def epoch_order(samples: int, shuffle: bool, seed: int, epoch: int) -> Tensor:
@@ -255,6 +228,27 @@ def epoch_order(samples: int, shuffle: bool, seed: int, epoch: int) -> Tensor:
     if not shuffle:
         return torch.arange(samples)
     return torch.randperm(samples, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+
+
+# ---------------------------------------------------------------- what TensorBoard shows beside the scalars
+
+
+def show_data(trial: Trial, model: nn.Module, training: Split, test: Split, classes: Sequence[str]) -> None:
+    """Hand over the model, samples of the training data, and the raw pixels of some test images."""
+    images, labels = training.batch(torch.arange(32))
+    trial.panels.samples(images, labels, classes)
+    trial.panels.watch(model, images)
+    places = test.index[:_EMBEDDED]
+    pixels, labels = test.images[places], test.labels[places]
+    trial.panels.embedding("pixels", pixels.flatten(1), labels, pixels, classes, of_model=False)
+
+
+@torch.no_grad()
+def show_predictions(trial: Trial, model: nn.Sequential, test: Split, logits: Tensor, classes: Sequence[str]) -> None:
+    """Hand over the predictions for the test images, and the last hidden layer for some of them."""
+    trial.panels.predictions(test.images[test.index], test.labels[test.index], logits, classes)
+    images, labels = test.batch(torch.arange(_EMBEDDED))
+    trial.panels.embedding("last hidden layer", model[:-1](images), labels, images, classes)
 
 
 def prepare(params: Mapping[str, Any]) -> Iterator[Progress]:

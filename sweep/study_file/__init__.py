@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_you_mean
 from sweep.objective import ObjectiveNotFound, locate
 from sweep.space import Choice, Constant, Domain, Space, axis_size, domain_keys
-from sweep.study import SEED, BudgetSpec, MetricSpec, StudySpec, WorkersSpec
+from sweep.study import SEED, BudgetSpec, LogSpec, MetricSpec, StudySpec, WorkersSpec
 from sweep.study_file.schema import Budget, Parameter, ParameterName, StudyModel, to_domain
 from sweep.study_file.source import Source, read_source
 
@@ -99,6 +100,7 @@ def write_study(study: StudySpec) -> str:
         "seed": study.seed,
         "budget": _without_none(budget),
         "workers": _without_none(workers),
+        "log": asdict(study.log),
         "retries": study.retries,
         "timeout": study.timeout_s,
         "checkpoints": {"keep_best": study.keep_best},
@@ -244,6 +246,7 @@ def _resolve(keys: dict[str, Any], path: Path, import_dir: str) -> StudySpec:
         seed=keys["seed"],
         budget=BudgetSpec(trials=budget.trials, time_s=budget.time, patience=budget.patience),
         workers=WorkersSpec(devices=workers.devices, per_device=workers.per_device, threads=workers.threads),
+        log=LogSpec(**keys["log"].model_dump()),
         retries=keys["retries"],
         timeout_s=keys["timeout"],
         keep_best=keys["checkpoints"].keep_best,

@@ -160,6 +160,19 @@ class Checkpoints(_Strict):
     keep_best: WholeNumber = 3
 
 
+class Log(_Strict):
+    """What is logged for TensorBoard's other tabs."""
+
+    images: bool = True
+    graph: bool = True
+    charts: bool = True
+    batches: WholeNumber = 100
+    histograms: bool = True
+    pr_curves: bool = True
+    figures: bool = True
+    projector: bool = False
+
+
 class StudyModel(_Strict):
     """The whole study file."""
 
@@ -183,6 +196,7 @@ class StudyModel(_Strict):
         description="`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: 1 on a GPU, one per core on"
         " a CPU), `threads` of each",
     )
+    log: Log = Field(Log(), description="what else TensorBoard shows: see the table above")
     retries: WholeNumber = Field(
         1, description="how often a trial whose process died goes on from its checkpoint; an exception is not retried"
     )

@@ -16,6 +16,9 @@ from sweep.space import Space
 from sweep.tensorboard import event_files, hparams
 from sweep.trial import Params
 
+# Category: title of a chart: its kind ("Multiline" or "Margin") and its tags, as torch writes it.
+Layout = dict[str, dict[str, Any]]
+
 
 class TrialWriter(SummaryWriter):
     """Write one run: the tutorials' calls (`add_scalar`, `add_image`, `add_graph`, ...) work unchanged.
@@ -27,10 +30,13 @@ class TrialWriter(SummaryWriter):
         log_dir: the run folder.
         keep_open: `close` only flushes, as the run goes on after the objective (tutorials end with `writer.close()`);
             `shut` closes.
+        lays_out: describe the charts of the CUSTOM SCALARS tab; one run of a study is enough for all.
     """
 
-    def __init__(self, log_dir: str | Path, *, keep_open: bool = False) -> None:
-        self._keep_open = keep_open
+    def __init__(self, log_dir: str | Path, *, keep_open: bool = False, lays_out: bool = True) -> None:
+        self._keep_open, self._lays_out = keep_open, lays_out
+        self._layout: Layout = {}
+        self._laid_out = 0  # tags in the layout that was written last
         self._complained: set[str] = set()
         self._last_step: dict[str, int] = {}
         self._started = self._described = self._ended = False
@@ -39,13 +45,15 @@ class TrialWriter(SummaryWriter):
 
     def memory(self) -> dict[str, Any]:
         """Return what a writer that continues this run must know; plain data."""
-        return {"described": self._described, "last_step": dict(self._last_step)}
+        layout = {category: dict(charts) for category, charts in self._layout.items()}
+        return {"described": self._described, "last_step": dict(self._last_step), "layout": layout, "laid_out": self._laid_out}
 
     def restore(self, memory: Mapping[str, Any]) -> None:
         """Continue a run whose row has appeared, knowing what `memory` returned."""
         self._started = True
         self._described = bool(memory["described"])
         self._last_step = dict(memory["last_step"])
+        self._layout, self._laid_out = memory["layout"], memory["laid_out"]
 
     def written(self) -> None:
         """Have every record written to its file, and make sure of it.
@@ -53,6 +61,7 @@ class TrialWriter(SummaryWriter):
         Raises:
             OSError: a record could not be written; the file may end with half of it.
         """
+        self._lay_out()
         writers: dict[str, Any] | None = self.all_writers
         for writer in (writers or {}).values():
             writer.flush()
@@ -93,11 +102,56 @@ class TrialWriter(SummaryWriter):
         Inside a study the row's hyperparameters are the study's and are there already; the metrics are added. A metric
         that is a curve of the run continues it instead of erasing it. `run_name` is accepted and not needed.
         """
-        self._guard("add_hparams", self._add_hparams, hparam_dict, metric_dict, hparam_domain_discrete, global_step)
+        self.guard("add_hparams", self._add_hparams, hparam_dict, metric_dict, hparam_domain_discrete, global_step)
+
+    def add_scalars(
+        self, main_tag: str, tag_scalar_dict: Mapping[str, Any], global_step: int | None = None, walltime: float | None = None
+    ) -> None:
+        """Add points to several curves, and show them in one chart of the CUSTOM SCALARS tab.
+
+        `SummaryWriter.add_scalars` makes a run of its own for each key, which the HPARAMS tab then counts too.
+        """
+        self.guard("add_scalars", self._add_scalars, main_tag, tag_scalar_dict, global_step, walltime)
+
+    def add_custom_scalars(self, layout: Layout) -> None:
+        """Describe charts, as `SummaryWriter.add_custom_scalars` does; what is described later joins them."""
+        self.guard("add_custom_scalars", self._join, layout)
+
+    def charts_of(self, metrics: Iterable[str]) -> None:
+        """Show metrics whose names end alike, such as `train/loss` and `validation/loss`, in one chart."""
+        alike: dict[str, list[str]] = {}
+        for tag in metrics:
+            alike.setdefault(tag.rpartition("/")[2], []).append(tag)
+        for name, tags in alike.items():
+            if len(tags) > 1:
+                self._chart("compared", name, tags)
+
+    def _add_scalars(self, main_tag: str, values: Mapping[str, Any], step: int | None, walltime: float | None) -> None:
+        for name, value in values.items():
+            self.add_scalar(f"{main_tag}/{name}", value, step, walltime)
+        self._chart("add_scalars", main_tag, [f"{main_tag}/{name}" for name in values])
+
+    def _join(self, layout: Layout) -> None:
+        for category, charts in layout.items():
+            self._layout.setdefault(category, {}).update(charts)
+        self._laid_out = 0
+
+    def _chart(self, category: str, title: str, tags: Iterable[str]) -> None:
+        charts = self._layout.setdefault(category, {})
+        _, known = charts.get(title, ("Multiline", []))
+        charts[title] = ["Multiline", list(dict.fromkeys([*known, *tags]))]
+
+    def _lay_out(self) -> None:
+        # The last description counts, of those that a run holds.
+        size = sum(len(tags) for charts in self._layout.values() for _, tags in charts.values())
+        if self._lays_out and size != self._laid_out:
+            self._laid_out = size
+            self.guard("add_custom_scalars", super().add_custom_scalars, self._layout)
 
     def flush(self) -> None:
         """Write out what is pending."""
-        self._guard("flush", super().flush)
+        self._lay_out()
+        self.guard("flush", super().flush)
 
     def close(self) -> None:
         """Close the file, or only flush it if it is to be kept open."""
@@ -108,7 +162,8 @@ class TrialWriter(SummaryWriter):
 
     def shut(self) -> None:
         """Close the file."""
-        self._guard("close", super().close)
+        self._lay_out()
+        self.guard("close", super().close)
 
     def _add_hparams(
         self,
@@ -139,9 +194,10 @@ class TrialWriter(SummaryWriter):
 
     def _write(self, make_record: Callable[..., Any], *args: Any) -> None:
         # torch leaves _get_file_writer unannotated; it is the one way into the run's own file.
-        self._guard("hparams", lambda: self._get_file_writer().add_summary(make_record(*args)))  # type: ignore[no-untyped-call]
+        self.guard("hparams", lambda: self._get_file_writer().add_summary(make_record(*args)))  # type: ignore[no-untyped-call]
 
-    def _guard(self, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def guard(self, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call something that logs; what it raises is told once, by name, and None is returned."""
         try:
             return call(*args, **kwargs)
         except Exception:  # logging must never end a training, whatever is wrong with it
@@ -157,7 +213,7 @@ def _guarded(name: str) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def call(self: TrialWriter, *args: Any, **kwargs: Any) -> Any:
-        return self._guard(name, method, self, *args, **kwargs)
+        return self.guard(name, method, self, *args, **kwargs)
 
     return call
 

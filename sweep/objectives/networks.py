@@ -1,0 +1,59 @@
+"""The networks and optimizers that `sweep.objectives.fashion_mnist` can train, by name."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from sweep.errors import did_you_mean
+
+CLASSES = 10
+
+
+def make_model(name: str) -> nn.Sequential:
+    """Return an untrained network for images (n, 1, 28, 28) and 10 classes: `cnn` (the tutorials'), `lenet5` or `mlp`.
+
+    The last layer gives the logits, the one before it is the last hidden layer. The names are those of TensorBoard's tabs.
+    """
+    if name == "cnn":
+        return _named(
+            *(("conv1", nn.Conv2d(1, 6, 5)), ("pool1", nn.MaxPool2d(2)), ("relu1", nn.ReLU())),
+            *(("conv2", nn.Conv2d(6, 12, 5)), ("pool2", nn.MaxPool2d(2)), ("relu2", nn.ReLU()), ("flatten", nn.Flatten())),
+            *(("fc1", nn.Linear(192, 120)), ("relu3", nn.ReLU()), ("fc2", nn.Linear(120, 60)), ("relu4", nn.ReLU())),
+            ("out", nn.Linear(60, CLASSES)),
+        )
+    if name == "lenet5":  # LeCun et al. 1998, with a plain linear output
+        return _named(
+            *(("conv1", nn.Conv2d(1, 6, 5, padding=2)), ("tanh1", nn.Tanh()), ("pool1", nn.AvgPool2d(2))),
+            *(("conv2", nn.Conv2d(6, 16, 5)), ("tanh2", nn.Tanh()), ("pool2", nn.AvgPool2d(2)), ("flatten", nn.Flatten())),
+            *(("fc1", nn.Linear(400, 120)), ("tanh3", nn.Tanh()), ("fc2", nn.Linear(120, 84)), ("tanh4", nn.Tanh())),
+            ("out", nn.Linear(84, CLASSES)),
+        )
+    if name == "mlp":
+        hidden = ("flatten", nn.Flatten()), ("fc1", nn.Linear(784, 128)), ("relu1", nn.ReLU())
+        return _named(*hidden, ("out", nn.Linear(128, CLASSES)))
+    raise ValueError(f"there is no model {name!r}; {did_you_mean(name, ['cnn', 'lenet5', 'mlp'])}")
+
+
+def _named(*layers: tuple[str, nn.Module]) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(layers))
+
+
+def make_optimizer(model: nn.Module, p: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Return the optimizer that the parameters name, with its `lr`, `weight_decay` and, where it has one, `momentum`."""
+    common: dict[str, Any] = {"lr": p["lr"], "weight_decay": p["weight_decay"]}
+    match p["optimizer"]:
+        case "adam":
+            return torch.optim.Adam(model.parameters(), **common)
+        case "adamw":
+            return torch.optim.AdamW(model.parameters(), **common)
+        case "sgd":
+            return torch.optim.SGD(model.parameters(), momentum=p["momentum"], **common)
+        case "rmsprop":
+            return torch.optim.RMSprop(model.parameters(), momentum=p["momentum"], **common)
+    known = ["adam", "adamw", "sgd", "rmsprop"]
+    raise ValueError(f"there is no optimizer {p['optimizer']!r}; {did_you_mean(str(p['optimizer']), known)}")

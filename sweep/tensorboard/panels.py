@@ -1,0 +1,236 @@
+"""What TensorBoard's other tabs show of a trial, made from what the objective hands over: its model, samples, predictions.
+
+    watch(model, example)      GRAPHS; HISTOGRAMS and DISTRIBUTIONS at each report
+    samples(images, labels)    IMAGES
+    batch(number, metrics)     SCALARS, between two reports
+    predictions(...)           PR CURVES; the confusion matrix and the worst mistakes in IMAGES
+    embedding(name, vectors)   PROJECTOR
+
+Each is switched by the study file's `log:` block. What the whole study needs only once is written by its first trial. Nothing
+here changes a result: no random number is drawn, the model is only looked at, and what fails is told in the trial's
+log while the training goes on.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sweep.layout import BEST_EMBEDDINGS
+from sweep.study import LogSpec
+from sweep.tensorboard import projector
+from sweep.tensorboard.writer import TrialWriter
+
+_HISTOGRAM_BINS = 64  # the tab draws 30; torch's own 1,500 take ten times the space
+_MOST_CLASSES = 20  # of curves and cells with numbers, beyond that nobody can read them
+_GRID_IMAGES = 32
+_WORST_MISTAKES = 20
+_MOST_POINTS = 300  # of an embedding: less than 1 MB of text for 28 x 28 pixels
+
+
+class Panels:
+    """Fill the tabs of one trial's run.
+
+    Args:
+        writer: of the trial's run.
+        log: what is wanted.
+        first: the study's first trial, which writes what is needed once.
+    """
+
+    def __init__(self, writer: TrialWriter, log: LogSpec, *, first: bool) -> None:
+        self._writer, self._log, self._first = writer, log, first
+        self._model: nn.Module | None = None
+        self._done: list[str] = []
+        self._embeddings: dict[str, projector.Embedding] = {}  # all of this trial
+        self._data: dict[str, projector.Embedding] = {}  # those of them that are the data's
+
+    def watch(self, model: nn.Module, example: Any = None) -> None:
+        """Show the model's graph, and histograms of its weights and gradients at each report.
+
+        Args:
+            model: any module; its gradients are those that are there when `trial.report` is called.
+            example: a batch as `model(example)` takes it, or a tuple of several arguments; without it there is no graph.
+        """
+        self._model = model
+        if example is not None and self._log.graph:
+            self._once("graph", lambda: self._graph(model, example))
+
+    def samples(self, images: Tensor, labels: Sequence[int] | Tensor | None = None, classes: Sequence[str] | None = None) -> None:
+        """Show a grid of training images with their classes.
+
+        Args:
+            images: (n, height, width), (n, 1, height, width) or (n, 3, height, width); the first 32 are shown.
+            labels: (n,) whole numbers.
+            classes: a name for each label.
+        """
+        if self._log.images:
+            self._once("samples", lambda: self._image_grid("samples/training", images, _names(labels, classes)))
+
+    def batch(self, number: int, metrics: Mapping[str, Any]) -> None:
+        """Add a point to each curve, every so many batches (`log: {batches: 100}`); between those it costs nothing.
+
+        Args:
+            number: of the batch, counted over all epochs.
+            metrics: tag to number or 0-d tensor, read only when it is written.
+        """
+        if self._log.batches and number % self._log.batches == 0:
+            for tag, value in metrics.items():
+                self._writer.add_scalar(tag, value, number)
+
+    def predictions(
+        self, images: Tensor | None, labels: Tensor, scores: Tensor, classes: Sequence[str] | None = None, step: int = 0
+    ) -> None:
+        """Show how good a classifier's predictions are, class by class.
+
+        Args:
+            images: (n, ...) as for `samples`; without them no mistakes are shown.
+            labels: (n,) int64, the true classes.
+            scores: (n, classes) logits.
+            classes: a name for each class.
+            step: where the points are put in time.
+        """
+        if self._log.pr_curves or self._log.figures:
+            self._writer.guard("panels.predictions", self._predictions, images, labels, scores, classes, step)
+
+    def embedding(
+        self,
+        name: str,
+        vectors: Tensor,
+        labels: Sequence[int] | Tensor | None = None,
+        images: Tensor | None = None,
+        classes: Sequence[str] | None = None,
+        *,
+        of_model: bool = True,
+    ) -> None:
+        """Show points in the projector; the first 300.
+
+        Args:
+            name: what the points are, such as `last hidden layer`.
+            vectors: (n, dimensions).
+            labels, classes: as for `samples`.
+            images: (n, ...) as for `samples`: a thumbnail for each point.
+            of_model: they come from the trial's model: in the end only those of the study's best trial are kept. Otherwise
+                they are the data's, which the first trial writes.
+        """
+        if self._log.projector and (of_model or self._first):
+            self._writer.guard(
+                "panels.embedding", self._embedding, name, vectors, _names(labels, classes), images, of_model=of_model
+            )
+
+    def reported(self, step: int) -> None:
+        """Write what belongs to each report."""
+        if self._model is not None and self._log.histograms:
+            for name, parameter in self._model.named_parameters():
+                self._histogram(f"weights/{name}", parameter, step)
+                self._histogram(f"gradients/{name}", parameter.grad, step)
+
+    def memory(self) -> list[str]:
+        """Return what a trial that goes on must know; plain data."""
+        return list(self._done)
+
+    def restore(self, memory: Sequence[str]) -> None:
+        """Go on, knowing what `memory` returned."""
+        self._done = list(memory)
+
+    def _once(self, name: str, write: Callable[[], None]) -> None:
+        if self._first and name not in self._done:
+            self._done.append(name)
+            self._writer.guard(f"panels.{name}", write)
+
+    def _graph(self, model: nn.Module, example: Any) -> None:
+        # A copy in evaluation mode: tracing calls it, which must not touch running statistics or random numbers.
+        cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        with torch.random.fork_rng(devices=cuda), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about tracing, which is not the user's choice
+            self._writer.add_graph(copy.deepcopy(model).eval(), example)
+
+    def _image_grid(self, tag: str, images: Tensor, titles: Sequence[str] | None, step: int = 0) -> None:
+        from sweep.tensorboard import figures
+
+        shown = _pixels(images[:_GRID_IMAGES])
+        picture = figures.rendered(figures.image_grid(shown, titles[: len(shown)] if titles else None))
+        self._writer.add_image(tag, picture, step, dataformats="HWC")
+
+    def _histogram(self, tag: str, tensor: Tensor | None, step: int) -> None:
+        if tensor is None or tensor.numel() == 0:
+            return
+        values = tensor.detach().to("cpu", torch.float32).numpy().reshape(-1)
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            self._writer.add_histogram(tag, finite, step, bins=_HISTOGRAM_BINS)
+
+    def _predictions(
+        self, images: Tensor | None, labels: Tensor, scores: Tensor, classes: Sequence[str] | None, step: int
+    ) -> None:
+        chances = scores.detach().float().softmax(1).cpu()
+        labels = labels.cpu()
+        names = list(classes) if classes else [str(number) for number in range(chances.shape[1])]
+        if self._log.pr_curves:
+            for number, name in enumerate(names[:_MOST_CLASSES]):
+                self._writer.add_pr_curve(f"precision-recall/{name}", labels == number, chances[:, number], step)
+        if self._log.figures:
+            self._confusion(chances.argmax(1), labels, names, step)
+            if images is not None:
+                self._mistakes(images, labels, chances, names, step)
+
+    def _confusion(self, predicted: Tensor, labels: Tensor, names: Sequence[str], step: int) -> None:
+        from sweep.tensorboard import figures
+
+        size = len(names)
+        counts = torch.bincount(labels * size + predicted, minlength=size * size).reshape(size, size).numpy()
+        picture = figures.rendered(figures.confusion_matrix(counts, names, numbers=size <= _MOST_CLASSES))
+        self._writer.add_image("predictions/confusion", picture, step, dataformats="HWC")
+
+    def _mistakes(self, images: Tensor, labels: Tensor, chances: Tensor, names: Sequence[str], step: int) -> None:
+        chance, predicted = chances.max(1)
+        wrong = (predicted != labels).nonzero().squeeze(1)
+        worst = wrong[chance[wrong].argsort(descending=True, stable=True)][:_WORST_MISTAKES]
+        found = zip(labels[worst].tolist(), predicted[worst].tolist(), chance[worst].tolist(), strict=True)
+        titles = [f"{names[true]}\ntaken for {names[other]} {share:.0%}" for true, other, share in found]
+        if titles:
+            self._image_grid("predictions/worst mistakes", images[worst.to(images.device)], titles, step)
+
+    def _embedding(
+        self, name: str, vectors: Tensor, labels: Sequence[str] | None, images: Tensor | None, *, of_model: bool
+    ) -> None:
+        if vectors.dim() != 2:
+            raise ValueError(f"an embedding needs vectors (n, dimensions), got a tensor {tuple(vectors.shape)}")
+        self._embeddings[name] = found = projector.Embedding(
+            vectors=vectors[:_MOST_POINTS].detach().cpu().numpy(),
+            labels=labels[:_MOST_POINTS] if labels else None,
+            images=None if images is None else _pixels(images[:_MOST_POINTS]),
+        )
+        folder = Path(self._writer.log_dir)
+        if of_model:
+            projector.write(folder / BEST_EMBEDDINGS, self._embeddings)
+        else:
+            self._data[name] = found
+            projector.write(folder, self._data)
+
+
+def _names(labels: Sequence[int] | Tensor | None, classes: Sequence[str] | None) -> list[str] | None:
+    if labels is None:
+        return None
+    numbers = labels.tolist() if isinstance(labels, Tensor) else list(labels)
+    return [classes[number] if classes else str(number) for number in numbers]
+
+
+def _pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return images as (n, height, width, 3) bytes; floats are taken as 0 to 1, or stretched if they are not."""
+    found = images.detach().cpu()
+    if found.dim() == 3:
+        found = found.unsqueeze(1)
+    if found.dtype != torch.uint8:
+        found = found.float()
+        low, high = found.min(), found.max()
+        if low < 0 or high > 1:
+            found = (found - low) / (high - low).clamp_min(1e-12)
+        found = (found * 255).round().to(torch.uint8)
+    return found.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()

@@ -1,0 +1,75 @@
+"""Embeddings on disk as TensorBoard's projector reads them: points, labels and thumbnails.
+
+    projector_config.pbtxt          which embeddings there are; paths below its own folder only
+    projector/NAME/tensors.tsv      one point a line
+    projector/NAME/labels.tsv       one label a line
+    projector/NAME/thumbnails.png   all thumbnails in one square picture, row by row
+
+Read in the plugin's source (tensorboard 2.21, plugins/projector/projector_plugin.py): a run has one such file, in its own
+folder or, which takes precedence, in `plugins/org_tensorflow_tensorboard_projector` below it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """Points to show.
+
+    Attributes:
+        vectors: (n, dimensions) numbers.
+        labels: n names, by which the points can be coloured.
+        images: (n, height, width, 3) bytes, the thumbnails.
+    """
+
+    vectors: np.ndarray[Any, Any]
+    labels: Sequence[str] | None = None
+    images: np.ndarray[Any, np.dtype[np.uint8]] | None = None
+
+
+def write(folder: Path, embeddings: Mapping[str, Embedding]) -> None:
+    """Write embeddings, by name, into a folder; the configuration last, so that it never names what is not there.
+
+    Raises:
+        OSError: something cannot be written.
+    """
+    from google.protobuf import text_format
+    from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+
+    config = ProjectorConfig()
+    for name, embedding in embeddings.items():
+        place = Path("projector") / re.sub(r"[^A-Za-z0-9_-]+", "_", name)
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        entry = config.embeddings.add(tensor_name=name, tensor_path=str(place / "tensors.tsv"))
+        entry.tensor_shape.extend(embedding.vectors.shape)
+        whole = np.issubdtype(embedding.vectors.dtype, np.integer)
+        np.savetxt(folder / entry.tensor_path, embedding.vectors, fmt="%d" if whole else "%.5g", delimiter="\t")
+        if embedding.labels is not None:
+            entry.metadata_path = str(place / "labels.tsv")
+            (folder / entry.metadata_path).write_text("".join(f"{label}\n" for label in embedding.labels), encoding="utf-8")
+        if embedding.images is not None:
+            entry.sprite.image_path = str(place / "thumbnails.png")
+            entry.sprite.single_image_dim.extend([embedding.images.shape[2], embedding.images.shape[1]])
+            _write_sprite(folder / entry.sprite.image_path, embedding.images)
+    (folder / "projector_config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
+
+
+def _write_sprite(path: Path, images: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+    from PIL import Image
+
+    count, height, width, _ = images.shape
+    side = math.ceil(math.sqrt(count))
+    # A square of them, even if the last rows stay empty: the projector computes a thumbnail's place from the width.
+    sheet = np.zeros((side * side, height, width, 3), dtype=np.uint8)
+    sheet[:count] = images
+    rows = sheet.reshape(side, side, height, width, 3).swapaxes(1, 2)
+    Image.fromarray(rows.reshape(side * height, side * width, 3)).save(path)
