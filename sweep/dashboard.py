@@ -1,9 +1,15 @@
-"""Start TensorBoard on a study's folder, at the HPARAMS tab, and stay with it until it ends."""
+"""Start TensorBoard on studies' folders, at the HPARAMS tab, and stay with it until it ends.
+
+Its fast loader keeps every event file open, and takes whichever description of the HPARAMS columns comes first. So the slow one,
+which does neither, is taken where the system's limit of open files is too low for the study, and for several studies side by
+side, whose columns are described together in a run that it finds first.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import resource
 import signal
 import socket
@@ -12,19 +18,25 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sweep.errors import SweepError
+from sweep.layout import StudyFolder
 from sweep.processes import die_with_parent
+from sweep.space import side_by_side_space
+from sweep.study import StudySpec
+from sweep.tensorboard.event_files import PATTERN
 
+_OWN_FILES = 200  # that TensorBoard has open beside the event files
+_RELOAD_THREADS = 4
 _START_TIMEOUT_S = 60
 _TRIES = 3
 
 
 @contextlib.contextmanager
 def tensorboard(
-    logdir: Path, *, host: str, port: int, options: tuple[str, ...] = ()
+    logdir: Path, *, host: str, port: int, merged: bool = False, options: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run TensorBoard while the block runs; give its address at the HPARAMS tab and its process.
 
@@ -32,17 +44,40 @@ def tensorboard(
         logdir: the study's folder.
         host: where it listens; 127.0.0.1 keeps it on this machine.
         port: the port to take; another free one is taken when it is in use.
+        merged: the folder is one of `side_by_side`.
         options: more of TensorBoard's own options.
 
     Raises:
         SweepError: TensorBoard does not come up.
     """
-    _raise_file_limit()
+    if merged or _raised_file_limit() < len(list(logdir.glob(f"*/{PATTERN}"))) + _OWN_FILES:
+        options = ("--load_fast=false", f"--max_reload_threads={_RELOAD_THREADS}", *options)
     process, address = _start(logdir, host, port, options)
     try:
         yield f"{address}#hparams", process
     finally:
         _end(process)
+
+
+@contextlib.contextmanager
+def side_by_side(studies: Sequence[tuple[StudySpec, StudyFolder]]) -> Iterator[Path]:
+    """Give a folder that shows the studies together while the block runs: the folder itself if it is only one.
+
+    Each study's runs are below its name. One more run, `.`, describes the HPARAMS columns of all.
+    """
+    if len(studies) == 1:
+        yield studies[0][1].root
+        return
+    from sweep.tensorboard.hparams import write_description
+
+    with tempfile.TemporaryDirectory(prefix="sweep-dashboard-") as name:
+        place = Path(name)
+        for study, folder in studies:
+            alike = len(list(place.glob(f"{study.name}*")))
+            (place / (f"{study.name}-{alike + 1}" if (place / study.name).exists() else study.name)).symlink_to(folder.root)
+        metrics = [name for study, _ in studies for name in (study.metric.name, f"best/{study.metric.name}")]
+        write_description(place, side_by_side_space([study.shown for study, _ in studies]), metrics)
+        yield place
 
 
 def _start(logdir: Path, host: str, port: int, options: tuple[str, ...]) -> tuple[subprocess.Popen[str], str]:
@@ -104,12 +139,14 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
-def _raise_file_limit() -> None:
-    # The fast loader keeps every event file open: under the usual limit of 1,024 it dies at about 1,000 trials.
+def _raised_file_limit() -> float:
+    """Return how many files TensorBoard may have open, after having raised that as far as it goes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
+    if soft != hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return math.inf if soft == resource.RLIM_INFINITY else soft
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -53,6 +53,11 @@ class StudyFolder:
         return self.root / "lock"
 
     @property
+    def report(self) -> Path:
+        """Return the path of the report."""
+        return self.root / "report.html"
+
+    @property
     def stop_request(self) -> Path:
         """Return the path of the file that asks the runner to stop."""
         return self.root / "stop"

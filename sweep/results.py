@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from sweep.layout import StudyFolder
 from sweep.lock import lock_holder
 from sweep.records import TrialRecord, counts, eta_s, planned_record, ranked
-from sweep.storage import read_records
+from sweep.storage import read_curves, read_records
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 
@@ -57,6 +57,11 @@ class Snapshot:
     def eta_s(self) -> float | None:
         """Return the estimated seconds until the last trial ends, if anything runs."""
         return eta_s(self.records, self.study.total, datetime.now(UTC))
+
+    def curves(self, numbers: Iterable[int]) -> dict[int, list[tuple[int, float]]]:
+        """Return step and objective of each report of these trials."""
+        wanted, found = set(numbers), read_curves(self.folder)
+        return {number: points for number, points in found.items() if number in wanted}
 
     def trials(self) -> Iterator[TrialRecord]:
         """Iterate over all trials in order; in a grid those not yet started too, whose place is known."""

@@ -153,6 +153,25 @@ def united(spaces: Sequence[Space]) -> dict[str, Domain]:
     return result
 
 
+def side_by_side_space(spaces: Sequence[Space]) -> dict[str, Domain]:
+    """Return every parameter of several spaces with every value that it can take in any of them.
+
+    Values of two ranges become one range over both; those of a range and a list become the range if it holds them all, else
+    text.
+    """
+    result: dict[str, Domain] = {}
+    for name in dict.fromkeys(name for space in spaces for name in space):
+        domains = [space[name] for space in spaces if name in space]
+        if any(isinstance(domain, Range) for domain in domains):
+            ends = [end for domain in domains for end in _ends(domain)]
+            numbers = [end for end in ends if isinstance(end, (int, float)) and not isinstance(end, bool)]
+            result[name] = Range(low=min(numbers), high=max(numbers)) if len(numbers) == len(ends) else Choice(values=tuple(ends))
+            continue
+        values = {repr(value): value for domain in domains for value in _ends(domain)}
+        result[name] = Choice(values=tuple(values.values())) if len(values) > 1 else domains[0]
+    return result
+
+
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """Return the Optuna distributions of the swept parameters, in order."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -172,6 +191,16 @@ def _holds(domain: Domain, value: Scalar) -> bool:
     if isinstance(domain, Range) and domain.step is None and not domain.integer:
         return isinstance(value, float) and domain.low <= value <= domain.high
     return place_of(domain, value) is not None
+
+
+def _ends(domain: Domain) -> tuple[Scalar, ...]:
+    match domain:
+        case Constant(value=value):
+            return (value,)
+        case Choice(values=values):
+            return values
+        case Range(low=low, high=high):
+            return low, high
 
 
 def _same(one: Scalar, other: Scalar) -> bool:

@@ -189,6 +189,30 @@ def read_records(folder: StudyFolder) -> list[TrialRecord]:
         database.close()
 
 
+def read_curves(folder: StudyFolder) -> dict[int, list[tuple[int, float]]]:
+    """Return step and objective of every report, by trial; nothing when none ran.
+
+    Raises:
+        SweepError: as `read_records`.
+    """
+    if not folder.database.exists():
+        return {}
+    database = _connect(folder, read_only=True)
+    try:
+        numbers = {trial_id: record.number for trial_id, record in _records(database, folder)}
+        latest = set({number: trial_id for trial_id, number in numbers.items()}.values())
+        curves: dict[int, list[tuple[int, float]]] = {}
+        query = "SELECT trial_id, step, intermediate_value FROM trial_intermediate_values ORDER BY trial_id, step"
+        for trial_id, step, value in database.execute(query):
+            if trial_id in latest and value is not None:
+                curves.setdefault(numbers[trial_id], []).append((step, value))
+        return curves
+    except sqlite3.Error as error:
+        raise unreadable(folder, f"it is damaged: {error}") from None
+    finally:
+        database.close()
+
+
 def _create(folder: StudyFolder, study: StudySpec) -> None:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError

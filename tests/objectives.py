@@ -102,7 +102,7 @@ def learn(trial: Trial) -> dict[str, Any]:
             _go_wrong(trial, "hang")
         checkpoint.passed = passed if step == p.get("kill_at", 2) else lambda _effect: None
         if inside != step:
-            weights = weights + p["x"] * torch.rand(4) + random.random() + numpy.random.random()  # noqa: S311  # no secrets
+            weights = weights + p["x"] * torch.rand(4) + random.random() + numpy.random.random()  # no secrets
             trial.writer.add_scalar("extra/first", weights[0], step)
             if p.get("between"):
                 trial.save({"weights": weights, "inside": step})

@@ -107,7 +107,7 @@ def test_a_checkpoint_that_is_cut_anywhere_is_passed_over(tmp_path: Path) -> Non
         path.write_bytes(content[:size])
         with pytest.raises(CheckpointDamaged):
             read(path)
-    generator = random.Random(1)  # noqa: S311  # places, not secrets
+    generator = random.Random(1)  # places, not secrets
     for place in generator.sample(range(len(content)), 100):
         path.write_bytes(content[:place] + bytes([content[place] ^ (1 << generator.randrange(8))]) + content[place + 1 :])
         with pytest.raises(CheckpointDamaged):
@@ -192,7 +192,7 @@ def test_random_generators_go_on_where_they_were(tmp_path: Path) -> None:
     """Python's, NumPy's and torch's, through a file."""
 
     def draw() -> list[float]:
-        return [random.random(), numpy.random.random(), numpy.random.normal(), torch.rand(()).item()]  # noqa: S311
+        return [random.random(), numpy.random.random(), numpy.random.normal(), torch.rand(()).item()]
 
     draw()
     save(tmp_path, at(1, randomness=checkpoint.random_states()))

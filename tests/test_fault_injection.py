@@ -48,7 +48,7 @@ def generator(capsys: pytest.CaptureFixture[str]) -> random.Random:
     seed = int(os.environ.get("SWEEP_FAULT_SEED") or time.time_ns() % 2**32)
     with capsys.disabled():
         print(f"\nSWEEP_FAULT_SEED={seed}", flush=True)
-    return random.Random(seed)  # noqa: S311  # moments, not secrets
+    return random.Random(seed)  # moments, not secrets
 
 
 @pytest.fixture

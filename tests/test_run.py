@@ -83,7 +83,7 @@ def test_a_study_runs_and_says_what_came_out(cli: Cli, study: Path, here: Path) 
     assert len(list(Path(first["dir"]).glob("events.out.tfevents*"))) == 1
     assert "hello from trial 0" in (Path(first["dir"]) / "log.txt").read_text()
     assert {path.name for path in (here / "runs" / "study").iterdir() if path.is_file()} == {
-        "study.yaml", "study.db", "environment.json", "lock",
+        "study.yaml", "study.db", "environment.json", "lock", "report.html",
     }  # fmt: skip
 
     status = cli("status", str(study), "--json").json

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sweep import __version__
-from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED, SweepError
+from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, SweepError
 
 if TYPE_CHECKING:
     from sweep.cli.study_argument import Target
-    from sweep.observer import RunOutcome
     from sweep.results import Snapshot
-    from sweep.runner import Runner
 
 _STUDY_HELP = "STUDY is a study file, or the folder of a study that has run."
 
@@ -69,10 +64,11 @@ def run(study: str, overrides: Sequence[str], data: str | None, plain: bool, inl
 
     Any key of the study file can be overridden: sweep run STUDY lr.values='[0.1]' epochs.value=1
     """
+    from sweep.cli import running
     from sweep.cli.study_argument import to_run
 
     target = to_run(study, overrides)
-    return _run(target, study, overrides, data=data, plain=plain, inline=inline, fresh=fresh)
+    return running.run(target, study, overrides, data=data, plain=plain, inline=inline, fresh=fresh)
 
 
 @sweep.command(epilog=_STUDY_HELP)
@@ -81,6 +77,7 @@ def run(study: str, overrides: Sequence[str], data: str | None, plain: bool, inl
 @click.option("--retry-failed", is_flag=True, help="Take failed trials again.")
 def resume(study: str, overrides: Sequence[str], data: str | None, plain: bool, inline: bool, retry_failed: bool) -> int:
     """Go on with a study that was stopped; an error when there is nothing to resume."""
+    from sweep.cli import running
     from sweep.cli.study_argument import to_run
     from sweep.inventory import taken_up
     from sweep.results import Snapshot
@@ -95,7 +92,7 @@ def resume(study: str, overrides: Sequence[str], data: str | None, plain: bool, 
         retry = f"sweep resume {shlex.quote(study)} --retry-failed   takes the {failed} failed again" if failed else None
         finished = f"all {len(snapshot.records)} trials of {target.folder.root} are finished"
         raise SweepError("nothing-to-resume", finished, do=retry or f"sweep best {shlex.quote(study)}")
-    return _run(target, study, overrides, data=data, plain=plain, inline=inline, retry_failed=retry_failed)
+    return running.run(target, study, overrides, data=data, plain=plain, inline=inline, retry_failed=retry_failed)
 
 
 @sweep.command(epilog=_STUDY_HELP)
@@ -169,8 +166,13 @@ def best(study: str, overrides: Sequence[str], form: str, top: int) -> int:
     snapshot = _snapshot(to_look_at(study, overrides))
     if not snapshot.ranked and form == "table":
         print(f"no trial of {snapshot.study.name} is complete yet")
-    else:
-        print_trials(snapshot, snapshot.ranked[:top], form)
+        return EXIT_OK
+    print_trials(snapshot, snapshot.ranked[:top], form)
+    if form == "table":
+        from sweep.cli.charts import importance_bars
+        from sweep.cli.tables import console
+
+        console().print(*importance_bars(snapshot), sep="\n")
     return EXIT_OK
 
 
@@ -187,28 +189,33 @@ def stop(study: str, overrides: Sequence[str], now: bool) -> int:
 
 
 @sweep.command(epilog=_STUDY_HELP)
-@_study_verb
+@click.argument("words", nargs=-1, required=True, metavar="STUDY... [KEY=VALUE]...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=6006, show_default=True, type=click.IntRange(1, 65535), help="Port; another if it is taken.")
-def dashboard(study: str, overrides: Sequence[str], host: str, port: int) -> int:
-    """Open TensorBoard on the study's folder, at the HPARAMS tab."""
-    from sweep.cli.study_argument import to_look_at
-    from sweep.dashboard import tensorboard
+@click.option("--no-browser", is_flag=True, help="Do not open a browser.")
+def dashboard(words: Sequence[str], host: str, port: int, no_browser: bool) -> int:
+    """Open TensorBoard on a study, or on several side by side, at the HPARAMS tab."""
+    from sweep.cli import showing
+    from sweep.cli.study_argument import several_to_look_at
 
-    folder = to_look_at(study, overrides).folder
-    if not folder.root.exists():
-        raise SweepError("no-study", f"there is no study in {folder.root} yet", do=f"sweep run {shlex.quote(study)}")
-    print(f"starting TensorBoard on {folder.root}", flush=True)
-    _raise_on_termination()
-    try:
-        with tensorboard(folder.root, host=host, port=port) as (address, process):
-            if f":{port}/" not in address:
-                print(f"port {port} is taken")
-            print(f"{address}   (Ctrl-C ends it)", flush=True)
-            code = process.wait()
-    except KeyboardInterrupt:
-        return EXIT_OK
-    raise SweepError("tensorboard-ended", f"TensorBoard ended by itself with exit code {code}", exit_code=EXIT_SOME_FAILED)
+    return showing.dashboard(several_to_look_at(words), host=host, port=port, browser=not no_browser)
+
+
+@sweep.command(epilog=_STUDY_HELP)
+@_study_verb
+@click.option("--out", metavar="FILE", help="Where to write the page (default: report.html in the study's folder).")
+@click.option("--figures", metavar="DIR", help="Write the charts there as pictures, too.")
+@click.option(
+    "--figure-format", "form", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="Of the pictures."
+)
+def report(study: str, overrides: Sequence[str], out: str | None, figures: str | None, form: str) -> int:
+    """Write one page about a study that needs nothing else: what is best, what matters, and how sure that is."""
+    from sweep.cli import showing
+    from sweep.cli.study_argument import to_look_at
+
+    target = to_look_at(study, overrides)
+    showing.report(_snapshot(target), study, out=out, figures=figures, form=form)
+    return EXIT_OK
 
 
 @sweep.command()
@@ -229,85 +236,3 @@ def _snapshot(target: Target) -> Snapshot:
     from sweep.results import Snapshot
 
     return Snapshot.take(target.study, target.folder)
-
-
-def _run(
-    target: Target,
-    argument: str,
-    overrides: Sequence[str],
-    *,
-    data: str | None,
-    plain: bool,
-    inline: bool,
-    fresh: bool = False,
-    retry_failed: bool = False,
-) -> int:
-    from sweep.cli.observers import observer_for
-    from sweep.cli.tables import console
-    from sweep.session import run_study
-
-    if data is not None:
-        os.environ["SWEEP_DATA"] = str(Path(data).expanduser().absolute())  # workers inherit it
-    stopped_by: list[int] = []
-    began = time.monotonic()
-    with observer_for(console(), plain=plain or inline) as observer:
-        outcome = run_study(
-            target.study,
-            target.folder,
-            target.path,
-            observer,
-            inline=inline,
-            fresh=fresh,
-            retry_failed=retry_failed,
-            on_start=lambda runner: _stop_on_signals(runner, stopped_by),
-        )
-    _say_how_it_ended(target, outcome, [argument, *overrides], time.monotonic() - began, stopped_by)
-    if outcome.exit_code is None:
-        return EXIT_INTERRUPTED if stopped_by[0] == signal.SIGINT else EXIT_TERMINATED
-    return outcome.exit_code
-
-
-def _stop_on_signals(runner: Runner, stopped_by: list[int]) -> None:
-    def stop(number: int, _frame: object) -> None:
-        stopped_by.append(number)
-        if len(stopped_by) > 2:
-            raise KeyboardInterrupt  # it hangs in something that is not the runner's loop
-        runner.stop()
-
-    _handle(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def _handle(handler: Callable[[int, object], None], *numbers: signal.Signals) -> None:
-    for number in numbers:
-        # `nohup` means it. An ignored SIGINT only says that some script started this in the background.
-        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handler)
-
-
-def _raise_on_termination() -> None:
-    def stop(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    _handle(stop, signal.SIGTERM, signal.SIGHUP)
-
-
-def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], seconds: float, stopped_by: list[int]) -> None:
-    from sweep.cli.tables import duration_text, print_trial_table
-    from sweep.records import counts, ranked
-
-    study = target.study
-    # With overrides the folder says it all: what was run is written there.
-    words_text = shlex.join(words if len(words) == 1 else [os.path.relpath(target.folder.root)])
-    leaders = ranked(outcome.records, study)
-    if leaders:
-        print()
-        print_trial_table(leaders[:12], study)
-    summary = ", ".join(f"{count} {state}" for state, count in counts(outcome.records, study.total).items() if count)
-    how = f"stopped by {signal.Signals(stopped_by[0]).name}" if outcome.exit_code is None else outcome.ended_by
-    print(f"\n{study.name}: {summary}; {how}, after {duration_text(seconds)}")
-    print(f"compare the trials:  sweep dashboard {words_text}")
-    if outcome.exit_code not in (EXIT_OK, EXIT_SOME_FAILED):
-        print(f"go on with it:       sweep resume {words_text}")
-    elif outcome.exit_code == EXIT_SOME_FAILED:
-        print(f"try failed ones:     sweep resume {words_text} --retry-failed")
-    sys.stdout.flush()

@@ -9,10 +9,12 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from sweep.cli.observers import leaders_text, running_table
-from sweep.cli.tables import console, duration_text, error_line, print_json
+from sweep.cli.charts import importance_bars, sparklines
+from sweep.cli.observers import LEADERS, leaders_text, running_table
+from sweep.cli.tables import console, print_json
 from sweep.results import Snapshot
 from sweep.trial import TrialState
+from sweep.wording import duration_text, error_line
 
 _WATCH_S = 2.0
 _FAILURES_SHOWN = 5
@@ -48,11 +50,14 @@ def _status(snapshot: Snapshot) -> RenderableType:
     runner = snapshot.runner
     who = f"run by process {runner.get('pid')} on {runner.get('host')} since {runner.get('since')}" if runner else "not running"
     eta = f", about {duration_text(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
+    running = [record for record in snapshot.records if record.state is TrialState.RUNNING]
+    sparks = sparklines(snapshot, [record.number for record in [*snapshot.ranked[:LEADERS], *running]])
     lines: list[RenderableType] = [
         Text.assemble((study.name, "bold"), f"  {parts} of {total}{eta}"),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),
-        *running_table(study, snapshot.records),
-        *leaders_text(study, snapshot.records),
+        *running_table(study, snapshot.records, sparks),
+        *leaders_text(study, snapshot.records, sparks),
+        *importance_bars(snapshot),
     ]
     failed = [record for record in snapshot.records if record.state is TrialState.FAILED]
     for record in failed[:_FAILURES_SHOWN]:

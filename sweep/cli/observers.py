@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,13 +16,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweep.cli.tables import duration_text, error_line, number_text, tag_text
 from sweep.records import TrialRecord, counts, eta_s, ranked
 from sweep.study import StudySpec
 from sweep.trial import TrialState
+from sweep.wording import duration_text, error_line, number_text, tag_text
 
-_LEADERS = 3
+LEADERS = 3
 _PLAIN_PREPARING_S = 2.0
+
+if TYPE_CHECKING:  # as in `tables`
+    from sweep.cli.charts import Sparklines
 
 
 class PlainLines:
@@ -164,14 +168,14 @@ class LiveView:
         return [row]
 
 
-def running_table(study: StudySpec, records: list[TrialRecord]) -> list[RenderableType]:
-    """Return a table with a line for each running trial, nothing when none runs."""
+def running_table(study: StudySpec, records: list[TrialRecord], sparks: Sparklines | None = None) -> list[RenderableType]:
+    """Return a table with a line for each running trial, with its curve if there are any, nothing when none runs."""
     running = sorted((r for r in records if r.state is TrialState.RUNNING), key=lambda record: record.number)
     if not running:
         return []
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("trial", "", "device", "", "step", "loss", study.metric.name, "time"):
-        table.add_column(heading, no_wrap=True, justify="left" if heading in ("", "device") else "right")
+    for heading in ("trial", "", "device", "", "step", "loss", study.metric.name, *(["curve"] if sparks else []), "time"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading in ("", "device", "curve") else "right")
     for record in running:
         step = record.step or 0
         bar = ProgressBar(total=record.total or 1, completed=step, width=16, pulse=record.total is None and not step)
@@ -185,20 +189,22 @@ def running_table(study: StudySpec, records: list[TrialRecord]) -> list[Renderab
             f"{step}/{record.total}" if record.total else str(step),
             number_text(record.metrics.get(loss)) if loss else "-",
             number_text(record.value),
+            *([Text(sparks.of(record.number), style="cyan")] if sparks else []),
             duration_text((datetime.now(UTC) - began).total_seconds()),
         )
     return [table]
 
 
-def leaders_text(study: StudySpec, records: list[TrialRecord]) -> list[RenderableType]:
-    """Return the first few of the complete trials, nothing when none is complete."""
-    best = ranked(records, study)[:_LEADERS]
+def leaders_text(study: StudySpec, records: list[TrialRecord], sparks: Sparklines | None = None) -> list[RenderableType]:
+    """Return the first few of the complete trials, with their curves if there are any, nothing when none is complete."""
+    best = ranked(records, study)[:LEADERS]
     if not best:
         return []
     lines = [
         Text.assemble(
             (f"{place}. ", "dim"),
             (number_text(r.value), "bold green" if place == 1 else ""),
+            (f"  {sparks.of(r.number)}" if sparks else "", "cyan"),
             f"  {tag_text(r, study)}  ",
             (f"trial {r.number}", "dim"),
         )

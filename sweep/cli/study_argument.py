@@ -59,6 +59,19 @@ def to_look_at(argument: str, overrides: Sequence[str]) -> Target:
     return Target(study=study, folder=folder, path=path)
 
 
+def several_to_look_at(words: Sequence[str]) -> list[Target]:
+    """Read the studies that words name; those of the form KEY=VALUE that are no path are overrides for all of them.
+
+    Raises:
+        StudyFileError, SweepError: as `to_run`; also when no study is named.
+    """
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    names = [word for word in words if word not in overrides]
+    if not names:
+        raise SweepError("no-study", "no study is named", do="sweep dashboard studies/fashion.yaml")
+    return [to_look_at(name, overrides) for name in names]
+
+
 def _from_folder(root: Path, overrides: Sequence[str], *, find_objective: bool, path: Path | None = None) -> Target:
     folder = StudyFolder(root=root.resolve())
     if not folder.study_file.exists() or not (folder.environment.exists() or folder.database.exists()):

@@ -7,7 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +17,8 @@ from sweep.records import TrialRecord
 from sweep.results import Snapshot
 from sweep.space import swept
 from sweep.study import StudySpec
-from sweep.trial import Scalar, TrialState
+from sweep.trial import TrialState
+from sweep.wording import duration_text, error_line, number_text, param_text
 
 STATE_STYLES = {
     TrialState.WAITING: "dim",
@@ -28,51 +29,24 @@ STATE_STYLES = {
 }
 _PIPED_WIDTH = 400
 
+if TYPE_CHECKING:  # what draws needs NumPy; `sweep plan` does not
+    from sweep.cli.charts import Sparklines
+
 
 def console() -> Console:
     """Return a console on stdout: as wide as the terminal, and without limits or colour into a pipe."""
     return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, markup=False, emoji=False)
 
 
-def number_text(value: float | None) -> str:
-    """Write a metric for reading: four digits after the point, or six significant ones where that says nothing."""
-    if value is None:
-        return "-"
-    if isinstance(value, int):
-        return str(value)
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.6g}"
-
-
-def param_text(value: Scalar) -> str:
-    """Write a parameter's value for reading."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def duration_text(seconds: float | None) -> str:
-    """Write a duration for reading: `8.3 s`, `4:05`, `2:10:00`."""
-    if seconds is None:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def tag_text(record: TrialRecord, study: StudySpec) -> str:
-    """Write a trial's swept parameters in one line."""
-    return " ".join(f"{name}={param_text(record.params[name])}" for name in swept(study.parameters))
-
-
-def print_trial_table(records: Iterable[TrialRecord], study: StudySpec) -> None:
-    """Print a line for each trial, with as many of its metrics as the terminal is wide enough for."""
+def print_trial_table(records: Iterable[TrialRecord], study: StudySpec, sparks: Sparklines | None = None) -> None:
+    """Print a line for each trial, with its curve, if there are any, and as many metrics as the terminal is wide enough for."""
     records, screen = list(records), console()
     others = [name for name in metric_names(records) if name != study.metric.name]
-    while others and _natural_width(trial_table(records, study, others), screen) > screen.width:
+    while others and _natural_width(trial_table(records, study, others, sparks), screen) > screen.width:
         others.pop()
-    screen.print(trial_table(records, study, others))
+    if _natural_width(trial_table(records, study, others, sparks), screen) > screen.width:
+        sparks = None
+    screen.print(trial_table(records, study, others, sparks))
 
 
 def _natural_width(table: Table, screen: Console) -> int:
@@ -86,15 +60,20 @@ def _column_width(table: Table, index: int, screen: Console) -> int:
     return max(screen.measure(cell).maximum for cell in cells) + 2
 
 
-def trial_table(records: Sequence[TrialRecord], study: StudySpec, others: Sequence[str] = ()) -> Table:
-    """Return a table with a line for each trial: its number, state, swept parameters, the metric and others."""
+def trial_table(
+    records: Sequence[TrialRecord], study: StudySpec, others: Sequence[str] = (), sparks: Sparklines | None = None
+) -> Table:
+    """Return a table with a line for each trial: its number, state, swept parameters, the metric, its curve and others."""
     names = swept(study.parameters)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("trial", justify="right")
     table.add_column("state")
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
-    for name in (study.metric.name, *others, "duration"):
+    table.add_column(study.metric.name, justify="right", no_wrap=True)
+    if sparks:
+        table.add_column("curve", no_wrap=True, style="cyan")
+    for name in (*others, "duration"):
         table.add_column(name, justify="right", no_wrap=True)
     failed = any(record.error for record in records)
     if failed:
@@ -103,21 +82,14 @@ def trial_table(records: Sequence[TrialRecord], study: StudySpec, others: Sequen
         table.add_row(
             str(record.number),
             Text(str(record.state), style=STATE_STYLES[record.state]),
-            *(param_text(record.params.get(name)) for name in names),
+            *(param_text(record.params[name]) if name in record.params else "" for name in names),
             number_text(record.value),
+            *([Text(sparks.of(record.number))] if sparks else []),
             *(number_text(record.metrics.get(name)) for name in others),
             duration_text(record.duration_s),
             *([Text(error_line(record))] if failed else []),
         )
     return table
-
-
-def error_line(record: TrialRecord) -> str:
-    """Return the line of a trial's error that says most: the exception, or how its worker died."""
-    if not record.error:
-        return ""
-    lines = [line for line in record.error.strip().splitlines() if line.strip()]
-    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
 
 
 def print_json(data: Any) -> None:
@@ -134,7 +106,9 @@ def print_trials(snapshot: Snapshot, records: Iterable[TrialRecord], form: str) 
     elif form == "csv":
         sys.stdout.write(_csv(snapshot, records))
     else:
-        print_trial_table(records, snapshot.study)
+        from sweep.cli.charts import sparklines
+
+        print_trial_table(records, snapshot.study, sparklines(snapshot, [record.number for record in records]))
 
 
 def metric_names(records: Iterable[TrialRecord]) -> list[str]:

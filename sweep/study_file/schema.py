@@ -196,7 +196,7 @@ class StudyModel(_Strict):
         description="`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: 1 on a GPU, one per core on"
         " a CPU), `threads` of each",
     )
-    log: Log = Field(Log(), description="what else TensorBoard shows: see the table above")
+    log: Log = Field(Log(), description="what TensorBoard shows beside the scalars, panel by panel: see the table above")
     retries: WholeNumber = Field(
         1, description="how often a trial whose process died goes on from its checkpoint; an exception is not retried"
     )

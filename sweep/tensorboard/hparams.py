@@ -63,6 +63,14 @@ def session_end(status: int) -> Summary:
     return _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=record))
 
 
+def write_description(folder: Path, space: Space, metrics: Iterable[str]) -> None:
+    """Write a run that holds nothing but the description of the columns."""
+    with (folder / f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}").open("wb") as file:
+        records = RecordWriter(file)
+        records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        records.write(Event(wall_time=time.time(), summary=experiment(space, metrics)).SerializeToString())
+
+
 def append_failure(run_folder: Path) -> None:
     """End the row of a trial whose process is gone: one more event file in its folder, holding only the status."""
     run_folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,111 @@
+"""`sweep run` and `sweep resume`: the run itself, the signals that stop it, and how it is said to have ended."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweep.cli.observers import observer_for
+from sweep.cli.signals import handle
+from sweep.cli.study_argument import Target
+from sweep.cli.tables import console, print_trial_table
+from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED, SweepError
+from sweep.inventory import stored_study
+from sweep.observer import RunOutcome
+from sweep.records import counts, ranked
+from sweep.results import Snapshot
+from sweep.runner import Runner
+from sweep.session import run_study
+from sweep.wording import duration_text
+
+
+def run(
+    target: Target,
+    argument: str,
+    overrides: Sequence[str],
+    *,
+    data: str | None,
+    plain: bool,
+    inline: bool,
+    fresh: bool = False,
+    retry_failed: bool = False,
+) -> int:
+    """Run a study and say how it ended; return the exit code.
+
+    Args:
+        target: the study and its folder.
+        argument, overrides: the words that named it, for the hints.
+        data: folder of the data sets.
+        plain, inline, fresh, retry_failed: the options of that name.
+
+    Raises:
+        SweepError: as `run_study`.
+    """
+    if data is not None:
+        os.environ["SWEEP_DATA"] = str(Path(data).expanduser().absolute())  # workers inherit it
+    stopped_by: list[int] = []
+    began = time.monotonic()
+    with observer_for(console(), plain=plain or inline) as observer:
+        outcome = run_study(
+            target.study,
+            target.folder,
+            target.path,
+            observer,
+            inline=inline,
+            fresh=fresh,
+            retry_failed=retry_failed,
+            on_start=lambda runner: _stop_on_signals(runner, stopped_by),
+        )
+    _say_how_it_ended(target, outcome, [argument, *overrides], time.monotonic() - began, stopped_by)
+    if outcome.exit_code is None:
+        return EXIT_INTERRUPTED if stopped_by[0] == signal.SIGINT else EXIT_TERMINATED
+    return outcome.exit_code
+
+
+def _stop_on_signals(runner: Runner, stopped_by: list[int]) -> None:
+    def stop(number: int, _frame: object) -> None:
+        stopped_by.append(number)
+        if len(stopped_by) > 2:
+            raise KeyboardInterrupt  # it hangs in something that is not the runner's loop
+        runner.stop()
+
+    handle(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], seconds: float, stopped_by: list[int]) -> None:
+    study = target.study
+    # With overrides the folder says it all: what was run is written there.
+    words_text = shlex.join(words if len(words) == 1 else [os.path.relpath(target.folder.root)])
+    leaders = ranked(outcome.records, study)
+    if leaders:
+        print()
+        print_trial_table(leaders[:12], study)
+    summary = ", ".join(f"{count} {state}" for state, count in counts(outcome.records, study.total).items() if count)
+    how = f"stopped by {signal.Signals(stopped_by[0]).name}" if outcome.exit_code is None else outcome.ended_by
+    print(f"\n{study.name}: {summary}; {how}, after {duration_text(seconds)}")
+    if len(stopped_by) < 2 and outcome.records:  # who asked twice is in a hurry
+        _write_report(target)
+    print(f"compare the trials:  sweep dashboard {words_text}")
+    if outcome.exit_code not in (EXIT_OK, EXIT_SOME_FAILED):
+        print(f"go on with it:       sweep resume {words_text}")
+    elif outcome.exit_code == EXIT_SOME_FAILED:
+        print(f"try failed ones:     sweep resume {words_text} --retry-failed")
+    sys.stdout.flush()
+
+
+def _write_report(target: Target) -> None:
+    from sweep.report.facts import gather
+    from sweep.report.page import write_page
+
+    path = target.folder.report
+    try:
+        write_page(gather(Snapshot.take(stored_study(target.folder), target.folder)), path)
+    except (SweepError, OSError) as error:  # the results are safe, and the page can be made again
+        print(f"the report could not be written: {str(error).splitlines()[0]}", file=sys.stderr)
+    else:
+        print(f"read the report:     {os.path.relpath(path)}")

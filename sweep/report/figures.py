@@ -1,0 +1,191 @@
+"""The report's charts as files for a paper, drawn by matplotlib: PNG or SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from sweep.report.facts import BEST_CURVES, Axis, Facts
+from sweep.wording import params_text
+
+_STYLE = {"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+_STATES = {"complete": "tab:green", "pruned": "goldenrod", "failed": "tab:red", "died": "tab:red", "running": "tab:blue"}
+_LEGIBLE_BARS = 40
+_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+
+
+def write_figures(facts: Facts, folder: Path, form: str) -> list[Path]:
+    """Write each chart that there is something to show in; return their paths.
+
+    Args:
+        facts: of the study.
+        folder: is made.
+        form: `png` or `svg`.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]  # the stub wants the keys as literals
+        for name, draw in _figures(facts).items():
+            path = folder / f"{name}.{form}"
+            figure = draw()
+            figure.savefig(path, dpi=200)
+            written.append(path)
+    return written
+
+
+def _figures(facts: Facts) -> dict[str, Callable[[], Figure]]:
+    found: dict[str, Callable[[], Figure]] = {}
+    if facts.importances:
+        found["importances"] = lambda: _importances(facts)
+    if facts.settings:
+        for place, axis in enumerate(facts.axes):
+            found[f"effect_{axis.name}"] = lambda place=place, axis=axis: _effect(facts, place, axis)  # type: ignore[misc]  # mypy sees no defaults in a lambda
+        found["history"] = lambda: _history(facts)
+        found["parallel"] = lambda: _parallel(facts)
+    if any(len(points) > 1 for points in facts.curves.values()):
+        found["curves"] = lambda: _curves(facts)
+    if facts.busy:
+        found["timeline"] = lambda: _timeline(facts)
+    return found
+
+
+def _new(width: float, height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _importances(facts: Facts) -> Figure:
+    items = list(reversed(facts.importances))
+    figure, axes = _new(5, 0.8 + 0.4 * len(items))
+    places = range(len(items))
+    together = [item.together for item in items]
+    if all(share is not None for share in together):
+        axes.barh([place - 0.2 for place in places], together, height=0.36, color="tab:orange", label="together with others")
+    alone = [item.alone for item in items]
+    reach = [[item.alone - item.low for item in items], [item.high - item.alone for item in items]]
+    axes.barh(
+        [place + 0.2 for place in places], alone, height=0.36, xerr=reach, ecolor="black", capsize=2, label="alone, 95 % interval"
+    )
+    axes.set_yticks(list(places), [item.name for item in items])
+    axes.set_xlim(0, 1)
+    axes.set_xlabel(f"share of the differences in {facts.study.metric.name}")
+    axes.legend(frameon=False)
+    return figure
+
+
+def _effect(facts: Facts, place: int, axis: Axis) -> Figure:
+    figure, axes = _new(3.6, 2.8)
+    points = [(axis.place(record.params.get(axis.name)), record) for record in facts.snapshot.ranked]
+    known = [(at, record) for at, record in points if at is not None]
+    if axis.categories is not None:
+        shift = [((record.number * 0.618034) % 1 - 0.5) * 0.5 for _, record in known]
+        axes.set_xticks(range(len(axis.categories)), axis.categories)
+    else:
+        shift = [0.0] * len(known)
+        if axis.log:
+            axes.set_xscale("log")
+    axes.scatter([at + by for (at, _), by in zip(known, shift, strict=True)], [r.value for _, r in known], s=10, alpha=0.6)
+    axes.set_xlabel(axis.name)
+    axes.set_ylabel(facts.study.metric.name)
+    axes.set_ylim(facts.shown)
+    return figure
+
+
+def _history(facts: Facts) -> Figure:
+    figure, axes = _new(5, 2.8)
+    values = {record.number: record.value for record in facts.snapshot.ranked}
+    order = range(1, len(facts.history) + 1)
+    axes.scatter(order, [values[number] for number, _ in facts.history], s=8, color="grey", label="trials")
+    axes.step(order, [best for _, best in facts.history], where="post", color="tab:orange", label="best so far")
+    axes.set_xlabel("complete trials")
+    axes.set_ylabel(facts.study.metric.name)
+    axes.set_ylim(facts.shown)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _parallel(facts: Facts) -> Figure:
+    figure, axes = _new(1.5 * (len(facts.axes) + 1), 3.2)
+    ranked, metric = facts.snapshot.ranked, Axis(name=facts.study.metric.name)
+    columns = [(axis, [axis.place(record.params.get(axis.name)) for record in ranked]) for axis in facts.axes]
+    columns.append((metric, [record.value for record in ranked]))
+    scales = [_Scale.of(axis, places) for axis, places in columns]
+    colours = mpl.colormaps["viridis"]
+    for row in range(len(ranked) - 1, -1, -1):  # the best last, on top
+        line = [scale.of_one(places[row]) for scale, (_, places) in zip(scales, columns, strict=True)]
+        axes.plot(range(len(line)), line, color=colours(1 - row / max(1, len(ranked) - 1)), linewidth=0.8, alpha=0.7)
+    for place, scale in enumerate(scales):
+        axes.axvline(place, color="black", linewidth=0.6)
+        for text, at in scale.marks:
+            axes.text(
+                place + 0.03, at, text, fontsize=7, va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+            )
+    axes.set_xticks(range(len(columns)), [axis.name for axis, _ in columns])
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    return figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scale:
+    """An axis of the parallel coordinates, brought to 0 to 1, with the marks to write on it."""
+
+    low: float
+    high: float
+    log: bool
+    marks: tuple[tuple[str, float], ...]
+
+    @classmethod
+    def of(cls, axis: Axis, places: list[float | None]) -> _Scale:
+        known = [at for at in places if at is not None] or [0.0]
+        bare = cls(low=min(known), high=max(known), log=axis.log, marks=())
+        texts = dict(enumerate(axis.categories)) if axis.categories else {at: f"{at:.4g}" for at in (bare.low, bare.high)}
+        return replace(bare, marks=tuple((text, bare.of_one(at)) for at, text in texts.items()))
+
+    def of_one(self, at: float | None) -> float:
+        if at is None:
+            return math.nan
+        low, high, at = (math.log10(value) if self.log else value for value in (self.low, self.high, at))
+        return (at - low) / (high - low) if high > low else 0.5
+
+
+def _curves(facts: Facts) -> Figure:
+    figure, axes = _new(5, 3.2)
+    best = {record.number: record for record in facts.snapshot.ranked[:BEST_CURVES]}
+    for number, points in facts.curves.items():
+        if number not in best:
+            axes.plot(*zip(*points, strict=True), color="grey", linewidth=0.6, alpha=0.35)
+    for number, record in best.items():
+        found = facts.curves.get(number)
+        if found:
+            names = {axis.name: record.params.get(axis.name) for axis in facts.axes}
+            axes.plot(*zip(*found, strict=True), linewidth=1.6, label=f"{number}: {params_text(names)}")
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel(facts.study.metric.name)
+    axes.set_ylim(facts.shown_curves)
+    axes.legend(frameon=False, fontsize=7)
+    return figure
+
+
+def _timeline(facts: Facts) -> Figure:
+    slots = sorted({item.slot for item in facts.busy})
+    figure, axes = _new(6.5, 0.9 + 0.35 * len(slots))
+    for item in facts.busy:
+        colour = _STATES.get(item.how, "grey")
+        axes.barh(slots.index(item.slot), item.ended - item.began, left=item.began, height=0.7, color=colour, edgecolor="white")
+        if len(facts.busy) <= _LEGIBLE_BARS:
+            axes.text((item.began + item.ended) / 2, slots.index(item.slot), item.number, ha="center", va="center", fontsize=6)
+    axes.set_yticks(range(len(slots)), [f"slot {slot}" for slot in slots])
+    axes.set_xlabel("seconds")
+    return figure

@@ -1,0 +1,113 @@
+"""The report as one HTML file: words and tables from a template, charts drawn by the scripts embedded in it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from sweep.analysis import factors
+from sweep.files import write_text
+from sweep.report import sentences
+from sweep.report.facts import BEST_CURVES, Axis, Facts
+from sweep.space import swept
+from sweep.study import SEED
+from sweep.trial import Scalar
+from sweep.wording import duration_text, error_line, number_text, param_text, params_text
+
+_MOST_ROWS = 2_000  # of the table of trials: a page with more opens slowly, and `sweep trials` has them all
+
+
+def write_page(facts: Facts, path: Path) -> None:
+    """Write the report; the file is there whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    write_text(path, render(facts))
+
+
+def render(facts: Facts) -> str:
+    """Return the page; it loads nothing."""
+    from jinja2 import Environment, StrictUndefined
+
+    templates = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    templates.filters |= {
+        "number": number_text,
+        "param": param_text,
+        "params": params_text,
+        "duration": duration_text,
+        "error": error_line,
+        "measured": sentences.measured,
+    }
+    snapshot, study = facts.snapshot, facts.study
+    leaders = snapshot.ranked
+    shown = sorted(snapshot.records, key=lambda record: (record.number not in {r.number for r in leaders}, record.number))
+    scripts = [_resource("echarts.min.js"), _resource("report.js")]
+    return templates.from_string(_resource("template.html")).render(
+        facts=facts,
+        study=study,
+        counts={state: count for state, count in snapshot.counts.items() if count},
+        made=datetime.now(UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        leaders=leaders,
+        certainty=sentences.certainty(facts) if facts.settings else [],
+        importance=sentences.importance(facts),
+        comparisons=[(item, sentences.comparison(item, study.metric.name)) for item in facts.comparisons],
+        names=swept(study.parameters),
+        records=shown[:_MOST_ROWS],
+        hidden=max(0, len(shown) - _MOST_ROWS),
+        data=_data(facts),
+        css=_resource("report.css"),
+        scripts=scripts,
+        policy=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
+    )
+
+
+def _data(facts: Facts) -> dict[str, Any]:
+    """Return what the charts are drawn from, as plain data; a trial's parameters are places on the axes."""
+    study, snapshot = facts.study, facts.snapshot
+    best = [record.number for record in snapshot.ranked[:BEST_CURVES]]
+    return {
+        "metric": study.metric.name,
+        "maximize": study.metric.sign > 0,
+        "axes": [
+            {"name": axis.name, "categories": axis.categories, "log": axis.log, "seed": axis.name == SEED} for axis in facts.axes
+        ],
+        "trials": [
+            {
+                "n": record.number,
+                "state": str(record.state),
+                "at": [_rounded(axis, record.params.get(axis.name)) for axis in facts.axes],
+                "text": params_text({axis.name: record.params.get(axis.name) for axis in facts.axes}),
+                "value": record.value,
+            }
+            for record in snapshot.records
+        ],
+        "best": best,
+        "range": facts.shown,
+        "curveRange": facts.shown_curves,
+        "importances": [
+            {"name": item.name, "alone": item.alone, "low": item.low, "high": item.high, "together": item.together}
+            for item in facts.importances
+        ],
+        "curves": {str(number): points for number, points in facts.curves.items()},
+        "history": facts.history,
+        "busy": [[item.slot, item.began, item.ended, item.number, item.how] for item in facts.busy],
+        "factors": factors(study),
+    }
+
+
+def _rounded(axis: Axis, value: Scalar) -> float | None:
+    place = axis.place(value)
+    return None if place is None else float(f"{place:.6g}")
+
+
+def _resource(name: str) -> str:
+    return resources.files("sweep.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,53 @@
+"""Numbers, durations, parameters and errors as people read them, in the terminal and in the report alike."""
+
+from __future__ import annotations
+
+from sweep.records import TrialRecord
+from sweep.space import swept
+from sweep.study import StudySpec
+from sweep.trial import Params, Scalar
+
+
+def number_text(value: float | None) -> str:
+    """Write a metric for reading: four digits after the point, or six significant ones where that says nothing."""
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.6g}"
+
+
+def param_text(value: Scalar) -> str:
+    """Write a parameter's value as the study file does, a number with six digits."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def params_text(params: Params) -> str:
+    """Write parameters in one line."""
+    return " ".join(f"{name}={param_text(value)}" for name, value in params.items())
+
+
+def duration_text(seconds: float | None) -> str:
+    """Write a duration for reading: `8.3 s`, `4:05`, `2:10:00`."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def tag_text(record: TrialRecord, study: StudySpec) -> str:
+    """Write a trial's swept parameters in one line."""
+    return params_text({name: record.params[name] for name in swept(study.parameters) if name in record.params})
+
+
+def error_line(record: TrialRecord) -> str:
+    """Return the line of a trial's error that says most: the exception, or how its worker died."""
+    if not record.error:
+        return ""
+    lines = [line for line in record.error.strip().splitlines() if line.strip()]
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
