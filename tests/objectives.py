@@ -276,3 +276,14 @@ def zigzag(trial: Trial) -> None:
         if step == trial.params["kill_at"] and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def accurate(trial: Trial) -> dict[str, float]:
+    """Report shares of a number of samples."""
+    trial.report(1, {"score": 1.0})
+    return {"test/accuracy": 0.5, "test/samples": 100}
+
+
+def says(trial: Trial) -> None:
+    """Raise what it was given."""
+    raise RuntimeError(trial.params["x"])

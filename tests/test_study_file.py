@@ -225,6 +225,13 @@ def test_a_parameter_named_seed_is_no_hyperparameter(here: Path) -> None:
     assert "method tpe would search for the luckiest seed" in problems(here, searched)[0]
 
 
+def test_a_parameter_may_have_the_name_of_a_key(here: Path) -> None:
+    """On the command line what has parts is the parameter, whether the file has it already or not."""
+    study = read_study(write(here, SOUND), ["seed.values=[0, 1]", "seed=7"])
+    assert (study.seed, study.parameters["seed"]) == (7, Choice(values=(0, 1)))
+    assert read_study(write(here, SOUND), ["budget.trials=1"]).budget.trials == 1
+
+
 def test_an_objective_that_is_not_there_is_found_without_importing_it(here: Path) -> None:
     """Module, submodule, function and syntax are looked up in the source; the module is not run."""
     (here / "mine.py").write_text("raise SystemExit('imported!')\ndef train(trial): ...\n")

@@ -41,8 +41,8 @@ def _single(facts: Facts) -> Iterator[str]:
         gap, spread = _plain(abs(values[0] - values[1])), _plain(abs(values[0] - _median(values)))
         yield f"The next best is {gap} behind, the median {spread}."
     yield (
-        "Each setting was trained once, so merit is not told apart from luck. To measure luck, add"
-        f" {SEED}: {{values: [0, 1, 2]}} to the parameters."
+        "Each setting was trained once, so merit is not told apart from luck. To measure luck, train with several seeds:"
+        f" sweep run STUDY name={facts.study.name}-seeds {SEED}.values='[0, 1, 2]'"
     )
     if len(values) > 2:
         yield (

@@ -20,7 +20,7 @@ from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_y
 from sweep.objective import ObjectiveNotFound, locate
 from sweep.space import Choice, Constant, Domain, Space, axis_size, domain_keys
 from sweep.study import SEED, BudgetSpec, LogSpec, MetricSpec, StudySpec, WorkersSpec
-from sweep.study_file.schema import Budget, Parameter, ParameterName, StudyModel, to_domain
+from sweep.study_file.schema import Budget, Parameter, ParameterName, StudyModel, has_parts, to_domain
 from sweep.study_file.source import Source, read_source
 
 # Of what `write_study` writes, and of the folder beside it; a later program raises it when an earlier one would misread them.
@@ -57,7 +57,7 @@ def read_study(
             exit_code=EXIT_LOCKED,
         )
     fields = StudyModel.model_fields
-    source = read_source(str(path), text, overrides, fields)
+    source = read_source(str(path), text, overrides, {key: has_parts(field.annotation) for key, field in fields.items()})
     problems = list(source.problems)
     folder = str((import_dir or path.parent).resolve())
     keys: dict[str, Any] = {}

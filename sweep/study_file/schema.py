@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, TypeAdapter
 
@@ -210,6 +210,11 @@ class StudyModel(_Strict):
         [],
         description="written by sweep into a study's folder: the parameters before they were extended; trials keep their numbers",
     )
+
+
+def has_parts(annotation: Any) -> bool:
+    """Tell whether a key's value is a mapping, whose parts are keys too."""
+    return get_origin(annotation) is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel))
 
 
 def to_domain(parameter: Parameter) -> Domain:

@@ -7,7 +7,7 @@ Only plain data comes out: a tag such as `!!python/object` is a problem, never a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,10 +61,14 @@ def dotted(path: Iterable[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def read_source(name: str, text: str, overrides: Sequence[str], known_keys: Iterable[str]) -> Source:
+def read_source(name: str, text: str, overrides: Sequence[str], known_keys: Mapping[str, bool]) -> Source:
     """Parse a study file's text and apply `key=value` overrides.
 
-    A key whose first part is neither one of `known_keys` nor a parameter of the file is a problem.
+    Args:
+        name: the file, for messages.
+        text: of the file.
+        overrides: `key=value`; a key whose first part is neither known nor a parameter of the file is a problem.
+        known_keys: each with whether its value has keys of its own.
     """
     source = Source(name=name)
     try:
@@ -89,7 +93,7 @@ def read_source(name: str, text: str, overrides: Sequence[str], known_keys: Iter
         source.problems.append(Problem(where=f"{name}:1", key="", message="the file holds too many or too deeply nested values"))
         return source
     for text_ in overrides:
-        _override(source, text_, set(known_keys))
+        _override(source, text_, known_keys)
     return source
 
 
@@ -159,7 +163,7 @@ class _Plain:
         self.source.problems.append(self.source.problem(path, message, hint))
 
 
-def _override(source: Source, text: str, known_keys: set[str]) -> None:
+def _override(source: Source, text: str, known_keys: Mapping[str, bool]) -> None:
     key, equals, value_text = text.partition("=")
     parts = key.strip().split(".")
     parameters = source.data.get("parameters")
@@ -171,8 +175,10 @@ def _override(source: Source, text: str, known_keys: set[str]) -> None:
     if not equals or not all(parts):
         complain("an override is written key=value", "for example lr.values='[0.1, 0.01]' or epochs.value=1")
         return
-    if parts[0] not in known_keys:
-        if parts[0] not in names:
+    # `seed.values` can only mean the parameter: the key of that name has no parts.
+    means_parameter = len(parts) > 1 and parts[0] in known_keys and not known_keys[parts[0]]
+    if parts[0] not in known_keys or means_parameter:
+        if parts[0] not in names and not means_parameter:
             nearest = did_you_mean(parts[0], [*names, *sorted(known_keys)])
             complain("no such key or parameter", f"{nearest} a new parameter is added with parameters.{parts[0]}.value=...")
             return
