@@ -287,3 +287,12 @@ def accurate(trial: Trial) -> dict[str, float]:
 def says(trial: Trial) -> None:
     """Raise what it was given."""
     raise RuntimeError(trial.params["x"])
+
+
+def drawn(trial: Trial) -> None:
+    """Fall towards a loss that its parameters decide; some fail."""
+    p = trial.params
+    if trial.number % 11 == 10:
+        raise ValueError(f"no luck with width {p['width']}")
+    for step in trial.steps(p["steps"]):
+        trial.report(step, {"loss": (abs(p["lr"] - 0.01) + p["width"] / 640 + (p["kind"] == "plain") * 0.02) * (1 + 1 / step)})

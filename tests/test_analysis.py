@@ -30,7 +30,8 @@ def trials(points: Iterable[dict[str, Any]], score: Callable[[dict[str, Any]], f
 
 
 def grid(**axes: list[Any]) -> tuple[StudySpec, list[dict[str, Any]]]:
-    study = make({name: Choice(values=tuple(values)) for name, values in axes.items()} | {"k": Constant(value=1)})
+    parameters: dict[str, Domain] = {name: Choice(values=tuple(values)) for name, values in axes.items()}
+    study = make(parameters | {"k": Constant(value=1)})
     points = [dict(zip(axes, values, strict=True)) | {"k": 1} for values in itertools.product(*axes.values())]
     return study, points
 

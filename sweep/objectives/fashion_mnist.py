@@ -182,7 +182,7 @@ def train(trial: Trial) -> dict[str, float]:
             state(None),
         )
     _, test_correct, logits = evaluate(model, test)
-    show_predictions(trial, model, test, logits, datasets.CLASSES[p["dataset"]])
+    show_predictions(trial, model, test, logits, datasets.CLASSES[p["dataset"]], p["epochs"])
     return {"test/accuracy": test_correct / len(test), "test/samples": len(test)}
 
 
@@ -244,9 +244,9 @@ def show_data(trial: Trial, model: nn.Module, training: Split, test: Split, clas
 
 
 @torch.no_grad()
-def show_predictions(trial: Trial, model: nn.Sequential, test: Split, logits: Tensor, classes: Sequence[str]) -> None:
+def show_predictions(trial: Trial, model: nn.Sequential, test: Split, logits: Tensor, classes: Sequence[str], step: int) -> None:
     """Hand over the predictions for the test images, and the last hidden layer for some of them."""
-    trial.panels.predictions(test.images[test.index], test.labels[test.index], logits, classes)
+    trial.panels.predictions(test.images[test.index], test.labels[test.index], logits, classes, step)
     images, labels = test.batch(torch.arange(_EMBEDDED))
     trial.panels.embedding("last hidden layer", model[:-1](images), labels, images, classes)
 

@@ -99,7 +99,7 @@
             min: -0.5, max: categories.length - 0.5, interval: 1, splitLine: { show: false }, scale: false,
             axisTick: { show: false }, axisLabel: { show: false },
           })
-        : value("", axis.log ? { type: "log", scale: true, minorTick: { show: true }, ...bounds(known.map((trial) => trial.at[place])) } : {}),
+        : value("", axis.log ? { type: "log", scale: true, axisLabel: ends(quiet()), ...bounds(known.map((trial) => trial.at[place])) } : {}),
       yAxis: value("", { min: low, max: high, axisLabel: { color: quiet(), formatter: digits, showMinLabel: false } }),
       series: categories ? [...series, names(categories, low)] : series,
     });
@@ -107,6 +107,8 @@
 
   // A logarithmic axis of ECharts reaches to whole powers of ten; these are the data's own ends.
   const bounds = (values) => values.reduce(({ min, max }, at) => ({ min: Math.min(min, at * 0.9), max: Math.max(max, at * 1.1) }), { min: Infinity, max: 0 });
+
+  const ends = (color) => ({ color, formatter: digits, showMinLabel: false, showMaxLabel: false, hideOverlap: true });
 
   // The categories' names under a numeric axis: points between two categories need one.
   function names(categories, low) {
@@ -126,7 +128,7 @@
     const last = data.axes.length;
     const axes = data.axes.map((axis, dim) => ({
       dim, name: axis.name,
-      ...(axis.categories ? { type: "category", data: axis.categories } : axis.log ? { type: "log", ...bounds(complete.map((t) => t.at[dim]).filter((at) => at !== null)) } : { type: "value", scale: true }),
+      ...(axis.categories ? { type: "category", data: axis.categories } : axis.log ? { type: "log", axisLabel: ends(ink()), ...bounds(complete.map((t) => t.at[dim]).filter((at) => at !== null)) } : { type: "value", scale: true }),
     }));
     const [low, high] = data.range;
     axes.push({ dim: last, name: data.metric, type: "value", min: low, max: high, axisLabel: { formatter: digits } });
@@ -209,7 +211,7 @@
   function timeline(element) {
     const slots = [...new Set(data.busy.map(([slot]) => slot))].sort((a, b) => b - a);
     element.style.height = `${90 + slots.length * 34}px`;
-    const end = Math.max(...data.busy.map((item) => item[2]), 1);
+    const end = data.busy.reduce((latest, item) => Math.max(latest, item[2]), 0) || 1;
     const [unit, per] = end > 7200 ? ["hours", 3600] : end > 180 ? ["minutes", 60] : ["seconds", 1];
     draw(element, {
       grid: { left: 8, right: 24, top: 10, bottom: 56, containLabel: true },
@@ -237,7 +239,7 @@
           const text = x2 - x1 > 22 ? String(busy[3]) : "";
           return shape && {
             type: "rect", shape: { ...shape, r: 2 }, style: { fill: states[busy[4]] || quiet() },
-            textContent: { style: { text, fill: "#fff", fontSize: 11 } }, textConfig: { position: "inside" },
+            ...(text && { textContent: { style: { text, fill: "#fff", fontSize: 11 } }, textConfig: { position: "inside" } }),
           };
         },
       }],

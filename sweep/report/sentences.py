@@ -40,9 +40,11 @@ def _single(facts: Facts) -> Iterator[str]:
     if len(values) > 1:
         gap, spread = _plain(abs(values[0] - values[1])), _plain(abs(values[0] - _median(values)))
         yield f"The next best is {gap} behind, the median {spread}."
+    how = f"sweep run STUDY name={facts.study.name}-seeds {SEED}.values='[0, 1, 2]'"
+    if facts.study.method != "grid":
+        how = f"a grid of the best few settings, and {SEED}: {{values: [0, 1, 2]}}"
     yield (
-        "Each setting was trained once, so merit is not told apart from luck. To measure luck, train with several seeds:"
-        f" sweep run STUDY name={facts.study.name}-seeds {SEED}.values='[0, 1, 2]'"
+        f"Each setting was trained once, so merit is not told apart from luck. To measure luck, train with several seeds: {how}."
     )
     if len(values) > 2:
         yield (
@@ -87,6 +89,8 @@ def importance(facts: Facts) -> list[str]:
     idle = [item.name for item in facts.importances if item.alone == 0 and (item.together or 0) < 0.1]
     if idle:
         found.append(f"{', '.join(idle)} shows no influence.")
+    if not found and first.low <= 0:
+        found.append("No parameter's influence by itself stands out from chance yet.")
     if facts.noise is not None:
         found.append(f"{facts.noise:.0%} of the differences between trials are chance: the same setting with another seed.")
     elif any(item.together is not None for item in facts.importances):

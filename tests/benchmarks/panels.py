@@ -1,0 +1,71 @@
+"""What the panels cost: the twelve trials of studies/fashion.yaml with none of them, with the defaults, and with all.
+
+    python -m tests.benchmarks.panels [--epochs 5] [--rounds 1]
+
+The three kinds alternate in one run, and of each trial its own duration counts, so that the start of processes and the idle
+end of a slot do not blur the ratio. Also: how much of the disk a trial takes, and how many event files it has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from sweep.layout import CHECKPOINT
+from sweep.study import LogSpec
+from tests.conftest import REPOSITORY
+from tests.reading import records
+
+OFF = ", ".join(f"{field.name}: {0 if field.name == 'batches' else 'false'}" for field in dataclasses.fields(LogSpec))
+KINDS = {"none": f"log={{{OFF}}}", "defaults": "log={}", "everything": "log={projector: true}"}
+
+
+def sweep(folder: Path, epochs: int, log: str) -> dict[str, float]:
+    """Run the study; return the trials' seconds, the largest trial's bytes without its checkpoint, and its event files."""
+    study = REPOSITORY / "studies" / "fashion.yaml"
+    command = [sys.executable, "-m", "sweep", "run", str(study), f"epochs.value={epochs}", f"output={folder}", log]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    found = records(folder / "fashion")
+    assert len(found) == 12
+    sizes, files = [], []
+    for record in found:
+        run = folder / "fashion" / record.folder
+        sizes.append(sum(path.stat().st_size for path in run.rglob("*") if path.is_file() and path.name != CHECKPOINT))
+        files.append(len(list(run.rglob("*tfevents*"))))
+    return {"seconds": sum(record.duration_s or 0.0 for record in found), "bytes": max(sizes), "files": max(files)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    print(f"{datetime.now():%Y-%m-%d %H:%M}, {platform.processor() or platform.machine()}")
+    costs: dict[str, list[float]] = {"defaults": [], "everything": []}
+    for number in range(options.rounds):
+        found = {}
+        for kind, log in KINDS.items():
+            with tempfile.TemporaryDirectory() as name:
+                found[kind] = sweep(Path(name), options.epochs, log)
+            one = found[kind]
+            print(
+                f"round {number + 1}, {kind}: {one['seconds']:.1f} s of trials; the largest has {one['bytes'] / 1e6:.2f} MB and"
+                f" {one['files']:.0f} event file",
+                flush=True,
+            )
+        for kind, values in costs.items():
+            values.append(found[kind]["seconds"] / found["none"]["seconds"] - 1)
+    medians = {kind: round(statistics.median(values), 4) for kind, values in costs.items()}
+    print(json.dumps({"epochs": options.epochs} | medians))
+
+
+if __name__ == "__main__":
+    main()
