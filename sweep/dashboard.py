@@ -31,6 +31,7 @@ from sweep.tensorboard.event_files import PATTERN
 _OWN_FILES = 200  # that TensorBoard has open beside the event files
 _RELOAD_THREADS = 4
 _START_TIMEOUT_S = 60
+_PROJECTOR_TIMEOUT_S = 5
 _TRIES = 3
 
 
@@ -54,6 +55,8 @@ def tensorboard(
         options = ("--load_fast=false", f"--max_reload_threads={_RELOAD_THREADS}", *options)
     process, address = _start(logdir, host, port, options)
     try:
+        if any(logdir.glob("*/**/projector_config.pbtxt")):
+            _wait_for_projector(address)
         yield f"{address}#hparams", process
     finally:
         _end(process)
@@ -128,6 +131,17 @@ def _comes_up(process: subprocess.Popen[str], address: str, logdir: Path) -> boo
             pass
         time.sleep(0.1)
     return False
+
+
+def _wait_for_projector(address: str) -> None:
+    # TensorBoard looks for embeddings only once it is asked for its tabs: the first to open it would get a page without this one.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + _PROJECTOR_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, ValueError), opener.open(f"{address}data/plugins_listing", timeout=5) as answer:
+            if json.load(answer).get("projector", {}).get("enabled"):
+                return
+        time.sleep(0.1)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

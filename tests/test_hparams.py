@@ -20,6 +20,7 @@ from sweep.dashboard import tensorboard
 from sweep.space import Choice, Constant, Domain, Range
 from sweep.tensorboard import event_files, hparams
 from sweep.tensorboard.writer import TrialWriter
+from sweep.trial import Scalar
 from tests.conftest import Cli, wait_for, write_study
 from tests.reading import hparams_tags, records, scalars
 
@@ -313,6 +314,28 @@ def test_an_objective_that_only_returns_has_a_whole_row_in_one_file(objectives: 
     assert [info.name.tag for info in described.metric_infos] == ["score", "best/score", "other"]
     assert metadata.SESSION_END_INFO_TAG in hparams_tags(folder)
     assert scalars(folder)["score"] == [(0, 0.5)]
+
+
+@pytest.mark.parametrize("fast", ["true", "false"])
+def test_a_parameter_that_a_trial_does_not_have_is_empty_in_its_row(tmp_path: Path, fast: str) -> None:
+    """As a conditional one: the column and its filter are there, and leave the trial out when missing values are."""
+    space: dict[str, Domain] = {"optimizer": Choice(values=("sgd", "adam")), "momentum": Range(low=0.0, high=1.0)}
+    trials: dict[str, dict[str, Scalar]] = {"0000": {"optimizer": "sgd", "momentum": 0.9}, "0001": {"optimizer": "adam"}}
+    for name, params in trials.items():
+        writer = TrialWriter(tmp_path / name)
+        writer.describe(space, ["score"])
+        writer.start_session(params, space)
+        writer.add_scalar("score", 1.0, 1)
+        writer.end_session(success=True)
+        writer.close()
+    with tensorboard(tmp_path, host="127.0.0.1", port=6006, options=(f"--load_fast={fast}",)) as (address, _):
+        wait_for(lambda: len(rows(address)) == 2)
+        [info] = [i for i in post(address, "experiment", {})["hparamInfos"] if i["name"] == "momentum"]
+        assert info["domainInterval"] == {"minValue": 0.0, "maxValue": 1.0}
+        assert sorted((row["hparams"].get("momentum") for row in rows(address)), key=str) == [0.9, None]
+        interval = {"filterInterval": {"minValue": "0.5", "maxValue": "1.0"}, "excludeMissingValues": True}
+        assert [row["hparams"]["optimizer"] for row in rows(address, momentum=interval)] == ["sgd"]
+        assert [row["hparams"]["optimizer"] for row in rows(address, optimizer={"filterRegexp": "adam"})] == ["adam"]
 
 
 def test_two_dashboards_take_two_ports(tmp_path: Path) -> None:

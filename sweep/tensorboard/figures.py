@@ -26,7 +26,8 @@ def image_grid(images: Pixels, titles: Sequence[str] | None) -> Figure:
     count, height, width, _ = images.shape
     columns = min(_COLUMNS, count)
     rows = math.ceil(count / columns)
-    gap, above = max(1, width // 8), max(1, height // 2 if titles else height // 8)
+    lines = max(title.count("\n") for title in titles) + 1 if titles else 0
+    gap, above = max(1, width // 8), math.ceil(height * (0.06 + 0.13 * lines))
     # One picture for all: a plot of its own for each would take two seconds to draw.
     sheet = np.full((rows * (height + above), columns * (width + gap), 3), 255, dtype=np.uint8)
     figure = Figure(figsize=(columns * 1.4, rows * 1.4 * (height + above) / (width + gap)), dpi=90)

@@ -38,7 +38,7 @@ _FILES = 1024
 
 def opening(page_file: Path) -> float:
     """Return the seconds until every chart of the page is drawn, the browser's own start not counted."""
-    with chromium() as browser:
+    with chromium(webgl=False) as browser:
         page = browser.new_page()
         page.goto("about:blank")
         started = time.perf_counter()
