@@ -119,7 +119,7 @@ class _Attempt:
         """
         if self._start is not None:
             self._writer.restore(self._start.writer)
-            self._panels.restore(self._start.writer["panels"])
+            self._panels.restore(self._start.writer.get("panels", {}))
             self._best = self._better(value for _, value in self._start.position.history)
         if self._columns:
             self._describe(())
@@ -141,7 +141,8 @@ class _Attempt:
         metric = self._study.metric.name
         if metric in metrics:
             self._best = self._better((self._best, metrics[metric]))
-            self._writer.add_scalar(f"best/{metric}", self._best, step)
+            if f"best/{metric}" not in metrics:
+                self._writer.add_scalar(f"best/{metric}", self._best, step)
         if not self._columns:
             self._writer.charts_of(metrics)
         try:

@@ -173,8 +173,7 @@ class Trial:
                 "make checkpoints inside a step with trial.save"
             )
         self._step, self._reported = number, True
-        self.panels.reported(number)
-        self._record(metrics)
+        self._record(metrics, reported=True)
         self._history.append((number, self.metrics.get(self._metric)))
         if state is not None:
             self._stated = self._current
@@ -238,9 +237,11 @@ class Trial:
         self._host.save(position, state)
         self._saves = True
 
-    def _record(self, metrics: Mapping[str, SupportsFloat]) -> None:
+    def _record(self, metrics: Mapping[str, SupportsFloat], *, reported: bool = False) -> None:
         step = self._step or 0
         values = {str(name): _number(name, value, step) for name, value in metrics.items()}
+        if reported:
+            self.panels.reported(step)
         self._host.record(step, values)
         self.metrics.update(values)
 

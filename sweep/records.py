@@ -72,7 +72,8 @@ class TrialRecord:
         """Read what `to_json` made; unknown keys, of a newer version, are left out."""
         known = {item.name for item in dataclasses.fields(cls)}
         kept = {key: value for key, value in data.items() if key in known}
-        spans = tuple(Span(**span) for span in kept.get("spans", ()))
+        parts = {item.name for item in dataclasses.fields(Span)}
+        spans = tuple(Span(**{key: value for key, value in span.items() if key in parts}) for span in kept.get("spans", ()))
         return cls(**(kept | {"state": TrialState(data["state"]), "spans": spans}))
 
 

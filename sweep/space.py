@@ -153,19 +153,18 @@ def united(spaces: Sequence[Space]) -> dict[str, Domain]:
     return result
 
 
-def side_by_side_space(spaces: Sequence[Space]) -> dict[str, Domain]:
+def side_by_side_space(spaces: Sequence[Space]) -> dict[str, Domain | None]:
     """Return every parameter of several spaces with every value that it can take in any of them.
 
-    Values of two ranges become one range over both; those of a range and a list become the range if it holds them all, else
-    text.
+    Ranges, and the numbers beside them, become one range over all; a range beside a word has no domain that holds both: None.
     """
-    result: dict[str, Domain] = {}
+    result: dict[str, Domain | None] = {}
     for name in dict.fromkeys(name for space in spaces for name in space):
         domains = [space[name] for space in spaces if name in space]
         if any(isinstance(domain, Range) for domain in domains):
             ends = [end for domain in domains for end in _ends(domain)]
             numbers = [end for end in ends if isinstance(end, (int, float)) and not isinstance(end, bool)]
-            result[name] = Range(low=min(numbers), high=max(numbers)) if len(numbers) == len(ends) else Choice(values=tuple(ends))
+            result[name] = Range(low=min(numbers), high=max(numbers)) if len(numbers) == len(ends) else None
             continue
         values = {repr(value): value for domain in domains for value in _ends(domain)}
         result[name] = Choice(values=tuple(values.values())) if len(values) > 1 else domains[0]

@@ -19,7 +19,7 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -189,8 +189,12 @@ def read_records(folder: StudyFolder) -> list[TrialRecord]:
         database.close()
 
 
-def read_curves(folder: StudyFolder) -> dict[int, list[tuple[int, float]]]:
+def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> dict[int, list[tuple[int, float]]]:
     """Return step and objective of every report, by trial; nothing when none ran.
+
+    Args:
+        folder: the study's.
+        numbers: of these trials only; default: of all.
 
     Raises:
         SweepError: as `read_records`.
@@ -199,15 +203,19 @@ def read_curves(folder: StudyFolder) -> dict[int, list[tuple[int, float]]]:
         return {}
     database = _connect(folder, read_only=True)
     try:
-        numbers = {trial_id: record.number for trial_id, record in _records(database, folder)}
-        latest = set({number: trial_id for trial_id, number in numbers.items()}.values())
+        query = (
+            "SELECT json_extract(value_json, '$.number'), max(trial_id) FROM trial_user_attributes WHERE key = ?"
+            " GROUP BY json_extract(value_json, '$.number')"
+        )
+        latest: dict[int, int] = dict(database.execute(query, (_RECORD,)))
         curves: dict[int, list[tuple[int, float]]] = {}
-        query = "SELECT trial_id, step, intermediate_value FROM trial_intermediate_values ORDER BY trial_id, step"
-        for trial_id, step, value in database.execute(query):
-            if trial_id in latest and value is not None:
-                curves.setdefault(numbers[trial_id], []).append((step, value))
+        points = "SELECT step, intermediate_value FROM trial_intermediate_values WHERE trial_id = ? ORDER BY step"
+        for number in sorted(latest if numbers is None else latest.keys() & set(numbers)):
+            found = [(step, float(value)) for step, value in database.execute(points, (latest[number],)) if value is not None]
+            if found:
+                curves[number] = found
         return curves
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError, TypeError) as error:
         raise unreadable(folder, f"it is damaged: {error}") from None
     finally:
         database.close()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from sweep.records import TrialRecord
 from sweep.space import swept
 from sweep.study import StudySpec
 from sweep.trial import Params, Scalar
+
+# Strings that would be read as something else, and are written in quotes.
+_READ_OTHERWISE = {"", "null", "true", "false"}
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def number_text(value: float | None) -> str:
@@ -21,6 +27,8 @@ def param_text(value: Scalar) -> str:
     """Write a parameter's value as the study file does, a number with six digits."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str) and (value in _READ_OTHERWISE or _NUMBER.fullmatch(value)):
+        return f"'{value}'"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -296,3 +296,14 @@ def drawn(trial: Trial) -> None:
         raise ValueError(f"no luck with width {p['width']}")
     for step in trial.steps(p["steps"]):
         trial.report(step, {"loss": (abs(p["lr"] - 0.01) + p["width"] / 640 + (p["kind"] == "plain") * 0.02) * (1 + 1 / step)})
+
+
+def huge(trial: Trial) -> None:
+    """Report values whose differences are no numbers any more."""
+    trial.report(1, {"score": [1e308, -1e308, 3.0][trial.params["x"] - 1]})
+    trial.report(2, {"score": [1e308, -1e308, 3.0][trial.params["x"] - 1] * 0.9})
+
+
+def by_kind(trial: Trial) -> float:
+    """Score by the type of a parameter's value."""
+    return float(len(repr(trial.params["x"])))

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from sweep.analysis import Importance, comparisons, importances, mean_and_half_width, noise_share, settings, wilson
+from sweep.analysis.comparison import comparisons
+from sweep.analysis.importance import Importance, importances, noise_share
+from sweep.analysis.intervals import mean_and_half_width, wilson
+from sweep.analysis.settings import deviation, settings
 from sweep.records import TrialRecord
 from sweep.space import Choice, Constant, Domain, Range
 from sweep.study import MetricSpec, StudySpec
@@ -135,29 +138,91 @@ def test_the_intervals_hold_what_they_promise() -> None:
 
 
 def test_settings_are_ranked_by_their_mean_over_the_seeds() -> None:
-    """With Student's interval, and how often each comes first when the seeds are drawn again."""
-    study, points = grid(seed=[0, 1, 2, 3], a=["lucky", "good", "bad"])
-    scores = {"lucky": [9, 1, 1, 1], "good": [4, 5, 4, 5], "bad": [0, 0, 1, 0]}
+    """With Student's interval, how far they are behind, and how often each comes first when the seeds are drawn again."""
+    study, points = grid(seed=[0, 1, 2, 3, 4], a=["lucky", "good", "bad"])
+    scores = {"lucky": [9, 1, 1, 1, 1], "good": [4, 5, 4, 5, 4], "bad": [0, 0, 1, 0, 0]}
     records = trials(points, lambda p: scores[p["a"]][p["seed"]])
     found = settings(records, study)
     assert [setting.params for setting in found] == [{"a": "good"}, {"a": "lucky"}, {"a": "bad"}]
     best = found[0]
-    assert best.mean == 4.5
-    half = 3.182 * statistics.stdev(scores["good"]) / 2
-    assert (best.low, best.high) == pytest.approx((4.5 - half, 4.5 + half))
-    assert best.trials == (1, 4, 7, 10)
+    assert best.mean == pytest.approx(4.4)
+    half = 2.776 * statistics.stdev(scores["good"]) / 5**0.5
+    assert (best.low, best.high) == pytest.approx((4.4 - half, 4.4 + half))
+    assert best.trials == (1, 4, 7, 10, 13)
+    gaps = [one - other for one, other in zip(scores["good"], scores["lucky"], strict=True)]
+    half = 2.776 * statistics.stdev(gaps) / 5**0.5
+    assert best.behind is None
+    assert found[1].behind is not None
+    assert (found[1].behind.difference, found[1].behind.low) == pytest.approx((1.8, 1.8 - half))
     chances = [setting.chance or 0.0 for setting in found]
     assert sum(chances) == pytest.approx(1)
-    # It comes first unless the first seed is drawn twice or more: 1 - (3/4)^4 - 4 (1/4) (3/4)^3 of the draws.
-    assert chances[1] == pytest.approx(1 - 0.75**4 - 0.75**3, abs=0.03)
+    # Its first seed three times or more of five (0.0579), or twice beside three 4s (0.0256), or beside two (0.0768), which ties.
+    assert chances[1] == pytest.approx(0.0579 + 0.0256 + 0.0768 / 2, abs=0.012)
     assert chances[2] == 0
 
 
-def test_a_setting_with_fewer_seeds_is_not_called_the_best() -> None:
-    """It comes after those with all of them, until it has them too."""
-    study, points = grid(seed=[0, 1], a=[0, 1])
-    records = [record for record in trials(points, lambda p: p["a"]) if record.params != {"seed": 1, "a": 1, "k": 1}]
-    assert [(setting.params, len(setting.trials)) for setting in settings(records, study)] == [({"a": 0}, 2), ({"a": 1}, 1)]
+@pytest.mark.parametrize("goal", ["maximize", "minimize"])
+def test_equals_share_the_first_place(goal: str) -> None:
+    """An idle parameter's two values are as good as each other, however often the first of them is listed first."""
+    study, points = grid(seed=[0, 1, 2, 3, 4], idle=["x", "y"])
+    found = settings(trials(points, lambda p: float(p["seed"])), make(study.parameters, goal))
+    assert [setting.chance for setting in found] == pytest.approx([0.5, 0.5])
+
+
+def test_a_setting_is_not_the_best_for_having_been_trained_most_often() -> None:
+    """A study that is not finished is compared by the seeds that its settings share."""
+    study, points = grid(seed=[0, 1], a=[0, 1, 2])
+    scores = {0: 0.0, 1: 5.0, 2: 3.0}
+    found = settings(trials(points[:4], lambda p: scores[p["a"]]), study)
+    assert [(setting.params["a"], setting.trials, setting.chance) for setting in found] == [
+        (1, (1,), None),
+        (2, (2,), None),
+        (0, (0,), None),
+    ]
+    study, points = grid(seed=[0, 1, 2, 3], a=[0, 1])
+    almost = [record for record in trials(points, lambda p: p["a"]) if record.number != 7]  # one of them failed
+    assert [(setting.params["a"], len(setting.trials)) for setting in settings(almost, study)] == [(1, 3), (0, 3)]
+    begun = [record for record in trials(points, lambda p: p["a"]) if record.params["a"] == 0 or record.params["seed"] == 0]
+    assert [(setting.params["a"], setting.finished) for setting in settings(begun, study)] == [(0, True), (1, False)]
+
+
+def test_the_same_training_twice_is_no_repetition() -> None:
+    """A search over a few choices draws some assignments again, with the same seed and the same result."""
+    study = make({"a": Choice(values=(0, 1))}, method="random")
+    records = trials([{"a": 0}] * 5 + [{"a": 1}], lambda p: p["a"])
+    found = settings(records, study)
+    assert [(setting.params["a"], setting.trials, setting.low) for setting in found] == [(1, (5,), None), (0, (0,), None)]
+    assert noise_share(records, study) is None
+    assert deviation(records, study) is None
+
+
+def test_comparisons_of_a_study_that_runs_are_not_swayed_by_what_is_missing() -> None:
+    """A seed of which only some settings are done does not count with those alone."""
+    study, points = grid(seed=[0, 1], a=[0, 1], b=[0, 1, 2])
+    records = trials(points, lambda p: 10 * p["b"] + 0.1 * p["a"] - 5 * (p["seed"] == 1 and p["a"] == 1))
+    partly = [record for record in records if record.params["seed"] == 0 or record.params["b"] == 0]
+    [item] = [item for item in comparisons(partly, study) if item.name == "a"]
+    assert (item.better, item.wins, item.pairs, item.over, item.unit) == (1, 3, 3, 3, "settings")
+    assert item.difference == pytest.approx(0.1)
+
+
+def test_a_grid_of_one_parameter_is_not_called_idle() -> None:
+    """Where each trial has a value of its own, numbers are grouped and words are left out."""
+    study, points = grid(lr=[1, 2, 3, 4, 5, 6, 7, 8])
+    [item] = importances(trials(points, lambda p: p["lr"]), study)
+    assert item.alone > 0.5
+    study, points = grid(word=list("abcdefgh"))
+    assert importances(trials(points, lambda p: ord(p["word"])), study) == []
+
+
+def test_huge_values_are_numbers_too() -> None:
+    """Finite, though their squares are not."""
+    study, points = grid(seed=[0, 1], a=[0, 1, 2])
+    records = trials(points, lambda p: (-1) ** p["seed"] * 1e300 * p["a"])
+    assert len(settings(records, study)) == 3
+    assert len(importances(records, study)) == 1
+    comparisons(records, study)
+    assert mean_and_half_width([1e308, -1e308])[0] == 0
 
 
 def test_the_share_of_chance_is_what_seeds_change() -> None:

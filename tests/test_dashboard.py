@@ -129,14 +129,14 @@ EVERYTHING = {
 
 
 def test_spaces_side_by_side_hold_every_value() -> None:
-    """Lists are joined, ranges reach over both; a range and a word become text."""
+    """Lists are joined, ranges reach over both; a range beside a word has no common domain."""
     one: dict[str, Domain] = {"a": Constant(value=1), "b": Range(low=0.0, high=1.0), "c": Range(low=1, high=2)}
     two: dict[str, Domain] = {"a": Choice(values=(2, 1)), "b": Constant(value=3.0), "c": Choice(values=("auto",))}
     one["d"], two["e"] = Choice(values=(True,)), Constant(value=None)
     assert side_by_side_space([one, two]) == {
         "a": Choice(values=(1, 2)),
         "b": Range(low=0.0, high=3.0),
-        "c": Choice(values=(1, 2, "auto")),
+        "c": None,
         "d": Choice(values=(True,)),
         "e": Constant(value=None),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,96 @@ def test_a_panel_that_fails_costs_no_training(tmp_path: Path, capfd: pytest.Capt
     for name in ("panels.samples", "panels.predictions", "panels.embedding", "add_graph", "add_scalar"):
         assert f"writer.{name} failed; the trial goes on without it" in said
     assert {"weights/weight", "weights/bias"} <= {tag for _, tag, _ in points(tmp_path)}
+
+
+def test_no_layer_is_too_odd_for_the_histograms(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What cannot be drawn, such as a sparse gradient, is told in the log; the others are drawn."""
+    writer = TrialWriter(tmp_path)
+    panels = Panels(writer, ALL, first=True)
+    model = torch.nn.Sequential(torch.nn.Embedding(10, 3, sparse=True), torch.nn.Linear(3, 1))
+    model(torch.tensor([1, 2])).sum().backward()
+    panels.watch(model)
+    panels.reported(1)
+    writer.close()
+    assert "writer.panels.histograms failed; the trial goes on without it" in capfd.readouterr().err
+    assert {tag for _, tag, _ in points(tmp_path)} == {
+        "weights/0.weight", "weights/1.weight", "weights/1.bias", "gradients/1.weight", "gradients/1.bias",
+    }  # fmt: skip
+
+
+def test_histograms_of_many_reports_become_rarer(tmp_path: Path) -> None:
+    """Each of the first 63, then every second, then every fourth; a trial that goes on counts on."""
+    writer = TrialWriter(tmp_path)
+    panels = Panels(writer, ALL, first=True)
+    panels.watch(torch.nn.Linear(1, 1, bias=False))
+    for step in range(1, 101):
+        panels.reported(step)
+    later = Panels(writer, ALL, first=True)
+    later.restore(panels.memory())
+    later.watch(torch.nn.Linear(1, 1, bias=False))
+    for step in range(101, 141):
+        later.reported(step)
+    writer.close()
+    assert [step for _, _, step in points(tmp_path)] == [*range(1, 64), *range(64, 128, 2), *range(128, 141, 4)]
+
+
+def test_the_graph_is_drawn_without_anybody_noticing(tmp_path: Path) -> None:
+    """No generator moves, no hook is called, no statistic changes."""
+    called = []
+
+    class Noisy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = torch.nn.BatchNorm1d(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            """Draw from every generator there is."""
+            random.random(), np.random.rand(), torch.rand(1)
+            found: torch.Tensor = self.norm(x)
+            return found
+
+    model = Noisy()
+    model.register_forward_hook(lambda *_: called.append(1))
+    before = random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
+    writer = TrialWriter(tmp_path)
+    Panels(writer, ALL, first=True).watch(model, torch.rand(4, 3, generator=torch.Generator().manual_seed(0)))
+    writer.close()
+    assert ("graphs", "graph") in {(kind, tag) for kind, tag, _ in points(tmp_path)}
+    assert (random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()) == before
+    assert not called
+    assert model.training
+    assert model.norm.num_batches_tracked == 0
+
+
+def test_a_layout_that_is_none_costs_no_trial(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither of a wrong kind nor of a wrong size; the other charts are described."""
+    writer = TrialWriter(tmp_path)
+    writer.add_custom_scalars({"a": {"c": "oops"}})
+    writer.add_custom_scalars(["none"])  # type: ignore[arg-type]  # what a user may do
+    writer.add_custom_scalars_multilinechart(["x", "y"], "mine", "both")
+    writer.written()
+    writer.close()
+    assert "writer.add_custom_scalars failed" in capfd.readouterr().err
+    assert layout(tmp_path) == {"mine": {"both": ["x", "y"]}}
+
+
+def test_a_checkpoint_from_before_the_panels_is_taken(tmp_path: Path) -> None:
+    """A trial that was interrupted by an older version goes on."""
+    writer = TrialWriter(tmp_path)
+    writer.restore({"described": True, "last_step": {"a": 3}})
+    Panels(writer, ALL, first=True).restore({})
+    writer.add_scalar("a", 1.0, 4)
+    writer.close()
+    assert scalars(tmp_path) == {"a": [(4, 1.0)]}
+
+
+def test_names_must_fit_the_scores(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Counts in wrong cells would be worse than none."""
+    writer = TrialWriter(tmp_path)
+    Panels(writer, ALL, first=True).predictions(None, LABELS, torch.rand(30, 4), ("a", "b", "c"))
+    writer.close()
+    assert "there are scores for 4 classes and names for 3" in capfd.readouterr().err
+    assert points(tmp_path) == []
 
 
 def test_weights_that_are_not_finite_do_not_spoil_a_histogram(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import itertools
 import json
 import re
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,7 @@ def test_the_page_says_what_the_commands_say(cli: Cli, study: Path, here: Path) 
         assert drawn[trial["number"]]["value"] == trial["value"] == float(row["score"])
         assert drawn[trial["number"]]["state"] == trial["state"] == row["state"]
         points = scalars(Path(trial["dir"]))["score"]
-        assert points == [pytest.approx((step, value)) for step, value in curves[str(trial["number"])]]
+        assert points == [pytest.approx((step, value), rel=1e-5) for step, value in curves[str(trial["number"])]]
         assert points[-1][1] == pytest.approx(trial["value"])
     best = cli("best", str(study), "--format", "json").json[0]
     assert embedded(page)["best"][0] == best["number"]
@@ -199,6 +201,46 @@ def test_a_study_without_its_environment_is_still_told(cli: Cli, study: Path, he
     assert cli("report", str(folder)).code == 0
 
 
+def test_values_beyond_all_bounds_do_not_end_a_run_badly(cli: Cli, study: Path, here: Path) -> None:
+    """Finite, though no axis holds them and no square of them is."""
+    done = cli("run", str(study), "objective=mine:huge", "how.value=ok", "x.values=[1, 2, 3]")
+    assert done.code == 0, done.err
+    assert "read the report" in done.out
+    assert cli("status", str(study)).code == cli("best", str(study)).code == 0
+
+
+def test_values_that_read_alike_are_told_apart(cli: Cli, study: Path, here: Path) -> None:
+    """A number and its text, null and the word, are places of their own, written as in the file."""
+    values = """parameters.x={values: [1, "1", null, "null"]}"""
+    assert cli("run", str(study), "objective=mine:by_kind", "how.value=ok", values).code == 0
+    axis = facts_of(here / "runs" / "told").axes[1]
+    assert axis.categories == ["1", "'1'", "null", "'null'"]
+    assert [axis.place(value) for value in (1, "1", None, "null", True)] == [0, 1, 2, 3, None]
+
+
+def test_pauses_between_runs_are_cut_out_of_the_timeline(cli: Cli, study: Path, here: Path) -> None:
+    """A study that was stopped overnight was not idle."""
+    assert cli("run", str(study), "how.value=ok").code == 0
+    at = StudyFolder(root=here / "runs" / "told")
+    snapshot = Snapshot.take(stored_study(at), at)
+    early = snapshot.records[0]
+    day_before = [dataclasses.replace(span, started=yesterday(span.started), ended=yesterday(span.ended)) for span in early.spans]
+    moved = dataclasses.replace(snapshot, records=[dataclasses.replace(early, spans=tuple(day_before)), *snapshot.records[1:]])
+    assert max(item.ended for item in gather(moved).busy) < 60
+
+
+def yesterday(text: str) -> str:
+    return (datetime.fromisoformat(text) - timedelta(days=1)).isoformat()
+
+
+def test_long_curves_are_thinned(cli: Cli, study: Path, here: Path) -> None:
+    """To what can be told apart, their ends among it."""
+    assert cli("run", str(study), "how.value=ok", "steps.value=1000", "x.values=[1]", "seed.values=[0]").code == 0
+    points = facts_of(here / "runs" / "told").curves[0]
+    assert len(points) == 100
+    assert (points[0][0], points[-1][0]) == (1, 1000)
+
+
 @pytest.mark.parametrize(
     ("values", "sign", "shown"),
     [
@@ -207,6 +249,8 @@ def test_a_study_without_its_environment_is_still_told(cli: Cli, study: Path, he
         ([*([0.5 + i / 100 for i in range(30)]), 1e9], -1, (0.5, 1.05)),
         ([7.0, 7.0], 1, (6.65, 7.35)),
         ([0.0], -1, (-0.5, 0.5)),
+        ([123456789.0, 0.3, 0.4], 1, (0, 150000000)),
+        ([1e308, -1e308, 3.0], 1, (-1e308, 1e308)),
     ],
 )
 def test_an_axis_shows_the_good_and_most_of_the_bad(values: list[float], sign: int, shown: tuple[float, float]) -> None:

@@ -80,7 +80,7 @@ def test_a_report_is_one_unit_wherever_its_process_is_killed(cli: Cli, study: Pa
     assert done.code == 0, done.err
     undisturbed, *killed = outcome(runs(here))
     assert undisturbed["points"]["score"] == [(step, undisturbed["points"]["score"][step - 1][1]) for step in range(1, 5)]
-    assert set(undisturbed["points"]) == {"score", "loss", "extra/first", "last"}
+    assert set(undisturbed["points"]) == {"score", "best/score", "loss", "extra/first", "last"}
     assert undisturbed["ends"] == 1
     for trial, effect in zip(killed, effects, strict=True):
         assert same_but({"kill"}, [trial], [undisturbed]), effect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable
 
@@ -9,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweep.analysis import importances
+from sweep.analysis.importance import importances
 from sweep.results import Snapshot
 
 Curves = dict[int, list[tuple[int, float]]]
@@ -41,7 +42,9 @@ class Sparklines:
             values = [values[(place + 1) * len(values) // _SPARK_WIDTH - 1] for place in range(_SPARK_WIDTH)]
         room = self._high - self._low
         top = len(self._blocks) - 1
-        return "".join(self._blocks[round((value - self._low) / room * top) if room else top // 2] for value in values)
+        if not (room and math.isfinite(room)):
+            return self._blocks[top // 2] * len(values)
+        return "".join(self._blocks[round((value - self._low) / room * top)] for value in values)
 
 
 def sparklines(snapshot: Snapshot, numbers: Iterable[int]) -> Sparklines:

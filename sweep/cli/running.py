@@ -14,7 +14,7 @@ from sweep.cli.observers import observer_for
 from sweep.cli.signals import handle
 from sweep.cli.study_argument import Target
 from sweep.cli.tables import console, print_trial_table
-from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED, SweepError
+from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED
 from sweep.inventory import stored_study
 from sweep.observer import RunOutcome
 from sweep.records import counts, ranked
@@ -105,7 +105,7 @@ def _write_report(target: Target) -> None:
     path = target.folder.report
     try:
         write_page(gather(Snapshot.take(stored_study(target.folder), target.folder)), path)
-    except (SweepError, OSError) as error:  # the results are safe, and the page can be made again
-        print(f"the report could not be written: {str(error).splitlines()[0]}", file=sys.stderr)
+    except Exception as error:  # whatever is wrong with it: the results are safe, and the page can be made again
+        print(f"the report could not be written: {str(error).partition(chr(10))[0] or repr(error)}", file=sys.stderr)
     else:
         print(f"read the report:     {os.path.relpath(path)}")

@@ -42,22 +42,19 @@ def print_trial_table(records: Iterable[TrialRecord], study: StudySpec, sparks: 
     """Print a line for each trial, with its curve, if there are any, and as many metrics as the terminal is wide enough for."""
     records, screen = list(records), console()
     others = [name for name in metric_names(records) if name != study.metric.name]
-    while others and _natural_width(trial_table(records, study, others, sparks), screen) > screen.width:
-        others.pop()
-    if _natural_width(trial_table(records, study, others, sparks), screen) > screen.width:
+    table = trial_table(records, study, others, sparks)
+    widths = {str(column.header): _natural_width(table, place, screen) for place, column in enumerate(table.columns)}
+    while others and sum(widths.values()) > screen.width:
+        del widths[others.pop()]
+    if sparks and sum(widths.values()) > screen.width:
         sparks = None
     screen.print(trial_table(records, study, others, sparks))
 
 
-def _natural_width(table: Table, screen: Console) -> int:
+def _natural_width(table: Table, place: int, screen: Console) -> int:
+    column = table.columns[place]
     # An error may be long; it is cut to what is left, but gets its least width.
-    return sum(column.min_width or _column_width(table, index, screen) for index, column in enumerate(table.columns))
-
-
-def _column_width(table: Table, index: int, screen: Console) -> int:
-    column = table.columns[index]
-    cells = [column.header, *column.cells]
-    return max(screen.measure(cell).maximum for cell in cells) + 2
+    return column.min_width or max(screen.measure(cell).maximum for cell in [column.header, *column.cells]) + 2
 
 
 def trial_table(

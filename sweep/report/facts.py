@@ -6,22 +6,15 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sweep import environment
-from sweep.analysis import (
-    Comparison,
-    Importance,
-    Setting,
-    comparisons,
-    importances,
-    mean_and_half_width,
-    noise_share,
-    settings,
-    wilson,
-)
-from sweep.records import TrialRecord
+from sweep.analysis.comparison import Comparison, comparisons
+from sweep.analysis.importance import Importance, importances, noise_share
+from sweep.analysis.intervals import mean_and_half_width, wilson
+from sweep.analysis.settings import Setting, deviation, settings
+from sweep.records import Span, TrialRecord
 from sweep.results import Snapshot
 from sweep.space import Choice, Range, swept
 from sweep.storage import read_curves
@@ -31,6 +24,8 @@ from sweep.wording import error_line, param_text
 
 BEST_CURVES = 5
 _SAMPLES = "samples"
+_PAUSE_S = 10.0  # so long without any trial is a pause between two runs
+_CURVE_POINTS, _ALL_POINTS = 100, 200_000  # of one curve and of all, as they are drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +33,27 @@ class Axis:
     """A parameter as an axis of a chart.
 
     Attributes:
-        categories: its values in their order, as text; None for a number's axis.
+        values: its values in their order, where it has places instead of numbers; None for a number's axis.
         log: a logarithmic scale.
     """
 
     name: str
-    categories: tuple[str, ...] | None = None
+    values: tuple[Scalar, ...] | None = None
     log: bool = False
+
+    @property
+    def categories(self) -> list[str] | None:
+        """Return the values as text, no two alike."""
+        if self.values is None:
+            return None
+        texts = [param_text(value) for value in self.values]
+        return texts if len(set(texts)) == len(texts) else [repr(value) for value in self.values]
 
     def place(self, value: Scalar) -> float | None:
         """Return where a value is on the axis, None where it has none."""
-        if self.categories is not None:
-            text = param_text(value)
-            return float(self.categories.index(text)) if text in self.categories else None
+        if self.values is not None:
+            same = (place for place, other in enumerate(self.values) if type(other) is type(value) and other == value)
+            return next((float(place) for place in same), None)
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
@@ -123,6 +126,12 @@ class Facts:
         return shown_range([record.value for record in self.snapshot.ranked if record.value is not None], self.study.metric.sign)
 
     @property
+    def outside(self) -> int:
+        """Return how many trials' values lie outside what is shown."""
+        low, high = self.shown or (0.0, 0.0)
+        return sum(not low <= (record.value or 0.0) <= high for record in self.snapshot.ranked)
+
+    @property
     def shown_curves(self) -> tuple[float, float] | None:
         """Return the part of the metric's axis to show for the curves."""
         return shown_range([value for points in self.curves.values() for _, value in points], self.study.metric.sign)
@@ -134,8 +143,8 @@ class Facts:
 
     @property
     def repeated(self) -> bool:
-        """Tell whether settings were trained with several seeds."""
-        return any(len(setting.trials) > 1 for setting in self.settings)
+        """Tell whether the best setting was trained with several seeds."""
+        return bool(self.settings) and len(self.settings[0].trials) > 1
 
 
 def gather(snapshot: Snapshot) -> Facts:
@@ -146,7 +155,7 @@ def gather(snapshot: Snapshot) -> Facts:
     """
     study, records = snapshot.study, snapshot.records
     found = settings(records, study)
-    busy = _busy(records)
+    busy = _busy(records, datetime.now(UTC))
     return Facts(
         snapshot=snapshot,
         axes=tuple(_axis(study, records, name) for name in swept(study.parameters)),
@@ -154,9 +163,9 @@ def gather(snapshot: Snapshot) -> Facts:
         metrics=_measured(records, found[0]) if found else (),
         importances=tuple(importances(records, study)),
         comparisons=tuple(comparisons(records, study)),
-        deviation=_deviation(records, found),
+        deviation=deviation(records, study),
         noise=noise_share(records, study),
-        curves=read_curves(snapshot.folder),
+        curves=_thinned(read_curves(snapshot.folder)),
         history=_history(records, study),
         busy=busy,
         busy_share=_share(busy),
@@ -169,7 +178,7 @@ def gather(snapshot: Snapshot) -> Facts:
 def shown_range(values: Sequence[float], sign: int) -> tuple[float, float] | None:
     """Return what an axis shows of such values, at round numbers: up to the best, and of the bad ones nine tenths and some more.
 
-    One trial that diverged must not press all others into a line.
+    One trial that diverged must not press all others into a line; what lies outside is drawn at the edge.
     """
     ordered = sorted(values, key=lambda value: -sign * value)
     if not ordered:
@@ -180,20 +189,24 @@ def shown_range(values: Sequence[float], sign: int) -> tuple[float, float] | Non
         return good - room, good + room
     bad += (bad - good) or -sign * (abs(good) or 1.0)
     low, high = sorted((good, max(bad, worst) if sign > 0 else min(bad, worst)))
-    step = 10.0 ** math.floor(math.log10(max(high - low, abs(high) * 1e-9, 1e-12))) / 2
-    return float(f"{math.floor(low / step) * step:.8g}"), float(f"{math.ceil(high / step) * step or step:.8g}")
+    if not math.isfinite(high - low) or high - low < 1e-12 * max(abs(low), abs(high)):
+        return low, high
+    power = math.floor(math.log10(high - low))
+    step = 10.0**power / 2
+    return round(math.floor(low / step) * step, 1 - power), round(math.ceil(high / step) * step, 1 - power)
 
 
 def _axis(study: StudySpec, records: Sequence[TrialRecord], name: str) -> Axis:
     domain = study.parameters[name]
     if isinstance(domain, Range):
         return Axis(name=name, log=domain.log)
-    values = [*(domain.values if isinstance(domain, Choice) else ()), *(record.params.get(name) for record in records)]
-    return Axis(name=name, categories=tuple(dict.fromkeys(param_text(value) for value in values)))
+    listed = [*(domain.values if isinstance(domain, Choice) else ()), *(r.params[name] for r in records if name in r.params)]
+    return Axis(name=name, values=tuple({(type(value), value): value for value in listed}.values()))
 
 
 def _measured(records: Sequence[TrialRecord], best: Setting) -> tuple[Measured, ...]:
-    chosen = [record for record in records if record.number in set(best.trials)]
+    numbers = set(best.trials)
+    chosen = [record for record in records if record.number in numbers]
     found = []
     for name in chosen[0].metrics:
         group, _, kind = name.rpartition("/")
@@ -211,15 +224,6 @@ def _measured(records: Sequence[TrialRecord], best: Setting) -> tuple[Measured, 
     return tuple(found)
 
 
-def _deviation(records: Sequence[TrialRecord], found: Sequence[Setting]) -> float | None:
-    values = {record.number: record.value or 0.0 for record in records}
-    squares, freedom = 0.0, 0
-    for setting in found:
-        squares += sum((values[number] - setting.mean) ** 2 for number in setting.trials)
-        freedom += len(setting.trials) - 1
-    return (squares / freedom) ** 0.5 if freedom else None
-
-
 def _history(records: Iterable[TrialRecord], study: StudySpec) -> tuple[tuple[int, float], ...]:
     done = [record for record in records if record.state is TrialState.COMPLETE and record.value is not None]
     pick = max if study.metric.sign > 0 else min
@@ -230,25 +234,36 @@ def _history(records: Iterable[TrialRecord], study: StudySpec) -> tuple[tuple[in
     return tuple(found)
 
 
-def _busy(records: Iterable[TrialRecord]) -> tuple[Busy, ...]:
-    spans = [(record, span) for record in records for span in record.spans]
-    if not spans:
-        return ()
-    first = min(datetime.fromisoformat(span.started) for _, span in spans)
+def _busy(records: Iterable[TrialRecord], now: datetime) -> tuple[Busy, ...]:
+    """Return what held which slot when; stretches in which nothing ran at all, as between two runs, are cut out."""
+    found: list[tuple[float, float, TrialRecord, Span, str]] = []
+    for record in records:
+        for place, span in enumerate(record.spans):
+            runs = span.how is None and record.state is TrialState.RUNNING and place == len(record.spans) - 1
+            ended = now if runs else datetime.fromisoformat(span.ended)
+            how = span.how or ("running" if runs else "killed")
+            found.append((datetime.fromisoformat(span.started).timestamp(), ended.timestamp(), record, span, how))
+    found.sort(key=lambda item: item[0])
+    busy: list[Busy] = []
+    until = cut = found[0][0] if found else 0.0
+    for began, end, record, span, how in found:
+        if began - until > _PAUSE_S:
+            cut += began - until
+        until = max(until, end)
+        times = {"began": round(began - cut, 3), "ended": round(max(began, end) - cut, 3)}
+        busy.append(Busy(slot=span.slot, number=record.number, how=how, **times))
+    return tuple(busy)
 
-    def since(text: str) -> float:
-        return round((datetime.fromisoformat(text) - first).total_seconds(), 3)
 
-    return tuple(
-        Busy(
-            slot=span.slot,
-            began=since(span.started),
-            ended=since(span.ended),
-            number=record.number,
-            how=span.how or ("running" if record.state is TrialState.RUNNING else "killed"),
-        )
-        for record, span in spans
-    )
+def _thinned(curves: dict[int, list[tuple[int, float]]]) -> dict[int, list[tuple[int, float]]]:
+    """Keep evenly spaced points of each curve, its last one among them: more cannot be told apart, and the page would be huge."""
+    most = max(2, min(_CURVE_POINTS, _ALL_POINTS // max(1, len(curves))))
+    return {
+        number: points
+        if len(points) <= most
+        else [points[round(place * (len(points) - 1) / (most - 1))] for place in range(most)]
+        for number, points in curves.items()
+    }
 
 
 def _share(busy: Sequence[Busy]) -> float | None:

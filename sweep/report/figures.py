@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sweep.report.facts import BEST_CURVES, Axis, Facts
 from sweep.wording import params_text
 
-_STYLE = {"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+_STYLE = {"svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _STATES = {"complete": "tab:green", "pruned": "goldenrod", "failed": "tab:red", "died": "tab:red", "running": "tab:blue"}
 _LEGIBLE_BARS = 40
 _WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
@@ -87,14 +88,16 @@ def _effect(facts: Facts, place: int, axis: Axis) -> Figure:
     figure, axes = _new(3.6, 2.8)
     points = [(axis.place(record.params.get(axis.name)), record) for record in facts.snapshot.ranked]
     known = [(at, record) for at, record in points if at is not None]
-    if axis.categories is not None:
+    if axis.categories:
         shift = [((record.number * 0.618034) % 1 - 0.5) * 0.5 for _, record in known]
         axes.set_xticks(range(len(axis.categories)), axis.categories)
     else:
         shift = [0.0] * len(known)
         if axis.log:
             axes.set_xscale("log")
-    axes.scatter([at + by for (at, _), by in zip(known, shift, strict=True)], [r.value for _, r in known], s=10, alpha=0.6)
+    low, high = facts.shown or (-math.inf, math.inf)
+    values = [min(high, max(low, record.value or 0.0)) for _, record in known]  # what lies outside is drawn at the edge
+    axes.scatter([at + by for (at, _), by in zip(known, shift, strict=True)], values, s=10, alpha=0.6, clip_on=False)
     axes.set_xlabel(axis.name)
     axes.set_ylabel(facts.study.metric.name)
     axes.set_ylim(facts.shown)
@@ -121,9 +124,16 @@ def _parallel(facts: Facts) -> Figure:
     columns.append((metric, [record.value for record in ranked]))
     scales = [_Scale.of(axis, places) for axis, places in columns]
     colours = mpl.colormaps["viridis"]
+    lines: list[list[tuple[float, float]]] = []
+    shades: list[Any] = []
     for row in range(len(ranked) - 1, -1, -1):  # the best last, on top
-        line = [scale.of_one(places[row]) for scale, (_, places) in zip(scales, columns, strict=True)]
-        axes.plot(range(len(line)), line, color=colours(1 - row / max(1, len(ranked) - 1)), linewidth=0.8, alpha=0.7)
+        lines.append(
+            [(at, scale.of_one(places[row])) for at, (scale, (_, places)) in enumerate(zip(scales, columns, strict=True))]
+        )
+        shades.append(colours(1 - row / max(1, len(ranked) - 1)))
+    axes.add_collection(LineCollection(lines, colors=shades, linewidths=0.8, alpha=0.7))
+    axes.set_xlim(0, len(columns) - 1)
+    axes.set_ylim(-0.02, 1.02)
     for place, scale in enumerate(scales):
         axes.axvline(place, color="black", linewidth=0.6)
         for text, at in scale.marks:
@@ -162,9 +172,8 @@ class _Scale:
 def _curves(facts: Facts) -> Figure:
     figure, axes = _new(5, 3.2)
     best = {record.number: record for record in facts.snapshot.ranked[:BEST_CURVES]}
-    for number, points in facts.curves.items():
-        if number not in best:
-            axes.plot(*zip(*points, strict=True), color="grey", linewidth=0.6, alpha=0.35)
+    others = [points for number, points in facts.curves.items() if number not in best]
+    axes.add_collection(LineCollection(others, colors="grey", linewidths=0.6, alpha=0.35))
     for number, record in best.items():
         found = facts.curves.get(number)
         if found:
@@ -181,11 +190,11 @@ def _curves(facts: Facts) -> Figure:
 def _timeline(facts: Facts) -> Figure:
     slots = sorted({item.slot for item in facts.busy})
     figure, axes = _new(6.5, 0.9 + 0.35 * len(slots))
-    for item in facts.busy:
-        colour = _STATES.get(item.how, "grey")
-        axes.barh(slots.index(item.slot), item.ended - item.began, left=item.began, height=0.7, color=colour, edgecolor="white")
-        if len(facts.busy) <= _LEGIBLE_BARS:
-            axes.text((item.began + item.ended) / 2, slots.index(item.slot), item.number, ha="center", va="center", fontsize=6)
+    busy, rows = facts.busy, [slots.index(item.slot) for item in facts.busy]
+    widths, starts = [item.ended - item.began for item in busy], [item.began for item in busy]
+    axes.barh(rows, widths, left=starts, height=0.7, color=[_STATES.get(item.how, "grey") for item in busy], edgecolor="white")
+    for item, row in zip(busy, rows, strict=True) if len(busy) <= _LEGIBLE_BARS else ():
+        axes.text((item.began + item.ended) / 2, row, item.number, ha="center", va="center", fontsize=6)
     axes.set_yticks(range(len(slots)), [f"slot {slot}" for slot in slots])
     axes.set_xlabel("seconds")
     return figure

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sweep.analysis import factors
+from sweep.analysis.trials import factors
 from sweep.files import write_text
 from sweep.report import sentences
 from sweep.report.facts import BEST_CURVES, Axis, Facts
@@ -45,7 +45,8 @@ def render(facts: Facts) -> str:
     }
     snapshot, study = facts.snapshot, facts.study
     leaders = snapshot.ranked
-    shown = sorted(snapshot.records, key=lambda record: (record.number not in {r.number for r in leaders}, record.number))
+    placed = {record.number for record in leaders}
+    shown = [*leaders, *(record for record in snapshot.records if record.number not in placed)]
     scripts = [_resource("echarts.min.js"), _resource("report.js")]
     return templates.from_string(_resource("template.html")).render(
         facts=facts,
@@ -59,6 +60,7 @@ def render(facts: Facts) -> str:
         names=swept(study.parameters),
         records=shown[:_MOST_ROWS],
         hidden=max(0, len(shown) - _MOST_ROWS),
+        outside=facts.outside,
         data=_data(facts),
         css=_resource("report.css"),
         scripts=scripts,
@@ -93,7 +95,9 @@ def _data(facts: Facts) -> dict[str, Any]:
             {"name": item.name, "alone": item.alone, "low": item.low, "high": item.high, "together": item.together}
             for item in facts.importances
         ],
-        "curves": {str(number): points for number, points in facts.curves.items()},
+        "curves": {
+            str(number): [(step, float(f"{value:.6g}")) for step, value in points] for number, points in facts.curves.items()
+        },
         "history": facts.history,
         "busy": [[item.slot, item.began, item.ended, item.number, item.how] for item in facts.busy],
         "factors": factors(study),

@@ -69,6 +69,14 @@
     });
   }
 
+  // A value outside what is shown is drawn at the edge, as a triangle that points to it.
+  function point(at, trial) {
+    const [low, high] = data.range;
+    if (trial.value > high) return { value: [at, high], trial, symbol: "triangle", symbolSize: 9 };
+    if (trial.value < low) return { value: [at, low], trial, symbol: "triangle", symbolSize: 9, symbolRotate: 180 };
+    return { value: [at, trial.value], trial };
+  }
+
   function effect(element) {
     const place = Number(element.dataset.axis);
     const axis = data.axes[place];
@@ -76,12 +84,10 @@
     const [low, high] = data.range;
     const categories = axis.categories;
     // Spread sideways by the trial's number, so that equal values are seen side by side.
-    const points = known.map((trial) => ({
-      value: [categories ? trial.at[place] + (((trial.n * 0.618034) % 1) - 0.5) * 0.5 : trial.at[place], trial.value], trial,
-    }));
+    const points = known.map((trial) => point(categories ? trial.at[place] + (((trial.n * 0.618034) % 1) - 0.5) * 0.5 : trial.at[place], trial));
     const series = [{
       type: "scatter", symbolSize: known.length > 300 ? 4 : 7, itemStyle: { color: palette[0], opacity: known.length > 300 ? 0.4 : 0.65 },
-      data: points, clip: true,
+      data: points, clip: false,
     }];
     if (categories) {
       const means = categories.map((_, at) => {
@@ -201,8 +207,8 @@
       xAxis: value("complete trials", { nameLocation: "middle", nameGap: 26, scale: false, min: 0, minInterval: 1, splitLine: { show: false } }),
       yAxis: value("", { min: low, max: high, axisLabel: { color: quiet(), formatter: digits, showMinLabel: false } }),
       series: [
-        { type: "scatter", symbolSize: 5, itemStyle: { color: quiet(), opacity: 0.6 }, clip: true,
-          data: complete.map((trial) => ({ value: [place.get(trial.n), trial.value], trial })) },
+        { type: "scatter", symbolSize: 5, itemStyle: { color: quiet(), opacity: 0.6 }, clip: false,
+          data: complete.map((trial) => point(place.get(trial.n), trial)) },
         { type: "line", step: "end", symbol: "none", lineStyle: { width: 2.5, color: palette[1] }, data: data.history.map(([, value], at) => [at + 1, value]) },
       ],
     });

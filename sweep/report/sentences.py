@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sweep.analysis import Comparison
+from sweep.analysis.comparison import Comparison
 from sweep.report.facts import Facts, Measured
 from sweep.study import SEED
 from sweep.wording import number_text, param_text, params_text
+
+_IDLE = 0.1  # an influence whose interval ends below this is called none
 
 
 def certainty(facts: Facts) -> list[str]:
@@ -17,22 +19,26 @@ def certainty(facts: Facts) -> list[str]:
 
 def _repeated(facts: Facts) -> Iterator[str]:
     best, *others = facts.settings
-    seeds = len(best.trials)
     if best.low is not None and best.high is not None:
         yield (
-            f"Mean of {seeds} trainings with different seeds: {number_text(best.mean)} (95 % interval {number_text(best.low)} to"
-            f" {number_text(best.high)}). Two trainings of one setting differ by about {_plain(facts.deviation)} (standard"
-            " deviation)."
+            f"Mean of {len(best.trials)} trainings with different seeds: {number_text(best.mean)} (95 % interval"
+            f" {number_text(best.low)} to {number_text(best.high)}). Two trainings of one setting differ by about"
+            f" {_plain(facts.deviation)} (standard deviation)."
         )
-    if best.chance is not None and others:
-        follower = max(others, key=lambda setting: setting.chance or 0.0)
-        second = f"; next comes {params_text(follower.params)} with {follower.chance or 0:.0%}"
+    rival = next((setting for setting in others if setting.behind is not None), None)
+    if rival is not None and rival.behind is not None:
+        behind = rival.behind
+        verdict = "the best is clearly ahead of it" if behind.low > 0 else "that is not enough to call the best the winner"
         yield (
-            f"When the seeds are drawn again it comes first in {best.chance:.0%} of the draws"
-            f"{second if follower.chance else ', and no other ever does'}."
+            f"Seed by seed the next, {params_text(rival.params)}, is {_plain(behind.difference)} behind (95 % interval"
+            f" {_plain(behind.low)} to {_plain(behind.high)}): {verdict}."
         )
-    if best.chance is not None and best.chance < 0.95:
-        yield "That is not enough to call it the winner: train the leaders with more seeds."
+    if best.chance is not None:
+        yield f"When the seeds are drawn again, the best comes first in {best.chance:.0%} of the draws."
+    elif others:
+        yield "With fewer than five seeds nothing is said about how often it would come first again."
+    if unfinished := sum(not setting.finished for setting in others):
+        yield f"{unfinished} of {len(facts.settings)} settings have too few complete seeds yet, and are not compared."
 
 
 def _single(facts: Facts) -> Iterator[str]:
@@ -86,9 +92,10 @@ def importance(facts: Facts) -> list[str]:
         found.append(
             f"{names} matter most through each other: which value is best depends on the others, so look at whole settings."
         )
-    idle = [item.name for item in facts.importances if item.alone == 0 and (item.together or 0) < 0.1]
+    shown = {item.name for item in facts.comparisons if item.clear}
+    idle = [item.name for item in facts.importances if max(item.high, item.together or 0) < _IDLE and item.name not in shown]
     if idle:
-        found.append(f"{', '.join(idle)} shows no influence.")
+        found.append(f"{', '.join(idle)} shows no influence: less than {_IDLE:.0%} of the differences.")
     if not found and first.low <= 0:
         found.append("No parameter's influence by itself stands out from chance yet.")
     if facts.noise is not None:

@@ -36,11 +36,11 @@ FAILURE = api_pb2.STATUS_FAILURE
 _MOST_CHECKBOXES = 9
 
 
-def experiment(space: Space, metrics: Iterable[str]) -> Summary:
+def experiment(space: Mapping[str, Domain | None], metrics: Iterable[str]) -> Summary:
     """Return the record that describes the whole study: every hyperparameter with type and domain, every metric.
 
     Args:
-        space: the parameters in the order of their columns.
+        space: the parameters in the order of their columns; one without a domain is any text.
         metrics: tags, the objective first; doubled ones are dropped.
     """
     record = api_pb2.Experiment(
@@ -63,7 +63,7 @@ def session_end(status: int) -> Summary:
     return _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=record))
 
 
-def write_description(folder: Path, space: Space, metrics: Iterable[str]) -> None:
+def write_description(folder: Path, space: Mapping[str, Domain | None], metrics: Iterable[str]) -> None:
     """Write a run that holds nothing but the description of the columns."""
     with (folder / f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}").open("wb") as file:
         records = RecordWriter(file)
@@ -149,7 +149,9 @@ def plain(value: Any) -> Scalar:
     return item if item is None or isinstance(item, (bool, int, float, str)) else str(item)
 
 
-def _hparam_info(name: str, domain: Domain) -> api_pb2.HParamInfo:
+def _hparam_info(name: str, domain: Domain | None) -> api_pb2.HParamInfo:
+    if domain is None:
+        return api_pb2.HParamInfo(name=name, type=api_pb2.DATA_TYPE_STRING, differs=True)
     kind = _data_type(domain)
     info = api_pb2.HParamInfo(name=name, type=kind, differs=not isinstance(domain, Constant))
     if isinstance(domain, Range):

@@ -13,9 +13,11 @@ log while the training goes on.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from sweep.study import LogSpec
 from sweep.tensorboard import projector
 from sweep.tensorboard.writer import TrialWriter
 
+_HISTOGRAM_VALUES = 100_000
 _HISTOGRAM_BINS = 64  # the tab draws 30; torch's own 1,500 take ten times the space
 _MOST_CLASSES = 20  # of curves and cells with numbers, beyond that nobody can read them
 _GRID_IMAGES = 32
@@ -48,6 +51,7 @@ class Panels:
         self._writer, self._log, self._first = writer, log, first
         self._model: nn.Module | None = None
         self._done: list[str] = []
+        self._reports = 0
         self._embeddings: dict[str, projector.Embedding] = {}  # all of this trial
         self._data: dict[str, projector.Embedding] = {}  # those of them that are the data's
 
@@ -126,18 +130,21 @@ class Panels:
 
     def reported(self, step: int) -> None:
         """Write what belongs to each report."""
-        if self._model is not None and self._log.histograms:
+        self._reports += 1
+        # Each of the first 63, then every second, from 128 on every fourth: whoever reports each batch gets no flood of them.
+        due = self._reports % (1 << max(0, self._reports.bit_length() - 6)) == 0
+        if self._model is not None and self._log.histograms and due:
             for name, parameter in self._model.named_parameters():
-                self._histogram(f"weights/{name}", parameter, step)
-                self._histogram(f"gradients/{name}", parameter.grad, step)
+                self._writer.guard("panels.histograms", self._histogram, f"weights/{name}", parameter, step)
+                self._writer.guard("panels.histograms", self._histogram, f"gradients/{name}", parameter.grad, step)
 
-    def memory(self) -> list[str]:
+    def memory(self) -> dict[str, Any]:
         """Return what a trial that goes on must know; plain data."""
-        return list(self._done)
+        return {"done": list(self._done), "reports": self._reports}
 
-    def restore(self, memory: Sequence[str]) -> None:
-        """Go on, knowing what `memory` returned."""
-        self._done = list(memory)
+    def restore(self, memory: Mapping[str, Any]) -> None:
+        """Go on, knowing what `memory` returned; an older checkpoint knows nothing."""
+        self._done, self._reports = list(memory.get("done", [])), memory.get("reports", 0)
 
     def _once(self, name: str, write: Callable[[], None]) -> None:
         if self._first and name not in self._done:
@@ -145,11 +152,14 @@ class Panels:
             self._writer.guard(f"panels.{name}", write)
 
     def _graph(self, model: nn.Module, example: Any) -> None:
-        # A copy in evaluation mode: tracing calls it, which must not touch running statistics or random numbers.
-        cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        with torch.random.fork_rng(devices=cuda), warnings.catch_warnings():
+        # A copy in evaluation mode and without hooks: tracing calls it several times, and nobody must notice.
+        quiet = copy.deepcopy(model).eval()
+        for module in quiet.modules():
+            module._forward_hooks.clear()
+            module._forward_pre_hooks.clear()
+        with _same_random_numbers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about tracing, which is not the user's choice
-            self._writer.add_graph(copy.deepcopy(model).eval(), example)
+            self._writer.add_graph(quiet, example)
 
     def _image_grid(self, tag: str, images: Tensor, titles: Sequence[str] | None, step: int = 0) -> None:
         from sweep.tensorboard import figures
@@ -161,7 +171,9 @@ class Panels:
     def _histogram(self, tag: str, tensor: Tensor | None, step: int) -> None:
         if tensor is None or tensor.numel() == 0:
             return
-        values = tensor.detach().to("cpu", torch.float32).numpy().reshape(-1)
+        flat = tensor.detach().reshape(-1)
+        # Every so many of a large tensor look the same, and none of them is drawn by chance.
+        values = flat[:: max(1, len(flat) // _HISTOGRAM_VALUES)].to("cpu", torch.float32).numpy()
         finite = values[np.isfinite(values)]
         if finite.size:
             self._writer.add_histogram(tag, finite, step, bins=_HISTOGRAM_BINS)
@@ -172,6 +184,8 @@ class Panels:
         chances = scores.detach().float().softmax(1).cpu()
         labels = labels.cpu()
         names = list(classes) if classes else [str(number) for number in range(chances.shape[1])]
+        if len(names) != chances.shape[1]:
+            raise ValueError(f"there are scores for {chances.shape[1]} classes and names for {len(names)}")
         if self._log.pr_curves:
             for number, name in enumerate(names[:_MOST_CLASSES]):
                 self._writer.add_pr_curve(f"precision-recall/{name}", labels == number, chances[:, number], step)
@@ -213,6 +227,19 @@ class Panels:
         else:
             self._data[name] = found
             projector.write(folder, self._data)
+
+
+@contextlib.contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """Put Python's, NumPy's and torch's generators back to where they were."""
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=cuda):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def _names(labels: Sequence[int] | Tensor | None, classes: Sequence[str] | None) -> list[str] | None:

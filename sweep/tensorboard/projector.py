@@ -11,6 +11,7 @@ folder or, which takes precedence, in `plugins/org_tensorflow_tensorboard_projec
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,9 @@ def write(folder: Path, embeddings: Mapping[str, Embedding]) -> None:
 
     config = ProjectorConfig()
     for name, embedding in embeddings.items():
-        place = Path("projector") / re.sub(r"[^A-Za-z0-9_-]+", "_", name)
+        word = re.sub(r"[^A-Za-z0-9_-]+", "_", name)
+        digest = "" if word == name.replace(" ", "_") else f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        place = Path("projector") / f"{word}{digest}"
         (folder / place).mkdir(parents=True, exist_ok=True)
         entry = config.embeddings.add(tensor_name=name, tensor_path=str(place / "tensors.tsv"))
         entry.tensor_shape.extend(embedding.vectors.shape)

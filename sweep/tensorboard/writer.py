@@ -53,7 +53,7 @@ class TrialWriter(SummaryWriter):
         self._started = True
         self._described = bool(memory["described"])
         self._last_step = dict(memory["last_step"])
-        self._layout, self._laid_out = memory["layout"], memory["laid_out"]
+        self._layout, self._laid_out = memory.get("layout", {}), memory.get("laid_out", 0)  # older checkpoints have none
 
     def written(self) -> None:
         """Have every record written to its file, and make sure of it.
@@ -131,8 +131,20 @@ class TrialWriter(SummaryWriter):
             self.add_scalar(f"{main_tag}/{name}", value, step, walltime)
         self._chart("add_scalars", main_tag, [f"{main_tag}/{name}" for name in values])
 
+    def add_custom_scalars_multilinechart(self, tags: Sequence[str], category: str = "default", title: str = "untitled") -> None:
+        """Describe a chart of several curves, as `SummaryWriter` does, beside the others."""
+        self.add_custom_scalars({category: {title: ["Multiline", tags]}})
+
+    def add_custom_scalars_marginchart(self, tags: Sequence[str], category: str = "default", title: str = "untitled") -> None:
+        """Describe a chart of a curve and its margin, as `SummaryWriter` does, beside the others."""
+        self.add_custom_scalars({category: {title: ["Margin", tags]}})
+
     def _join(self, layout: Layout) -> None:
-        for category, charts in layout.items():
+        joined = {category: dict(charts) for category, charts in layout.items()}
+        for charts in joined.values():
+            for title, (kind, tags) in charts.items():
+                charts[title] = [str(kind), [str(tag) for tag in tags]]
+        for category, charts in joined.items():
             self._layout.setdefault(category, {}).update(charts)
         self._laid_out = 0
 

@@ -1,0 +1,46 @@
+"""Intervals of means and shares, and the spread within groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+# Student's t, 97.5 %, for 1, 2, ... degrees of freedom.
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
+      2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
+_Z = 1.959964
+
+
+def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and half the width of Student's 95 % interval around it, None for a single value."""
+    count = len(values)
+    scale = max((abs(value) for value in values), default=0.0) or 1.0  # squares of huge values would not be finite
+    scaled = [value / scale for value in values]
+    mean = math.fsum(scaled) / count
+    if count < 2:
+        return mean * scale, None
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in scaled) / (count - 1))
+    freedom = count - 1
+    quantile = _T[freedom - 1] if freedom <= len(_T) else _Z + 2.4 / freedom
+    return mean * scale, quantile * deviation / math.sqrt(count) * scale
+
+
+def wilson(share: float, samples: float) -> tuple[float, float]:
+    """Return the 95 % interval of a share of so many samples (Wilson 1927), such as an accuracy on a test set."""
+    centre, spread = share + _Z**2 / (2 * samples), _Z * math.sqrt(share * (1 - share) / samples + _Z**2 / (4 * samples**2))
+    return (centre - spread) / (1 + _Z**2 / samples), (centre + spread) / (1 + _Z**2 / samples)
+
+
+def spread_within(groups: Sequence[Sequence[float]], *, share: bool) -> float | None:
+    """Return the standard deviation within groups, or the share of their variance in all; None where no group has two."""
+    freedom = sum(len(group) - 1 for group in groups)
+    if not freedom:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        within = sum(float(np.var(group)) * len(group) for group in groups) / freedom
+        if not share:
+            return math.sqrt(within)
+        whole = float(np.var([value for group in groups for value in group], ddof=1))
+    return min(1.0, within / whole) if whole > 0 else None

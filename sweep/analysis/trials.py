@@ -1,0 +1,41 @@
+"""Which trials count, and which of them are trainings of one setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sweep.records import TrialRecord
+from sweep.space import swept
+from sweep.study import SEED, StudySpec
+from sweep.trial import Scalar, TrialState
+
+Key = tuple[Scalar, ...]
+
+
+def factors(study: StudySpec) -> list[str]:
+    """Return the hyperparameters that are varied: the seed is none."""
+    return [name for name in swept(study.parameters) if name != SEED]
+
+
+def complete_of(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Return the complete trials that have a value."""
+    return [record for record in records if record.state is TrialState.COMPLETE and record.value is not None]
+
+
+def key_of(record: TrialRecord, names: Iterable[str]) -> Key:
+    """Return a trial's values of some parameters."""
+    return tuple(record.params.get(name) for name in names)
+
+
+def by_setting(complete: Iterable[TrialRecord], names: Sequence[str]) -> dict[Key, dict[Scalar, TrialRecord]]:
+    """Return the trials of each setting by seed; of several with the same seed the first: they are no other trainings."""
+    groups: dict[Key, dict[Scalar, TrialRecord]] = {}
+    for record in complete:
+        groups.setdefault(key_of(record, names), {}).setdefault(record.params.get(SEED), record)
+    return groups
+
+
+def value_of(record: TrialRecord) -> float:
+    """Return the objective's value of a complete trial."""
+    assert record.value is not None
+    return record.value
