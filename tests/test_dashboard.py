@@ -27,6 +27,7 @@ parameters:
   x:     {values: [0.25, 0.5]}
   y:     {values: [0.1, 0.2]}
   steps: {value: 2}
+workers: {per_device: 1}
 """
 OTHER = STUDY.replace("name: one", "name: two").replace("values: [0.25, 0.5]", "value: 0.75")
 
@@ -72,7 +73,7 @@ def test_a_study_that_is_not_there_is_said(cli: Cli, here: Path) -> None:
     assert "[no-study]" in cli("dashboard", "name=x").err
 
 
-@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("wanted", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_browser_opens_where_there_is_a_display(cli: Cli, here: Path, wanted: bool) -> None:
     """At the HPARAMS tab of the port that was free, and not if it is not wanted."""
     assert cli("run", str(write_study(here, STUDY)), "x.values=[0.25]", "y.value=0.1").code == 0

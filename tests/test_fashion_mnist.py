@@ -59,7 +59,7 @@ def train(tmp_path: Path, fashion_data: Path) -> Train:
         writer = TrialWriter(tmp_path)
         spec = TrialSpec(number=0, params=params, seed=seed, dir=str(tmp_path))
         try:
-            panels = Panels(writer, LogSpec(), first=True)
+            panels = Panels(writer, LogSpec(figures=False, images=False, graph=False), first=True)
             trial = Trial(spec, metric="validation/accuracy", device="cpu", writer=writer, panels=panels, host=host)
             trial.finish(fm.train(trial))
         finally:

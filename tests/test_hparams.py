@@ -259,7 +259,8 @@ def test_tensorboard_shows_the_study_as_it_is(finished: Path, fast: str) -> None
         assert len(rows(address, x={"filterDiscrete": [2.0]}, how={"filterDiscrete": ["ok"]})) == 2
 
 
-@pytest.mark.parametrize("fast", ["true", pytest.param("false", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("fast", ["true", "false"])
 def test_the_tab_is_right_after_a_study_was_extended(objectives: Path, cli: Cli, start: Any, fast: str) -> None:
     """Values added, a constant changed, one added, while a trial waits half-way: every trial has the same whole description."""
     text = STUDY.replace("mine:train", "mine:learn").replace("[ok, raise]", "[ok]")
@@ -316,7 +317,7 @@ def test_an_objective_that_only_returns_has_a_whole_row_in_one_file(objectives: 
     assert scalars(folder)["score"] == [(0, 0.5)]
 
 
-@pytest.mark.parametrize("fast", ["true", "false"])
+@pytest.mark.parametrize("fast", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_a_parameter_that_a_trial_does_not_have_is_empty_in_its_row(tmp_path: Path, fast: str) -> None:
     """As a conditional one: the column and its filter are there, and leave the trial out when missing values are."""
     space: dict[str, Domain] = {"optimizer": Choice(values=("sgd", "adam")), "momentum": Range(low=0.0, high=1.0)}

@@ -33,6 +33,7 @@ parameters:
   how:   {values: [ok, raise]}
   steps: {value: 3}
 stop_after_failures: 100
+workers: {per_device: 1}
 """
 
 
@@ -93,6 +94,7 @@ def test_failures_are_grouped_by_cause(cli: Cli, study: Path, here: Path) -> Non
     assert "6 exception RuntimeError" in page
 
 
+@pytest.mark.slow
 def test_the_timeline_knows_every_attempt(cli: Cli, study: Path, here: Path) -> None:
     """A trial whose worker died held a slot twice; slots never hold two trials at a time."""
     done = cli("run", str(study), "objective=mine:shows", "how.value=ok", "parameters.kill_at={values: [2]}", "steps.value=3")
@@ -158,6 +160,7 @@ def test_a_report_can_be_asked_for_at_any_time(cli: Cli, study: Path, here: Path
     assert "No trial is complete yet" in (here / "elsewhere" / "page.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_costs_no_run(cli: Cli, study: Path, here: Path) -> None:
     """The run says so and ends as it would have; the command fails with a message."""
     (here / "runs" / "told").mkdir(parents=True)
@@ -171,7 +174,7 @@ def test_a_report_that_cannot_be_written_costs_no_run(cli: Cli, study: Path, her
     assert "[report-not-written]" in asked.err
 
 
-@pytest.mark.parametrize("form", ["png", "svg"])
+@pytest.mark.parametrize("form", [pytest.param("png", marks=pytest.mark.slow), "svg"])
 def test_the_charts_are_written_as_pictures(cli: Cli, study: Path, here: Path, form: str) -> None:
     """For a paper: one file for each chart that there is something to show in."""
     assert cli("run", str(study), "how.value=ok", "x.values=[1, 2, 3]").code == 0
@@ -183,6 +186,7 @@ def test_the_charts_are_written_as_pictures(cli: Cli, study: Path, here: Path, f
     assert all(path.read_bytes().startswith(start) for path in (here / "pictures").iterdir())
 
 
+@pytest.mark.slow
 def test_one_setting_each_is_told_apart_from_luck(cli: Cli, study: Path, here: Path) -> None:
     """With one training the page says that luck is unknown and how to measure it."""
     assert cli("run", str(study), "how.value=ok", "seed.value=0").code == 0
@@ -191,6 +195,7 @@ def test_one_setting_each_is_told_apart_from_luck(cli: Cli, study: Path, here: P
     assert "name=told-seeds seed.values=&#39;[0, 1, 2]&#39;" in page
 
 
+@pytest.mark.slow
 def test_a_study_without_its_environment_is_still_told(cli: Cli, study: Path, here: Path) -> None:
     """Files may be lost when a folder is copied."""
     assert cli("run", str(study), "how.value=ok").code == 0
@@ -201,6 +206,7 @@ def test_a_study_without_its_environment_is_still_told(cli: Cli, study: Path, he
     assert cli("report", str(folder)).code == 0
 
 
+@pytest.mark.slow
 def test_values_beyond_all_bounds_do_not_end_a_run_badly(cli: Cli, study: Path, here: Path) -> None:
     """Finite, though no axis holds them and no square of them is."""
     done = cli("run", str(study), "objective=mine:huge", "how.value=ok", "x.values=[1, 2, 3]")
@@ -209,6 +215,7 @@ def test_values_beyond_all_bounds_do_not_end_a_run_badly(cli: Cli, study: Path, 
     assert cli("status", str(study)).code == cli("best", str(study)).code == 0
 
 
+@pytest.mark.slow
 def test_values_that_read_alike_are_told_apart(cli: Cli, study: Path, here: Path) -> None:
     """A number and its text, null and the word, are places of their own, written as in the file."""
     values = """parameters.x={values: [1, "1", null, "null"]}"""
@@ -233,6 +240,7 @@ def yesterday(text: str) -> str:
     return (datetime.fromisoformat(text) - timedelta(days=1)).isoformat()
 
 
+@pytest.mark.slow
 def test_long_curves_are_thinned(cli: Cli, study: Path, here: Path) -> None:
     """To what can be told apart, their ends among it."""
     assert cli("run", str(study), "how.value=ok", "steps.value=1000", "x.values=[1]", "seed.values=[0]").code == 0
@@ -277,6 +285,7 @@ def test_the_terminal_shows_curves_and_importances(cli: Cli, study: Path) -> Non
         assert "\x1b" not in drawn.out + plain.out
 
 
+@pytest.mark.slow
 def test_curves_give_way_on_a_narrow_terminal(cli: Cli, study: Path) -> None:
     """Every cell that says something stays whole."""
     assert cli("run", str(study), "how.value=ok").code == 0

@@ -142,6 +142,7 @@ def test_a_step_that_is_saved_half_way_is_finished(cli: Cli, study: Path, here: 
     assert [record.attempts for record in records(runs(here))] == [1, 2, 2]
 
 
+@pytest.mark.slow
 def test_an_ordinary_training_loop_goes_on_exactly(cli: Cli, study: Path, here: Path) -> None:
     """A DataLoader with workers, a scheduler, dropout."""
     done = cli("run", str(study), "objective=mine:with_loader", "x.value=1", "parameters.kill_at={values: [0, 3]}")
@@ -229,7 +230,7 @@ def started(here: Path, number: int) -> Callable[[], bool]:
     return lambda: len(records(runs(here))) > number
 
 
-@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL", *(pytest.param(how, marks=pytest.mark.slow) for how in SLOWER)])
+@pytest.mark.parametrize("how", ["SIGINT", *(pytest.param(how, marks=pytest.mark.slow) for how in ("SIGKILL", *SLOWER))])
 def test_whatever_ends_the_sweep_it_goes_on_exactly(
     how: str, cli: Cli, study: Path, here: Path, start: Start, undisturbed: list[dict[str, Any]]
 ) -> None:

@@ -208,6 +208,7 @@ def test_the_number_of_workers_changes_no_result(cli: Cli, here: Path, fashion_d
           shuffle: {values: [true, false]}
           epochs: {value: 1}
           train_samples: {value: 500}
+        log: {figures: false, images: false}
         """,
     )
     found = []
