@@ -106,8 +106,9 @@ def _start(logdir: Path, host: str, port: int, options: tuple[str, ...]) -> tupl
             _end(process)
             said.seek(0)
             last = said.read().strip().splitlines()[-5:]
-        if _is_free(host, port):
+        if _is_free(host, port) and not any("already in use" in line for line in last):
             break  # it was not the port, which somebody else may have taken a moment after we looked
+        port = _free_port(host)
     raise SweepError(
         "tensorboard-did-not-start",
         "TensorBoard did not come up",
