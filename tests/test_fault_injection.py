@@ -119,7 +119,8 @@ def test_fifty_kills_change_no_number(here: Path, cli: Cli, fashion_data: Path, 
     study = write_study(here, FASHION)
     began = time.monotonic()
     assert cli("run", str(study), "name=undisturbed", timeout=600).code == 0
-    reach = max(9.0, (time.monotonic() - began) / 3)  # longer on a slower machine: kills must hit trials that have something to lose
+    # Longer on a slower machine: kills must hit trials that have something to lose.
+    reach = max(9.0, (time.monotonic() - began) / 3)
     timings = ("time/epoch_s",)
     expected = outcome(here / "runs" / "undisturbed", timings=timings)
     kills = rounds = checked = 0
