@@ -17,7 +17,7 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -120,7 +120,8 @@ class _Attempt:
         if self._start is not None:
             self._writer.restore(self._start.writer)
             self._panels.restore(self._start.writer.get("panels", {}))
-            self._best = self._better(value for _, value in self._start.position.history)
+            history = self._start.position.history
+            self._best = self._study.metric.best(value for _, value in history if value is not None)
         if self._columns:
             self._describe(())
             self._writer.charts_of(self._columns)
@@ -138,11 +139,11 @@ class _Attempt:
         """Write metrics as scalars, and have everything that was given to the writer written out."""
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
-        metric = self._study.metric.name
-        if metric in metrics:
-            self._best = self._better((self._best, metrics[metric]))
-            if f"best/{metric}" not in metrics:
-                self._writer.add_scalar(f"best/{metric}", self._best, step)
+        metric = self._study.metric
+        if metric.name in metrics:
+            self._best = metric.best(value for value in (self._best, metrics[metric.name]) if value is not None)
+            if metric.best_tag not in metrics:
+                self._writer.add_scalar(metric.best_tag, self._best, step)
         if not self._columns:
             self._writer.charts_of(metrics)
         try:
@@ -209,12 +210,8 @@ class _Attempt:
         return None
 
     def _describe(self, reported: Mapping[str, float] | tuple[()]) -> None:
-        metric = self._study.metric.name
-        self._writer.describe(self._shown, (metric, f"best/{metric}", *(self._columns or reported)))
-
-    def _better(self, values: Iterable[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return (max if self._study.metric.sign > 0 else min)(known, default=None)
+        metric = self._study.metric
+        self._writer.describe(self._shown, (metric.name, metric.best_tag, *(self._columns or reported)))
 
     def _decided_before(self) -> TrialResult | None:
         """Tell the runner again what it may have missed; return the result if its decision on that ends the trial."""

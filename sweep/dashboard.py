@@ -20,6 +20,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from sweep.errors import SweepError
 from sweep.layout import StudyFolder
@@ -78,7 +79,7 @@ def side_by_side(studies: Sequence[tuple[StudySpec, StudyFolder]]) -> Iterator[P
         for study, folder in studies:
             alike = len(list(place.glob(f"{study.name}*")))
             (place / (f"{study.name}-{alike + 1}" if (place / study.name).exists() else study.name)).symlink_to(folder.root)
-        metrics = [name for study, _ in studies for name in (study.metric.name, f"best/{study.metric.name}")]
+        metrics = [tag for study, _ in studies for tag in (study.metric.name, study.metric.best_tag)]
         write_description(place, side_by_side_space([study.shown for study, _ in studies]), metrics)
         yield place
 
@@ -120,29 +121,33 @@ def _start(logdir: Path, host: str, port: int, options: tuple[str, ...]) -> tupl
 
 def _comes_up(process: subprocess.Popen[str], address: str, logdir: Path) -> bool:
     deadline = time.monotonic() + _START_TIMEOUT_S
-    # A proxy of the environment's is not asked for an address of this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while process.poll() is None and time.monotonic() < deadline:
-        try:
-            with opener.open(f"{address}data/environment", timeout=5) as answer:
-                # Another TensorBoard may have taken the port: it would answer for its own folder.
-                if json.load(answer).get("data_location") == str(logdir):
-                    return True
-        except (OSError, ValueError):
-            pass
+        # Another TensorBoard may have taken the port: it would answer for its own folder.
+        if _answer(f"{address}data/environment").get("data_location") == str(logdir):
+            return True
         time.sleep(0.1)
     return False
 
 
 def _wait_for_projector(address: str) -> None:
     # TensorBoard looks for embeddings only once it is asked for its tabs: the first to open it would get a page without this one.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + _PROJECTOR_TIMEOUT_S
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, ValueError), opener.open(f"{address}data/plugins_listing", timeout=5) as answer:
-            if json.load(answer).get("projector", {}).get("enabled"):
-                return
+        if _answer(f"{address}data/plugins_listing").get("projector", {}).get("enabled"):
+            return
         time.sleep(0.1)
+
+
+def _answer(url: str) -> dict[str, Any]:
+    """Return what TensorBoard answers, nothing while it does not."""
+    # A proxy of the environment's is not asked for an address of this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as answer:
+            found = json.load(answer)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _end(process: subprocess.Popen[str]) -> None:

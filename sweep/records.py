@@ -93,10 +93,14 @@ def planned_record(study: StudySpec, number: int, params: dict[str, Scalar]) -> 
     )
 
 
+def complete_of(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Return the complete trials that have a value."""
+    return [record for record in records if record.state is TrialState.COMPLETE and record.value is not None]
+
+
 def ranked(records: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord]:
     """Return the complete trials, best first; the earlier one first among equals."""
-    complete = [record for record in records if record.state is TrialState.COMPLETE and record.value is not None]
-    return sorted(complete, key=lambda record: (-study.metric.sign * (record.value or 0.0), record.number))
+    return sorted(complete_of(records), key=lambda record: (-study.metric.sign * (record.value or 0.0), record.number))
 
 
 def counts(records: Iterable[TrialRecord], total: int | None) -> dict[str, int]:

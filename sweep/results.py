@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -48,7 +49,7 @@ class Snapshot:
         """Return the number of trials in each state."""
         return counts(self.records, self.study.total)
 
-    @property
+    @functools.cached_property
     def ranked(self) -> list[TrialRecord]:
         """Return the complete trials, best first."""
         return ranked(self.records, self.study)

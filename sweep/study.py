@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sweep.grid import Grid
@@ -30,6 +31,15 @@ class MetricSpec:
     def sign(self) -> int:
         """Return 1 when larger is better, else -1."""
         return 1 if self.goal == "maximize" else -1
+
+    @property
+    def best_tag(self) -> str:
+        """Return the TensorBoard tag of the best value so far."""
+        return f"best/{self.name}"
+
+    def best(self, values: Iterable[float]) -> float | None:
+        """Return the best of some values, None of none."""
+        return max(values, key=lambda value: self.sign * value, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,14 @@ from sweep.objectives import datasets
 
 REPOSITORY = Path(__file__).parent.parent
 Cli = Callable[..., "Done"]
+SLOW_TIMEOUT_S = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the slow tests more time than the others before they count as hanging."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +87,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def cli(here: Path) -> Cli:
+def cli(here: Path, request: pytest.FixtureRequest) -> Cli:
     """Run `sweep` as a user does, in the test's working directory."""
+    limit = SLOW_TIMEOUT_S / 2 if request.node.get_closest_marker("slow") else 100
 
-    def run(*words: str, env: dict[str, str] | None = None, timeout: float = 100) -> Done:
+    def run(*words: str, env: dict[str, str] | None = None, timeout: float = limit) -> Done:
         done = subprocess.run(
             [sys.executable, "-m", "sweep", *words],
             cwd=here,

@@ -24,7 +24,6 @@ KEEPS_WORKERS = True  # the browser and TensorBoard stay for all tests
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("browser"),
-    pytest.mark.timeout(300),
     pytest.mark.skipif(bool(MISSING), reason=MISSING),
 ]
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 KEEPS_WORKERS = True  # the browser; the fixture looks for itself
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(bool(tb.missing()), reason=tb.missing()),
 ]

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sweep.analysis.intervals import mean_and_half_width
-from sweep.analysis.trials import Key, complete_of, factors, key_of, value_of
-from sweep.records import TrialRecord
+from sweep.analysis.trials import Key, factors, key_of, value_of
+from sweep.records import TrialRecord, complete_of
 from sweep.space import swept
 from sweep.study import SEED, StudySpec
 from sweep.trial import Scalar

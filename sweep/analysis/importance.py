@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from sweep.analysis.intervals import spread_within
-from sweep.analysis.trials import Key, by_setting, complete_of, factors, key_of, value_of
-from sweep.records import TrialRecord
+from sweep.analysis.intervals import variance_within
+from sweep.analysis.trials import Key, by_setting, factors, key_of, value_of
+from sweep.records import TrialRecord, complete_of
 from sweep.study import StudySpec
 from sweep.trial import Scalar
 
@@ -79,7 +79,11 @@ def noise_share(records: Iterable[TrialRecord], study: StudySpec) -> float | Non
     complete = complete_of(records)
     rank = dict(zip((r.number for r in complete), _ranks([value_of(r) for r in complete]), strict=True))
     groups = [[float(rank[r.number]) for r in seeds.values()] for seeds in by_setting(complete, factors(study)).values()]
-    return spread_within(groups, share=True)
+    within = variance_within(groups)
+    if within is None:
+        return None
+    whole = float(np.var([value for group in groups for value in group], ddof=1))
+    return min(1.0, within / whole) if whole > 0 else None
 
 
 def _ranks(values: Sequence[float]) -> Floats:

@@ -33,14 +33,10 @@ def wilson(share: float, samples: float) -> tuple[float, float]:
     return (centre - spread) / (1 + _Z**2 / samples), (centre + spread) / (1 + _Z**2 / samples)
 
 
-def spread_within(groups: Sequence[Sequence[float]], *, share: bool) -> float | None:
-    """Return the standard deviation within groups, or the share of their variance in all; None where no group has two."""
+def variance_within(groups: Sequence[Sequence[float]]) -> float | None:
+    """Return the variance within groups, infinite where no number holds it; None where no group has two."""
     freedom = sum(len(group) - 1 for group in groups)
     if not freedom:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
-        within = sum(float(np.var(group)) * len(group) for group in groups) / freedom
-        if not share:
-            return math.sqrt(within)
-        whole = float(np.var([value for group in groups for value in group], ddof=1))
-    return min(1.0, within / whole) if whole > 0 else None
+        return sum(float(np.var(group)) * len(group) for group in groups) / freedom

@@ -8,14 +8,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sweep.analysis.intervals import mean_and_half_width, spread_within
-from sweep.analysis.trials import by_setting, complete_of, factors, value_of
-from sweep.records import TrialRecord
+from sweep.analysis.intervals import mean_and_half_width, variance_within
+from sweep.analysis.trials import by_setting, factors, value_of
+from sweep.records import TrialRecord, complete_of
 from sweep.study import StudySpec
 from sweep.trial import Scalar
 
@@ -97,7 +98,8 @@ def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
 def deviation(records: Iterable[TrialRecord], study: StudySpec) -> float | None:
     """Return the standard deviation between trainings of one setting with different seeds. None with one seed."""
     groups = [[value_of(r) for r in seeds.values()] for seeds in by_setting(complete_of(records), factors(study)).values()]
-    return spread_within(groups, share=False)
+    within = variance_within(groups)
+    return None if within is None else math.sqrt(within)
 
 
 def _chances(values: Sequence[Sequence[float]], sign: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Which trials count, and which of them are trainings of one setting."""
+"""Which trials are trainings of one setting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sweep.records import TrialRecord
 from sweep.space import swept
 from sweep.study import SEED, StudySpec
-from sweep.trial import Scalar, TrialState
+from sweep.trial import Scalar
 
 Key = tuple[Scalar, ...]
 
@@ -15,11 +15,6 @@ Key = tuple[Scalar, ...]
 def factors(study: StudySpec) -> list[str]:
     """Return the hyperparameters that are varied: the seed is none."""
     return [name for name in swept(study.parameters) if name != SEED]
-
-
-def complete_of(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Return the complete trials that have a value."""
-    return [record for record in records if record.state is TrialState.COMPLETE and record.value is not None]
 
 
 def key_of(record: TrialRecord, names: Iterable[str]) -> Key:

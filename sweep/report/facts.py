@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -14,7 +16,8 @@ from sweep.analysis.comparison import Comparison, comparisons
 from sweep.analysis.importance import Importance, importances, noise_share
 from sweep.analysis.intervals import mean_and_half_width, wilson
 from sweep.analysis.settings import Setting, deviation, settings
-from sweep.records import Span, TrialRecord
+from sweep.analysis.trials import value_of
+from sweep.records import Span, TrialRecord, complete_of
 from sweep.results import Snapshot
 from sweep.space import Choice, Range, swept
 from sweep.storage import read_curves
@@ -120,18 +123,18 @@ class Facts:
     study_text: str
     environment: dict[str, Any]
 
-    @property
+    @functools.cached_property
     def shown(self) -> tuple[float, float] | None:
         """Return the part of the metric's axis to show for the trials' values."""
         return shown_range([record.value for record in self.snapshot.ranked if record.value is not None], self.study.metric.sign)
 
-    @property
+    @functools.cached_property
     def outside(self) -> int:
         """Return how many trials' values lie outside what is shown."""
         low, high = self.shown or (0.0, 0.0)
         return sum(not low <= (record.value or 0.0) <= high for record in self.snapshot.ranked)
 
-    @property
+    @functools.cached_property
     def shown_curves(self) -> tuple[float, float] | None:
         """Return the part of the metric's axis to show for the curves."""
         return shown_range([value for points in self.curves.values() for _, value in points], self.study.metric.sign)
@@ -225,13 +228,10 @@ def _measured(records: Sequence[TrialRecord], best: Setting) -> tuple[Measured, 
 
 
 def _history(records: Iterable[TrialRecord], study: StudySpec) -> tuple[tuple[int, float], ...]:
-    done = [record for record in records if record.state is TrialState.COMPLETE and record.value is not None]
-    pick = max if study.metric.sign > 0 else min
-    found: list[tuple[int, float]] = []
-    for record in sorted(done, key=lambda record: (record.ended or "", record.number)):
-        assert record.value is not None
-        found.append((record.number, pick(found[-1][1], record.value) if found else record.value))
-    return tuple(found)
+    ended = sorted(complete_of(records), key=lambda record: (record.ended or "", record.number))
+    sign = study.metric.sign
+    best = itertools.accumulate((sign * value_of(record) for record in ended), max)
+    return tuple((record.number, sign * value) for record, value in zip(ended, best, strict=True))
 
 
 def _busy(records: Iterable[TrialRecord], now: datetime) -> tuple[Busy, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sweep.report.facts import BEST_CURVES, Axis, Facts
-from sweep.wording import params_text
+from sweep.wording import tag_text
 
 _STYLE = {"svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _STATES = {"complete": "tab:green", "pruned": "goldenrod", "failed": "tab:red", "died": "tab:red", "running": "tab:blue"}
@@ -47,16 +48,14 @@ def write_figures(facts: Facts, folder: Path, form: str) -> list[Path]:
 def _figures(facts: Facts) -> dict[str, Callable[[], Figure]]:
     found: dict[str, Callable[[], Figure]] = {}
     if facts.importances:
-        found["importances"] = lambda: _importances(facts)
+        found["importances"] = functools.partial(_importances, facts)
     if facts.settings:
-        for place, axis in enumerate(facts.axes):
-            found[f"effect_{axis.name}"] = lambda place=place, axis=axis: _effect(facts, place, axis)  # type: ignore[misc]  # mypy sees no defaults in a lambda
-        found["history"] = lambda: _history(facts)
-        found["parallel"] = lambda: _parallel(facts)
+        found |= {f"effect_{axis.name}": functools.partial(_effect, facts, axis) for axis in facts.axes}
+        found |= {"history": functools.partial(_history, facts), "parallel": functools.partial(_parallel, facts)}
     if any(len(points) > 1 for points in facts.curves.values()):
-        found["curves"] = lambda: _curves(facts)
+        found["curves"] = functools.partial(_curves, facts)
     if facts.busy:
-        found["timeline"] = lambda: _timeline(facts)
+        found["timeline"] = functools.partial(_timeline, facts)
     return found
 
 
@@ -84,7 +83,7 @@ def _importances(facts: Facts) -> Figure:
     return figure
 
 
-def _effect(facts: Facts, place: int, axis: Axis) -> Figure:
+def _effect(facts: Facts, axis: Axis) -> Figure:
     figure, axes = _new(3.6, 2.8)
     points = [(axis.place(record.params.get(axis.name)), record) for record in facts.snapshot.ranked]
     known = [(at, record) for at, record in points if at is not None]
@@ -177,8 +176,7 @@ def _curves(facts: Facts) -> Figure:
     for number, record in best.items():
         found = facts.curves.get(number)
         if found:
-            names = {axis.name: record.params.get(axis.name) for axis in facts.axes}
-            axes.plot(*zip(*found, strict=True), linewidth=1.6, label=f"{number}: {params_text(names)}")
+            axes.plot(*zip(*found, strict=True), linewidth=1.6, label=f"{number}: {tag_text(record, facts.study)}")
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(facts.study.metric.name)

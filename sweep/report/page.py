@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sweep.analysis.trials import factors
 from sweep.files import write_text
 from sweep.report import sentences
 from sweep.report.facts import BEST_CURVES, Axis, Facts
 from sweep.space import swept
-from sweep.study import SEED
 from sweep.trial import Scalar
-from sweep.wording import duration_text, error_line, number_text, param_text, params_text
+from sweep.wording import duration_text, error_line, number_text, param_text, params_text, tag_text
 
 _MOST_ROWS = 2_000  # of the table of trials: a page with more opens slowly, and `sweep trials` has them all
 
@@ -60,7 +59,6 @@ def render(facts: Facts) -> str:
         names=swept(study.parameters),
         records=shown[:_MOST_ROWS],
         hidden=max(0, len(shown) - _MOST_ROWS),
-        outside=facts.outside,
         data=_data(facts),
         css=_resource("report.css"),
         scripts=scripts,
@@ -75,15 +73,13 @@ def _data(facts: Facts) -> dict[str, Any]:
     return {
         "metric": study.metric.name,
         "maximize": study.metric.sign > 0,
-        "axes": [
-            {"name": axis.name, "categories": axis.categories, "log": axis.log, "seed": axis.name == SEED} for axis in facts.axes
-        ],
+        "axes": [{"name": axis.name, "categories": axis.categories, "log": axis.log} for axis in facts.axes],
         "trials": [
             {
                 "n": record.number,
                 "state": str(record.state),
                 "at": [_rounded(axis, record.params.get(axis.name)) for axis in facts.axes],
-                "text": params_text({axis.name: record.params.get(axis.name) for axis in facts.axes}),
+                "text": tag_text(record, study),
                 "value": record.value,
             }
             for record in snapshot.records
@@ -91,16 +87,12 @@ def _data(facts: Facts) -> dict[str, Any]:
         "best": best,
         "range": facts.shown,
         "curveRange": facts.shown_curves,
-        "importances": [
-            {"name": item.name, "alone": item.alone, "low": item.low, "high": item.high, "together": item.together}
-            for item in facts.importances
-        ],
+        "importances": [asdict(item) for item in facts.importances],
         "curves": {
             str(number): [(step, float(f"{value:.6g}")) for step, value in points] for number, points in facts.curves.items()
         },
         "history": facts.history,
         "busy": [[item.slot, item.began, item.ended, item.number, item.how] for item in facts.busy],
-        "factors": factors(study),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 
 from sweep.analysis.comparison import Comparison
@@ -44,7 +45,7 @@ def _repeated(facts: Facts) -> Iterator[str]:
 def _single(facts: Facts) -> Iterator[str]:
     values = [setting.mean for setting in facts.settings]
     if len(values) > 1:
-        gap, spread = _plain(abs(values[0] - values[1])), _plain(abs(values[0] - _median(values)))
+        gap, spread = _plain(abs(values[0] - values[1])), _plain(abs(values[0] - statistics.median(values)))
         yield f"The next best is {gap} behind, the median {spread}."
     how = f"sweep run STUDY name={facts.study.name}-seeds {SEED}.values='[0, 1, 2]'"
     if facts.study.method != "grid":
@@ -103,11 +104,6 @@ def importance(facts: Facts) -> list[str]:
     elif any(item.together is not None for item in facts.importances):
         found.append("With one training of each setting, the share together with others contains chance too.")
     return found
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def _plain(value: float | None) -> str:

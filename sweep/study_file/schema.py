@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_origin
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, TypeAdapter
 
 from sweep.space import Choice, Constant, Domain, Range, axis_size, axis_value
+from sweep.study import LogSpec
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
@@ -161,16 +162,16 @@ class Checkpoints(_Strict):
 
 
 class Log(_Strict):
-    """What is logged for TensorBoard's other tabs."""
+    """What is logged for TensorBoard's other tabs; the defaults are the study's own."""
 
-    images: bool = True
-    graph: bool = True
-    charts: bool = True
-    batches: WholeNumber = 100
-    histograms: bool = True
-    pr_curves: bool = True
-    figures: bool = True
-    projector: bool = False
+    images: bool = LogSpec.images
+    graph: bool = LogSpec.graph
+    charts: bool = LogSpec.charts
+    batches: WholeNumber = LogSpec.batches
+    histograms: bool = LogSpec.histograms
+    pr_curves: bool = LogSpec.pr_curves
+    figures: bool = LogSpec.figures
+    projector: bool = LogSpec.projector
 
 
 class StudyModel(_Strict):

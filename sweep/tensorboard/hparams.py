@@ -65,23 +65,17 @@ def session_end(status: int) -> Summary:
 
 def write_description(folder: Path, space: Mapping[str, Domain | None], metrics: Iterable[str]) -> None:
     """Write a run that holds nothing but the description of the columns."""
-    with (folder / f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}").open("wb") as file:
-        records = RecordWriter(file)
-        records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-        records.write(Event(wall_time=time.time(), summary=experiment(space, metrics)).SerializeToString())
+    _write_file(folder / _file_name(), experiment(space, metrics))
 
 
 def append_failure(run_folder: Path) -> None:
     """End the row of a trial whose process is gone: one more event file in its folder, holding only the status."""
     run_folder.mkdir(parents=True, exist_ok=True)
     event_files.cut_torn_ends(run_folder)
-    name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.end"
+    name = f"{_file_name()}.end"
     _remove_ends(run_folder)
     path = event_files.sorted_last(run_folder / name, run_folder.glob(event_files.PATTERN))
-    with path.open("wb") as file:
-        records = RecordWriter(file)
-        records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-        records.write(Event(wall_time=time.time(), summary=session_end(FAILURE)).SerializeToString())
+    _write_file(path, session_end(FAILURE))
 
 
 def renew(run_folder: Path, params: Params, space: Space) -> None:
@@ -109,6 +103,18 @@ def renew(run_folder: Path, params: Params, space: Space) -> None:
                     _set_hparams(content.session_start_info, params, space)
                 value.metadata.plugin_data.content = content.SerializeToString()
             event_files.replace_record(path, start, length, event.SerializeToString())
+
+
+def _file_name() -> str:
+    return f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}"
+
+
+def _write_file(path: Path, summary: Summary) -> None:
+    """Write an event file that holds one record."""
+    with path.open("wb") as file:
+        records = RecordWriter(file)
+        records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        records.write(Event(wall_time=time.time(), summary=summary).SerializeToString())
 
 
 def _tagged(path: Path, tag: str) -> tuple[int, int, Event] | None:

@@ -19,7 +19,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,7 +30,10 @@ from sweep.study import LogSpec
 from sweep.tensorboard import projector
 from sweep.tensorboard.writer import TrialWriter
 
-_HISTOGRAM_VALUES = 100_000
+if TYPE_CHECKING:  # drawing is imported when there is something to draw
+    from matplotlib.figure import Figure
+
+_HISTOGRAM_VALUES = 100_000  # of a tensor, at most so many and as many again
 _HISTOGRAM_BINS = 64  # the tab draws 30; torch's own 1,500 take ten times the space
 _MOST_CLASSES = 20  # of curves and cells with numbers, beyond that nobody can read them
 _GRID_IMAGES = 32
@@ -165,8 +168,12 @@ class Panels:
         from sweep.tensorboard import figures
 
         shown = _pixels(images[:_GRID_IMAGES])
-        picture = figures.rendered(figures.image_grid(shown, titles[: len(shown)] if titles else None))
-        self._writer.add_image(tag, picture, step, dataformats="HWC")
+        self._picture(tag, figures.image_grid(shown, titles[: len(shown)] if titles else None), step)
+
+    def _picture(self, tag: str, figure: Figure, step: int) -> None:
+        from sweep.tensorboard import figures
+
+        self._writer.add_image(tag, figures.rendered(figure), step, dataformats="HWC")
 
     def _histogram(self, tag: str, tensor: Tensor | None, step: int) -> None:
         if tensor is None or tensor.numel() == 0:
@@ -199,8 +206,7 @@ class Panels:
 
         size = len(names)
         counts = torch.bincount(labels * size + predicted, minlength=size * size).reshape(size, size).numpy()
-        picture = figures.rendered(figures.confusion_matrix(counts, names, numbers=size <= _MOST_CLASSES))
-        self._writer.add_image("predictions/confusion", picture, step, dataformats="HWC")
+        self._picture("predictions/confusion", figures.confusion_matrix(counts, names, numbers=size <= _MOST_CLASSES), step)
 
     def _mistakes(self, images: Tensor, labels: Tensor, chances: Tensor, names: Sequence[str], step: int) -> None:
         chance, predicted = chances.max(1)
