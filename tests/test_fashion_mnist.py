@@ -97,6 +97,7 @@ def test_the_split_is_stratified_and_disjoint(fashion_data: Path) -> None:
 FIRST_VALIDATION_PLACES = [6, 15, 61, 99, 118]
 
 
+@pytest.mark.slow
 def test_the_network_learns(train: Train) -> None:
     """One epoch on a fifth of the data reaches 0.72 on validation and test; every promised metric is reported."""
     reports, metrics = train(lr=0.002, batch_size=32, epochs=1, train_samples=11_000)

@@ -54,7 +54,7 @@ def without(found: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("what", "limit_kb", "words"),
     [
-        ("checkpoint", 200, ["parameters.state_kb.value=300"]),
+        pytest.param("checkpoint", 200, ["parameters.state_kb.value=300"], marks=pytest.mark.slow),
         pytest.param("event file", 200, ["parameters.text_kb.value=60"], marks=pytest.mark.slow),
         pytest.param("database", 125, [], marks=pytest.mark.slow),
     ],
@@ -187,6 +187,7 @@ def test_a_damaged_copy_of_the_study_file_is_named(cli: Cli, study: Path, here: 
     assert "1 complete" in cli("status", str(study)).out
 
 
+@pytest.mark.slow
 def test_a_run_folder_that_no_trial_knows_is_moved_aside_whole(cli: Cli, study: Path, here: Path) -> None:
     """A power cut took the database's last moments; a link that looks like one is not followed."""
     assert cli("run", str(study), "x.values=[1]").code == 0

@@ -342,6 +342,7 @@ def test_only_the_best_trials_hidden_layer_is_kept(cli: Cli, study: Path, here: 
     assert not (folder / found[0].folder / "plugins").exists()
 
 
+@pytest.mark.slow
 def test_panels_change_no_number(cli: Cli, study: Path, here: Path) -> None:
     """Everything on or off: the same metrics and weights, bit for bit, with dropout and batch normalisation."""
     on = cli("run", str(study), "name=with", "kill_at.values=[0]")

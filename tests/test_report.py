@@ -113,6 +113,7 @@ def test_the_timeline_knows_every_attempt(cli: Cli, study: Path, here: Path) -> 
     assert 0 < (facts.busy_share or 0) <= 1
 
 
+@pytest.mark.slow
 def test_the_best_settings_metrics_have_intervals(cli: Cli, study: Path, here: Path) -> None:
     """Over the seeds by Student; a share of so many samples by Wilson where there is one training."""
     assert cli("run", str(study), "how.value=ok").code == 0
@@ -148,6 +149,7 @@ def test_nothing_in_a_study_can_spoil_the_page(cli: Cli, study: Path, here: Path
     assert not re.search(r'(?:src|href)="', own)
 
 
+@pytest.mark.slow
 def test_a_report_can_be_asked_for_at_any_time(cli: Cli, study: Path, here: Path) -> None:
     """Before anything is complete, elsewhere, and not before there is a study."""
     missing = cli("report", str(study))

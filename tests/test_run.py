@@ -195,6 +195,7 @@ def test_a_preparation_that_dies_ends_the_sweep(cli: Cli, study: Path) -> None:
     assert done.out.count("is started again") == 2
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_result(cli: Cli, here: Path, fashion_data: Path) -> None:
     """Real trials on FashionMNIST give the same metrics with one and with two workers, bit for bit."""
     path = write_study(
