@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sweep.errors import EXIT_LOCKED, SweepError
-from sweep.space import Constant, Domain, Space, covers, domain_text
+from sweep.grid import Grid
+from sweep.space import Constant, Domain, Space, conditional, covers, domain_text
 from sweep.study import StudySpec
 
 
@@ -43,11 +44,13 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
         ("objective", stored.objective, current.objective),
         ("metric", _metric_text(stored), _metric_text(current)),
         ("method", stored.method, current.method),
+        ("sampler", dict(stored.sampler), dict(current.sampler)),
+        ("enqueue", list(stored.enqueue), list(current.enqueue)),
         ("seed", stored.seed, current.seed),
     ):
         if old != new:
             yield f"{label}: was {old}, is now {new}"
-    for name in stored.parameters.keys() - current.parameters.keys():
+    for name in (name for name in stored.parameters if name not in current.parameters):
         yield f"parameters.{name}: was {domain_text(stored.parameters[name])}, is now absent"
     for name, now in current.parameters.items():
         fixed = {domain_text(space[name]) for space in (*stored.earlier, stored.parameters) if _fixes(space, name)}
@@ -60,12 +63,20 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
                 was = "absent" if name not in space else domain_text(space[name])
                 yield f"parameters.{name}: was {was}, is now {domain_text(now)}; {reason}"
                 break
+    if (
+        conditional(current.parameters)
+        and current.method == "grid"
+        and Grid(spaces=[stored.parameters]).size != current.grid.size
+    ):
+        yield "parameters: a grid with conditions (when) cannot be extended; numbers would not fit"
     order = [name for name in current.parameters if name in stored.parameters]
     if order != [name for name in stored.parameters if name in current.parameters]:
         yield f"order of parameters: was {', '.join(stored.parameters)}, is now {', '.join(current.parameters)}"
 
 
 def _mismatch(was: Domain | None, now: Domain) -> str | None:
+    if was is not None and was.when != now.when:
+        return "its condition (when) was another"
     if isinstance(now, Constant):
         return None if was is None or isinstance(was, Constant) else "it was varied before"
     if was is None:

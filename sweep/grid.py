@@ -3,7 +3,8 @@
 A grid is a mixed-radix number: point `i` is decoded directly, so a grid of any size costs nothing to plan (the last parameter
 turns fastest, as in itertools.product). When a study's grid is extended, the points of the earlier grid keep their numbers,
 and the new ones follow in the order of the whole grid. The number of new points before a place is a difference of two
-products at each axis, so those are decoded directly too, by bisection.
+products at each axis, so those are decoded directly too, by bisection. Where parameters depend on others the grid is a tree:
+each branch has as many points as the parameters that apply in it allow, and a parameter that does not apply has one place.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweep.space import Choice, Constant, Domain, Range, Space, axis_size, axis_step, axis_value, place_of
+from sweep.space import Choice, Constant, Domain, Range, Space, axis_size, axis_step, axis_value, conditional, place_of
 from sweep.trial import Scalar
 
 
@@ -34,7 +35,10 @@ class Grid:
         Raises:
             ValueError: a domain is not finite.
         """
-        return math.prod(_finite_size(name, domain) for name, domain in self.spaces[-1].items())
+        today = self.spaces[-1]
+        if conditional(today):
+            return _Tree(today).count(0, frozenset())
+        return math.prod(_finite_size(name, domain) for name, domain in today.items())
 
     def point(self, number: int) -> dict[str, Scalar]:
         """Return the assignment with a number; constants have today's values.
@@ -46,6 +50,8 @@ class Grid:
         if not 0 <= number < self.size:
             raise IndexError(f"the grid has {self.size} points, none at {number}")
         today, before = self.spaces[-1], 0
+        if conditional(today):  # its earlier spaces differ by constants alone
+            return _Tree(today).point(number)
         for place, space in enumerate(self.spaces):
             size = Grid(spaces=[space]).size
             if number < size:
@@ -77,6 +83,63 @@ def _point(space: Space, earlier: Space | None, number: int) -> dict[str, Scalar
             place, number = divmod(number, rest)
         found[name] = axis_value(domain, place)
     return found
+
+
+class _Tree:
+    """The points of a space with conditions.
+
+    A branch is known by which conditions of the parameters after it are fulfilled: branches alike have as many points.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._items = list(space.items())
+        self._sizes = [_finite_size(name, domain) for name, domain in self._items]
+        # By place: the conditions on that parameter of parameters after it, as (their place, the condition).
+        self._asks = [
+            [(later, c) for later, (_, domain) in enumerate(self._items) for c in domain.when if c.parent == name]
+            for name, _ in self._items
+        ]
+        self._counts: dict[tuple[int, frozenset[tuple[int, str]]], int] = {}
+
+    def count(self, place: int, fulfilled: frozenset[tuple[int, str]]) -> int:
+        """Return the number of points below a place, given the fulfilled conditions: place and parent of each."""
+        if place == len(self._items):
+            return 1
+        key = place, frozenset(item for item in fulfilled if item[0] >= place)
+        if key not in self._counts:
+            if not self._applies(place, fulfilled):
+                self._counts[key] = self.count(place + 1, fulfilled)
+            elif not self._asks[place]:
+                self._counts[key] = self._sizes[place] * self.count(place + 1, fulfilled)
+            else:
+                branches = (self._below(place, axis, fulfilled) for axis in range(self._sizes[place]))
+                self._counts[key] = sum(self.count(place + 1, branch) for branch in branches)
+        return self._counts[key]
+
+    def point(self, number: int) -> dict[str, Scalar]:
+        """Return the assignment with a number."""
+        found: dict[str, Scalar] = {}
+        fulfilled: frozenset[tuple[int, str]] = frozenset()
+        for place, (name, domain) in enumerate(self._items):
+            if not self._applies(place, fulfilled):
+                continue
+            if self._asks[place]:
+                axis = 0
+                while number >= (size := self.count(place + 1, self._below(place, axis, fulfilled))):
+                    number -= size
+                    axis += 1
+            else:
+                axis, number = divmod(number, self.count(place + 1, fulfilled))
+            found[name] = axis_value(domain, axis)
+            fulfilled = self._below(place, axis, fulfilled)
+        return found
+
+    def _applies(self, place: int, fulfilled: frozenset[tuple[int, str]]) -> bool:
+        return all((place, condition.parent) in fulfilled for condition in self._items[place][1].when)
+
+    def _below(self, place: int, axis: int, fulfilled: frozenset[tuple[int, str]]) -> frozenset[tuple[int, str]]:
+        value = axis_value(self._items[place][1], axis) if self._asks[place] else None
+        return fulfilled | {(later, condition.parent) for later, condition in self._asks[place] if condition.accepts(value)}
 
 
 class _OldPlaces:

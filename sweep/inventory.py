@@ -12,7 +12,7 @@ from sweep.errors import EXIT_LOCKED, StudyFileError, SweepError
 from sweep.layout import StudyFolder
 from sweep.observer import Observer
 from sweep.records import TrialRecord
-from sweep.space import constants
+from sweep.space import assignment
 from sweep.storage import read_records
 from sweep.study import StudySpec
 from sweep.study_file import read_study
@@ -124,7 +124,7 @@ def set_orphans_aside(folder: StudyFolder, known: Sequence[TrialRecord], observe
 
 def reopened(record: TrialRecord, study: StudySpec) -> TrialRecord:
     """Return a failed trial as it is run again: from its start, with today's constants."""
-    return replace(record, params={**record.params, **constants(study.parameters)})
+    return replace(record, params=assignment(study.parameters, lambda name, _: record.params[name]))
 
 
 def _run_folders(folder: StudyFolder) -> list[Path]:

@@ -43,7 +43,8 @@ class Ledger:
         self._study, self._folder, self._store, self._observer = study, folder, store, observer
         waiting = [record if record.state.finished else replace(record, state=TrialState.WAITING) for record in known]
         self._records = {record.number: record for record in waiting}
-        self._planner = Planner(study, waiting)
+        self._planner = Planner(study, waiting, *store.sampler())
+        self._ahead: list[TrialRecord] = []  # planned, to be the next one started
         self._unfinished = [record for record in waiting if not record.state.finished]
         store.interrupt([self._records[record.number] for record in known if record.state is TrialState.RUNNING])
         self._retention = Retention(study, folder, known)
@@ -64,11 +65,10 @@ class Ledger:
         return None if total is None else len(self._unfinished) + total - len(self._records)
 
     def first_params(self) -> Params:
-        """Return the parameters of the trial that will be the next one; nothing is planned by that."""
-        if self._unfinished:
-            return self._unfinished[0].params
-        ahead = Planner(self._study, self._records.values()).ask()
-        return ahead[1] if ahead else {}
+        """Return the parameters of the trial that will be the next one."""
+        if not self._unfinished and not self._ahead and (planned := self._planner.ask()):
+            self._ahead = [planned_record(self._study, *planned)]
+        return next((record.params for record in (*self._unfinished, *self._ahead)), {})
 
     def next(self) -> TrialRecord | None:
         """Return the trial to run next, or None when there is none."""
@@ -76,12 +76,15 @@ class Ledger:
             return None
         if self._unfinished:  # whatever ended the search since: an undisturbed run would have finished them
             return self._unfinished.pop(0)
+        if self._ahead:
+            return self._ahead.pop()
         planned = self._planner.ask()
         return None if planned is None else planned_record(self._study, *planned)
 
     def start(self, record: TrialRecord, slot: Slot) -> TrialRecord:
         """Note that a trial runs from now on. Before its worker hears of it: no run folder without a record."""
         now = _now()
+        drawn = self._planner.drawn(record.number) if record.number not in self._records else None
         record = replace(
             record,
             state=TrialState.RUNNING,
@@ -99,7 +102,7 @@ class Ledger:
             cause=None,
         )
         self._records[record.number] = record
-        self._store.start(record)
+        self._store.start(record, drawn)
         self._observer.update(record, "started")
         return record
 
@@ -189,6 +192,8 @@ class Ledger:
             return RunOutcome(records=self.records, ended_by=ended, exit_code=EXIT_TOO_MANY_FAILURES)
         failed = any(record.state is TrialState.FAILED for record in self._records.values())
         ended = self._planner.ended_by or "there was nothing left to plan"
+        if again := self._planner.drawn_again:
+            ended += f" ({again} proposals equalled another trial and were replaced)"
         return RunOutcome(records=self.records, ended_by=ended, exit_code=EXIT_SOME_FAILED if failed else EXIT_OK)
 
 

@@ -1,19 +1,36 @@
-"""The search space: each parameter's domain, its grid points, and its Optuna distribution.
+"""The search space: each parameter's domain, when it applies, its grid points, and its Optuna distribution.
 
-The space keeps the study file's order everywhere.
+The space keeps the study file's order everywhere. A parameter with conditions comes after those that it depends on, so one
+pass in that order decides everything; a parameter that does not apply is absent from a trial's parameters.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweep.trial import Scalar
+from sweep.trial import Params, Scalar
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """A parameter applies only if its `parent`, one before it, applies and has one of `values`."""
+
+    parent: str
+    values: tuple[Scalar, ...]
+
+    def holds(self, params: Params) -> bool:
+        """Tell whether an assignment of the parameters before fulfils it."""
+        return self.parent in params and self.accepts(params[self.parent])
+
+    def accepts(self, value: Scalar) -> bool:
+        """Tell whether a value of the parent fulfils it; 1 is 1.0 here, but not true."""
+        return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in self.values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +38,7 @@ class Constant:
     """A parameter with one value."""
 
     value: Scalar
+    when: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +46,7 @@ class Choice:
     """A parameter that takes one of `values`."""
 
     values: tuple[Scalar, ...]
+    when: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +56,14 @@ class Range:
     Attributes:
         step: distance of the allowed values from `low` on; None for every one.
         log: drawn on a logarithmic scale.
+        when: all of these must hold for the parameter to apply.
     """
 
     low: int | float
     high: int | float
     step: int | float | None = None
     log: bool = False
+    when: tuple[Condition, ...] = ()
 
     @property
     def integer(self) -> bool:
@@ -59,9 +80,18 @@ def swept(space: Space) -> list[str]:
     return [name for name, domain in space.items() if not isinstance(domain, Constant)]
 
 
-def constants(space: Space) -> dict[str, Scalar]:
-    """Return the constants by name, in order."""
-    return {name: domain.value for name, domain in space.items() if isinstance(domain, Constant)}
+def assignment(space: Space, choose: Callable[[str, Domain], Scalar]) -> dict[str, Scalar]:
+    """Return a value for each parameter that applies, in order; `choose` gives those of the parameters that are no constants."""
+    params: dict[str, Scalar] = {}
+    for name, domain in space.items():
+        if all(condition.holds(params) for condition in domain.when):
+            params[name] = domain.value if isinstance(domain, Constant) else choose(name, domain)
+    return params
+
+
+def conditional(space: Space) -> bool:
+    """Tell whether some parameter applies only to some trials."""
+    return any(domain.when for domain in space.values())
 
 
 def axis_size(domain: Domain) -> int | None:
@@ -108,7 +138,9 @@ def place_of(domain: Domain, value: Scalar) -> int | None:
 
 
 def covers(domain: Domain, other: Domain) -> bool:
-    """Tell whether every value that `other` can take is one that `domain` can take, and on a like scale."""
+    """Tell whether every value that `other` can take is one that `domain` can take, on a like scale and condition."""
+    if domain.when != other.when:
+        return False
     if isinstance(other, Range):
         if not isinstance(domain, Range) or (domain.integer, domain.log) != (other.integer, other.log):
             return False
@@ -123,16 +155,27 @@ def covers(domain: Domain, other: Domain) -> bool:
     return all(_holds(domain, value) for value in values)
 
 
+def can_be(domain: Domain, value: Scalar) -> bool:
+    """Tell whether a parameter can have a value; a whole number can stand for the same float."""
+    if isinstance(domain, Range) and not domain.integer and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    return _holds(domain, value)
+
+
 def domain_keys(domain: Domain) -> dict[str, object]:
     """Return a domain as a study file writes it."""
+    keys: dict[str, object]
     match domain:
         case Constant(value=value):
-            return {"value": value}
+            keys = {"value": value}
         case Choice(values=values):
-            return {"values": list(values)}
+            keys = {"values": list(values)}
         case Range(low=low, high=high, step=step, log=log):
-            keys = {"min": low, "max": high, "step": step, "log": log or None}
-            return {key: value for key, value in keys.items() if value is not None}
+            written = {"min": low, "max": high, "step": step, "log": log or None}
+            keys = {key: value for key, value in written.items() if value is not None}
+    if domain.when:
+        keys["when"] = {condition.parent: list(condition.values) for condition in domain.when}
+    return keys
 
 
 def domain_text(domain: Domain) -> str:
@@ -149,7 +192,7 @@ def united(spaces: Sequence[Space]) -> dict[str, Domain]:
             had = [space[name] for space in spaces if name in space]
             values = {repr(item.value): item.value for item in had if isinstance(item, Constant)}
             if len(values) > 1:
-                result[name] = Choice(values=tuple(values.values()))
+                result[name] = Choice(values=tuple(values.values()), when=domain.when)
     return result
 
 
@@ -172,7 +215,7 @@ def side_by_side_space(spaces: Sequence[Space]) -> dict[str, Domain | None]:
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Return the Optuna distributions of the swept parameters, in order."""
+    """Return the Optuna distributions of the swept parameters, in order, those that apply only to some trials too."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     result: dict[str, BaseDistribution] = {}

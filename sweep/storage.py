@@ -27,11 +27,13 @@ from sweep.errors import EXIT_LOCKED, SweepError
 from sweep.files import write_json
 from sweep.layout import StudyFolder
 from sweep.records import TrialRecord
+from sweep.sampling import Attributes, Drawn, Memory
 from sweep.space import distributions
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 
 _RECORD = "sweep"
+_MEMORY = "sweep:sampler"
 _SCHEMA_VERSION = 12
 _INTERMEDIATE = (
     "INSERT OR REPLACE INTO trial_intermediate_values"
@@ -70,12 +72,28 @@ class StudyStore:
         self._trial_ids = {record.number: trial_id for trial_id, record in found}
         return _by_number(found)
 
-    def start(self, record: TrialRecord) -> None:
-        """Note a trial that is about to run, the first time or again."""
+    def sampler(self) -> tuple[Memory | None, dict[int, Attributes]]:
+        """Return what is to be remembered of the sampler: its memory, and what it wrote down about each trial, by number."""
+        query = "SELECT value_json FROM study_system_attributes WHERE study_id = ? AND key = ?"
+        found = self._db.execute(query, (self._study_id, _MEMORY)).fetchone()
+        numbers = {trial_id: number for number, trial_id in self._trial_ids.items()}
+        attributes: dict[int, Attributes] = {}
+        try:
+            for trial_id, key, value in self._db.execute("SELECT trial_id, key, value_json FROM trial_system_attributes"):
+                if trial_id in numbers:
+                    attributes.setdefault(numbers[trial_id], {})[key] = json.loads(value)
+            return (json.loads(found[0]) if found else None), attributes
+        except (ValueError, TypeError) as error:
+            raise unreadable(self._folder, f"it is damaged: {error}") from None
+
+    def start(self, record: TrialRecord, drawn: Drawn | None = None) -> None:
+        """Note a trial that is about to run, the first time or again; with what must survive of the ask for a new one."""
         with self._db:
             trial_id = self._trial_ids.get(record.number)
             if trial_id is None:
                 trial_id = self._trial_ids[record.number] = self._insert(record)
+                if drawn is not None:
+                    self._keep(trial_id, drawn)
             self._note(trial_id, record)
             self._db.execute("UPDATE trials SET state = 'RUNNING' WHERE trial_id = ?", (trial_id,))
             self._db.execute("DELETE FROM trial_intermediate_values WHERE trial_id = ?", (trial_id,))
@@ -155,9 +173,21 @@ class StudyStore:
             [
                 (trial_id, name, distribution.to_internal_repr(record.params[name]), text)
                 for name, (distribution, text) in self._distributions.items()
+                if name in record.params
             ],
         )
         return trial_id
+
+    def _keep(self, trial_id: int, drawn: Drawn) -> None:
+        self._db.executemany(
+            "INSERT INTO trial_system_attributes (trial_id, key, value_json) VALUES (?, ?, ?)",
+            [(trial_id, key, json.dumps(value)) for key, value in drawn.attributes.items()],
+        )
+        self._db.execute(
+            "INSERT INTO study_system_attributes (study_id, key, value_json) VALUES (?, ?, ?)"
+            " ON CONFLICT (study_id, key) DO UPDATE SET value_json = excluded.value_json",
+            (self._study_id, _MEMORY, json.dumps(drawn.memory)),
+        )
 
     def _note(self, trial_id: int, record: TrialRecord) -> None:
         self._db.execute(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from sweep.grid import Grid
-from sweep.space import Domain, united
+from sweep.space import Domain, axis_size, united
+from sweep.trial import Scalar
 
 # A parameter of this name is no hyperparameter: it says which of several trainings of one setting a trial is.
 SEED = "seed"
@@ -103,7 +105,9 @@ class StudySpec:
 
     Attributes:
         import_dir: the study file's own folder, importable for the objective.
-        method: `grid`, `random` or `tpe`.
+        method: `grid`, or a key of `sweep.strategies.SAMPLERS`.
+        sampler: options of Optuna's sampler, by its own names.
+        enqueue: points to try first, which need not name every parameter.
         retries: how often a trial whose process died is started again.
         timeout_s: seconds after which a trial is ended as failed; None for never.
         keep_best: of how many of the best trials the last checkpoint is kept.
@@ -118,6 +122,8 @@ class StudySpec:
     metric: MetricSpec
     method: str
     parameters: dict[str, Domain]
+    sampler: Mapping[str, Any] = field(default_factory=dict)
+    enqueue: tuple[Mapping[str, Scalar], ...] = ()
     seed: int = 0
     budget: BudgetSpec = BudgetSpec()
     workers: WorkersSpec = WorkersSpec()
@@ -140,12 +146,15 @@ class StudySpec:
         return united([*self.earlier, self.parameters])
 
     @property
+    def points(self) -> int | None:
+        """Return how many different assignments there are, None for infinitely many."""
+        return None if any(axis_size(domain) is None for domain in self.parameters.values()) else self.grid.size
+
+    @property
     def total(self) -> int | None:
         """Return the number of trials that the study comes to; None when only time, target or patience end it."""
-        if self.method != "grid":
-            return self.budget.trials
-        size = self.grid.size
-        return size if self.budget.trials is None else min(size, self.budget.trials)
+        limits = [limit for limit in (self.points, self.budget.trials) if limit is not None]
+        return min(limits, default=None)
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:

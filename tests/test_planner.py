@@ -82,44 +82,6 @@ def test_a_planner_goes_on_after_what_is_known() -> None:
     assert [number for number, _ in all_of(Planner(make(), known))] == [1, 2, 4, 6, 7, 8, 9, 10, 11]
 
 
-@pytest.mark.parametrize("method", ["random", "tpe"])
-def test_an_interrupted_sampler_proposes_what_an_undisturbed_one_does(method: str) -> None:
-    """Stopping after any number of trials and planning anew from what was stored changes no proposal."""
-    study = make(method, parameters={"x": Range(low=0.0, high=1.0), "n": Range(low=1, high=64, log=True), "k": Constant(value=1)})
-    study = dataclasses.replace(study, budget=BudgetSpec(trials=15))
-
-    def value(params: dict[str, object]) -> float:
-        return (float(params["x"]) - 0.3) ** 2 + float(params["n"])  # type: ignore[arg-type]  # both are numbers
-
-    undisturbed, records = Planner(study), []
-    for number, params in iter(undisturbed.ask, None):
-        records.append(record(number, TrialState.COMPLETE, value(params), **params))  # type: ignore[arg-type]  # as above
-        undisturbed.tell(number, TrialState.COMPLETE, records[-1].value)
-    assert len(records) == 15
-    assert len({str(item.params) for item in records}) == 15
-    for cut in (0, 1, 7, 14):
-        resumed = Planner(study, records[:cut])
-        assert resumed.ask() == (cut, records[cut].params)
-
-
-def test_a_sampler_proposes_what_optunas_own_does() -> None:
-    """Against the same seeds a plain Optuna ask/tell loop gives the same points."""
-    import optuna
-
-    study = make("tpe", parameters={"x": Range(low=0.0, high=1.0), "n": Choice(values=("a", "b"))}, budget=BudgetSpec(trials=20))
-    planner, plain = Planner(study), optuna.create_study()
-    distributions = {
-        "x": optuna.distributions.FloatDistribution(0.0, 1.0),
-        "n": optuna.distributions.CategoricalDistribution(("a", "b")),
-    }
-    for number in range(20):
-        plain.sampler = optuna.samplers.TPESampler(seed=derive_seed(0, "sampler", number))
-        trial = plain.ask(distributions)
-        assert planner.ask() == (number, trial.params)
-        planner.tell(number, TrialState.COMPLETE, trial.params["x"])
-        plain.tell(trial, trial.params["x"])
-
-
 def test_a_search_that_has_ended_stays_ended() -> None:
     """A trial still running may bring a new best; it does not start the search again."""
     planner = Planner(make(budget=BudgetSpec(patience=2)))

@@ -18,7 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_you_mean
 from sweep.objective import ObjectiveNotFound, locate
-from sweep.space import Choice, Constant, Domain, Space, axis_size, domain_keys
+from sweep.space import Choice, Constant, Domain, Range, Space, axis_size, can_be, domain_keys, domain_text
+from sweep.strategies import missing_packages, option_problems
 from sweep.study import SEED, BudgetSpec, LogSpec, MetricSpec, StudySpec, WorkersSpec
 from sweep.study_file.schema import Budget, Parameter, ParameterName, StudyModel, has_parts, to_domain
 from sweep.study_file.source import Source, read_source
@@ -26,7 +27,6 @@ from sweep.study_file.source import Source, read_source
 # Of what `write_study` writes, and of the folder beside it; a later program raises it when an earlier one would misread them.
 FORMAT = 1
 _FORMAT = re.compile(r"# sweep format (\d+)")
-AVAILABLE_METHODS = ("grid", "random", "tpe")
 
 
 def read_study(
@@ -97,6 +97,8 @@ def write_study(study: StudySpec) -> str:
         "metric": _without_none({"name": study.metric.name, "goal": study.metric.goal, "target": study.metric.target}),
         "method": study.method,
         "parameters": _space_keys(study.parameters),
+        "sampler": dict(study.sampler) or None,
+        "enqueue": [dict(point) for point in study.enqueue] or None,
         "seed": study.seed,
         "budget": _without_none(budget),
         "workers": _without_none(workers),
@@ -167,17 +169,10 @@ def _known_beside(path: tuple[str | int, ...]) -> list[str]:
 
 def _not_available_yet(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
     hint = "remove it, or use a version of sweep that has it"
-    if keys.get("method", "grid") not in AVAILABLE_METHODS:
-        yield source.problem(
-            ("method",), f"{keys['method']} is not available in this version", f"use {', '.join(AVAILABLE_METHODS)}"
-        )
     if keys.get("repeats", 1) > 1:
         yield source.problem(("repeats",), "more than 1 is not available in this version", hint)
     if "pruner" in keys and keys["pruner"].type != "none":
         yield source.problem(("pruner",), f"{keys['pruner'].type} is not available in this version", hint)
-    for name, parameter in keys.get("parameters", {}).items():
-        if parameter.when is not None:
-            yield source.problem(("parameters", name, "when"), "is not available in this version", hint)
 
 
 def _check_objective(source: Source, keys: dict[str, Any], import_dir: str) -> Iterator[Problem]:
@@ -198,6 +193,8 @@ def _check_together(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
     keys["domains"] = domains
     method, budget = keys.get("method"), keys.get("budget")
     yield from _check_seed(source, method, domains.get(SEED))
+    yield from _check_conditions(source, domains)
+    yield from _check_search(source, method, keys.get("sampler", {}), keys.get("enqueue", []), domains)
     if method == "grid":
         for name, domain in domains.items():
             if axis_size(domain) is None:
@@ -206,11 +203,51 @@ def _check_together(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
                     "a grid needs finitely many values",
                     "give values or a step, or use method: random or tpe",
                 )
-    elif method in AVAILABLE_METHODS:
+    elif method is not None:
         if budget is not None and budget == Budget():
             yield source.problem(("budget",), f"method {method} never ends by itself", "add budget: {trials: 50}")
         if domains and all(isinstance(domain, Constant) for domain in domains.values()):
             yield source.problem(("parameters",), f"method {method} has nothing to choose: every parameter is a constant")
+
+
+def _check_conditions(source: Source, domains: dict[str, Domain]) -> Iterator[Problem]:
+    names = list(domains)
+    for name, domain in domains.items():
+        for condition in domain.when:
+            where, before = ("parameters", name, "when", condition.parent), names[: names.index(name)]
+            if condition.parent not in before:
+                below = condition.parent in domains and condition.parent != name
+                hint = f"put {condition.parent} above {name}" if below else did_you_mean(condition.parent, before)
+                yield source.problem(where, f"no parameter {condition.parent!r} stands above {name}", hint)
+                continue
+            for value in condition.values:
+                if not can_be(domains[condition.parent], value):
+                    text = domain_text(domains[condition.parent])
+                    yield source.problem(where, f"{condition.parent} is never {value!r}", f"it is {text}")
+
+
+def _check_search(
+    source: Source, method: str | None, options: dict[str, Any], points: list[dict[str, Any]], domains: dict[str, Domain]
+) -> Iterator[Problem]:
+    if method == "grid":
+        if options:
+            yield source.problem(("sampler",), "a grid has no sampler", "remove it, or use another method")
+        if points:
+            yield source.problem(("enqueue",), "a grid tries every point anyway", "remove it, or use another method")
+    elif method is not None:
+        if missing := missing_packages(method):
+            hint = f"pip install {' '.join(missing)}"
+            yield source.problem(("method",), f"{method} needs {', '.join(missing)}, which is not installed", hint)
+        elif options:
+            for option, message, hint in option_problems(method, options):
+                yield source.problem(("sampler",) if option is None else ("sampler", option), message, hint)
+    for place, point in enumerate(points):
+        for name, value in point.items():
+            if name not in domains:
+                yield source.problem(("enqueue",), f"point {place + 1}: no parameter {name!r}", did_you_mean(name, domains))
+            elif not can_be(domains[name], value):
+                message = f"point {place + 1}: {name} cannot be {value!r}"
+                yield source.problem(("enqueue",), message, f"it is {domain_text(domains[name])}")
 
 
 def _check_seed(source: Source, method: str | None, domain: Domain | None) -> Iterator[Problem]:
@@ -243,6 +280,8 @@ def _resolve(keys: dict[str, Any], path: Path, import_dir: str) -> StudySpec:
         metric=MetricSpec(name=metric.name, goal=metric.goal, target=metric.target),
         method=keys["method"],
         parameters=keys["domains"],
+        sampler=keys["sampler"],
+        enqueue=tuple(_typed(point, keys["domains"]) for point in keys["enqueue"]),
         seed=keys["seed"],
         budget=BudgetSpec(trials=budget.trials, time_s=budget.time, patience=budget.patience),
         workers=WorkersSpec(devices=workers.devices, per_device=workers.per_device, threads=workers.threads),
@@ -254,6 +293,12 @@ def _resolve(keys: dict[str, Any], path: Path, import_dir: str) -> StudySpec:
         output=keys["output"],
         earlier=tuple({name: to_domain(parameter) for name, parameter in space.items()} for space in keys["earlier"]),
     )
+
+
+def _typed(point: dict[str, Any], domains: dict[str, Domain]) -> dict[str, Any]:
+    """Return a point with floats where the parameter is one: `lr: 1` is 1.0."""
+    floats = {name for name, domain in domains.items() if isinstance(domain, Range) and not domain.integer}
+    return {name: float(value) if name in floats else value for name, value in point.items()}
 
 
 def _space_keys(space: Space) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, TypeAdapter
 
-from sweep.space import Choice, Constant, Domain, Range, axis_size, axis_value
+from sweep.space import Choice, Condition, Constant, Domain, Range, axis_size, axis_value
 from sweep.study import LogSpec
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
@@ -78,6 +79,13 @@ def _reference(value: Any) -> str:
     raise ValueError("must be written module:function, for example sweep.objectives.fashion_mnist:train")
 
 
+def _condition(value: Any) -> Any:
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise ValueError("is empty; list at least one value of the parent")
+    return [_scalar(item) for item in values]
+
+
 def _text(value: Any) -> str:
     if isinstance(value, str) and value.strip() and value.isprintable():
         return value
@@ -91,6 +99,7 @@ Text = Annotated[str, BeforeValidator(_text)]
 StudyName = Annotated[str, BeforeValidator(_study_name)]
 ParameterName = Annotated[str, BeforeValidator(_parameter_name)]
 Reference = Annotated[str, BeforeValidator(_reference)]
+ConditionValues = Annotated[list[Any], BeforeValidator(_condition)]
 Devices = Annotated[Any, BeforeValidator(_devices)]
 PerDevice = Annotated[int | None, BeforeValidator(_per_device)]
 WholeNumber = Annotated[int, Field(ge=0)]
@@ -119,7 +128,7 @@ class Parameter(_Strict):
     q: Number | None = None
     log: bool = False
     distribution: Literal["uniform", "log_uniform_values", "int_uniform", "q_uniform", "constant", "categorical"] | None = None
-    when: dict[str, Any] | None = None
+    when: dict[str, ConditionValues] | None = None
 
 
 def _space(value: Any) -> dict[str, Parameter]:
@@ -182,8 +191,16 @@ class StudyModel(_Strict):
     metric: Metric = Field(
         description="`{name, goal: maximize or minimize}`, optionally `target:`, which ends the sweep when reached"
     )
-    method: Literal["grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii"] = Field(description="`grid`, `random` or `tpe`")
+    method: Literal["grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii"] = Field(
+        description="`grid`, `random`, `tpe`, `gp`, `cmaes`, `qmc` or `nsgaii`, which are Optuna's"
+    )
+    sampler: dict[str, Any] = Field(
+        {}, description="options of Optuna's sampler by its own names, such as `{multivariate: true}`"
+    )
     parameters: dict[ParameterName, Parameter] = Field(min_length=1, description="name: domain; the order is kept everywhere")
+    enqueue: list[dict[str, Scalar]] = Field(
+        [], description="points to try first, such as `[{lr: 0.01}]`; what a point leaves out is drawn; not for a grid"
+    )
     seed: WholeNumber = Field(0, description="everything random derives from it")
     repeats: PositiveInt = Field(1, description="trainings of each assignment; above 1 not available yet")
     budget: Budget = Field(
@@ -225,17 +242,18 @@ def to_domain(parameter: Parameter) -> Domain:
         ValueError: the keys do not make one; the message says what to write.
     """
     given = parameter.model_fields_set - {"when"}
+    when = tuple(Condition(parent=name, values=tuple(values)) for name, values in (parameter.when or {}).items())
     kinds = [kind for kind in ("value", "values") if kind in given] + (["min and max"] if given & {"min", "max"} else [])
     if len(kinds) != 1:
         what = "has no domain" if not kinds else f"has both {' and '.join(kinds)}"
         raise ValueError(f"{what}; give exactly one of value, values, or min and max")
     if "value" in given:
         _only(given, {"value", "distribution"}, parameter, "constant")
-        return Constant(value=parameter.value)
+        return Constant(value=parameter.value, when=when)
     if "values" in given:
         _only(given, {"values", "distribution"}, parameter, "categorical")
-        return Choice(values=_distinct(parameter.values or []))
-    return _range(parameter, given)
+        return Choice(values=_distinct(parameter.values or []), when=when)
+    return replace(_range(parameter, given), when=when)
 
 
 def _only(given: set[str], allowed: set[str], parameter: Parameter, distribution: str) -> None:
