@@ -120,6 +120,7 @@ def _from_python(source: Source, value: Any, path: KeyPath) -> Any:
     """Return plain data: tuples, ranges and NumPy's arrays become lists, NumPy's numbers Python's, paths strings."""
     if hasattr(value, "tolist"):
         value = value.tolist()
+    source.lines.setdefault(path, source.lines.get(path[:-1], 1))  # an override's parts stand where it does
     if isinstance(value, Mapping):
         return {str(key): _from_python(source, item, (*path, str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple | range):
