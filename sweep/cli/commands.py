@@ -219,6 +219,20 @@ def report(study: str, overrides: Sequence[str], out: str | None, figures: str |
 
 
 @sweep.command()
+def schema() -> int:
+    """Print the JSON schema of the study file, with which editors complete and check it.
+
+    Keep it with sweep schema > study.schema.json and begin a study file with the line
+    # yaml-language-server: $schema=study.schema.json
+    """
+    from sweep.cli.tables import print_json
+    from sweep.study_file.editors import json_schema
+
+    print_json(json_schema())
+    return EXIT_OK
+
+
+@sweep.command()
 def doctor() -> int:
     """Show what this machine has: devices, torch and torchvision, the data set, TensorBoard."""
     from sweep.doctor import examine
