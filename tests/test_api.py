@@ -188,6 +188,17 @@ def test_any_function_of_a_script_trains_in_workers(cli: Cli, here: Path, call: 
 
 
 @pytest.mark.slow
+def test_the_readmes_program_runs(here: Path) -> None:
+    """As it is written there."""
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").partition("## From Python")[2]
+    (here / "parabola.py").write_text(section.partition("```python\n")[2].partition("```")[0])
+    done = subprocess.run([sys.executable, "parabola.py"], cwd=here, capture_output=True, text=True, check=True, timeout=100)
+    assert "parabola: 10 complete" in done.stdout
+    assert done.stdout.endswith("runs/parabola\n")
+
+
+@pytest.mark.slow
 def test_a_function_that_moved_into_a_module_goes_on_at_the_command_line(cli: Cli, here: Path) -> None:
     """Under its own name: the way from a notebook to a terminal."""
     script(here, "sweep.run(STUDY, train, overrides={'budget.trials': 1})").communicate(timeout=60)
