@@ -370,7 +370,7 @@ def test_a_function_of_a_module_is_named_and_any_other_travels_by_value() -> Non
     """So that what can be found again is found again by the command line."""
     assert reference_to(score) == ("tests.test_api:score", REPOSITORY)
     assert reference_to(lambda trial: 1) == ("__main__:lambda", None)
-    assert reference_to(test_a_dict_that_contains_itself_is_refused.__call__)[0].startswith("__main__:")
+    assert reference_to("".join) == ("__main__:join", None)
     copy = pickle.loads(packed(lambda trial: trial + 1))  # noqa: S301  # our own
     assert copy(1) == 2
 
@@ -411,5 +411,5 @@ def test_a_notebook_is_interrupted_and_goes_on(here: Path) -> None:
                 assert "stopped by SIGINT" in "".join(output.get("text", "") for output in cell.outputs)
             else:
                 client.execute_cell(cell, index)
-    assert "trial 0 goes on after step 1" in cells[-2].outputs[0]["text"]
+    assert "trial 0 goes on after step 1" in "".join(output.get("text", "") for output in cells[-2].outputs)
     assert json.loads(cells[-1].outputs[0]["text"]) == [[2 / 3, 2], [4 / 3, 1]]

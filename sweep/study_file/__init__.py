@@ -20,8 +20,9 @@ from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_y
 from sweep.objective import ObjectiveNotFound, locate
 from sweep.space import Choice, Constant, Domain, Space, axis_size, domain_keys
 from sweep.study import SEED, BudgetSpec, LogSpec, MetricSpec, StudySpec, WorkersSpec
-from sweep.study_file.schema import Budget, Parameter, ParameterName, StudyModel, StudyName, has_parts, to_domain
+from sweep.study_file.schema import Budget, Parameter, StudyModel, has_parts, to_domain
 from sweep.study_file.source import Overrides, Source, given_source, read_source
+from sweep.study_file.values import ParameterName, StudyName
 
 # Of what `write_study` writes, and of the folder beside it; a later program raises it when an earlier one would misread them.
 FORMAT = 1

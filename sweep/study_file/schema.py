@@ -35,7 +35,7 @@ class Metric(_Strict):
 
     name: Text = Field(description="the TensorBoard tag that the objective reports")
     goal: Literal["maximize", "minimize"] = Field(description="which values are better: larger or smaller ones")
-    target: Number | None = Field(None, description="the sweep ends once the metric is as good as this")
+    target: Number | None = Field(default=None, description="the sweep ends once the metric is as good as this")
 
 
 class Parameter(_Strict):
@@ -45,17 +45,17 @@ class Parameter(_Strict):
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": ["value"]}, {"required": ["values"]}, {"required": ["min", "max"]}]}
     )
-    value: Scalar = Field(None, description="a constant")
-    values: Values | None = Field(None, description="the values to choose from")
-    min: Number | None = Field(None, description="the smallest value; a range of two whole numbers has whole numbers")
-    max: Number | None = Field(None, description="the largest value")
-    step: Number | None = Field(None, description="the distance between neighbours, counted from `min`")
-    q: Number | None = Field(None, description="W&B's word for `step`")
-    log: bool = Field(False, description="on a logarithmic scale")
+    value: Scalar = Field(default=None, description="a constant")
+    values: Values | None = Field(default=None, description="the values to choose from")
+    min: Number | None = Field(default=None, description="the smallest value; a range of two whole numbers has whole numbers")
+    max: Number | None = Field(default=None, description="the largest value")
+    step: Number | None = Field(default=None, description="the distance between neighbours, counted from `min`")
+    q: Number | None = Field(default=None, description="W&B's word for `step`")
+    log: bool = Field(default=False, description="on a logarithmic scale")
     distribution: Literal["uniform", "log_uniform_values", "int_uniform", "q_uniform", "constant", "categorical"] | None = Field(
-        None, description="W&B's name of the domain; not needed"
+        default=None, description="W&B's name of the domain; not needed"
     )
-    when: dict[str, Any] | None = Field(None, description="the values of other parameters with which this one matters")
+    when: dict[str, Any] | None = Field(default=None, description="the values of other parameters with which this one matters")
 
 
 def _space(value: Any) -> dict[str, Parameter]:
@@ -71,9 +71,11 @@ Space = Annotated[Any, BeforeValidator(_space, json_schema_input_type=dict[Param
 class Budget(_Strict):
     """When the sweep ends."""
 
-    trials: PositiveInt | None = Field(None, description="how many trials in total, not how many more")
-    time: Duration | None = Field(None, description="no trial of this run starts after it")
-    patience: PositiveInt | None = Field(None, description="so many finished trials in a row without a new best end the sweep")
+    trials: PositiveInt | None = Field(default=None, description="how many trials in total, not how many more")
+    time: Duration | None = Field(default=None, description="no trial of this run starts after it")
+    patience: PositiveInt | None = Field(
+        default=None, description="so many finished trials in a row without a new best end the sweep"
+    )
 
 
 class Pruner(BaseModel):
@@ -81,39 +83,45 @@ class Pruner(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     type: Literal["none", "median", "percentile", "asha", "hyperband", "patient", "wilcoxon"] = Field(
-        "none", description="when a trial is given up"
+        default="none", description="when a trial is given up"
     )
 
 
 class Workers(_Strict):
     """Where trials run."""
 
-    devices: Devices = Field("auto", description="`auto`, `cpu`, or indices of GPUs such as `[0, 1]`")
+    devices: Devices = Field(default="auto", description="`auto`, `cpu`, or indices of GPUs such as `[0, 1]`")
     per_device: PerDevice = Field(
-        None,
+        default=None,
         description="processes on each; auto: 1 on a GPU, one per core on a CPU",
         json_schema_extra={"default": "auto"},
     )
-    threads: PositiveInt | None = Field(None, description="compute threads of each process")
+    threads: PositiveInt | None = Field(default=None, description="compute threads of each process")
 
 
 class Checkpoints(_Strict):
     """Which checkpoints stay."""
 
-    keep_best: WholeNumber = Field(3, description="of how many of the best trials the last checkpoint is kept")
+    keep_best: WholeNumber = Field(default=3, description="of how many of the best trials the last checkpoint is kept")
 
 
 class Log(_Strict):
     """What is logged for TensorBoard's other tabs; the defaults are the study's own."""
 
-    images: bool = Field(LogSpec.images, description="samples of the training data with their classes (IMAGES)")
-    graph: bool = Field(LogSpec.graph, description="the model (GRAPHS)")
-    charts: bool = Field(LogSpec.charts, description="training against validation in one chart (CUSTOM SCALARS)")
-    batches: WholeNumber = Field(LogSpec.batches, description="a point of the loss every so many batches (SCALARS); 0 for none")
-    histograms: bool = Field(LogSpec.histograms, description="weights and gradients at each report (HISTOGRAMS, DISTRIBUTIONS)")
-    pr_curves: bool = Field(LogSpec.pr_curves, description="precision against recall of each class (PR CURVES)")
-    figures: bool = Field(LogSpec.figures, description="the confusion matrix and the worst mistakes (IMAGES)")
-    projector: bool = Field(LogSpec.projector, description="raw inputs, and the best trial's last hidden layer (PROJECTOR)")
+    images: bool = Field(default=LogSpec.images, description="samples of the training data with their classes (IMAGES)")
+    graph: bool = Field(default=LogSpec.graph, description="the model (GRAPHS)")
+    charts: bool = Field(default=LogSpec.charts, description="training against validation in one chart (CUSTOM SCALARS)")
+    batches: WholeNumber = Field(
+        default=LogSpec.batches, description="a point of the loss every so many batches (SCALARS); 0 for none"
+    )
+    histograms: bool = Field(
+        default=LogSpec.histograms, description="weights and gradients at each report (HISTOGRAMS, DISTRIBUTIONS)"
+    )
+    pr_curves: bool = Field(default=LogSpec.pr_curves, description="precision against recall of each class (PR CURVES)")
+    figures: bool = Field(default=LogSpec.figures, description="the confusion matrix and the worst mistakes (IMAGES)")
+    projector: bool = Field(
+        default=LogSpec.projector, description="raw inputs, and the best trial's last hidden layer (PROJECTOR)"
+    )
 
 
 class StudyModel(_Strict):
