@@ -1,6 +1,30 @@
 """Hyperparameter sweeps for PyTorch: parallel, resumable, and right in TensorBoard's HPARAMS tab."""
 
-from sweep.live import Trial
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Trial", "__version__"]
+from sweep.errors import SweepError
+from sweep.live import Trial
+from sweep.trial import TrialState
+
+if TYPE_CHECKING:
+    from sweep.api import StudyResult, run
+    from sweep.records import TrialRecord
+
+__all__ = ["StudyResult", "SweepError", "Trial", "TrialRecord", "TrialState", "__version__", "run"]
 __version__ = "0.1.0"
+# Found when they are asked for: objectives import this package in workers, and `sweep --help` waits for it.
+_LATER = {"StudyResult": "sweep.api", "TrialRecord": "sweep.records", "run": "sweep.api"}
+
+
+if not TYPE_CHECKING:  # or every name would be one to type checkers
+
+    def __getattr__(name: str) -> Any:
+        if name in _LATER:
+            import importlib
+
+            return getattr(importlib.import_module(_LATER[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,8 @@
 """A study file that changed since its study was run: what is taken up, and what would make trials incomparable.
 
 Taken up: budget, workers and the like; other values of constants, added constants; values added to a choice, a range made
-wider. Refused: everything after which old and new trials could not stand in one table.
+wider; a function of a script or notebook that now stands in a module. Refused: everything after which old and new trials
+could not stand in one table.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 from sweep.errors import EXIT_LOCKED, SweepError
 from sweep.grid import Grid
+from sweep.objective import is_by_value
 from sweep.space import Constant, Domain, Space, conditional, covers, domain_text
 from sweep.study import StudySpec
 
@@ -48,7 +50,7 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
         ("enqueue", list(stored.enqueue), list(current.enqueue)),
         ("seed", stored.seed, current.seed),
     ):
-        if old != new:
+        if old != new and not (label == "objective" and _moved_into_a_module(stored.objective, current.objective)):
             yield f"{label}: was {old}, is now {new}"
     for name in (name for name in stored.parameters if name not in current.parameters):
         yield f"parameters.{name}: was {domain_text(stored.parameters[name])}, is now absent"
@@ -72,6 +74,11 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
     order = [name for name in current.parameters if name in stored.parameters]
     if order != [name for name in stored.parameters if name in current.parameters]:
         yield f"order of parameters: was {', '.join(stored.parameters)}, is now {', '.join(current.parameters)}"
+
+
+def _moved_into_a_module(stored: str, current: str) -> bool:
+    """Tell whether a function of a script or notebook now stands in a module, which its name alone can tell."""
+    return is_by_value(stored) and stored.partition(":")[2] == current.partition(":")[2]
 
 
 def _mismatch(was: Domain | None, now: Domain) -> str | None:

@@ -59,7 +59,7 @@ class Problem:
     """One thing wrong in a study file.
 
     Attributes:
-        where: `file:line`, or `command line` for an override.
+        where: `file:line`, or `command line` or `overrides` for an override; empty in a dict.
         key: dotted path of the key, such as `parameters.lr.values`.
         message: what is wrong with it.
         hint: what to write instead, or empty.
@@ -71,7 +71,7 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.where}: {self.key}: {self.message}" if self.key else f"{self.where}: {self.message}"
+        text = ": ".join(part for part in (self.where, self.key, self.message) if part)
         return f"{text}; {self.hint}" if self.hint else text
 
 
@@ -79,7 +79,7 @@ class StudyFileError(SweepError):
     """Carry every problem of one study file.
 
     Args:
-        path: the study file as the user named it.
+        path: the study file as the user named it, or words for a dict.
         problems: at least one, in the order of the file.
     """
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sweep.continuation import continued
+from sweep.environment import recorded
 from sweep.errors import EXIT_LOCKED, StudyFileError, SweepError
 from sweep.layout import StudyFolder
+from sweep.objective import is_by_value
 from sweep.observer import Observer
 from sweep.records import TrialRecord
 from sweep.space import assignment
@@ -69,6 +72,8 @@ def stored_study(
         return read_study(folder.study_file, overrides, import_dir=import_dir, find_objective=find_objective)
     except StudyFileError as error:
         own = [problem for problem in error.problems if problem.where.startswith(str(folder.study_file))]
+        if [problem.key for problem in error.problems] == ["objective"] and own:
+            _check_in_a_module(folder)
         if not own or any(problem.key == "objective" for problem in own):
             raise
         raise SweepError(
@@ -78,6 +83,20 @@ def stored_study(
             do=f"put it back as it was, or:\n{_WAYS_OUT}",
             exit_code=EXIT_LOCKED,
         ) from None
+
+
+def _check_in_a_module(folder: StudyFolder) -> None:
+    reference = stored_study(folder).objective
+    if is_by_value(reference):
+        name = reference.partition(":")[2]
+        raise SweepError(
+            "objective-in-python",
+            f"the study in {folder.root} was run from Python: its objective is the function {name} of a program or notebook",
+            where=" ".join(map(str, recorded(folder).get("command", []))) or None,
+            why="the function is stored nowhere, so only that program can go on with it",
+            do=f"run that program again: it goes on where the study stopped\n"
+            f"or put the function into a module:  sweep resume {shlex.quote(str(folder.root))} objective=MODULE:{name}",
+        )
 
 
 def taken_up(study: StudySpec, folder: StudyFolder) -> StudySpec:

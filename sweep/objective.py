@@ -2,6 +2,10 @@
 
 `locate` runs no code of the user's: `sweep plan` answers in a moment even when the objective imports torch. `load`
 is what a worker does.
+
+A program may also hand over a function itself. One that a module offers under its name is an ordinary `module:function`.
+Any other (of a script, a notebook, a lambda, a closure) travels to the workers by value and is written down as
+`__main__:its_name`: enough to tell which function it was, and a name that nobody can take for a module's.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
@@ -16,7 +21,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sweep.errors import did_you_mean
+from sweep.errors import SweepError, did_you_mean
+
+_BY_VALUE = "__main__:"
 
 
 class ObjectiveNotFound(Exception):
@@ -34,6 +41,8 @@ def locate(reference: str, import_dir: str) -> None:
         ObjectiveNotFound: with what to write instead.
     """
     module, _, function = reference.partition(":")
+    if is_by_value(reference):
+        raise ObjectiveNotFound(f"{function} is a function that a Python program gave to sweep.run; only that program has it")
     parts = module.split(".")
     spec = _top_level(parts[0], import_dir)
     if spec is None:
@@ -76,6 +85,46 @@ def load(reference: str, import_dir: str) -> Callable[..., Any]:
     if not callable(found):
         raise ObjectiveNotFound(f"{reference} is a {type(found).__name__}, not a function")
     return found  # type: ignore[no-any-return]  # getattr knows no types
+
+
+def is_by_value(reference: str) -> bool:
+    """Tell whether an objective was handed over by a program and is in no module."""
+    return reference.startswith(_BY_VALUE)
+
+
+def reference_to(function: Callable[..., Any]) -> tuple[str, Path | None]:
+    """Return how a function is written down, and the folder that its module was imported from; None for one by value."""
+    module, name = getattr(function, "__module__", None) or "__main__", getattr(function, "__qualname__", "")
+    file = getattr(sys.modules.get(module.partition(".")[0]), "__file__", None)
+    if module != "__main__" and file and getattr(sys.modules.get(module), name, None) is function:
+        path = Path(file).resolve()
+        folder = path.parent.parent if path.stem == "__init__" else path.parent
+        try:
+            locate(f"{module}:{name}", str(folder))
+            return f"{module}:{name}", folder
+        except ObjectiveNotFound:  # made at run time
+            pass
+    plain = re.sub(r"\W", "", getattr(function, "__name__", type(function).__name__))
+    return f"{_BY_VALUE}{plain or 'function'}", None
+
+
+def packed(function: Callable[..., Any]) -> bytes:
+    """Return a function by value, with everything that it uses of its script or notebook, for `pickle.loads`.
+
+    Raises:
+        SweepError: something that it uses cannot leave this process.
+    """
+    import cloudpickle
+
+    try:
+        return bytes(cloudpickle.dumps(function))
+    except Exception as error:  # whatever the __reduce__ of what it uses raises
+        raise SweepError(
+            "objective-not-picklable",
+            f"the function {getattr(function, '__name__', function)} cannot be sent to the workers: {error}",
+            why="it uses something that only this process has, such as an open file, a lock or a generator",
+            do="make that inside the function, or try it in this process:  sweep.run(..., inline=True)",
+        ) from error
 
 
 def _own_path(import_dir: str) -> list[str]:

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import pickle
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from sweep import environment
 from sweep.devices import Slot, plan_slots
 from sweep.errors import write_failed
 from sweep.executors.inline import InlineWorker
 from sweep.files import write_json, write_text
-from sweep.inventory import check_ours, check_whole, renew_columns, reopened, set_orphans_aside, taken_up
+from sweep.inventory import check_ours, check_whole, renew_columns, reopened, set_orphans_aside, stored_study, taken_up
 from sweep.layout import StudyFolder
 from sweep.ledger import Ledger
 from sweep.lock import locked, set_aside
 from sweep.messages import Worker
+from sweep.objective import packed
 from sweep.observer import Observer, RunOutcome
+from sweep.results import Snapshot
 from sweep.runner import Runner
 from sweep.storage import StudyStore, read_records, remove_if_empty, unreadable
 from sweep.study import StudySpec
@@ -36,10 +40,11 @@ def run_study(
     study_path: Path,
     observer: Observer,
     *,
+    objective: Callable[..., Any] | None = None,
     inline: bool = False,
     fresh: bool = False,
     retry_failed: bool = False,
-    on_start: Callable[[Runner], None] = lambda runner: None,
+    on_start: Callable[[Runner], object] = lambda runner: None,
 ) -> RunOutcome:
     """Run a study in its folder, or go on with it where it stopped.
 
@@ -48,6 +53,7 @@ def run_study(
         folder: where its results are or will be.
         study_path: the file it came from, for the record.
         observer: is told what happens.
+        objective: the function itself, when no module has it.
         inline: run one trial at a time in this process, for debugging.
         fresh: move the folder aside and start over.
         retry_failed: run failed trials again, under their own numbers.
@@ -60,6 +66,7 @@ def run_study(
     slots = plan_slots(workers.devices, workers.per_device, workers.threads)
     if inline:
         slots = slots[:1]
+    make_worker = worker_maker(study, inline, objective)
     check_ours(folder)
     if fresh and folder.root.exists():
         with locked(folder, observer.notice):
@@ -80,7 +87,7 @@ def run_study(
                 failed = TrialState.FAILED
                 known = [store.reopen(reopened(record, study)) if record.state is failed else record for record in known]
             ledger = Ledger(study, folder, store, known, observer)
-            runner = Runner(study, folder, ledger, slots, worker_maker(study, inline), observer)
+            runner = Runner(study, folder, ledger, slots, make_worker, observer)
             on_start(runner)
             return runner.run()
         finally:
@@ -98,11 +105,32 @@ def _told_what_to_do(folder: StudyFolder) -> Iterator[None]:
         raise unreadable(folder, str(error)) from None
 
 
-def worker_maker(study: StudySpec, inline: bool) -> Callable[[Slot], Worker]:
-    """Return what makes a slot's worker: a process, or for `inline` a thread of this process."""
-    loop = functools.partial(serve, study)
+def worker_maker(study: StudySpec, inline: bool, objective: Callable[..., Any] | None = None) -> Callable[[Slot], Worker]:
+    """Return what makes a slot's worker: a process, or for `inline` a thread of this process.
+
+    Raises:
+        SweepError: the objective, given as a function, cannot be sent to a process.
+    """
     if inline:
-        return lambda slot: InlineWorker(slot, loop)
+        get = None if objective is None else lambda: objective
+        return lambda slot: InlineWorker(slot, functools.partial(serve, study, get=get))
     from sweep.executors.local import LocalWorker
 
+    # Pickled once and here, where somebody hears of a failure; read by the worker's loop, which can tell of one.
+    loop = functools.partial(serve, study, get=None if objective is None else functools.partial(pickle.loads, packed(objective)))
     return lambda slot: LocalWorker(slot, loop)
+
+
+def leave_report(folder: StudyFolder) -> str:
+    """Write the report of a run that has ended; return why it could not be written, or nothing.
+
+    Whatever is wrong with it: the results are safe, and the page can be made again.
+    """
+    from sweep.report.facts import gather
+    from sweep.report.page import write_page
+
+    try:
+        write_page(gather(Snapshot.take(stored_study(folder), folder)), folder.report)
+    except Exception as error:
+        return str(error).partition("\n")[0] or repr(error)
+    return ""

@@ -10,6 +10,7 @@ processes: an executor gives it a channel and, per trial, a place for what the o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,8 +23,10 @@ from sweep.objective import ObjectiveNotFound, load
 from sweep.study import StudySpec
 from sweep.trial import TrialSpec
 
+Objective = Callable[[Trial], Any]
 
-def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo) -> None:
+
+def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get: Callable[[], Objective] | None = None) -> None:
     """Obey commands until the channel closes.
 
     Args:
@@ -31,8 +34,10 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo) -> None
         channel: where commands come from and events go.
         slot: where this worker computes.
         log_to: makes what is printed inside it go to a file.
+        get: returns the objective; default: import what the study names.
     """
-    objective: Callable[[Trial], Any] | None = None
+    get = get or functools.partial(load, study.objective, study.import_dir)
+    objective: Objective | None = None
     while True:
         try:
             command = channel.recv()
@@ -42,7 +47,7 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo) -> None
             return
         if objective is None:
             try:
-                objective = _load(study, slot)
+                objective = _load(get, slot)
             except BaseException as error:
                 channel.send(LoadFailed(reason=_reason(error), traceback=user_traceback(error)))
                 continue
@@ -54,8 +59,8 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo) -> None
             channel.send(run_trial(channel, objective, command, study, slot, log_to))
 
 
-def _load(study: StudySpec, slot: Slot) -> Callable[[Trial], Any]:
-    objective = load(study.objective, study.import_dir)
+def _load(get: Callable[[], Objective], slot: Slot) -> Objective:
+    objective = get()
     import torch
 
     # Heavy, and every trial needs them: import them while nobody waits.

@@ -14,6 +14,8 @@ from sweep import __version__
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, SweepError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from sweep.cli.study_argument import Target
     from sweep.results import Snapshot
 
@@ -44,7 +46,13 @@ def sweep() -> None:
 
 def _study_verb(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")(function)
-    return click.argument("study")(function)
+    return click.argument("study", shell_complete=_complete_study)(function)
+
+
+def _complete_study(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from sweep.cli.completion import studies
+
+    return studies(context, parameter, incomplete)
 
 
 def _running_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -189,7 +197,7 @@ def stop(study: str, overrides: Sequence[str], now: bool) -> int:
 
 
 @sweep.command(epilog=_STUDY_HELP)
-@click.argument("words", nargs=-1, required=True, metavar="STUDY... [KEY=VALUE]...")
+@click.argument("words", nargs=-1, required=True, metavar="STUDY... [KEY=VALUE]...", shell_complete=_complete_study)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=6006, show_default=True, type=click.IntRange(1, 65535), help="Port; another if it is taken.")
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
@@ -215,6 +223,37 @@ def report(study: str, overrides: Sequence[str], out: str | None, figures: str |
 
     target = to_look_at(study, overrides)
     showing.report(_snapshot(target), study, out=out, figures=figures, form=form)
+    return EXIT_OK
+
+
+@sweep.command()
+def schema() -> int:
+    """Print the JSON schema of the study file, with which editors complete and check it.
+
+    Keep it with sweep schema > study.schema.json and begin a study file with the line
+    # yaml-language-server: $schema=study.schema.json
+    """
+    from sweep.cli.tables import print_json
+    from sweep.study_file.editors import json_schema
+
+    print_json(json_schema())
+    return EXIT_OK
+
+
+@sweep.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> int:
+    """Print what makes a shell complete verbs, options and studies.
+
+    For good, in ~/.bashrc: eval "$(sweep completion bash)"
+
+    In ~/.zshrc, after compinit: eval "$(sweep completion zsh)"
+
+    For fish: sweep completion fish > ~/.config/fish/completions/sweep.fish
+    """
+    from sweep.cli.completion import script
+
+    print(script(sweep, shell))
     return EXIT_OK
 
 

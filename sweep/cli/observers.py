@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
@@ -16,85 +14,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweep.plain_lines import PlainLines, shown_loss
 from sweep.records import TrialRecord, counts, eta_s, ranked
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 from sweep.wording import duration_text, error_line, number_text, tag_text
 
 LEADERS = 3
-_PLAIN_PREPARING_S = 2.0
 
 if TYPE_CHECKING:  # as in `tables`
     from sweep.cli.charts import Sparklines
-
-
-class PlainLines:
-    """Print one line for each event, for pipes, logs and batch systems."""
-
-    def __enter__(self) -> PlainLines:
-        self._said_at = 0.0
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def begin(self, study: StudySpec, records: Sequence[TrialRecord], workers: int) -> None:
-        """Say what is about to run."""
-        self._study = study
-        self._records = {record.number: record for record in records}
-        done = sum(record.state.finished for record in records)
-        of = f" of {study.total}" if study.total is not None else ""
-        self._line(f"study {study.name}: {done}{of} trials finished, starting {workers} worker{'s' * (workers != 1)}")
-
-    def preparing(self, text: str, fraction: float | None) -> None:
-        """Say how far a preparation is, every two seconds."""
-        if time.monotonic() - self._said_at >= _PLAIN_PREPARING_S:
-            self._said_at = time.monotonic()
-            self._line(text if fraction is None else f"{text}  {fraction:.0%}")
-
-    def update(self, record: TrialRecord, what: str) -> None:
-        """Say what happened to a trial."""
-        self._records[record.number] = record
-        metric = self._study.metric.name
-        head = f"trial {record.number}"
-        if what == "started":
-            again = f"  (attempt {record.attempts})" if record.attempts > 1 else ""
-            self._line(f"{head} started   {tag_text(record, self._study)}  on {record.device}{again}")
-        elif what == "resumed":
-            self._line(f"{head} goes on after step {record.step or 0}")
-        elif what == "reported":
-            of = f"/{record.total}" if record.total else ""
-            loss = _loss(record, self._study)
-            more = f"  {loss}={number_text(record.metrics[loss])}" if loss else ""
-            self._line(f"{head} step {record.step}{of}  {metric}={number_text(record.value)}{more}")
-        elif what == "stopped":
-            self._line(f"{head} stopped after step {record.step or 0}")
-        elif what == "retried":
-            self._line(f"{head} lost its worker and is started again: {error_line(record)}")
-        elif record.state is TrialState.FAILED:
-            self._line(f"{head} failed    {error_line(record)}")
-        else:
-            value, took = number_text(record.value), duration_text(record.duration_s)
-            self._line(f"{head} {record.state}  {metric}={value}  in {took}{self._left()}")
-
-    def notice(self, text: str) -> None:
-        """Print a line."""
-        self._line(text)
-
-    def tick(self) -> None:
-        """Nothing: lines come with events."""
-
-    def _left(self) -> str:
-        eta = eta_s(self._records.values(), self._study.total, datetime.now(UTC))
-        done = sum(record.state.finished for record in self._records.values())
-        of = f"/{self._study.total}" if self._study.total is not None else ""
-        return f"  ({done}{of} done" + (f", about {duration_text(eta)} left)" if eta is not None else ")")
-
-    def _line(self, text: str) -> None:
-        try:
-            print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
-        except BrokenPipeError:  # nobody reads any more; the training goes on
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class LiveView:
@@ -179,7 +108,7 @@ def running_table(study: StudySpec, records: list[TrialRecord], sparks: Sparklin
     for record in running:
         step = record.step or 0
         bar = ProgressBar(total=record.total or 1, completed=step, width=16, pulse=record.total is None and not step)
-        loss = _loss(record, study)
+        loss = shown_loss(record, study)
         began = datetime.fromisoformat(record.started or "")
         table.add_row(
             str(record.number),
@@ -211,12 +140,6 @@ def leaders_text(study: StudySpec, records: list[TrialRecord], sparks: Sparkline
         for place, r in enumerate(best, 1)
     ]
     return [Text(f"best {study.metric.name}", style="dim"), *lines]
-
-
-def _loss(record: TrialRecord, study: StudySpec) -> str | None:
-    """Return the loss to show beside the metric: training's before others, never the metric itself."""
-    losses = [name for name in record.metrics if "loss" in name.lower() and name != study.metric.name]
-    return min(losses, key=lambda name: "train" not in name.lower(), default=None)
 
 
 def observer_for(stream_console: Console, *, plain: bool) -> PlainLines | LiveView:

@@ -11,16 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweep.cli.observers import observer_for
-from sweep.cli.signals import handle
 from sweep.cli.study_argument import Target
 from sweep.cli.tables import console, print_trial_table
 from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED
-from sweep.inventory import stored_study
+from sweep.layout import StudyFolder
 from sweep.observer import RunOutcome
 from sweep.records import counts, ranked
-from sweep.results import Snapshot
-from sweep.runner import Runner
-from sweep.session import run_study
+from sweep.session import leave_report, run_study
+from sweep.signals import stop_in_order
 from sweep.wording import duration_text
 
 
@@ -59,22 +57,12 @@ def run(
             inline=inline,
             fresh=fresh,
             retry_failed=retry_failed,
-            on_start=lambda runner: _stop_on_signals(runner, stopped_by),
+            on_start=lambda runner: stop_in_order(runner.stop, stopped_by),
         )
     _say_how_it_ended(target, outcome, [argument, *overrides], time.monotonic() - began, stopped_by)
     if outcome.exit_code is None:
         return EXIT_INTERRUPTED if stopped_by[0] == signal.SIGINT else EXIT_TERMINATED
     return outcome.exit_code
-
-
-def _stop_on_signals(runner: Runner, stopped_by: list[int]) -> None:
-    def stop(number: int, _frame: object) -> None:
-        stopped_by.append(number)
-        if len(stopped_by) > 2:
-            raise KeyboardInterrupt  # it hangs in something that is not the runner's loop
-        runner.stop()
-
-    handle(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], seconds: float, stopped_by: list[int]) -> None:
@@ -89,7 +77,7 @@ def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], sec
     how = f"stopped by {signal.Signals(stopped_by[0]).name}" if outcome.exit_code is None else outcome.ended_by
     print(f"\n{study.name}: {summary}; {how}, after {duration_text(seconds)}")
     if len(stopped_by) < 2 and outcome.records:  # who asked twice is in a hurry
-        _write_report(target)
+        _write_report(target.folder)
     print(f"compare the trials:  sweep dashboard {words_text}")
     if outcome.exit_code not in (EXIT_OK, EXIT_SOME_FAILED):
         print(f"go on with it:       sweep resume {words_text}")
@@ -98,14 +86,8 @@ def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], sec
     sys.stdout.flush()
 
 
-def _write_report(target: Target) -> None:
-    from sweep.report.facts import gather
-    from sweep.report.page import write_page
-
-    path = target.folder.report
-    try:
-        write_page(gather(Snapshot.take(stored_study(target.folder), target.folder)), path)
-    except Exception as error:  # whatever is wrong with it: the results are safe, and the page can be made again
-        print(f"the report could not be written: {str(error).partition(chr(10))[0] or repr(error)}", file=sys.stderr)
+def _write_report(folder: StudyFolder) -> None:
+    if reason := leave_report(folder):
+        print(f"the report could not be written: {reason}", file=sys.stderr)
     else:
-        print(f"read the report:     {os.path.relpath(path)}")
+        print(f"read the report:     {os.path.relpath(folder.report)}")

@@ -9,11 +9,11 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweep.cli.signals import raise_on_termination
 from sweep.cli.study_argument import Target
 from sweep.dashboard import side_by_side, tensorboard
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, SweepError
 from sweep.results import Snapshot
+from sweep.signals import raise_on_termination
 
 
 def dashboard(targets: Sequence[Target], *, host: str, port: int, browser: bool) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,24 +19,27 @@ from pydantic import TypeAdapter, ValidationError
 from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_you_mean
 from sweep.objective import ObjectiveNotFound, locate
 from sweep.space import Choice, Constant, Domain, Range, Space, axis_size, can_be, domain_keys, domain_text
-from sweep.strategies import missing_packages, option_problems
+from sweep.strategies import SAMPLERS, missing_packages, option_problems
 from sweep.study import SEED, BudgetSpec, LogSpec, MetricSpec, StudySpec, WorkersSpec
-from sweep.study_file.schema import Budget, Parameter, ParameterName, StudyModel, has_parts, to_domain
-from sweep.study_file.source import Source, read_source
+from sweep.study_file.schema import Budget, Parameter, StudyModel, has_parts, to_domain
+from sweep.study_file.source import Overrides, Source, given_source, read_source
+from sweep.study_file.values import ParameterName, StudyName
 
 # Of what `write_study` writes, and of the folder beside it; a later program raises it when an earlier one would misread them.
 FORMAT = 1
 _FORMAT = re.compile(r"# sweep format (\d+)")
+AVAILABLE_METHODS = ("grid", *SAMPLERS)
+_KNOWN_KEYS = {key: has_parts(field.annotation) for key, field in StudyModel.model_fields.items()}
 
 
 def read_study(
-    path: Path, overrides: Sequence[str] = (), *, import_dir: Path | None = None, find_objective: bool = True
+    path: Path, overrides: Overrides = (), *, import_dir: Path | None = None, find_objective: bool = True
 ) -> StudySpec:
     """Read a study file and check it whole; nothing of the objective is imported.
 
     Args:
         path: the YAML file.
-        overrides: `key=value` words of the command line, applied in order.
+        overrides: `key=value` words of the command line, or keys with their values, applied in order.
         import_dir: folder searched for the objective's module; default: the file's own.
         find_objective: look whether the objective is there; not needed to read results.
 
@@ -56,10 +59,21 @@ def read_study(
             do="pip install --upgrade sweep\nor keep the folder and start another study:  sweep run STUDY name=another-name",
             exit_code=EXIT_LOCKED,
         )
-    fields = StudyModel.model_fields
-    source = read_source(str(path), text, overrides, {key: has_parts(field.annotation) for key, field in fields.items()})
-    problems = list(source.problems)
+    source = read_source(str(path), text, overrides, _KNOWN_KEYS)
     folder = str((import_dir or path.parent).resolve())
+    return _checked(source, folder, default_name=path.stem, find_objective=find_objective)
+
+
+def given_study(
+    data: Mapping[str, Any], overrides: Overrides = (), *, import_dir: Path, find_objective: bool = True
+) -> StudySpec:
+    """Check a study given as a dict of a study file's keys, which must have a name; else as `read_study`."""
+    source = given_source(data, overrides, _KNOWN_KEYS)
+    return _checked(source, str(import_dir.resolve()), default_name=None, find_objective=find_objective)
+
+
+def _checked(source: Source, import_dir: str, *, default_name: str | None, find_objective: bool) -> StudySpec:
+    fields, problems = StudyModel.model_fields, list(source.problems)
     keys: dict[str, Any] = {}
     if source.data or not problems:
         for key in source.data.keys() - fields.keys():
@@ -75,11 +89,12 @@ def read_study(
                 keys[key] = field.get_default()
         problems += _not_available_yet(source, keys)
         if find_objective:
-            problems += _check_objective(source, keys, folder)
+            problems += _check_objective(source, keys, import_dir)
         problems += _check_together(source, keys)
+        problems += _check_name(source, keys, default_name)
     if problems:
-        raise StudyFileError(str(path), sorted(dict.fromkeys(problems), key=_order))
-    return _resolve(keys, path, folder)
+        raise StudyFileError(source.name or "the dict", sorted(dict.fromkeys(problems), key=_order))
+    return _resolve(keys, import_dir)
 
 
 def write_study(study: StudySpec) -> str:
@@ -262,19 +277,19 @@ def _check_seed(source: Source, method: str | None, domain: Domain | None) -> It
         yield source.problem(where, f"method {method} would search for the luckiest seed", "use a constant, or method: grid")
 
 
-def _resolve(keys: dict[str, Any], path: Path, import_dir: str) -> StudySpec:
-    name = keys["name"]
-    if name is None:
+def _check_name(source: Source, keys: dict[str, Any], default: str | None) -> Iterator[Problem]:
+    if "name" in keys and keys["name"] is None:
         try:
-            name = TypeAdapter(StudyModel.model_fields["name"].rebuild_annotation()).validate_python(path.stem)
+            keys["name"] = TypeAdapter(StudyName).validate_python(default)
         except ValidationError:
-            raise StudyFileError(
-                str(path),
-                [Problem(where=f"{path}:1", key="name", message=f"{path.stem!r} is no folder name", hint="add name: my-study")],
-            ) from None
+            message = "missing" if default is None else f"{default!r} is no folder name"
+            yield source.problem(("name",), message, "it is the output folder's name, for example my-study")
+
+
+def _resolve(keys: dict[str, Any], import_dir: str) -> StudySpec:
     metric, budget, workers = keys["metric"], keys["budget"], keys["workers"]
     return StudySpec(
-        name=name,
+        name=keys["name"],
         objective=keys["objective"],
         import_dir=import_dir,
         metric=MetricSpec(name=metric.name, goal=metric.goal, target=metric.target),

@@ -5,8 +5,6 @@ Each field's description is the study file's reference in the README (a test hol
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import replace
 from typing import Annotated, Any, Literal, get_origin
 
@@ -14,95 +12,20 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 
 from sweep.space import Choice, Condition, Constant, Domain, Range, axis_size, axis_value
 from sweep.study import LogSpec
-
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
-
-
-def _duration(value: Any) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
-        return float(value)
-    match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
-    if match is None:
-        raise ValueError("must be a duration such as 30m, 2h, 1h30m or 90s")
-    hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    total = hours * 3600 + minutes * 60 + seconds
-    if total <= 0:
-        raise ValueError("must be longer than nothing")
-    return total
-
-
-def _devices(value: Any) -> Any:
-    if value in ("auto", "cpu"):
-        return value
-    if isinstance(value, list) and value and all(type(item) is int and item >= 0 for item in value):
-        if len(set(value)) == len(value):
-            return tuple(value)
-        raise ValueError("names a GPU twice")
-    raise ValueError("must be auto, cpu, or a list of GPU indices such as [0, 1]")
-
-
-def _per_device(value: Any) -> int | None:
-    if value == "auto":
-        return None
-    if type(value) is int and value > 0:
-        return value
-    raise ValueError("must be auto or a whole number above 0")
-
-
-def _scalar(value: Any) -> Any:
-    if value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    raise ValueError("must be a finite number, a string, true, false or null")
-
-
-def _number(value: Any) -> int | float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return value
-    raise ValueError("must be a finite number")
-
-
-def _study_name(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", value):
-        return value
-    raise ValueError("must be a folder name: letters, digits, '.', '_', '+' and '-', at most 100, no path")
-
-
-def _parameter_name(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,79}", value):
-        return value
-    raise ValueError("a parameter's name has letters, digits, '_' and '-', begins with a letter, and has no dot")
-
-
-def _reference(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value):
-        return value
-    raise ValueError("must be written module:function, for example sweep.objectives.fashion_mnist:train")
-
-
-def _condition(value: Any) -> Any:
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        raise ValueError("is empty; list at least one value of the parent")
-    return [_scalar(item) for item in values]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str) and value.strip() and value.isprintable():
-        return value
-    raise ValueError("must be some text")
-
-
-Duration = Annotated[float, BeforeValidator(_duration)]
-Scalar = Annotated[Any, BeforeValidator(_scalar)]
-Number = Annotated[int | float, BeforeValidator(_number)]
-Text = Annotated[str, BeforeValidator(_text)]
-StudyName = Annotated[str, BeforeValidator(_study_name)]
-ParameterName = Annotated[str, BeforeValidator(_parameter_name)]
-Reference = Annotated[str, BeforeValidator(_reference)]
-ConditionValues = Annotated[list[Any], BeforeValidator(_condition)]
-Devices = Annotated[Any, BeforeValidator(_devices)]
-PerDevice = Annotated[int | None, BeforeValidator(_per_device)]
-WholeNumber = Annotated[int, Field(ge=0)]
+from sweep.study_file.values import (
+    ConditionValues,
+    Devices,
+    Duration,
+    Number,
+    ParameterName,
+    PerDevice,
+    Reference,
+    Scalar,
+    StudyName,
+    Text,
+    Values,
+    WholeNumber,
+)
 
 
 class _Strict(BaseModel):
@@ -112,23 +35,31 @@ class _Strict(BaseModel):
 class Metric(_Strict):
     """What is optimised."""
 
-    name: Text
-    goal: Literal["maximize", "minimize"]
-    target: Number | None = None
+    name: Text = Field(description="the TensorBoard tag that the objective reports")
+    goal: Literal["maximize", "minimize"] = Field(description="which values are better: larger or smaller ones")
+    target: Number | None = Field(default=None, description="the sweep ends once the metric is as good as this")
 
 
 class Parameter(_Strict):
     """One parameter's domain, in this project's spelling or W&B's."""
 
-    value: Scalar = None
-    values: list[Scalar] | None = None
-    min: Number | None = None
-    max: Number | None = None
-    step: Number | None = None
-    q: Number | None = None
-    log: bool = False
-    distribution: Literal["uniform", "log_uniform_values", "int_uniform", "q_uniform", "constant", "categorical"] | None = None
-    when: dict[str, ConditionValues] | None = None
+    # For editors; `to_domain` checks it.
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["value"]}, {"required": ["values"]}, {"required": ["min", "max"]}]}
+    )
+    value: Scalar = Field(default=None, description="a constant")
+    values: Values | None = Field(default=None, description="the values to choose from")
+    min: Number | None = Field(default=None, description="the smallest value; a range of two whole numbers has whole numbers")
+    max: Number | None = Field(default=None, description="the largest value")
+    step: Number | None = Field(default=None, description="the distance between neighbours, counted from `min`")
+    q: Number | None = Field(default=None, description="W&B's word for `step`")
+    log: bool = Field(default=False, description="on a logarithmic scale")
+    distribution: Literal["uniform", "log_uniform_values", "int_uniform", "q_uniform", "constant", "categorical"] | None = Field(
+        default=None, description="W&B's name of the domain; not needed"
+    )
+    when: dict[str, ConditionValues] | None = Field(
+        default=None, description="it applies only if these, above it, have these values"
+    )
 
 
 def _space(value: Any) -> dict[str, Parameter]:
@@ -138,49 +69,63 @@ def _space(value: Any) -> dict[str, Parameter]:
     return parameters
 
 
-Space = Annotated[Any, BeforeValidator(_space)]
+Space = Annotated[Any, BeforeValidator(_space, json_schema_input_type=dict[ParameterName, Parameter])]
 
 
 class Budget(_Strict):
     """When the sweep ends."""
 
-    trials: PositiveInt | None = None
-    time: Duration | None = None
-    patience: PositiveInt | None = None
+    trials: PositiveInt | None = Field(default=None, description="how many trials in total, not how many more")
+    time: Duration | None = Field(default=None, description="no trial of this run starts after it")
+    patience: PositiveInt | None = Field(
+        default=None, description="so many finished trials in a row without a new best end the sweep"
+    )
 
 
 class Pruner(BaseModel):
     """Which trials are ended early; the options of each kind are checked where it is built."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
-    type: Literal["none", "median", "percentile", "asha", "hyperband", "patient", "wilcoxon"] = "none"
+    type: Literal["none", "median", "percentile", "asha", "hyperband", "patient", "wilcoxon"] = Field(
+        default="none", description="when a trial is given up"
+    )
 
 
 class Workers(_Strict):
     """Where trials run."""
 
-    devices: Devices = "auto"
-    per_device: PerDevice = None
-    threads: PositiveInt | None = None
+    devices: Devices = Field(default="auto", description="`auto`, `cpu`, or indices of GPUs such as `[0, 1]`")
+    per_device: PerDevice = Field(
+        default=None,
+        description="processes on each; auto: 1 on a GPU, one per core on a CPU",
+        json_schema_extra={"default": "auto"},
+    )
+    threads: PositiveInt | None = Field(default=None, description="compute threads of each process")
 
 
 class Checkpoints(_Strict):
     """Which checkpoints stay."""
 
-    keep_best: WholeNumber = 3
+    keep_best: WholeNumber = Field(default=3, description="of how many of the best trials the last checkpoint is kept")
 
 
 class Log(_Strict):
     """What is logged for TensorBoard's other tabs; the defaults are the study's own."""
 
-    images: bool = LogSpec.images
-    graph: bool = LogSpec.graph
-    charts: bool = LogSpec.charts
-    batches: WholeNumber = LogSpec.batches
-    histograms: bool = LogSpec.histograms
-    pr_curves: bool = LogSpec.pr_curves
-    figures: bool = LogSpec.figures
-    projector: bool = LogSpec.projector
+    images: bool = Field(default=LogSpec.images, description="samples of the training data with their classes (IMAGES)")
+    graph: bool = Field(default=LogSpec.graph, description="the model (GRAPHS)")
+    charts: bool = Field(default=LogSpec.charts, description="training against validation in one chart (CUSTOM SCALARS)")
+    batches: WholeNumber = Field(
+        default=LogSpec.batches, description="a point of the loss every so many batches (SCALARS); 0 for none"
+    )
+    histograms: bool = Field(
+        default=LogSpec.histograms, description="weights and gradients at each report (HISTOGRAMS, DISTRIBUTIONS)"
+    )
+    pr_curves: bool = Field(default=LogSpec.pr_curves, description="precision against recall of each class (PR CURVES)")
+    figures: bool = Field(default=LogSpec.figures, description="the confusion matrix and the worst mistakes (IMAGES)")
+    projector: bool = Field(
+        default=LogSpec.projector, description="raw inputs, and the best trial's last hidden layer (PROJECTOR)"
+    )
 
 
 class StudyModel(_Strict):

@@ -1,0 +1,204 @@
+"""`sweep.run`: a study from a Python program or a notebook, with what came out as Python's values.
+
+The study and its folder are those of the command line: what one of them began the other shows, and goes on with if it can
+find the objective. Ctrl-C (SIGTERM and SIGHUP too) makes checkpoints first, as there; then whoever had the signal before has
+it again, so that it ends in a KeyboardInterrupt as it does in any other call. Other threads than the main one get no
+signals: `sweep stop` stops a study that they run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep.errors import SweepError
+from sweep.layout import StudyFolder
+from sweep.live import Trial
+from sweep.objective import is_by_value, reference_to
+from sweep.observer import RunOutcome
+from sweep.plain_lines import PlainLines
+from sweep.records import TrialRecord, counts, ranked
+from sweep.runner import Runner
+from sweep.session import leave_report, run_study
+from sweep.signals import stop_in_order
+from sweep.study import StudySpec
+from sweep.study_file import given_study, read_study
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class StudyResult:
+    """What came out of a study.
+
+    Attributes:
+        name: the study's.
+        dir: its folder; a trial's run folder is `dir / trial.folder`.
+        metric: the name of what was optimised.
+        trials: every trial that was ever started, by number.
+        best: the best of the complete ones, None when there is none.
+        ended_by: one line on why no further trial was started.
+    """
+
+    name: str
+    dir: Path
+    metric: str
+    trials: tuple[TrialRecord, ...]
+    best: TrialRecord | None
+    ended_by: str
+
+    def __repr__(self) -> str:
+        best = f"{self.metric}={self.best.value:g} by trial {self.best.number} {self.best.params}" if self.best else "none"
+        return f"<StudyResult {self.name}: {_counted(self.trials, None)}; {self.ended_by}; best: {best}; in {self.dir}>"
+
+    @property
+    def optuna_study(self) -> optuna.Study:
+        """Return the study for Optuna's tools; the file is only read, so nothing can be added to it."""
+        import optuna
+
+        # Optuna would make the file if it were not there, and a write would be a second author's.
+        storage = f"sqlite:///file:{_quoted(self.dir / 'study.db')}?mode=ro&uri=true"
+        return optuna.load_study(study_name=None, storage=storage)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a row for each trial, by number: `state`, `value`, `params_...`, `metrics_...` and how it went.
+
+        Raises:
+            SweepError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            what = "to_pandas needs pandas, which is not installed"
+            raise SweepError("pandas-missing", what, do=f"{sys.executable} -m pip install pandas") from None
+        rows = [_row(self.dir, trial) for trial in self.trials]
+        return pd.DataFrame(rows, columns=list(dict.fromkeys(name for row in rows for name in row))).set_index("number")
+
+
+def run(
+    study: str | os.PathLike[str] | Mapping[str, Any],
+    objective: Callable[[Trial], Any] | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    inline: bool = False,
+    quiet: bool = False,
+) -> StudyResult:
+    """Train a study's trials, or go on where it stopped.
+
+    Args:
+        study: a study file, or a dict of its keys, which then needs a `name`.
+        objective: any function of a trial: of a module, a script or a notebook, a closure, a lambda. Default: what the
+            study names as `module:function`.
+        overrides: keys with other values than the study's: `{"lr.values": [0.1], "epochs.value": 1}`.
+        fresh: start over; the old folder is moved aside, never deleted.
+        retry_failed: run failed trials again, under their own numbers.
+        inline: run one trial at a time in this process, for a debugger.
+        quiet: print nothing.
+
+    Raises:
+        SweepError: the study is not sound, another process runs it, or it cannot go on; failed trials are no error.
+        KeyboardInterrupt: Ctrl-C, after the trials have made checkpoints; the same call then goes on.
+    """
+    spec, path = _read(study, objective, dict(overrides or {}))
+    folder = StudyFolder(root=Path(spec.output).expanduser().absolute() / spec.name)
+    asked: list[int] = []
+    handlers: dict[signal.Signals, Any] = {}
+
+    def on_start(runner: Runner) -> None:
+        if threading.current_thread() is threading.main_thread():
+            handlers.update(stop_in_order(runner.stop, asked))
+
+    observer = PlainLines(quiet=quiet)
+    try:
+        outcome = run_study(
+            spec,
+            folder,
+            path,
+            observer,
+            objective=objective if is_by_value(spec.objective) else None,
+            inline=inline,
+            fresh=fresh,
+            retry_failed=retry_failed,
+            on_start=on_start,
+        )
+        _say_how_it_ended(spec, folder, outcome, asked, observer)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if asked:
+        signal.raise_signal(asked[0])
+    leaders = ranked(outcome.records, spec)
+    return StudyResult(
+        name=spec.name,
+        dir=folder.root,
+        metric=spec.metric.name,
+        trials=tuple(outcome.records),
+        best=leaders[0] if leaders else None,
+        ended_by=outcome.ended_by,
+    )
+
+
+def _read(study: Any, objective: Any, overrides: dict[str, Any]) -> tuple[StudySpec, Path]:
+    """Return the study, and the file that it or its dict stands in."""
+    import_dir: Path | None = None
+    if objective is not None:
+        if not callable(objective):
+            what = f"the objective is a {type(objective).__name__}, not a function"
+            do = 'sweep.run(study, train), or name it in the study:  "objective": "module:function"'
+            raise SweepError("objective-not-callable", what, do=do)
+        overrides["objective"], import_dir = reference_to(objective)
+    find = objective is None
+    if isinstance(study, Mapping):
+        program = getattr(sys.modules["__main__"], "__file__", None)
+        path = Path(program).resolve() if program else Path.cwd()  # a notebook does not know its own name
+        import_dir = import_dir or (path.parent if program else path)
+        return given_study(study, overrides, import_dir=import_dir, find_objective=find), path
+    path = Path(study)
+    if path.is_dir():
+        what = f"{path} is a folder; sweep.run takes a study file or a dict"
+        raise SweepError("study-is-a-folder", what, do=f"in a terminal:  sweep resume {path}")
+    return read_study(path, overrides, import_dir=import_dir, find_objective=find), path
+
+
+def _say_how_it_ended(study: StudySpec, folder: StudyFolder, outcome: RunOutcome, asked: list[int], observer: PlainLines) -> None:
+    how = f"stopped by {signal.Signals(asked[0]).name}" if asked else outcome.ended_by
+    observer.notice(f"{study.name}: {_counted(outcome.records, study.total)}; {how}")
+    place = os.path.relpath(folder.root)
+    if len(asked) < 2 and outcome.records:  # who asked twice is in a hurry
+        reason = leave_report(folder)
+        observer.notice(f"the report could not be written: {reason}" if reason else f"report: {place}/{folder.report.name}")
+    if asked and not all(record.state.finished for record in outcome.records):
+        observer.notice("the same call goes on with it")
+
+
+def _counted(records: tuple[TrialRecord, ...] | list[TrialRecord], total: int | None) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts(records, total).items() if count) or "no trials"
+
+
+def _row(folder: Path, trial: TrialRecord) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "state": str(trial.state),
+        "value": trial.value,
+        **{f"params_{name}": value for name, value in trial.params.items()},
+        **{f"metrics_{name}": value for name, value in trial.metrics.items()},
+        "seed": trial.seed,
+        "attempts": trial.attempts,
+        "duration_s": trial.duration_s,
+        "dir": str(folder / trial.folder),
+        "error": trial.error,
+    }
+
+
+def _quoted(path: Path) -> str:
+    return path.as_uri().removeprefix("file://")

@@ -1,0 +1,60 @@
+"""What the shell completes: `sweep completion` prints click's script, and STUDY becomes study files and studies' folders.
+
+Whole paths are offered, not one folder after the other: click cannot mix words and folders in one answer. Nothing of a study is
+read but its first lines, so that an answer comes at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from sweep.layout import StudyFolder
+
+# How much of a file is looked at: every study file names its parameters early.
+_HEAD = 20_000
+_PARAMETERS = re.compile(rb"^parameters\s*:", re.MULTILINE)
+
+
+def script(command: click.Command, shell: str) -> str:
+    """Return what a shell reads to complete the command's words."""
+    kind = get_completion_class(shell)
+    assert kind is not None  # one of click's own three
+    return kind(command, {}, "sweep", "_SWEEP_COMPLETE").source()
+
+
+def studies(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the study files and studies' folders that begin so, here and one folder below; else leave it to the shell."""
+    try:
+        found = sorted(name for name in set(_nearby(incomplete)) if name.startswith(incomplete))
+    except OSError:  # a folder that may not be read
+        found = []
+    return [CompletionItem(name) for name in found] or [CompletionItem(incomplete, type="file")]
+
+
+def _nearby(incomplete: str) -> Iterator[str]:
+    folder = incomplete[: incomplete.rfind("/") + 1]
+    start = Path(folder or ".")
+    files = [path for pattern in ("*.y*ml", "[!.]*/*.y*ml") for path in start.glob(pattern)]
+    copies = [path for pattern in ("[!.]*/study.yaml", "[!.]*/[!.]*/study.yaml") for path in start.glob(pattern)]
+    found = [path for path in files if not _has_run(path.parent) and _is_study_file(path)]
+    found += [path.parent for path in copies if _has_run(path.parent)]
+    for path in found:
+        yield folder + str(path.relative_to(start))
+
+
+def _has_run(folder: Path) -> bool:
+    """Tell whether this is the folder of a study that has run, which holds its own copy of its file."""
+    return StudyFolder(root=folder).environment.exists()
+
+
+def _is_study_file(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _PARAMETERS.search(file.read(_HEAD)) is not None
+    except OSError:
+        return False
