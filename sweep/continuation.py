@@ -40,7 +40,7 @@ def continued(stored: StudySpec, current: StudySpec, folder: str) -> StudySpec:
 
 def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
     for label, old, new in (
-        ("objective", stored.objective, current.objective),
+        ("command" if stored.command else "objective", stored.trained, current.trained),
         ("metric", _metric_text(stored), _metric_text(current)),
         ("method", stored.method, current.method),
         ("seed", stored.seed, current.seed),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -102,7 +103,9 @@ class StudySpec:
     """A whole study file, resolved: defaults filled in, overrides applied, everything checked.
 
     Attributes:
-        import_dir: the study file's own folder, importable for the objective.
+        objective: `module:function`; None where a command is run.
+        command: the words of a program with placeholders (`sweep.placeholders`); None where there is an objective.
+        import_dir: the study file's own folder, importable for the objective, and where the command runs.
         method: `grid`, `random` or `tpe`.
         retries: how often a trial whose process died is started again.
         timeout_s: seconds after which a trial is ended as failed; None for never.
@@ -113,7 +116,8 @@ class StudySpec:
     """
 
     name: str
-    objective: str
+    objective: str | None = None
+    command: tuple[str, ...] | None = None
     import_dir: str
     metric: MetricSpec
     method: str
@@ -128,6 +132,11 @@ class StudySpec:
     stop_after_failures: int = 5
     output: str = "runs"
     earlier: tuple[dict[str, Domain], ...] = ()
+
+    @property
+    def trained(self) -> str:
+        """Return the objective or the command, as the study file has it."""
+        return shlex.join(self.command).replace("'${args}'", "${args}") if self.command else str(self.objective)
 
     @property
     def grid(self) -> Grid:

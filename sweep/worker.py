@@ -11,9 +11,11 @@ processes: an executor gives it a channel and, per trial, a place for what the o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from sweep.attempt import LogTo, run_trial, user_traceback
+from sweep.command import objective_of
 from sweep.devices import Slot
 from sweep.errors import SweepError
 from sweep.live import Trial
@@ -55,7 +57,10 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo) -> None
 
 
 def _load(study: StudySpec, slot: Slot) -> Callable[[Trial], Any]:
-    objective = load(study.objective, study.import_dir)
+    if study.command is not None:
+        objective = objective_of(study.command, Path(study.import_dir), study.metric.name)
+    else:
+        objective = load(str(study.objective), study.import_dir)
     import torch
 
     # Heavy, and every trial needs them: import them while nobody waits.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, TypeAdapter
@@ -78,6 +79,18 @@ def _reference(value: Any) -> str:
     raise ValueError("must be written module:function, for example sweep.objectives.fashion_mnist:train")
 
 
+def _command(value: Any) -> tuple[str, ...]:
+    try:
+        words = shlex.split(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"cannot be split into words ({error})") from None
+    if not isinstance(words, list) or not words or words[0] == "":
+        raise ValueError('must be a program and its arguments, for example [python, train.py, "${args}"]')
+    if any(isinstance(word, bool) or not isinstance(word, (str, int, float)) for word in words):
+        raise ValueError("must be a list of words; put quotes around each")
+    return tuple(str(word) for word in words)
+
+
 def _text(value: Any) -> str:
     if isinstance(value, str) and value.strip() and value.isprintable():
         return value
@@ -91,6 +104,7 @@ Text = Annotated[str, BeforeValidator(_text)]
 StudyName = Annotated[str, BeforeValidator(_study_name)]
 ParameterName = Annotated[str, BeforeValidator(_parameter_name)]
 Reference = Annotated[str, BeforeValidator(_reference)]
+Command = Annotated[Any, BeforeValidator(_command)]
 Devices = Annotated[Any, BeforeValidator(_devices)]
 PerDevice = Annotated[int | None, BeforeValidator(_per_device)]
 WholeNumber = Annotated[int, Field(ge=0)]
@@ -178,7 +192,11 @@ class StudyModel(_Strict):
     """The whole study file."""
 
     name: StudyName | None = Field(None, description="the output folder's name; default: the file's stem")
-    objective: Reference = Field(description="`module:function`; the study file's own folder is importable too")
+    objective: Reference | None = Field(None, description="`module:function`; the study file's own folder is importable too")
+    command: Command | None = Field(
+        None,
+        description="in place of `objective`: a script, such as `python train.py ${args}`, or a list of its words",
+    )
     metric: Metric = Field(
         description="`{name, goal: maximize or minimize}`, optionally `target:`, which ends the sweep when reached"
     )
