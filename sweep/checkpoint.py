@@ -177,7 +177,8 @@ def check_state(state: object, where: str = "state") -> None:
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write a state to a file that another process reads with `read_state`."""
-    torch.save(dict(state), path)
+    with path.open("wb") as file:
+        torch.save(dict(state), file)
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -131,10 +131,7 @@ class GrowingFile:
 
 
 def line_reader(selector: selectors.BaseSelector, source: Any, take: Callable[[str], None]) -> None:
-    """Give each line that comes through a pipe or a socket to a function, as the selector finds it; close it at its end.
-
-    What the function raises does not stop the lines after it.
-    """
+    """Give each line that comes through a pipe or a socket to a function, as the selector finds it; close it at its end."""
     rest = b""
 
     def read() -> None:
@@ -148,8 +145,7 @@ def line_reader(selector: selectors.BaseSelector, source: Any, take: Callable[[s
             selector.unregister(source)
             source.close()
             lines, rest = [*lines, *filter(None, [rest])], b""
-        with contextlib.ExitStack() as rest_of_them:
-            for line in reversed(lines):
-                rest_of_them.callback(take, line.decode("utf-8", "replace"))
+        for line in lines:
+            take(line.decode("utf-8", "replace"))
 
     selector.register(source, selectors.EVENT_READ, read)

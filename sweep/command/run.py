@@ -93,7 +93,7 @@ class _Run:
             words, environment = self._filled(connections.facts)
             with Script(words, self._folder, environment) as script:
                 line_reader(self._selector, script.stdout, self._printed)
-                line_reader(self._selector, script.stderr, lambda line: self._echo(line, sys.stderr))
+                line_reader(self._selector, script.stderr, self._complained)
                 self._follow(script)
                 with self._kept():
                     if self._ending is None:
@@ -117,18 +117,21 @@ class _Run:
                 script.kill()  # what it left running: it may hold the pipes, or a device's memory
             ready = self._selector.select(0 if gone else _POLL_S)
             for key, _ in ready:
-                with self._kept():
-                    key.data()
+                key.data()
             if gone or time.monotonic() - self._looked > _LOOK_S:
                 self._looked = time.monotonic()
-                with self._kept():
-                    for line in self._metrics.lines(last=gone):
-                        self._line(line)
-                    if self._ending is None:
-                        self._reports.look()
+                self._look(last=gone)
             self._bring_to_end(script)
             if gone and not ready:
                 return
+
+    def _look(self, *, last: bool) -> None:
+        with self._kept():
+            for line in self._metrics.lines(last=last):
+                self._line(line)
+        with self._kept():
+            if self._ending is None:
+                self._reports.look()
 
     def _bring_to_end(self, script: Script) -> None:
         now = time.monotonic()
@@ -156,8 +159,13 @@ class _Run:
         self._asked = self._asked or time.monotonic()
 
     def _printed(self, line: str) -> None:
-        if not self._line(line):
-            self._echo(line, sys.stdout)
+        with self._kept():  # line by line: what comes after the last report is none
+            if not self._line(line):
+                self._echo(line, sys.stdout)
+
+    def _complained(self, line: str) -> None:
+        with self._kept():
+            self._echo(line, sys.stderr)
 
     def _line(self, line: str) -> bool:
         return self._ending is None and self._reports.line(line)
