@@ -446,6 +446,7 @@ def test_a_stranger_is_not_answered(trial: Run, line: Line) -> None:
 # -- what an interruption costs -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # its scripts import torch
 def test_a_connected_script_goes_on_from_its_state(trial: Run, tmp_path: Path) -> None:
     """With its random numbers, and its curve once: the same numbers as without the interruption."""
     script = """
