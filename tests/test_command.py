@@ -29,7 +29,7 @@ from sweep.study_file import read_study, write_study
 from sweep.trial import Decision, Report, Scalar, TrialResult, TrialSpec, TrialState
 from tests.conftest import Cli, wait_for
 from tests.conftest import write_study as write
-from tests.reading import hparams_tags, points, scalars
+from tests.reading import hparams_tags, points, records, scalars
 
 PARAMS: dict[str, Scalar] = {"lr": 0.01, "size": 32, "shuffle": True, "name": "a b", "nothing": None}
 STUDY = """
@@ -505,7 +505,7 @@ for step in (1, 2, 3, 4):
     add(step, "score", step * float(sys.argv[2]))
     add(step, "picture")
     writer.flush()
-    time.sleep(0.4)
+    time.sleep(0.1)
     """
     )
     assert trial(script, "${dir}", "1", line=Line([Decision.STOP])).state is TrialState.WAITING
@@ -552,7 +552,7 @@ def test_a_study_of_a_script_runs(cli: Cli, here: Path) -> None:
     assert "command    python script.py ${args}, maximize score" in plan.out
     done = cli("run", str(study))
     assert done.code == 0, done.err
-    assert [(t["state"], t["value"]) for t in trials(cli, study)] == [("complete", 1 / 3), ("complete", 2 / 3)]
+    assert [(t.state, t.metrics["score"]) for t in records(here / "runs" / "study")] == [("complete", 1 / 3), ("complete", 2 / 3)]
     assert (here / "deep" / "pid1").exists()
 
 
