@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from sweep.client import trial  # the handle of a script; it hides the module `sweep.trial`, which imports reach all the same
 from sweep.errors import SweepError
 from sweep.live import Trial
 from sweep.trial import TrialState
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from sweep.api import StudyResult, run
     from sweep.records import TrialRecord
 
-__all__ = ["StudyResult", "SweepError", "Trial", "TrialRecord", "TrialState", "__version__", "run"]
+__all__ = ["StudyResult", "SweepError", "Trial", "TrialRecord", "TrialState", "__version__", "run", "trial"]
 __version__ = "0.1.0"
 # Found when they are asked for: objectives import this package in workers, and `sweep --help` waits for it.
 _LATER = {"StudyResult": "sweep.api", "TrialRecord": "sweep.records", "run": "sweep.api"}

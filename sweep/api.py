@@ -125,7 +125,7 @@ def run(
             folder,
             path,
             observer,
-            objective=objective if is_by_value(spec.objective) else None,
+            objective=objective if is_by_value(spec.trained) else None,
             inline=inline,
             fresh=fresh,
             retry_failed=retry_failed,

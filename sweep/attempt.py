@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.devices import Slot
 from sweep.layout import CHECKPOINT, PREVIOUS_CHECKPOINT
-from sweep.live import MetricNotFinite, StateIgnored, Trial, TrialPruned, TrialStopped
+from sweep.live import MetricNotFinite, StateIgnored, Trial, TrialFailed, TrialPruned, TrialStopped
 from sweep.messages import Channel, Resumed
 from sweep.study import StudySpec
 from sweep.tensorboard import event_files
@@ -238,6 +238,8 @@ class _Attempt:
             return TrialResult(state=TrialState.WAITING, metrics=trial.metrics)
         except MetricNotFinite as error:
             return failed(str(error), "not-finite")
+        except TrialFailed as error:
+            return failed(str(error), "exception")
         except (_WriteFailed, StateIgnored):
             self._writer.shut()
             raise

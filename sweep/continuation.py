@@ -43,14 +43,14 @@ def continued(stored: StudySpec, current: StudySpec, folder: str) -> StudySpec:
 
 def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
     for label, old, new in (
-        ("objective", stored.objective, current.objective),
+        ("command" if stored.command else "objective", stored.trained, current.trained),
         ("metric", _metric_text(stored), _metric_text(current)),
         ("method", stored.method, current.method),
         ("sampler", dict(stored.sampler), dict(current.sampler)),
         ("enqueue", list(stored.enqueue), list(current.enqueue)),
         ("seed", stored.seed, current.seed),
     ):
-        if old != new and not (label == "objective" and _moved_into_a_module(stored.objective, current.objective)):
+        if old != new and not (label == "objective" and _moved_into_a_module(stored.trained, current.trained)):
             yield f"{label}: was {old}, is now {new}"
     for name in (name for name in stored.parameters if name not in current.parameters):
         yield f"parameters.{name}: was {domain_text(stored.parameters[name])}, is now absent"

@@ -86,7 +86,7 @@ def stored_study(
 
 
 def _check_in_a_module(folder: StudyFolder) -> None:
-    reference = stored_study(folder).objective
+    reference = stored_study(folder).trained
     if is_by_value(reference):
         name = reference.partition(":")[2]
         raise SweepError(

@@ -36,6 +36,10 @@ class MetricNotFinite(ValueError):
     """A metric became NaN or infinite: the training diverged."""
 
 
+class TrialFailed(Exception):
+    """Say in words why a trial failed; they are shown in place of a traceback."""
+
+
 class TrialHost(Protocol):
     """Whoever runs a trial, as the trial sees it."""
 
@@ -60,6 +64,7 @@ class Trial:
 
     Attributes:
         number: the trial's number.
+        attempt: 1 for the first, one more each time the trial is started again.
         params: every parameter of this trial; `trial.params["lr"]`.
         seed: an int that everything random in the trial should derive from. `random`, NumPy and torch are seeded
             with it before the objective is called; it is the same for every assignment of a study.
@@ -81,7 +86,7 @@ class Trial:
         position: Position | None = None,
         state: dict[str, Any] | None = None,
     ) -> None:
-        self.number = spec.number
+        self.number, self.attempt = spec.number, spec.attempt
         self.params: dict[str, Any] = dict(spec.params)
         self.seed = spec.seed
         self.dir = Path(spec.dir)

@@ -103,11 +103,16 @@ class Died:
             return "the worker process vanished"
         if code >= 0:
             return f"the worker process exited with code {code}: something in it called exit, or its interpreter broke"
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        return f"the worker process was killed by {name}{_LIKELY.get(name, '')}"
+        return f"the worker process was killed by {death_of(-code)}"
+
+
+def death_of(number: int) -> str:
+    """Return a signal's name, and what usually sends it."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"{name}{_LIKELY.get(name, '')}"
 
 
 _LIKELY = {

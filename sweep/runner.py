@@ -208,7 +208,7 @@ class Runner:
             case LoadFailed():
                 raise SweepError(
                     "objective-not-importable",
-                    f"the objective {self._study.objective} cannot be imported: {event.reason}",
+                    f"the objective {self._study.trained} cannot be imported: {event.reason}",
                     why=event.traceback,
                     do="sweep check STUDY   tries again without starting anything",
                 )

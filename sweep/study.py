@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,7 +105,9 @@ class StudySpec:
     """A whole study file, resolved: defaults filled in, overrides applied, everything checked.
 
     Attributes:
-        import_dir: the study file's own folder, importable for the objective.
+        objective: `module:function`; None where a command is run.
+        command: the words of a program with placeholders (`sweep.placeholders`); None where there is an objective.
+        import_dir: the study file's own folder, importable for the objective, and where the command runs.
         method: `grid`, or a key of `sweep.strategies.SAMPLERS`.
         sampler: options of Optuna's sampler, by its own names.
         enqueue: points to try first, which need not name every parameter.
@@ -117,7 +120,8 @@ class StudySpec:
     """
 
     name: str
-    objective: str
+    objective: str | None = None
+    command: tuple[str, ...] | None = None
     import_dir: str
     metric: MetricSpec
     method: str
@@ -134,6 +138,11 @@ class StudySpec:
     stop_after_failures: int = 5
     output: str = "runs"
     earlier: tuple[dict[str, Domain], ...] = ()
+
+    @property
+    def trained(self) -> str:
+        """Return the objective or the command, as the study file has it."""
+        return shlex.join(self.command).replace("'${args}'", "${args}") if self.command else str(self.objective)
 
     @property
     def grid(self) -> Grid:

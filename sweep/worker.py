@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from sweep.attempt import LogTo, run_trial, user_traceback
+from sweep.command import objective_of
 from sweep.devices import Slot
 from sweep.errors import SweepError
 from sweep.live import Trial
@@ -36,7 +38,7 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
         log_to: makes what is printed inside it go to a file.
         get: returns the objective; default: import what the study names.
     """
-    get = get or functools.partial(load, study.objective, study.import_dir)
+    get = get or functools.partial(_named, study)
     objective: Objective | None = None
     while True:
         try:
@@ -57,6 +59,12 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
             _prepare(channel, objective, command)
         elif isinstance(command, TrialSpec):
             channel.send(run_trial(channel, objective, command, study, slot, log_to))
+
+
+def _named(study: StudySpec) -> Objective:
+    if study.command is not None:
+        return objective_of(study.command, Path(study.import_dir), study.metric.name)
+    return load(str(study.objective), study.import_dir)
 
 
 def _load(get: Callable[[], Objective], slot: Slot) -> Objective:

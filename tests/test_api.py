@@ -82,7 +82,16 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> sweep.StudyResult:
 
 def test_the_public_names() -> None:
     """These and no others; type checkers see their types."""
-    assert sorted(sweep.__all__) == ["StudyResult", "SweepError", "Trial", "TrialRecord", "TrialState", "__version__", "run"]
+    assert sorted(sweep.__all__) == [
+        "StudyResult",
+        "SweepError",
+        "Trial",
+        "TrialRecord",
+        "TrialState",
+        "__version__",
+        "run",
+        "trial",
+    ]
     assert all(getattr(sweep, name) is not None for name in sweep.__all__)
     assert set(sweep.__all__) <= set(dir(sweep))
     with pytest.raises(AttributeError, match="has no attribute 'runs'"):

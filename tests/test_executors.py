@@ -66,7 +66,7 @@ def make(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[Make]:
     """Make one worker of each executor for each objective, and close them all in the end."""
     made: dict[str, Worker] = {}
 
-    def build(objective: str = study.objective) -> Worker:
+    def build(objective: str = str(study.objective)) -> Worker:
         if objective not in made:
             made[objective] = new_worker(request.param, dataclasses.replace(study, objective=objective))
         return made[objective]

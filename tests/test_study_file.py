@@ -139,7 +139,8 @@ def test_every_problem_is_reported_at_once(here: Path) -> None:
     """
     assert problems(here, text, "lrr.value=3", "seed") == [
         "study.yaml:1: name: must be a folder name: letters, digits, '.', '_', '+' and '-', at most 100, no path, got 'a/b'",
-        "study.yaml:1: objective: missing; it is `module:function`; the study file's own folder is importable too",
+        "study.yaml:1: objective: missing; it is `module:function`; the study file's own folder is importable too;"
+        " or write command: for a script",
         "study.yaml:2: objectiv: unknown key; did you mean 'objective'?",
         "study.yaml:3: metric.goal: 'minimise' is not known; did you mean 'minimize'?",
         "study.yaml:4: method: 'gridd' is not known; did you mean 'grid'?",

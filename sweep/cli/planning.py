@@ -32,7 +32,7 @@ def show(target: Target, first: int, *, as_json: bool) -> None:
     done = sum(record.state.finished for record in snapshot.records)
     size = f"{total:,} trials" if total is not None else "trials until the budget is used up"
     print(f"{study.name}: {study.method}, {size}{f', {done} finished' if done else ''}")
-    print(f"objective  {study.objective}, {study.metric.goal} {study.metric.name}")
+    print(f"{'command  ' if study.command else 'objective'}  {study.trained}, {study.metric.goal} {study.metric.name}")
     print(f"folder     {target.folder.root}")
     print(f"slots      {_slots_text(slots)}\n")
     if planned:
@@ -54,7 +54,7 @@ def check(target: Target) -> None:
 
     study = target.study
     slot = plan_slots("cpu", 1, 1)[0]
-    print(f"importing {study.objective}", file=sys.stderr, flush=True)
+    print(f"{'checking' if study.command else 'importing'} {study.trained}", file=sys.stderr, flush=True)
     worker = LocalWorker(slot, functools.partial(serve, study))
     try:
         event = worker.next_event(Load()).result()

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from sweep import placeholders
 from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_you_mean
 from sweep.objective import ObjectiveNotFound, locate
 from sweep.space import Choice, Constant, Domain, Range, Space, axis_size, can_be, domain_keys, domain_text
@@ -87,6 +88,7 @@ def _checked(source: Source, import_dir: str, *, default_name: str | None, find_
                 problems.append(source.problem((key,), "missing", f"it is {field.description}"))
             else:
                 keys[key] = field.get_default()
+        problems += _check_trains(source)
         problems += _not_available_yet(source, keys)
         if find_objective:
             problems += _check_objective(source, keys, import_dir)
@@ -109,6 +111,7 @@ def write_study(study: StudySpec) -> str:
     data: dict[str, Any] = {
         "name": study.name,
         "objective": study.objective,
+        "command": None if study.command is None else list(study.command),
         "metric": _without_none({"name": study.metric.name, "goal": study.metric.goal, "target": study.metric.target}),
         "method": study.method,
         "parameters": _space_keys(study.parameters),
@@ -190,8 +193,20 @@ def _not_available_yet(source: Source, keys: dict[str, Any]) -> Iterator[Problem
         yield source.problem(("pruner",), f"{keys['pruner'].type} is not available in this version", hint)
 
 
+def _check_trains(source: Source) -> Iterator[Problem]:
+    given = [key for key in ("objective", "command") if source.data.get(key) is not None]
+    if not given:
+        what = StudyModel.model_fields["objective"].description
+        yield source.problem(("objective",), "missing", f"it is {what}; or write command: for a script")
+    elif len(given) == 2:
+        yield source.problem(("command",), "stands beside objective", "keep one of the two")
+
+
 def _check_objective(source: Source, keys: dict[str, Any], import_dir: str) -> Iterator[Problem]:
-    if "objective" in keys:
+    if keys.get("command") is not None:
+        for place, message, hint in placeholders.problems(keys["command"], source.data.get("parameters") or (), Path(import_dir)):
+            yield source.problem(("command", place), message, hint)
+    if keys.get("objective") is not None:
         try:
             locate(keys["objective"], import_dir)
         except ObjectiveNotFound as error:
@@ -291,6 +306,7 @@ def _resolve(keys: dict[str, Any], import_dir: str) -> StudySpec:
     return StudySpec(
         name=keys["name"],
         objective=keys["objective"],
+        command=keys["command"],
         import_dir=import_dir,
         metric=MetricSpec(name=metric.name, goal=metric.goal, target=metric.target),
         method=keys["method"],

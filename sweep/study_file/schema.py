@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 from sweep.space import Choice, Condition, Constant, Domain, Range, axis_size, axis_value
 from sweep.study import LogSpec
 from sweep.study_file.values import (
+    Command,
     ConditionValues,
     Devices,
     Duration,
@@ -132,7 +133,11 @@ class StudyModel(_Strict):
     """The whole study file."""
 
     name: StudyName | None = Field(None, description="the output folder's name; default: the file's stem")
-    objective: Reference = Field(description="`module:function`; the study file's own folder is importable too")
+    objective: Reference | None = Field(None, description="`module:function`; the study file's own folder is importable too")
+    command: Command | None = Field(
+        None,
+        description="in place of `objective`: a script, such as `python train.py ${args}`, or a list of its words",
+    )
     metric: Metric = Field(
         description="`{name, goal: maximize or minimize}`, optionally `target:`, which ends the sweep when reached"
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -77,6 +78,18 @@ def _reference(value: Any) -> str:
     raise ValueError("must be written module:function, for example sweep.objectives.fashion_mnist:train")
 
 
+def _command(value: Any) -> tuple[str, ...]:
+    try:
+        words = shlex.split(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"cannot be split into words ({error})") from None
+    if not isinstance(words, list) or not words or words[0] == "":
+        raise ValueError('must be a program and its arguments, for example [python, train.py, "${args}"]')
+    if any(isinstance(word, bool) or not isinstance(word, (str, int, float)) for word in words):
+        raise ValueError("must be a list of words; put quotes around each")
+    return tuple(str(word) for word in words)
+
+
 def _condition(value: Any) -> Any:
     values = value if isinstance(value, list) else [value]
     if not values:
@@ -119,6 +132,8 @@ Reference = Annotated[
         {"type": "string", "pattern": r"^[^\s:]+:[^\s:.]+$", "examples": ["mine:train", "sweep.objectives.fashion_mnist:train"]}
     ),
 ]
+_WORDS = {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1}
+Command = Annotated[Any, BeforeValidator(_command), WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"\S"}, _WORDS]})]
 Devices = Annotated[Any, BeforeValidator(_devices), WithJsonSchema({"anyOf": [{"enum": ["auto", "cpu"]}, _GPUS]})]
 PerDevice = Annotated[int | None, BeforeValidator(_per_device), WithJsonSchema({"anyOf": [{"const": "auto"}, _COUNT]})]
 WholeNumber = Annotated[int, Field(ge=0)]

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 PATTERN = "events.out.tfevents*"
 _HEADER = struct.Struct("<QI")
-_CHECKSUM = 4
+CHECKSUM = 4
 
 
 class NotEnoughRecords(Exception):
@@ -37,7 +37,7 @@ def records(file: BinaryIO) -> Iterator[tuple[int, int]]:
         file.seek(place)
         header = file.read(_HEADER.size)
         length, checksum = _HEADER.unpack(header)
-        end = place + _HEADER.size + length + _CHECKSUM
+        end = place + _HEADER.size + length + CHECKSUM
         if masked_crc32c(header[:8]) != checksum or end > size:
             return
         yield place + _HEADER.size, length
@@ -68,7 +68,7 @@ class Tally:
                     os.fsync(file.fileno())
                 file.seek(place)
                 for start, length in records(file):
-                    place, number = start + length + _CHECKSUM, number + 1
+                    place, number = start + length + CHECKSUM, number + 1
             self._counted[name] = place, number
         return {name: number for name, (_, number) in self._counted.items()}
 
@@ -103,7 +103,7 @@ def replace_record(path: Path, start: int, length: int, data: bytes) -> None:
         with path.open("rb") as old, unfinished.open("wb") as new:
             new.write(old.read(start - _HEADER.size))
             RecordWriter(new).write(data)
-            old.seek(start + length + _CHECKSUM)
+            old.seek(start + length + CHECKSUM)
             shutil.copyfileobj(old, new)
             new.flush()
             os.fsync(new.fileno())
@@ -122,7 +122,7 @@ def cut_torn_ends(folder: Path) -> None:
     """Cut off the half record that a killed process may have left at the end of a file: it ends the file for TensorBoard."""
     for path in folder.rglob(PATTERN):
         with path.open("rb") as file:
-            end = max((start + length + _CHECKSUM for start, length in records(file)), default=0)
+            end = max((start + length + CHECKSUM for start, length in records(file)), default=0)
         if path.stat().st_size != end:
             os.truncate(path, end)
 
@@ -150,7 +150,7 @@ def _end_of(path: Path, count: int) -> int:
             for start, length in records(file):
                 if found == count:
                     break
-                found, end = found + 1, start + length + _CHECKSUM
+                found, end = found + 1, start + length + CHECKSUM
     except FileNotFoundError:
         pass
     if found < count:

@@ -16,6 +16,8 @@ from sweep.space import Space
 from sweep.tensorboard import event_files, hparams
 from sweep.trial import Params
 
+# Ends the name of a trial's own event files; a script may write others beside them.
+OWN_SUFFIX = ".sweep"
 # Category: title of a chart: its kind ("Multiline" or "Margin") and its tags, as torch writes it.
 Layout = dict[str, dict[str, Any]]
 
@@ -40,7 +42,7 @@ class TrialWriter(SummaryWriter):
         self._complained: set[str] = set()
         self._last_step: dict[str, int] = {}
         self._started = self._described = self._ended = False
-        super().__init__(log_dir=str(log_dir))
+        super().__init__(log_dir=str(log_dir), filename_suffix=OWN_SUFFIX)
         self._sort_last()
 
     def memory(self) -> dict[str, Any]:
@@ -88,6 +90,11 @@ class TrialWriter(SummaryWriter):
         """Add a point to a curve, as `SummaryWriter.add_scalar` does."""
         _guarded_add_scalar(self, tag, scalar_value, global_step, *args, **kwargs)
         self._last_step[tag] = global_step or 0
+
+    def add_record(self, event: Any) -> None:
+        """Add a whole record that was made elsewhere, with its own time."""
+        # torch leaves it unannotated, as in _write.
+        self.guard("add_record", lambda: self._get_file_writer().add_event(event, event.step, event.wall_time))  # type: ignore[no-untyped-call]
 
     def add_hparams(
         self,
