@@ -59,6 +59,7 @@ def test_what_matters_only_through_another_is_seen_together() -> None:
     assert (found["c"].together or 1) < 0.3
 
 
+@pytest.mark.slow
 def test_the_intervals_of_importances_hold_what_they_promise() -> None:
     """Of 100 simulated searches about 95 % hold what 20,000 trials tell; a log scale and an idle parameter change nothing."""
     study = make({name: Range(low=1e-6, high=1.0, log=name == "a") for name in "abc"}, method="random")

@@ -42,6 +42,7 @@ def address_of(process: subprocess.Popen[str]) -> str:
     return next(line.split()[0] for line in process.stdout if "#hparams" in line)
 
 
+@pytest.mark.slow
 def test_several_studies_stand_side_by_side(cli: Cli, here: Path, start: Callable[..., Any]) -> None:
     """One table with the rows and the columns of all, and filters that reach over all of them."""
     for name, text in (("one.yaml", STUDY), ("two.yaml", OTHER)):

@@ -299,6 +299,7 @@ def study(here: Path) -> Path:
     return write_study(here, STUDY)
 
 
+@pytest.mark.slow
 def test_no_panel_is_doubled_or_lost_by_a_kill(cli: Cli, study: Path, here: Path) -> None:
     """Every record of a trial that was killed is that of the others, and so is every number."""
     done = cli("run", str(study))

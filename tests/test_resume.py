@@ -264,6 +264,7 @@ def test_whatever_ends_the_sweep_it_goes_on_exactly(
     assert [record.attempts for record in records(runs(here))] == [2, 2]
 
 
+@pytest.mark.slow
 def test_a_trial_that_hangs_is_ended_by_its_timeout(cli: Cli, study: Path, here: Path) -> None:
     """It is failed with the reason and its log; the others go on; taken again it starts over and completes."""
     done = cli("run", str(study), "parameters.hang_at={values: [0, 2]}", "x.value=1", "timeout=3s")
