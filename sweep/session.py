@@ -66,7 +66,7 @@ def run_study(
     slots = plan_slots(workers.devices, workers.per_device, workers.threads)
     if inline:
         slots = slots[:1]
-    make_worker = worker_maker(study, inline, objective)
+    get = objective_getter(objective, inline)
     check_ours(folder)
     if fresh and folder.root.exists():
         with locked(folder, observer.notice):
@@ -87,7 +87,7 @@ def run_study(
                 failed = TrialState.FAILED
                 known = [store.reopen(reopened(record, study)) if record.state is failed else record for record in known]
             ledger = Ledger(study, folder, store, known, observer)
-            runner = Runner(study, folder, ledger, slots, make_worker, observer)
+            runner = Runner(study, folder, ledger, slots, worker_maker(study, inline, get), observer)
             on_start(runner)
             return runner.run()
         finally:
@@ -105,19 +105,25 @@ def _told_what_to_do(folder: StudyFolder) -> Iterator[None]:
         raise unreadable(folder, str(error)) from None
 
 
-def worker_maker(study: StudySpec, inline: bool, objective: Callable[..., Any] | None = None) -> Callable[[Slot], Worker]:
-    """Return what makes a slot's worker: a process, or for `inline` a thread of this process.
+def objective_getter(objective: Callable[..., Any] | None, inline: bool = False) -> Callable[[], Any] | None:
+    """Return what gives workers an objective that no module has, None when they import it.
 
     Raises:
-        SweepError: the objective, given as a function, cannot be sent to a process.
+        SweepError: the function cannot be sent to a process.
     """
+    if objective is None:
+        return None
+    # Pickled once and here, where somebody hears of a failure; read by the worker's loop, which can tell of one.
+    return (lambda: objective) if inline else functools.partial(pickle.loads, packed(objective))
+
+
+def worker_maker(study: StudySpec, inline: bool, get: Callable[[], Any] | None = None) -> Callable[[Slot], Worker]:
+    """Return what makes a slot's worker: a process, or for `inline` a thread of this process."""
+    loop = functools.partial(serve, study, get=get)
     if inline:
-        get = None if objective is None else lambda: objective
-        return lambda slot: InlineWorker(slot, functools.partial(serve, study, get=get))
+        return lambda slot: InlineWorker(slot, loop)
     from sweep.executors.local import LocalWorker
 
-    # Pickled once and here, where somebody hears of a failure; read by the worker's loop, which can tell of one.
-    loop = functools.partial(serve, study, get=None if objective is None else functools.partial(pickle.loads, packed(objective)))
     return lambda slot: LocalWorker(slot, loop)
 
 
