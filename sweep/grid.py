@@ -10,6 +10,7 @@ each branch has as many points as the parameters that apply in it allow, and a p
 from __future__ import annotations
 
 import bisect
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,17 +29,25 @@ class Grid:
 
     spaces: Sequence[Space]
 
-    @property
+    @functools.cached_property
     def size(self) -> int:
         """Return the number of points.
 
         Raises:
             ValueError: a domain is not finite.
         """
+        return self._sizes[-1]
+
+    @functools.cached_property
+    def _sizes(self) -> list[int]:
+        if self._tree is not None:
+            return [self._tree.count(0, frozenset())]
+        return [math.prod(_finite_size(name, domain) for name, domain in space.items()) for space in self.spaces]
+
+    @functools.cached_property
+    def _tree(self) -> _Tree | None:
         today = self.spaces[-1]
-        if conditional(today):
-            return _Tree(today).count(0, frozenset())
-        return math.prod(_finite_size(name, domain) for name, domain in today.items())
+        return _Tree(today) if conditional(today) else None  # then its earlier spaces differ by constants alone
 
     def point(self, number: int) -> dict[str, Scalar]:
         """Return the assignment with a number; constants have today's values.
@@ -50,10 +59,9 @@ class Grid:
         if not 0 <= number < self.size:
             raise IndexError(f"the grid has {self.size} points, none at {number}")
         today, before = self.spaces[-1], 0
-        if conditional(today):  # its earlier spaces differ by constants alone
-            return _Tree(today).point(number)
-        for place, space in enumerate(self.spaces):
-            size = Grid(spaces=[space]).size
+        if self._tree is not None:
+            return self._tree.point(number)
+        for place, (space, size) in enumerate(zip(self.spaces, self._sizes, strict=True)):
             if number < size:
                 found = _point(space, self.spaces[place - 1] if place else None, number - before)
                 return {name: domain.value if isinstance(domain, Constant) else found[name] for name, domain in today.items()}

@@ -17,7 +17,7 @@ from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES
 from sweep.layout import StudyFolder
 from sweep.messages import Resumed
 from sweep.observer import Observer, RunOutcome
-from sweep.planner import Planner
+from sweep.planner import Planner, needs_mirror
 from sweep.records import Span, TrialRecord, planned_record
 from sweep.retention import Retention
 from sweep.storage import StudyStore
@@ -43,7 +43,9 @@ class Ledger:
         self._study, self._folder, self._store, self._observer = study, folder, store, observer
         waiting = [record if record.state.finished else replace(record, state=TrialState.WAITING) for record in known]
         self._records = {record.number: record for record in waiting}
-        self._planner = Planner(study, waiting, *store.sampler())
+        self._planner = Planner(study, waiting, *store.sampler(), store.curves() if needs_mirror(study) else None)
+        self._epochs = sum(record.step or 0 for record in waiting)
+        self._planner.trained(self._epochs)
         self._ahead: list[TrialRecord] = []  # planned, to be the next one started
         self._unfinished = [record for record in waiting if not record.state.finished]
         store.interrupt([self._records[record.number] for record in known if record.state is TrialState.RUNNING])
@@ -101,7 +103,8 @@ class Ledger:
             error=None,
             cause=None,
         )
-        self._records[record.number] = record
+        self._note(record)
+        self._planner.rewind(record.number, ())
         self._store.start(record, drawn)
         self._observer.update(record, "started")
         return record
@@ -118,7 +121,7 @@ class Ledger:
             total=position.total,
             duration_s=round(position.seconds, 3),
         )
-        self._records[record.number] = record
+        self._note(record)
         self._store.resume(record, position.history)
         self._observer.update(record, "resumed")
         return record
@@ -134,8 +137,8 @@ class Ledger:
             total=report.total,
             duration_s=round(seconds, 3),
         )
-        self._records[record.number] = record
-        self._store.report(record)
+        self._note(record)
+        self._store.report(record, self._planner.rungs(record.number))
         self._observer.update(record, "reported")
         return record
 
@@ -157,7 +160,7 @@ class Ledger:
             error=result.error,
             cause=result.cause,
         )
-        self._records[record.number] = record
+        self._note(record)
         complete = record.state is TrialState.COMPLETE
         self._planner.tell(record.number, record.state, record.value if complete else None)
         self._failures_in_a_row = self._failures_in_a_row + 1 if record.state is TrialState.FAILED else 0
@@ -168,17 +171,33 @@ class Ledger:
 
     def finish(self, record: TrialRecord) -> None:
         """Write down how a trial ended; then only its checkpoint may go."""
-        self._store.finish(record, sync=(record.duration_s or 0) > _WORTH_A_SYNC_S)
+        self._store.finish(record, self._planner.rungs(record.number), sync=(record.duration_s or 0) > _WORTH_A_SYNC_S)
         self._retention.ended(record)
         self._observer.update(record, "ended")
 
     def interrupt(self, record: TrialRecord, seconds: float) -> None:
         """Note that a trial was stopped, after so many seconds, and will go on when the study is resumed."""
         record = replace(_alive(record, "stopped"), state=TrialState.WAITING, duration_s=round(seconds, 3))
-        self._records[record.number] = record
+        self._note(record)
         with contextlib.suppress(OSError, sqlite3.Error):  # a full disk must not hide what is being reported
             self._store.interrupt([record])
         self._observer.update(record, "stopped")
+
+    def goes_on(self, record: TrialRecord, event: Resumed) -> bool:
+        """Learn from where a trial goes on; tell whether its last report there ends it."""
+        history = event.position.history
+        self._planner.rewind(record.number, history)
+        return bool(history) and self._planner.prunes(record.number, *history[-1])
+
+    def prunes(self, record: TrialRecord, report: Report) -> bool:
+        """Tell whether a report ends its trial; `report` writes it down."""
+        return self._planner.prunes(record.number, report.step, report.metrics.get(self._study.metric.name))
+
+    def _note(self, record: TrialRecord) -> None:
+        before = self._records.get(record.number)
+        self._epochs += (record.step or 0) - ((before.step or 0) if before is not None else 0)
+        self._records[record.number] = record
+        self._planner.trained(self._epochs)
 
     @property
     def done(self) -> bool:

@@ -1,8 +1,8 @@
-"""What to try next: a grid in its own order, or Optuna's samplers, explainable as minituna with processes.
+"""What to try next: a grid in its own order, or Optuna's samplers, explainable as minituna with processes; and what to give up.
 
-The sampler looks at an Optuna study in memory (`sweep.sampling`; 0.3 ms a trial, against 20 ms through SQLite); what lasts is
-`storage`'s. A grid never meets Optuna: point `i` is decoded from `i`. (GridSampler rescans every trial at every tell, counts
-failed points as visited, and raises at the end.)
+Samplers and pruners look at a mirror of the study in memory; what lasts is `storage`'s. A grid that is not pruned never
+meets Optuna: point `i` is decoded from `i`. (GridSampler rescans every trial at every tell, counts failed points as visited,
+and raises at the end.)
 """
 
 from __future__ import annotations
@@ -10,22 +10,24 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
+from sweep.mirror import Attributes, Curve, Drawn, Memory, Mirror
 from sweep.records import TrialRecord
-from sweep.sampling import Attributes, Drawn, Memory, SamplerStudy
+from sweep.sampling import Sampling
 from sweep.study import StudySpec
 from sweep.trial import Scalar, TrialState
 
 
 class Planner:
-    """Propose assignments until the study's budget is used up.
+    """Propose assignments until the study's budget is used up, and say which running trials are not worth finishing.
 
     Args:
-        study: the space, the method and the budget.
+        study: the space, the method, the pruner and the budget.
         known: the trials that exist already, finished or in flight, in any order. A trial in flight is not proposed again.
-        memory, attributes: what the store kept of the sampler's, and of what it wrote down about each trial.
+        memory, attributes: what the store kept of the sampler's and the pruner's, and of what they wrote down about each trial.
+        curves: what each of those trials reported: step and objective.
 
     Raises:
-        SweepError: see `SamplerStudy.remember`.
+        SweepError: see `Mirror.remember`.
     """
 
     def __init__(
@@ -34,20 +36,23 @@ class Planner:
         known: Iterable[TrialRecord] = (),
         memory: Memory | None = None,
         attributes: Mapping[int, Attributes] | None = None,
+        curves: Mapping[int, Curve] | None = None,
     ) -> None:
         self.study = study
-        self._known: set[int] = set()
         self._next = 0
-        self._values: list[float] = []
+        self._best: float | None = None
         self._since_best = 0
+        self._epochs = 0
         self._stopped_by: str | None = None
         self._deadline = None if study.budget.time_s is None else time.monotonic() + study.budget.time_s
-        self._sampler_study = None if study.method == "grid" else SamplerStudy(study, memory)
         known = sorted(known, key=lambda record: record.number)
-        for record in known:
-            self._known.add(record.number)
-        if self._sampler_study is not None:
-            self._sampler_study.remember(known, attributes or {})
+        self._known = {record.number for record in known}
+        self._mirror = Mirror(study, memory) if needs_mirror(study) else None
+        self._sampling = None
+        if self._mirror is not None:
+            self._mirror.remember(known, attributes or {}, curves or {})
+            if study.method != "grid":
+                self._sampling = Sampling(study, self._mirror, known)
         # In the order in which they ended, for the patience.
         for record in sorted((r for r in known if r.state.finished), key=lambda record: record.ended or ""):
             self._count(record.state, record.value)
@@ -67,13 +72,14 @@ class Planner:
         return self._stopped_by
 
     def _stop_reason(self) -> str | None:
-        target, sign = self.study.metric.target, self.study.metric.sign
-        if target is not None and any(sign * value >= sign * target for value in self._values):
-            return f"the target {target:g} is reached"
-        patience = self.study.budget.patience
-        if patience is not None and self._since_best >= patience:
-            return f"{patience} trials brought no new best"
-        if self._sampler_study is not None and self._sampler_study.exhausted:
+        metric, budget = self.study.metric, self.study.budget
+        if metric.target is not None and self._best is not None and not metric.better(metric.target, self._best):
+            return f"the target {metric.target:g} is reached"
+        if budget.patience is not None and self._since_best >= budget.patience:
+            return f"{budget.patience} trials brought no new best"
+        if budget.epochs is not None and self._epochs >= budget.epochs:
+            return f"the {budget.epochs} epochs are used up"
+        if self._sampling is not None and self._sampling.exhausted:
             return "every point of the space is tried"
         return "the time is used up" if self.time_is_up else None
 
@@ -90,29 +96,55 @@ class Planner:
             self._next += 1
         number = self._next
         self._known.add(number)
-        if self._sampler_study is None:
-            return number, self.study.grid.point(number)
-        return number, self._sampler_study.ask(number)
+        if self._sampling is not None:
+            return number, self._sampling.draw(number)
+        if self._mirror is not None:
+            self._mirror.begin(number)
+        return number, self.study.grid.point(number)
 
     def drawn(self, number: int) -> Drawn | None:
         """Return what must be kept of the last ask, which was for this trial, to go on as if nothing had happened."""
-        return None if self._sampler_study is None else self._sampler_study.drawn(number)
+        return None if self._mirror is None else self._mirror.drawn(number)
 
     @property
     def drawn_again(self) -> int:
         """Return how many proposals equalled another trial and were replaced."""
-        return 0 if self._sampler_study is None else self._sampler_study.discarded
+        return 0 if self._mirror is None else self._mirror.discarded
+
+    def rewind(self, number: int, history: Curve) -> None:
+        """Learn that a trial goes on from here: step and objective of each report until then; nothing if it starts over."""
+        if self._mirror is not None:
+            self._mirror.rewind(number, history)
+
+    def prunes(self, number: int, step: int, value: float | None) -> bool:
+        """Learn of a report; tell whether the trial is to end there. Asked again about the same step it says the same."""
+        return self._mirror is not None and value is not None and self._mirror.report(number, step, value)
+
+    def rungs(self, number: int) -> Attributes:
+        """Return what must be kept of what the pruner wrote down about a trial."""
+        return {} if self._mirror is None else self._mirror.rungs(number)
+
+    def trained(self, epochs: int) -> None:
+        """Learn how many steps all trials together have been trained."""
+        self._epochs = epochs
 
     def tell(self, number: int, state: TrialState, value: float | None) -> None:
         """Learn how a trial ended; `value` is None unless it is complete."""
-        if self._sampler_study is not None:
-            self._sampler_study.tell(number, state, value)
+        if self._mirror is not None:
+            self._mirror.tell(number, state, value)
         self._count(state, value)
 
     def _count(self, state: TrialState, value: float | None) -> None:
         self._since_best += 1
-        if state is TrialState.COMPLETE and value is not None:
-            sign = self.study.metric.sign
-            if all(sign * value > sign * other for other in self._values):
-                self._since_best = 0
-            self._values.append(value)
+        if (
+            state is TrialState.COMPLETE
+            and value is not None
+            and (self._best is None or self.study.metric.better(value, self._best))
+        ):
+            self._since_best = 0
+            self._best = value
+
+
+def needs_mirror(study: StudySpec) -> bool:
+    """Tell whether Optuna has a say: a sampler draws, or a pruner decides."""
+    return study.method != "grid" or study.pruner.get("type", "none") != "none"

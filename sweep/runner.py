@@ -193,12 +193,13 @@ class Runner:
                         self._start_next(idle)
             case Resumed():
                 assert lane.trial is not None
-                self._send(lane, self._decision(lane, saves_later=False))
+                self._send(lane, self._decision(lane, prunes=self._ledger.goes_on(lane.trial, event)))
                 lane.began -= event.position.seconds
                 lane.trial = self._ledger.resume(lane.trial, event)
             case Report():
                 assert lane.trial is not None
-                self._send(lane, self._decision(lane, saves_later=event.saves and not event.saved))
+                prunes = self._ledger.prunes(lane.trial, event)
+                self._send(lane, self._decision(lane, prunes=prunes, saves_later=event.saves and not event.saved))
                 lane.fruitless = not event.saves
                 lane.trial = self._ledger.report(lane.trial, event, lane.seconds)
             case TrialResult():
@@ -215,10 +216,13 @@ class Runner:
             case PrepareFailed():
                 raise SweepError(event.id, event.what, where=event.where, why=event.why, do=event.do)
 
-    def _decision(self, lane: _Lane, *, saves_later: bool) -> Decision:
+    def _decision(self, lane: _Lane, *, prunes: bool, saves_later: bool = False) -> Decision:
+        if lane.timed_out:
+            return Decision.STOP
+        if prunes:
+            return Decision.PRUNE
         # While the sweep is being stopped, one that saves later on is let go on to there: it knows that it is to stop.
-        stops = lane.timed_out or (self._stopping_since is not None and not saves_later)
-        return Decision.STOP if stops else Decision.GO_ON
+        return Decision.STOP if self._stopping_since is not None and not saves_later else Decision.GO_ON
 
     def _on_loaded(self, lane: _Lane, event: Loaded) -> None:
         lane.loaded = True

@@ -26,8 +26,8 @@ from datetime import datetime
 from sweep.errors import EXIT_LOCKED, SweepError
 from sweep.files import write_json
 from sweep.layout import StudyFolder
+from sweep.mirror import OPTUNA_STATES, RUNG, Attributes, Drawn, Memory
 from sweep.records import TrialRecord
-from sweep.sampling import Attributes, Drawn, Memory
 from sweep.space import distributions
 from sweep.study import StudySpec
 from sweep.trial import TrialState
@@ -39,7 +39,6 @@ _INTERMEDIATE = (
     "INSERT OR REPLACE INTO trial_intermediate_values"
     " (trial_id, step, intermediate_value, intermediate_value_type) VALUES (?, ?, ?, ?)"
 )
-_OPTUNA_STATES = {TrialState.COMPLETE: "COMPLETE", TrialState.PRUNED: "PRUNED", TrialState.FAILED: "FAIL"}
 
 
 class StudyStore:
@@ -65,6 +64,7 @@ class StudyStore:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._study_id = self._db.execute("SELECT study_id FROM studies ORDER BY study_id").fetchone()[0]
         self._trial_ids: dict[int, int] = {}
+        self._has_rungs = study.pruner.get("type") in ("asha", "hyperband", "patient")
 
     def records(self) -> list[TrialRecord]:
         """Return every trial that was ever started, by number; the last entry counts where one was reopened."""
@@ -85,6 +85,10 @@ class StudyStore:
             return (json.loads(found[0]) if found else None), attributes
         except (ValueError, TypeError) as error:
             raise unreadable(self._folder, f"it is damaged: {error}") from None
+
+    def curves(self) -> dict[int, list[tuple[int, float]]]:
+        """Return step and objective of every report, by trial."""
+        return _curves(self._db, self._folder, None)
 
     def start(self, record: TrialRecord, drawn: Drawn | None = None) -> None:
         """Note a trial that is about to run, the first time or again; with what must survive of the ask for a new one."""
@@ -123,25 +127,28 @@ class StudyStore:
                 _INTERMEDIATE, [(trial_id, step, *_stored(value)) for step, value in history if value is not None]
             )
 
-    def report(self, record: TrialRecord) -> None:
-        """Note a trial's report."""
+    def report(self, record: TrialRecord, rungs: Attributes | None = None) -> None:
+        """Note a trial's report, and what the pruner wrote down about the trial."""
         trial_id = self._trial_ids[record.number]
         with self._db:
             self._note(trial_id, record)
+            self._note_rungs(trial_id, rungs)
             if record.step is not None and record.value is not None:
                 self._db.execute(_INTERMEDIATE, (trial_id, record.step, *_stored(record.value)))
 
-    def finish(self, record: TrialRecord, *, sync: bool = False) -> None:
+    def finish(self, record: TrialRecord, rungs: Attributes | None = None, *, sync: bool = False) -> None:
         """Note how a trial ended, all of it or nothing.
 
         Args:
             record: its last record.
+            rungs: what the pruner wrote down about it.
             sync: have it on the disk before this returns.
         """
         trial_id = self._trial_ids[record.number]
         self._db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
         with self._db:
             self._note(trial_id, record)
+            self._note_rungs(trial_id, rungs)
             if record.value is not None and record.state is not TrialState.FAILED:
                 self._db.execute(
                     "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, 0, ?, ?)",
@@ -149,7 +156,7 @@ class StudyStore:
                 )
             self._db.execute(
                 "UPDATE trials SET state = ?, datetime_complete = ? WHERE trial_id = ?",
-                (_OPTUNA_STATES[record.state], _clock(), trial_id),
+                (OPTUNA_STATES[record.state], _clock(), trial_id),
             )
         write_json(self._folder.trial_file(record.folder), record.to_json())
 
@@ -179,15 +186,25 @@ class StudyStore:
         return trial_id
 
     def _keep(self, trial_id: int, drawn: Drawn) -> None:
-        self._db.executemany(
-            "INSERT INTO trial_system_attributes (trial_id, key, value_json) VALUES (?, ?, ?)",
-            [(trial_id, key, json.dumps(value)) for key, value in drawn.attributes.items()],
-        )
+        self._attribute(trial_id, drawn.attributes)
         self._db.execute(
             "INSERT INTO study_system_attributes (study_id, key, value_json) VALUES (?, ?, ?)"
             " ON CONFLICT (study_id, key) DO UPDATE SET value_json = excluded.value_json",
             (self._study_id, _MEMORY, json.dumps(drawn.memory)),
         )
+
+    def _attribute(self, trial_id: int, attributes: Attributes) -> None:
+        self._db.executemany(
+            "INSERT INTO trial_system_attributes (trial_id, key, value_json) VALUES (?, ?, ?)"
+            " ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json",
+            [(trial_id, key, json.dumps(value)) for key, value in attributes.items()],
+        )
+
+    def _note_rungs(self, trial_id: int, rungs: Attributes | None) -> None:
+        if rungs is not None and self._has_rungs:
+            query = "DELETE FROM trial_system_attributes WHERE trial_id = ? AND key LIKE ?"
+            self._db.execute(query, (trial_id, f"{RUNG}%"))
+            self._attribute(trial_id, rungs)
 
     def _note(self, trial_id: int, record: TrialRecord) -> None:
         self._db.execute(
@@ -233,20 +250,7 @@ def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> 
         return {}
     database = _connect(folder, read_only=True)
     try:
-        query = (
-            "SELECT json_extract(value_json, '$.number'), max(trial_id) FROM trial_user_attributes WHERE key = ?"
-            " GROUP BY json_extract(value_json, '$.number')"
-        )
-        latest: dict[int, int] = dict(database.execute(query, (_RECORD,)))
-        curves: dict[int, list[tuple[int, float]]] = {}
-        points = "SELECT step, intermediate_value FROM trial_intermediate_values WHERE trial_id = ? ORDER BY step"
-        for number in sorted(latest if numbers is None else latest.keys() & set(numbers)):
-            found = [(step, float(value)) for step, value in database.execute(points, (latest[number],)) if value is not None]
-            if found:
-                curves[number] = found
-        return curves
-    except (sqlite3.Error, ValueError, TypeError) as error:
-        raise unreadable(folder, f"it is damaged: {error}") from None
+        return _curves(database, folder, numbers)
     finally:
         database.close()
 
@@ -302,6 +306,26 @@ def _records(database: sqlite3.Connection, folder: StudyFolder) -> list[tuple[in
             folder.trial_dir(record.folder)
         return found
     except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise unreadable(folder, f"it is damaged: {error}") from None
+
+
+def _curves(
+    database: sqlite3.Connection, folder: StudyFolder, numbers: Collection[int] | None
+) -> dict[int, list[tuple[int, float]]]:
+    query = (
+        "SELECT json_extract(value_json, '$.number'), max(trial_id) FROM trial_user_attributes WHERE key = ?"
+        " GROUP BY json_extract(value_json, '$.number')"
+    )
+    points = "SELECT step, intermediate_value FROM trial_intermediate_values WHERE trial_id = ? ORDER BY step"
+    try:
+        latest: dict[int, int] = dict(database.execute(query, (_RECORD,)))
+        curves: dict[int, list[tuple[int, float]]] = {}
+        for number in sorted(latest if numbers is None else latest.keys() & set(numbers)):
+            found = [(step, float(value)) for step, value in database.execute(points, (latest[number],)) if value is not None]
+            if found:
+                curves[number] = found
+        return curves
+    except (sqlite3.Error, ValueError, TypeError) as error:
         raise unreadable(folder, f"it is damaged: {error}") from None
 
 

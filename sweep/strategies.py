@@ -36,33 +36,75 @@ SAMPLERS = {
     "qmc": Strategy(optuna="QMCSampler", packages=("scipy",)),
     "nsgaii": Strategy(optuna="NSGAIISampler"),
 }
+PRUNERS = {
+    "none": Strategy(optuna="NopPruner"),
+    "median": Strategy(optuna="MedianPruner"),
+    "percentile": Strategy(optuna="PercentilePruner"),
+    "asha": Strategy(optuna="SuccessiveHalvingPruner"),
+    "hyperband": Strategy(optuna="HyperbandPruner"),
+    "patient": Strategy(optuna="PatientPruner"),
+    "wilcoxon": Strategy(optuna="WilcoxonPruner", packages=("scipy",)),
+    "threshold": Strategy(optuna="ThresholdPruner"),
+}
+WRAPPED = "wrapped_pruner"  # the option of a pruner that is another pruner
 # What a study file can write; other types of options are functions and objects of Optuna's.
 _PLAIN: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str, "None": type(None), "dict[str, Any]": dict}
 _OURS = {"self", "seed"}  # the study's seed is the sampler's
+OptionProblem = tuple[str | None, str, str]
 
 
-def missing_packages(method: str) -> list[str]:
-    """Return the packages that a method needs and that are not installed."""
-    return [name for name in SAMPLERS[method].packages if importlib.util.find_spec(name) is None]
+def missing_packages(strategy: Strategy) -> list[str]:
+    """Return the packages that a sampler or pruner needs and that are not installed."""
+    return [name for name in strategy.packages if importlib.util.find_spec(name) is None]
 
 
-def option_problems(method: str, options: Mapping[str, Any]) -> Iterator[tuple[str | None, str, str]]:
+def sampler_problems(method: str, options: Mapping[str, Any]) -> Iterator[OptionProblem]:
     """Yield what is wrong with a sampler's options: the option (None: all together), a message, and what to write."""
     import optuna
 
-    known = _options(getattr(optuna.samplers, SAMPLERS[method].optuna))
     well = True
-    for name, value in options.items():
-        if name not in known:
-            well = False
-            yield name, f"method {method} has no such option", did_you_mean(name, known)
-            continue
-        if not any(type(value) is _PLAIN[kind] or (kind == "float" and type(value) is int) for kind in known[name]):
-            well = False
-            yield name, f"must be {' or '.join(known[name])}, got {value!r}", ""
+    for problem in _option_problems(f"method {method}", getattr(optuna.samplers, SAMPLERS[method].optuna), options):
+        well = False
+        yield problem
     if well:
         try:
             make_sampler(method, 0, options)
+        except (ValueError, TypeError) as error:
+            yield None, str(error), ""
+
+
+def pruner_problems(options: Mapping[str, Any]) -> Iterator[OptionProblem]:
+    """Yield what is wrong with a pruner, given as `{type: ..., options}`, as `sampler_problems` does."""
+    import optuna
+
+    kind = options.get("type")
+    if kind not in PRUNERS:
+        what = f"{kind!r} is not known" if "type" in options else "missing"
+        yield "type", what, did_you_mean(str(kind), PRUNERS) if "type" in options else f"it is one of {', '.join(PRUNERS)}"
+        return
+    if missing := missing_packages(PRUNERS[kind]):
+        yield "type", f"{kind} needs {', '.join(missing)}, which is not installed", f"pip install {' '.join(missing)}"
+        return
+    strategy, well = getattr(optuna.pruners, PRUNERS[kind].optuna), True
+    own = {name: value for name, value in options.items() if name != "type"}
+    wrapped = own.pop(WRAPPED, None) if kind == "patient" else None
+    if wrapped is not None and not isinstance(wrapped, Mapping):
+        yield WRAPPED, f"must be a pruner, got {wrapped!r}", "{type: median}"
+        return
+    for _, message, hint in pruner_problems(wrapped) if wrapped else ():
+        well = False
+        yield WRAPPED, message, hint
+    for problem in _option_problems(f"pruner {kind}", strategy, own):
+        well = False
+        yield problem
+    needed = [p.name for p in inspect.signature(strategy).parameters.values() if p.default is inspect.Parameter.empty]
+    for name in needed:
+        if name not in options and name != WRAPPED:
+            well = False
+            yield None, f"pruner {kind} needs {name}", f"pruner: {{type: {kind}, {name}: ...}}"
+    if well:
+        try:
+            make_pruner(options)
         except (ValueError, TypeError) as error:
             yield None, str(error), ""
 
@@ -75,14 +117,51 @@ def make_sampler(method: str, seed: int, options: Mapping[str, Any]) -> optuna.s
     """
     import optuna
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # who writes an option wants it
+    with _quiet():
         sampler = getattr(optuna.samplers, SAMPLERS[method].optuna)
         return sampler(seed=seed, **options)  # type: ignore[no-any-return]  # getattr knows no types
 
 
+def make_pruner(options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
+    """Return Optuna's pruner for `{type: ..., options}`; without a type one that ends nothing.
+
+    Raises:
+        ValueError, TypeError: Optuna refuses the options.
+    """
+    import optuna
+
+    own = {name: value for name, value in options.items() if name != "type"}
+    kind = options.get("type", "none")
+    if kind == "patient":
+        wrapped = own.get(WRAPPED)
+        own[WRAPPED] = make_pruner(wrapped) if wrapped else None
+    with _quiet():
+        return getattr(optuna.pruners, PRUNERS[kind].optuna)(**own)  # type: ignore[no-any-return]
+
+
+def _quiet() -> warnings.catch_warnings[None]:
+    """Leave out the warning that something is experimental: who writes it wants it."""
+    import optuna
+
+    return warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def _option_problems(owner: str, strategy: type, options: Mapping[str, Any]) -> Iterator[OptionProblem]:
+    known = _options(strategy)
+    for name, value in options.items():
+        if name not in known:
+            yield name, f"{owner} has no such option", did_you_mean(name, known)
+        elif not any(type(value) is _PLAIN[kind] or (kind == "float" and type(value) is int) for kind in known[name]):
+            yield name, f"must be {' or '.join(known[name])}, got {value!r}", ""
+
+
 def _options(strategy: type) -> dict[str, list[str]]:
     """Return the options that a study file can write, with their types."""
-    annotations = {name: str(item.annotation) for name, item in inspect.signature(strategy).parameters.items()}
+    annotations = {name: _text(item.annotation) for name, item in inspect.signature(strategy).parameters.items()}
     split = {name: text.split(" | ") for name, text in annotations.items() if name not in _OURS}
     return {name: kinds for name, kinds in split.items() if all(kind in _PLAIN for kind in kinds)}
+
+
+def _text(annotation: Any) -> str:
+    # A module without postponed annotations has the types themselves.
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)

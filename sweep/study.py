@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shlex
 from collections.abc import Iterable, Mapping
@@ -40,6 +41,10 @@ class MetricSpec:
         """Return the TensorBoard tag of the best value so far."""
         return f"best/{self.name}"
 
+    def better(self, value: float, other: float) -> bool:
+        """Tell whether a value is better than another; equal ones are not."""
+        return self.sign * value > self.sign * other
+
     def best(self, values: Iterable[float]) -> float | None:
         """Return the best of some values, None of none."""
         return max(values, key=lambda value: self.sign * value, default=None)
@@ -53,11 +58,13 @@ class BudgetSpec:
         trials: how many trials in total, not how many more; None for no limit.
         time_s: seconds of this run after which no further trial is started.
         patience: number of finished trials in a row without a new best.
+        epochs: steps (the last one that each trial reported) of all trials together after which no further one is planned.
     """
 
     trials: int | None = None
     time_s: float | None = None
     patience: int | None = None
+    epochs: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +118,7 @@ class StudySpec:
         method: `grid`, or a key of `sweep.strategies.SAMPLERS`.
         sampler: options of Optuna's sampler, by its own names.
         enqueue: points to try first, which need not name every parameter.
+        pruner: `{type: ..., options}` of Optuna's pruner (`sweep.strategies.PRUNERS`); empty for none.
         retries: how often a trial whose process died is started again.
         timeout_s: seconds after which a trial is ended as failed; None for never.
         keep_best: of how many of the best trials the last checkpoint is kept.
@@ -128,6 +136,7 @@ class StudySpec:
     parameters: dict[str, Domain]
     sampler: Mapping[str, Any] = field(default_factory=dict)
     enqueue: tuple[Mapping[str, Scalar], ...] = ()
+    pruner: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     budget: BudgetSpec = BudgetSpec()
     workers: WorkersSpec = WorkersSpec()
@@ -144,17 +153,17 @@ class StudySpec:
         """Return the objective or the command, as the study file has it."""
         return shlex.join(self.command).replace("'${args}'", "${args}") if self.command else str(self.objective)
 
-    @property
+    @functools.cached_property
     def grid(self) -> Grid:
         """Return the study's numbered grid points, if it is a grid."""
         return Grid(spaces=[*self.earlier, self.parameters])
 
-    @property
+    @functools.cached_property
     def shown(self) -> dict[str, Domain]:
         """Return every value that a hyperparameter of this study has or had, for the HPARAMS tab."""
         return united([*self.earlier, self.parameters])
 
-    @property
+    @functools.cached_property
     def points(self) -> int | None:
         """Return how many different assignments there are, None for infinitely many."""
         return None if any(axis_size(domain) is None for domain in self.parameters.values()) else self.grid.size

@@ -103,7 +103,7 @@ def test_an_interrupted_search_goes_on_with_the_same_proposals(here: Path, metho
     while len(found) < COUNT:
         store = StudyStore(folder, study)
         known = store.records()
-        planner = Planner(study, known, *store.sampler())
+        planner = Planner(study, known, *store.sampler(), store.curves())
         for _ in range(min(7, COUNT - len(found))):
             asked = planner.ask()
             assert asked is not None
@@ -113,7 +113,7 @@ def test_an_interrupted_search_goes_on_with_the_same_proposals(here: Path, metho
             store.start(record, planner.drawn(number))
             value = score(params)
             planner.tell(number, TrialState.COMPLETE, value)
-            store.finish(_ended(record, value))
+            store.finish(_ended(record, value), {})
             found.append(params)
         store.close()
     assert found == expected

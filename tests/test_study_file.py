@@ -163,7 +163,6 @@ def test_every_problem_is_reported_at_once(here: Path) -> None:
     ("line", "message"),
     [
         ("repeats: 2", "repeats: more than 1 is not available in this version"),
-        ("pruner: {type: median}", "pruner: median is not available in this version"),
     ],
 )
 def test_what_does_not_work_yet_is_refused_not_ignored(here: Path, line: str, message: str) -> None:

@@ -20,7 +20,7 @@ from sweep import placeholders
 from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_you_mean
 from sweep.objective import ObjectiveNotFound, locate
 from sweep.space import Choice, Constant, Domain, Range, Space, axis_size, can_be, domain_keys, domain_text
-from sweep.strategies import SAMPLERS, missing_packages, option_problems
+from sweep.strategies import SAMPLERS, missing_packages, pruner_problems, sampler_problems
 from sweep.study import SEED, BudgetSpec, LogSpec, MetricSpec, StudySpec, WorkersSpec
 from sweep.study_file.schema import Budget, Parameter, StudyModel, has_parts, to_domain
 from sweep.study_file.source import Overrides, Source, given_source, read_source
@@ -102,6 +102,7 @@ def _checked(source: Source, import_dir: str, *, default_name: str | None, find_
 def write_study(study: StudySpec) -> str:
     """Return the resolved study as a study file's text; reading it gives the same study."""
     budget = {"trials": study.budget.trials, "time": study.budget.time_s, "patience": study.budget.patience}
+    budget["epochs"] = study.budget.epochs
     devices = study.workers.devices
     workers = {
         "devices": list(devices) if isinstance(devices, tuple) else devices,
@@ -118,6 +119,7 @@ def write_study(study: StudySpec) -> str:
         "sampler": dict(study.sampler) or None,
         "enqueue": [dict(point) for point in study.enqueue] or None,
         "seed": study.seed,
+        "pruner": dict(study.pruner) or None,
         "budget": _without_none(budget),
         "workers": _without_none(workers),
         "log": asdict(study.log),
@@ -189,8 +191,6 @@ def _not_available_yet(source: Source, keys: dict[str, Any]) -> Iterator[Problem
     hint = "remove it, or use a version of sweep that has it"
     if keys.get("repeats", 1) > 1:
         yield source.problem(("repeats",), "more than 1 is not available in this version", hint)
-    if "pruner" in keys and keys["pruner"].type != "none":
-        yield source.problem(("pruner",), f"{keys['pruner'].type} is not available in this version", hint)
 
 
 def _check_trains(source: Source) -> Iterator[Problem]:
@@ -224,6 +224,8 @@ def _check_together(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
     method, budget = keys.get("method"), keys.get("budget")
     yield from _check_seed(source, method, domains.get(SEED))
     yield from _check_conditions(source, domains)
+    for option, message, hint in pruner_problems(keys["pruner"]) if keys.get("pruner") else ():
+        yield source.problem(("pruner",) if option is None else ("pruner", option), message, hint)
     yield from _check_search(source, method, keys.get("sampler", {}), keys.get("enqueue", []), domains)
     if method == "grid":
         for name, domain in domains.items():
@@ -265,11 +267,11 @@ def _check_search(
         if points:
             yield source.problem(("enqueue",), "a grid tries every point anyway", "remove it, or use another method")
     elif method is not None:
-        if missing := missing_packages(method):
+        if missing := missing_packages(SAMPLERS[method]):
             hint = f"pip install {' '.join(missing)}"
             yield source.problem(("method",), f"{method} needs {', '.join(missing)}, which is not installed", hint)
         elif options:
-            for option, message, hint in option_problems(method, options):
+            for option, message, hint in sampler_problems(method, options):
                 yield source.problem(("sampler",) if option is None else ("sampler", option), message, hint)
     for place, point in enumerate(points):
         for name, value in point.items():
@@ -313,8 +315,9 @@ def _resolve(keys: dict[str, Any], import_dir: str) -> StudySpec:
         parameters=keys["domains"],
         sampler=keys["sampler"],
         enqueue=tuple(_typed(point, keys["domains"]) for point in keys["enqueue"]),
+        pruner={} if keys["pruner"].get("type") == "none" else keys["pruner"],
         seed=keys["seed"],
-        budget=BudgetSpec(trials=budget.trials, time_s=budget.time, patience=budget.patience),
+        budget=BudgetSpec(trials=budget.trials, time_s=budget.time, patience=budget.patience, epochs=budget.epochs),
         workers=WorkersSpec(devices=workers.devices, per_device=workers.per_device, threads=workers.threads),
         log=LogSpec(**keys["log"].model_dump()),
         retries=keys["retries"],

@@ -20,6 +20,7 @@ from sweep.study_file.values import (
     Number,
     ParameterName,
     PerDevice,
+    Pruner,
     Reference,
     Scalar,
     StudyName,
@@ -81,14 +82,8 @@ class Budget(_Strict):
     patience: PositiveInt | None = Field(
         default=None, description="so many finished trials in a row without a new best end the sweep"
     )
-
-
-class Pruner(BaseModel):
-    """Which trials are ended early; the options of each kind are checked where it is built."""
-
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
-    type: Literal["none", "median", "percentile", "asha", "hyperband", "patient", "wilcoxon"] = Field(
-        default="none", description="when a trial is given up"
+    epochs: PositiveInt | None = Field(
+        default=None, description="no further trial is planned once all together have been trained for so many steps"
     )
 
 
@@ -155,10 +150,15 @@ class StudyModel(_Strict):
     repeats: PositiveInt = Field(1, description="trainings of each assignment; above 1 not available yet")
     budget: Budget = Field(
         Budget(),
-        description="`trials` (in total), `time` (no trial starts after it), `patience` (finished trials without a new best);"
+        description="`trials` (in total), `time` (no trial starts after it), `patience` (finished trials without a new best),"
+        " `epochs` (steps of all trials together);"
         " optional for a grid",
     )
-    pruner: Pruner = Field(Pruner(), description="`{type: none}`; others not available yet")
+    pruner: Pruner = Field(
+        {},
+        description="`{type: median}` with Optuna's options ends trials early: `median`, `percentile`, `asha`, `hyperband`,"
+        " `patient`, `wilcoxon`, `threshold`",
+    )
     workers: Workers = Field(
         Workers(),
         description="`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: 1 on a GPU, one per core on"

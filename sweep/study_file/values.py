@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from sweep.strategies import PRUNERS
+
 _STUDY_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
 _PARAMETER_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,79}"
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
@@ -134,6 +136,8 @@ Reference = Annotated[
 ]
 _WORDS = {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1}
 Command = Annotated[Any, BeforeValidator(_command), WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"\S"}, _WORDS]})]
+_PRUNERS = {"type": "object", "properties": {"type": {"enum": list(PRUNERS)}}, "required": ["type"]}
+Pruner = Annotated[dict[str, Any], WithJsonSchema(_PRUNERS)]
 Devices = Annotated[Any, BeforeValidator(_devices), WithJsonSchema({"anyOf": [{"enum": ["auto", "cpu"]}, _GPUS]})]
 PerDevice = Annotated[int | None, BeforeValidator(_per_device), WithJsonSchema({"anyOf": [{"const": "auto"}, _COUNT]})]
 WholeNumber = Annotated[int, Field(ge=0)]
