@@ -190,6 +190,7 @@ def _row(folder: Path, trial: TrialRecord) -> dict[str, Any]:
         "number": trial.number,
         "state": str(trial.state),
         "value": trial.value,
+        **({"standard_error": trial.standard_error} if trial.runs else {}),
         **{f"params_{name}": value for name, value in trial.params.items()},
         **{f"metrics_{name}": value for name, value in trial.metrics.items()},
         "seed": trial.seed,

@@ -24,9 +24,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sweep.devices import Slot
-from sweep.layout import CHECKPOINT, PREVIOUS_CHECKPOINT
+from sweep.layout import CHECKPOINT, PREVIOUS_CHECKPOINT, run_folder_name
 from sweep.live import MetricNotFinite, StateIgnored, Trial, TrialFailed, TrialPruned, TrialStopped
 from sweep.messages import Channel, Resumed
+from sweep.space import swept
 from sweep.study import StudySpec
 from sweep.tensorboard import event_files
 from sweep.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
@@ -62,7 +63,8 @@ def run_trial(
         folder.mkdir(parents=True, exist_ok=True)
         with log_to(folder / "log.txt"):
             now = time.strftime("%Y-%m-%d %H:%M:%S")
-            print(f"--- trial {spec.number}, attempt {spec.attempt}, {now}, {slot.device}", flush=True)
+            repeat = f", repeat {spec.repeat}" if study.repeats > 1 else ""
+            print(f"--- trial {spec.number}{repeat}, attempt {spec.attempt}, {now}, {slot.device}", flush=True)
             try:
                 result = _Attempt(channel, objective, spec, study, slot).run()
             except StateIgnored:
@@ -94,7 +96,8 @@ class _Attempt:
         self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
         self._columns = tuple(getattr(objective, "metrics", ()))
         self._shown = study.shown
-        self._first = spec.number == 0  # what the whole study needs once is in its run
+        self._group = run_folder_name(spec.number, spec.params, swept(study.parameters)) if study.repeats > 1 else None
+        self._first = spec.number == spec.repeat == 0  # what the whole study needs once is in its run
         self._start = self._go_back()
         self._best: float | None = None  # of the metric, until now
         self._tally = event_files.Tally(self._folder)
@@ -125,7 +128,7 @@ class _Attempt:
         if self._columns:
             self._describe(())
             self._writer.charts_of(self._columns)
-        self._writer.start_session(self._spec.params, self._shown)
+        self._writer.start_session(self._spec.params, self._shown, self._group)
         self._writer.written()
         result = self._decided_before() or self._call()
         self._describe(result.metrics)  # if nothing was reported on the way

@@ -49,6 +49,7 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
         ("sampler", dict(stored.sampler), dict(current.sampler)),
         ("enqueue", list(stored.enqueue), list(current.enqueue)),
         ("seed", stored.seed, current.seed),
+        ("repeats", stored.repeats, current.repeats),
     ):
         if old != new and not (label == "objective" and _moved_into_a_module(stored.trained, current.trained)):
             yield f"{label}: was {old}, is now {new}"

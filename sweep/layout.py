@@ -96,17 +96,17 @@ class StudyFolder:
         return self.trial_dir(folder) / BEST_EMBEDDINGS
 
 
-def run_folder_name(number: int, params: Params, swept: list[str]) -> str:
-    """Return a run folder's name: the zero-padded number, then the comment tag of the swept parameters.
+def run_folder_name(number: int, params: Params, swept: list[str], repeat: int | None = None) -> str:
+    """Return a run folder's name: the zero-padded number, the comment tag of the swept parameters, which repeat if there are any.
 
-    Never a path separator or a character that a shell would take for its own, never longer than 126 characters for
-    the first ten thousand trials: a longer tag is cut and closed with a short hash of the whole.
+    Never a path separator or a character that a shell would take for its own, never much longer than 126 characters
+    for the first ten thousand trials: a longer tag is cut and closed with a short hash of the whole.
     """
     tag = "".join(f"_{name}={_word(params[name])}" for name in swept if name in params)
     if len(tag) > _LONGEST_TAG:
         digest = hashlib.sha256(tag.encode()).hexdigest()[:8]
         tag = f"{tag[: _LONGEST_TAG - 9]}-{digest}"
-    return f"{number:04d}{tag}"
+    return f"{number:04d}{tag}" + (f"_repeat={repeat}" if repeat is not None else "")
 
 
 def _word(value: Scalar) -> str:

@@ -18,7 +18,8 @@ from sweep.layout import StudyFolder
 from sweep.messages import Resumed
 from sweep.observer import Observer, RunOutcome
 from sweep.planner import Planner, needs_mirror
-from sweep.records import Span, TrialRecord, planned_record
+from sweep.records import Span, TrialRecord
+from sweep.repeats import due, trial_of
 from sweep.retention import Retention
 from sweep.storage import StudyStore
 from sweep.study import StudySpec
@@ -33,7 +34,7 @@ class Ledger:
 
     Args:
         study, folder, store: what is run and where it is kept.
-        known: the trials in the store; those not finished are to be run again, before anything new is planned.
+        known: the runs in the store; those not finished are to be run again, before anything new is planned.
         observer: is told what happens.
     """
 
@@ -41,52 +42,69 @@ class Ledger:
         self, study: StudySpec, folder: StudyFolder, store: StudyStore, known: Sequence[TrialRecord], observer: Observer
     ) -> None:
         self._study, self._folder, self._store, self._observer = study, folder, store, observer
-        waiting = [record if record.state.finished else replace(record, state=TrialState.WAITING) for record in known]
-        self._records = {record.number: record for record in waiting}
-        self._planner = Planner(study, waiting, *store.sampler(), store.curves() if needs_mirror(study) else None)
-        self._epochs = sum(record.step or 0 for record in waiting)
+        waiting = [run if run.state.finished else replace(run, state=TrialState.WAITING) for run in known]
+        self._runs: dict[int, list[TrialRecord]] = {}  # by trial, in the order of their starts
+        for run in waiting:
+            self._runs.setdefault(run.number, []).append(run)
+        trials = self.records
+        self._planner = Planner(study, trials, *store.sampler(), store.curves() if needs_mirror(study) else None)
+        self._epochs = sum(run.step or 0 for run in waiting)
         self._planner.trained(self._epochs)
-        self._ahead: list[TrialRecord] = []  # planned, to be the next one started
-        self._unfinished = [record for record in waiting if not record.state.finished]
-        store.interrupt([self._records[record.number] for record in known if record.state is TrialState.RUNNING])
-        self._retention = Retention(study, folder, known)
+        self._ahead: list[TrialRecord] = []  # of trials that were planned, to be started before anything else is planned
+        self._unfinished: list[TrialRecord] = []  # of trials from before
+        for trial in trials:
+            if not trial.state.finished:
+                runs = self._runs[trial.number]
+                self._unfinished += [run for run in runs if not run.state.finished]
+                self._unfinished += due(trial.number, trial.params, runs, study)
+        store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
+        self._retention = Retention(study, folder, trials)
         self._failures_in_a_row = 0
         self._gave_up = False
 
     @property
     def records(self) -> list[TrialRecord]:
         """Return every trial's record, by number."""
-        return [self._records[number] for number in sorted(self._records)]
+        return [trial_of(self._runs[number], self._study) for number in sorted(self._runs)]
+
+    @property
+    def runs(self) -> list[TrialRecord]:
+        """Return the record of every run of every trial, by number and repeat."""
+        return sorted((run for runs in self._runs.values() for run in runs), key=lambda run: run.key)
 
     @property
     def wanted(self) -> int | None:
-        """Return how many trials are still to be run; None when that is open."""
+        """Return how many runs are still to be made; None when that is open."""
+        planned = len(self._unfinished) + len(self._ahead)
         if self._planner.ended_by is not None:
-            return len(self._unfinished)
+            return planned
         total = self._study.total
-        return None if total is None else len(self._unfinished) + total - len(self._records)
+        return None if total is None else planned + (total - len(self._runs)) * self._study.repeats
 
     def first_params(self) -> Params:
         """Return the parameters of the trial that will be the next one."""
-        if not self._unfinished and not self._ahead and (planned := self._planner.ask()):
-            self._ahead = [planned_record(self._study, *planned)]
-        return next((record.params for record in (*self._unfinished, *self._ahead)), {})
+        if not self._unfinished and not self._ahead:
+            self._plan()
+        return next((run.params for run in (*self._unfinished, *self._ahead)), {})
 
     def next(self) -> TrialRecord | None:
-        """Return the trial to run next, or None when there is none."""
+        """Return the run to start next, or None when there is none."""
         if self._gave_up or self._planner.time_is_up:
             return None
         if self._unfinished:  # whatever ended the search since: an undisturbed run would have finished them
             return self._unfinished.pop(0)
-        if self._ahead:
-            return self._ahead.pop()
-        planned = self._planner.ask()
-        return None if planned is None else planned_record(self._study, *planned)
+        if not self._ahead:
+            self._plan()
+        return self._ahead.pop(0) if self._ahead else None
+
+    def _plan(self) -> None:
+        if planned := self._planner.ask():
+            self._ahead += due(*planned, (), self._study)
 
     def start(self, record: TrialRecord, slot: Slot) -> TrialRecord:
         """Note that a trial runs from now on. Before its worker hears of it: no run folder without a record."""
         now = _now()
-        drawn = self._planner.drawn(record.number) if record.number not in self._records else None
+        drawn = self._planner.drawn(record.number) if record.number not in self._runs else None
         record = replace(
             record,
             state=TrialState.RUNNING,
@@ -104,7 +122,8 @@ class Ledger:
             cause=None,
         )
         self._note(record)
-        self._planner.rewind(record.number, ())
+        if _is_watched(record):
+            self._planner.rewind(record.number, ())
         self._store.start(record, drawn)
         self._observer.update(record, "started")
         return record
@@ -161,18 +180,29 @@ class Ledger:
             cause=result.cause,
         )
         self._note(record)
-        complete = record.state is TrialState.COMPLETE
-        self._planner.tell(record.number, record.state, record.value if complete else None)
-        self._failures_in_a_row = self._failures_in_a_row + 1 if record.state is TrialState.FAILED else 0
+        trial = trial_of(self._runs[record.number], self._study)
+        left = due(record.number, record.params, self._runs[record.number], self._study)
+        of_this = [run for run in (*self._unfinished, *self._ahead) if run.number == record.number]
+        if not left:  # decided: those not yet started never are
+            self._unfinished = [run for run in self._unfinished if run.number != record.number]
+            self._ahead = [run for run in self._ahead if run.number != record.number]
+        elif not of_this:  # the pruner has let it through
+            self._ahead[:0] = left
+        if not trial.state.finished:
+            return record
+        self._planner.tell(record.number, trial.state, trial.value if trial.state is TrialState.COMPLETE else None)
+        self._failures_in_a_row = self._failures_in_a_row + 1 if trial.state is TrialState.FAILED else 0
         if self._failures_in_a_row >= self._study.stop_after_failures:
             # For good, whatever the trials still running bring; but not when there is nothing left to stop.
-            self._gave_up = self._gave_up or bool(self._unfinished) or self._planner.ended_by is None
+            self._gave_up = self._gave_up or bool(self._unfinished or self._ahead) or self._planner.ended_by is None
         return record
 
     def finish(self, record: TrialRecord) -> None:
         """Write down how a trial ended; then only its checkpoint may go."""
-        self._store.finish(record, self._planner.rungs(record.number), sync=(record.duration_s or 0) > _WORTH_A_SYNC_S)
-        self._retention.ended(record)
+        trial = trial_of(self._runs[record.number], self._study)
+        sync = (record.duration_s or 0) > _WORTH_A_SYNC_S
+        self._store.finish(record, trial, self._planner.rungs(record.number), sync=sync)
+        self._retention.ended(trial)
         self._observer.update(record, "ended")
 
     def interrupt(self, record: TrialRecord, seconds: float) -> None:
@@ -186,34 +216,46 @@ class Ledger:
     def goes_on(self, record: TrialRecord, event: Resumed) -> bool:
         """Learn from where a trial goes on; tell whether its last report there ends it."""
         history = event.position.history
+        if not _is_watched(record):
+            return False
         self._planner.rewind(record.number, history)
         return bool(history) and self._planner.prunes(record.number, *history[-1])
 
     def prunes(self, record: TrialRecord, report: Report) -> bool:
         """Tell whether a report ends its trial; `report` writes it down."""
-        return self._planner.prunes(record.number, report.step, report.metrics.get(self._study.metric.name))
+        value = report.metrics.get(self._study.metric.name)
+        return _is_watched(record) and self._planner.prunes(record.number, report.step, value)
 
     def _note(self, record: TrialRecord) -> None:
-        before = self._records.get(record.number)
+        runs = self._runs.setdefault(record.number, [])
+        place = next((place for place, run in enumerate(runs) if run.repeat == record.repeat), None)
+        before = runs[place] if place is not None else None
+        runs[len(runs) if place is None else place : None if place is None else place + 1] = [record]
         self._epochs += (record.step or 0) - ((before.step or 0) if before is not None else 0)
-        self._records[record.number] = record
         self._planner.trained(self._epochs)
 
     @property
     def done(self) -> bool:
         """Tell whether every trial has ended and no other will be planned."""
-        return self._planner.ended_by is not None and all(record.state.finished for record in self._records.values())
+        ended = self._planner.ended_by is not None and not self._unfinished and not self._ahead
+        return ended and all(run.state.finished for runs in self._runs.values() for run in runs)
 
     def outcome(self) -> RunOutcome:
         """Return how the run ended, if nobody stopped it."""
         if self._gave_up:
             ended = f"{self._study.stop_after_failures} trials in a row failed"
             return RunOutcome(records=self.records, ended_by=ended, exit_code=EXIT_TOO_MANY_FAILURES)
-        failed = any(record.state is TrialState.FAILED for record in self._records.values())
+        records = self.records
+        failed = any(record.state is TrialState.FAILED for record in records)
         ended = self._planner.ended_by or "there was nothing left to plan"
         if again := self._planner.drawn_again:
             ended += f" ({again} proposals equalled another trial and were replaced)"
-        return RunOutcome(records=self.records, ended_by=ended, exit_code=EXIT_SOME_FAILED if failed else EXIT_OK)
+        return RunOutcome(records=records, ended_by=ended, exit_code=EXIT_SOME_FAILED if failed else EXIT_OK)
+
+
+def _is_watched(record: TrialRecord) -> bool:
+    """Tell whether a run is the one of its trial that Optuna sees, and the pruner decides on."""
+    return record.repeat == 0
 
 
 def _now() -> str:

@@ -64,10 +64,11 @@ class Trial:
 
     Attributes:
         number: the trial's number.
+        repeat: which of the trial's runs this is, where a study repeats each; they differ by their seeds.
         attempt: 1 for the first, one more each time the trial is started again.
         params: every parameter of this trial; `trial.params["lr"]`.
         seed: an int that everything random in the trial should derive from. `random`, NumPy and torch are seeded
-            with it before the objective is called; it is the same for every assignment of a study.
+            with it before the objective is called; it is the same for every assignment of a study, another in each repeat.
         dir: the run folder.
         device: what to train on, a name that `torch.device` takes: `cuda` or `cpu`.
         writer: a `torch.utils.tensorboard.SummaryWriter` on the run folder.
@@ -86,7 +87,7 @@ class Trial:
         position: Position | None = None,
         state: dict[str, Any] | None = None,
     ) -> None:
-        self.number, self.attempt = spec.number, spec.attempt
+        self.number, self.repeat, self.attempt = spec.number, spec.repeat, spec.attempt
         self.params: dict[str, Any] = dict(spec.params)
         self.seed = spec.seed
         self.dir = Path(spec.dir)

@@ -13,14 +13,14 @@ from sweep.study import StudySpec
 class Observer(Protocol):
     """Who is told what happens, as it happens: the live view or the plain lines."""
 
-    def begin(self, study: StudySpec, records: Sequence[TrialRecord], workers: int) -> None:
-        """The workers are about to start; `records` are the trials known from before."""
+    def begin(self, study: StudySpec, runs: Sequence[TrialRecord], workers: int) -> None:
+        """The workers are about to start; `runs` are those of the trials known from before."""
 
     def preparing(self, text: str, fraction: float | None) -> None:
         """Something that takes time goes on before the first trial."""
 
     def update(self, record: TrialRecord, what: str) -> None:
-        """A trial changed; `what` is `started`, `resumed`, `reported`, `retried`, `stopped` or `ended`."""
+        """A run of a trial changed; `what` is `started`, `resumed`, `reported`, `retried`, `stopped` or `ended`."""
 
     def notice(self, text: str) -> None:
         """Something is worth a line that stays."""

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sweep.records import TrialRecord, eta_s
+from sweep.repeats import runs_in_total, trial_of, trials_of
 from sweep.study import StudySpec
 from sweep.trial import TrialState
-from sweep.wording import duration_text, error_line, number_text, tag_text
+from sweep.wording import duration_text, error_line, number_text, run_text, tag_text, value_text
 
 _PREPARING_S = 2.0
 
@@ -32,11 +33,11 @@ class PlainLines:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def begin(self, study: StudySpec, records: Sequence[TrialRecord], workers: int) -> None:
+    def begin(self, study: StudySpec, runs: Sequence[TrialRecord], workers: int) -> None:
         """Say what is about to run."""
         self._study = study
-        self._records = {record.number: record for record in records}
-        done = sum(record.state.finished for record in records)
+        self._runs = {run.key: run for run in runs}
+        done = sum(trial.state.finished for trial in trials_of(runs, study))
         of = f" of {study.total}" if study.total is not None else ""
         self._line(f"study {study.name}: {done}{of} trials finished, starting {workers} worker{'s' * (workers != 1)}")
 
@@ -48,9 +49,9 @@ class PlainLines:
 
     def update(self, record: TrialRecord, what: str) -> None:
         """Say what happened to a trial."""
-        self._records[record.number] = record
+        self._runs[record.key] = record
         metric = self._study.metric.name
-        head = f"trial {record.number}"
+        head = run_text(record, self._study)
         if what == "started":
             again = f"  (attempt {record.attempts})" if record.attempts > 1 else ""
             self._line(f"{head} started   {tag_text(record, self._study)}  on {record.device}{again}")
@@ -70,6 +71,11 @@ class PlainLines:
         else:
             value, took = number_text(record.value), duration_text(record.duration_s)
             self._line(f"{head} {record.state}  {metric}={value}  in {took}{self._left()}")
+        if self._study.repeats > 1 and what == "ended":
+            trial = trial_of([run for run in self._runs.values() if run.number == record.number], self._study)
+            if trial.state.finished:
+                how = error_line(trial) if trial.state is TrialState.FAILED else f"{metric}={value_text(trial)}"
+                self._line(f"trial {trial.number} {trial.state}  {how}  of {len(trial.runs)} runs")
 
     def notice(self, text: str) -> None:
         """Print a line."""
@@ -79,9 +85,10 @@ class PlainLines:
         """Nothing: lines come with events."""
 
     def _left(self) -> str:
-        eta = eta_s(self._records.values(), self._study.total, datetime.now(UTC))
-        done = sum(record.state.finished for record in self._records.values())
-        of = f"/{self._study.total}" if self._study.total is not None else ""
+        total = runs_in_total(self._study)
+        eta = eta_s(self._runs.values(), total, datetime.now(UTC))
+        done = sum(run.state.finished for run in self._runs.values())
+        of = f"/{total}" if total is not None else ""
         return f"  ({done}{of} done" + (f", about {duration_text(eta)} left)" if eta is not None else ")")
 
     def _line(self, text: str) -> None:

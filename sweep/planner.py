@@ -147,4 +147,4 @@ class Planner:
 
 def needs_mirror(study: StudySpec) -> bool:
     """Tell whether Optuna has a say: a sampler draws, or a pruner decides."""
-    return study.method != "grid" or study.pruner.get("type", "none") != "none"
+    return study.method != "grid" or study.prunes

@@ -32,10 +32,11 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """Everything known of a trial.
+    """Everything known of a trial, or of one of its runs where a study repeats each (`sweep.repeats`).
 
     Attributes:
         number: its own for ever; in a grid the place in the grid's order.
+        repeat: which of the trial's runs it is; 0 of a whole trial.
         value: the objective's last value; None until it is reported.
         folder: name of the run folder inside the study's folder.
         started, ended: ISO 8601 in UTC, `started` of the last attempt; None when it has not.
@@ -43,6 +44,8 @@ class TrialRecord:
         cause: why it failed, as `TrialResult.cause`.
         step, total: the last reported step and how many are expected, while it runs.
         spans: when it held which slot, the first attempt first.
+        standard_error: of `value` as the mean of several runs; None of one.
+        runs: of a trial that is repeated, those that were started.
     """
 
     number: int
@@ -62,34 +65,45 @@ class TrialRecord:
     step: int | None = None
     total: int | None = None
     spans: tuple[Span, ...] = ()
+    repeat: int = 0
+    standard_error: float | None = None
+    runs: tuple[TrialRecord, ...] = ()
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Return what tells this run from all others: the trial's number and the repeat."""
+        return self.number, self.repeat
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data that `from_json` reads."""
-        return dataclasses.asdict(self) | {"state": str(self.state), "spans": [dataclasses.asdict(span) for span in self.spans]}
+        """Return plain data that `from_json` reads: of a run, without what `sweep.repeats` computes."""
+        data = {name: getattr(self, name) for name in _STORED}
+        return data | {"state": str(self.state), "spans": [dataclasses.asdict(span) for span in self.spans]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrialRecord:
         """Read what `to_json` made; unknown keys, of a newer version, are left out."""
-        known = {item.name for item in dataclasses.fields(cls)}
-        kept = {key: value for key, value in data.items() if key in known}
+        kept = {key: value for key, value in data.items() if key in _STORED}
         parts = {item.name for item in dataclasses.fields(Span)}
         spans = tuple(Span(**{key: value for key, value in span.items() if key in parts}) for span in kept.get("spans", ()))
         return cls(**(kept | {"state": TrialState(data["state"]), "spans": spans}))
 
 
-def planned_record(study: StudySpec, number: int, params: dict[str, Scalar]) -> TrialRecord:
-    """Return the record of a trial that is planned and has not started: its seed and its run folder are known.
+_STORED = tuple(item.name for item in dataclasses.fields(TrialRecord) if item.name not in ("standard_error", "runs"))
 
-    The seed is the same for every assignment, so that two of them differ by their hyperparameters alone; a parameter
-    `seed` chooses another one.
+
+def planned_record(study: StudySpec, number: int, params: dict[str, Scalar], repeat: int = 0) -> TrialRecord:
+    """Return the record of a run that is planned and has not started: its seed and its run folder are known.
+
+    The seed is the same for every assignment, so that two of them differ by their hyperparameters alone; the repeat, or a
+    parameter `seed`, chooses another one.
     """
-    repeat = params.get(SEED, 0)
     return TrialRecord(
         number=number,
+        repeat=repeat,
         state=TrialState.WAITING,
         params=params,
-        seed=derive_seed(study.seed, "repeat", str(repeat)),
-        folder=run_folder_name(number, params, swept(study.parameters)),
+        seed=derive_seed(study.seed, "repeat", str(params.get(SEED, repeat))),
+        folder=run_folder_name(number, params, swept(study.parameters), repeat if study.repeats > 1 else None),
     )
 
 

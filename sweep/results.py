@@ -12,6 +12,7 @@ from typing import Any
 from sweep.layout import StudyFolder
 from sweep.lock import lock_holder
 from sweep.records import TrialRecord, counts, eta_s, planned_record, ranked
+from sweep.repeats import runs_in_total, trials_of
 from sweep.storage import read_curves, read_records
 from sweep.study import StudySpec
 from sweep.trial import TrialState
@@ -42,7 +43,7 @@ class Snapshot:
         records = read_records(folder)
         if runner is None:  # then nothing runs, whatever was written before it was killed
             records = [r if r.state.finished else replace(r, state=TrialState.WAITING) for r in records]
-        return cls(study=study, folder=folder, records=records, runner=runner)
+        return cls(study=study, folder=folder, records=trials_of(records, study), runner=runner)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -57,7 +58,8 @@ class Snapshot:
     @property
     def eta_s(self) -> float | None:
         """Return the estimated seconds until the last trial ends, if anything runs."""
-        return eta_s(self.records, self.study.total, datetime.now(UTC))
+        runs = [run for record in self.records for run in record.runs or (record,)]
+        return eta_s(runs, runs_in_total(self.study), datetime.now(UTC))
 
     def curves(self, numbers: Iterable[int]) -> dict[int, list[tuple[int, float]]]:
         """Return step and objective of each report of these trials."""
@@ -72,7 +74,14 @@ class Snapshot:
                 yield started.get(number) or planned_record(self.study, number, self.study.grid.point(number))
 
     def trial_json(self, record: TrialRecord) -> dict[str, Any]:
-        """Return a trial as `--format json` prints it (DESIGN section 3)."""
+        """Return a trial as `--format json` prints it (DESIGN section 3); one that is repeated with all its runs."""
+        data = self._run_json(record)
+        del data["repeat"]
+        if self.study.repeats > 1:
+            data |= {"standard_error": record.standard_error, "runs": [self._run_json(run) for run in record.runs]}
+        return data
+
+    def _run_json(self, record: TrialRecord) -> dict[str, Any]:
         data = record.to_json()
         folder = data.pop("folder")
         return data | {"dir": os.fspath(self.folder.trial_dir(folder))}

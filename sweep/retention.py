@@ -16,6 +16,8 @@ from sweep.records import TrialRecord
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 
+_Place = tuple[float, int, tuple[str, ...]]  # minus the value's goodness, number, run folders
+
 
 class Retention:
     """Remove the checkpoints and embeddings that nobody needs any more.
@@ -28,22 +30,26 @@ class Retention:
 
     def __init__(self, study: StudySpec, folder: StudyFolder, known: Iterable[TrialRecord]) -> None:
         self._study, self._folder = study, folder
-        self._kept: list[tuple[float, int, str]] = []  # the best first: minus the value's goodness, number, run folder
-        self._best: tuple[float, int, str] | None = None
+        self._kept: list[_Place] = []  # the best first
+        self._best: _Place | None = None
         for record in known:
             if record.state.finished:
                 self.ended(record)
 
-    def ended(self, record: TrialRecord) -> None:
-        """Decide over a trial's files, once its end is safely written down."""
-        last, *others = self._folder.checkpoints(record.folder)
-        for path in others:
-            _remove(path)
-        if record.state is not TrialState.COMPLETE or record.value is None:
-            _remove(last)
-            self._remove_embeddings(record.folder)
+    def ended(self, trial: TrialRecord) -> None:
+        """Decide over a trial's files, once its end, or that of one of its runs, is safely written down."""
+        runs = [run for run in trial.runs or (trial,) if run.state.finished]
+        for run in runs:
+            for path in self._folder.checkpoints(run.folder)[1:]:
+                _remove(path)
+        if not trial.state.finished:
             return
-        place = (-self._study.metric.sign * record.value, record.number, record.folder)
+        folders = tuple(run.folder for run in runs)
+        if trial.state is not TrialState.COMPLETE or trial.value is None:
+            self._remove_checkpoints(folders)
+            self._remove_embeddings(folders)
+            return
+        place = (-self._study.metric.sign * trial.value, trial.number, folders)
         if self._best is None or place < self._best:
             self._best, beaten = place, self._best
         else:
@@ -52,14 +58,18 @@ class Retention:
             self._remove_embeddings(beaten[2])
         bisect.insort(self._kept, place)
         while len(self._kept) > self._study.keep_best:
-            _remove(self._folder.checkpoints(self._kept.pop()[2])[0])
+            self._remove_checkpoints(self._kept.pop()[2])
 
-    def _remove_embeddings(self, folder: str) -> None:
-        path = self._folder.embeddings(folder)
-        if path.exists():
-            shutil.rmtree(path, ignore_errors=True)  # as below
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()  # somebody else's plugin may have its own there
+    def _remove_checkpoints(self, folders: Iterable[str]) -> None:
+        for folder in folders:
+            _remove(self._folder.checkpoints(folder)[0])
+
+    def _remove_embeddings(self, folders: Iterable[str]) -> None:
+        for path in (self._folder.embeddings(folder) for folder in folders):
+            if path.exists():
+                shutil.rmtree(path, ignore_errors=True)  # as below
+                with contextlib.suppress(OSError):
+                    path.parent.rmdir()  # somebody else's plugin may have its own there
 
 
 def _remove(path: Path) -> None:

@@ -100,7 +100,7 @@ class Runner:
         self._stopping_since: float | None = None
         self._stopped_from_outside = False
         self._looked = 0.0
-        self._deaths: Counter[int] = Counter()  # of this run: an interruption is not the trial's fault
+        self._deaths: Counter[tuple[int, int]] = Counter()  # of this run: an interruption is not the trial's fault
 
     def stop(self) -> None:
         """Ask the trials in flight to make a checkpoint and stop; asked again, end them at once. Signal handlers may call."""
@@ -114,7 +114,7 @@ class Runner:
         """
         wanted = self._ledger.wanted
         slots = self._slots if wanted is None else self._slots[:wanted]
-        self._observer.begin(self._study, self._ledger.records, len(slots))
+        self._observer.begin(self._study, self._ledger.runs, len(slots))
         try:
             for slot in slots:
                 self._lanes.append(_Lane(slot=slot, worker=self._make_worker(slot)))
@@ -162,7 +162,7 @@ class Runner:
             if lane.trial is not None:
                 lane.worker.stop()
         if waits := self._stopping_lanes():
-            numbers = ", ".join(str(number) for number in sorted(lane.trial.number for lane in waits if lane.trial is not None))
+            numbers = ", ".join(str(number) for number in sorted({lane.trial.number for lane in waits if lane.trial is not None}))
             who = f"trial {numbers}" if len(waits) == 1 else f"trials {numbers}"
             self._observer.notice(f"stopping {who} at the next step; once more ends everything at once")
 
@@ -251,9 +251,14 @@ class Runner:
         lane.queued, lane.deaths_at_start = None, 0
         lane.trial, lane.began = self._ledger.start(record, lane.slot), time.monotonic()
         lane.fruitless = lane.timed_out = False
-        directory = str(self._folder.trial_dir(record.folder))
-        attempt = lane.trial.attempts
-        spec = TrialSpec(number=record.number, params=record.params, seed=record.seed, dir=directory, attempt=attempt)
+        spec = TrialSpec(
+            number=record.number,
+            repeat=record.repeat,
+            params=record.params,
+            seed=record.seed,
+            dir=str(self._folder.trial_dir(record.folder)),
+            attempt=lane.trial.attempts,
+        )
         self._send(lane, spec)
 
     def _on_result(self, lane: _Lane, result: TrialResult) -> None:
@@ -293,8 +298,8 @@ class Runner:
             return
         log = self._folder.trial_dir(record.folder) / "log.txt"
         error = f"{death.describe()}\nlast lines of {log}:\n{tail(log)}".rstrip()
-        self._deaths[record.number] += 1
-        if not lane.timed_out and self._deaths[record.number] <= self._study.retries:
+        self._deaths[record.key] += 1
+        if not lane.timed_out and self._deaths[record.key] <= self._study.retries:
             lane.trial = None
             self._start(lane, self._ledger.retry(record, error, lane.seconds))
             return

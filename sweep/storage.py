@@ -1,8 +1,8 @@
 """What lasts of a study: Optuna's SQLite database, written by the one runner and by nobody else.
 
 Every trial is in the database from its start (state RUNNING, so that it is found when resuming), with its whole record as
-the user attribute `sweep`; Optuna's own fields (parameters, intermediate values, value, state) are filled too, so the file
-opens in Optuna's tools as it is.
+the user attribute `sweep`, and those of its further runs, if it is repeated, as `sweep:1` and so on. Optuna's own fields
+(parameters, value, state, and the first run's intermediate values) are filled too, so the file opens in Optuna's tools as it is.
 
 Optuna makes the tables; the rows are written and read here in SQL, one transaction for each event. Through Optuna's
 storage object the same rows cost 18 ms a trial with five reports on the machine that `tests/benchmarks/orchestration.py`
@@ -63,25 +63,28 @@ class StudyStore:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._study_id = self._db.execute("SELECT study_id FROM studies ORDER BY study_id").fetchone()[0]
-        self._trial_ids: dict[int, int] = {}
+        self._trial_ids: dict[int, int] = {}  # the last entry of each trial
+        self._numbers: dict[int, int] = {}
         self._has_rungs = study.pruner.get("type") in ("asha", "hyperband", "patient")
 
     def records(self) -> list[TrialRecord]:
-        """Return every trial that was ever started, by number; the last entry counts where one was reopened."""
+        """Return every run that was ever started, by number and repeat; the last entry counts where one was reopened."""
         found = _records(self._db, self._folder)
         self._trial_ids = {record.number: trial_id for trial_id, record in found}
-        return _by_number(found)
+        self._numbers = {trial_id: record.number for trial_id, record in found}
+        return _latest(found)
 
     def sampler(self) -> tuple[Memory | None, dict[int, Attributes]]:
         """Return what is to be remembered of the sampler: its memory, and what it wrote down about each trial, by number."""
         query = "SELECT value_json FROM study_system_attributes WHERE study_id = ? AND key = ?"
         found = self._db.execute(query, (self._study_id, _MEMORY)).fetchone()
-        numbers = {trial_id: number for number, trial_id in self._trial_ids.items()}
         attributes: dict[int, Attributes] = {}
         try:
-            for trial_id, key, value in self._db.execute("SELECT trial_id, key, value_json FROM trial_system_attributes"):
-                if trial_id in numbers:
-                    attributes.setdefault(numbers[trial_id], {})[key] = json.loads(value)
+            for trial_id, key, value in self._db.execute(
+                "SELECT trial_id, key, value_json FROM trial_system_attributes ORDER BY trial_id"
+            ):
+                if trial_id in self._numbers:
+                    attributes.setdefault(self._numbers[trial_id], {})[key] = json.loads(value)
             return (json.loads(found[0]) if found else None), attributes
         except (ValueError, TypeError) as error:
             raise unreadable(self._folder, f"it is damaged: {error}") from None
@@ -100,7 +103,7 @@ class StudyStore:
                     self._keep(trial_id, drawn)
             self._note(trial_id, record)
             self._db.execute("UPDATE trials SET state = 'RUNNING' WHERE trial_id = ?", (trial_id,))
-            self._db.execute("DELETE FROM trial_intermediate_values WHERE trial_id = ?", (trial_id,))
+            self._set_curve(trial_id, record, ())
         write_json(self._folder.trial_file(record.folder), record.to_json())
 
     def interrupt(self, records: Iterable[TrialRecord]) -> None:
@@ -114,7 +117,7 @@ class StudyStore:
 
     def reopen(self, record: TrialRecord) -> TrialRecord:
         """Return a finished trial as one that waits. A finished entry stays as it is, as in Optuna: starting makes a second."""
-        del self._trial_ids[record.number]
+        self._trial_ids.pop(record.number, None)
         return replace(record, state=TrialState.WAITING, error=None)
 
     def resume(self, record: TrialRecord, history: Iterable[tuple[int, float | None]]) -> None:
@@ -122,10 +125,7 @@ class StudyStore:
         trial_id = self._trial_ids[record.number]
         with self._db:
             self._note(trial_id, record)
-            self._db.execute("DELETE FROM trial_intermediate_values WHERE trial_id = ?", (trial_id,))
-            self._db.executemany(
-                _INTERMEDIATE, [(trial_id, step, *_stored(value)) for step, value in history if value is not None]
-            )
+            self._set_curve(trial_id, record, history)
 
     def report(self, record: TrialRecord, rungs: Attributes | None = None) -> None:
         """Note a trial's report, and what the pruner wrote down about the trial."""
@@ -133,31 +133,35 @@ class StudyStore:
         with self._db:
             self._note(trial_id, record)
             self._note_rungs(trial_id, rungs)
-            if record.step is not None and record.value is not None:
+            if record.step is not None and record.value is not None and record.repeat == 0:
                 self._db.execute(_INTERMEDIATE, (trial_id, record.step, *_stored(record.value)))
 
-    def finish(self, record: TrialRecord, rungs: Attributes | None = None, *, sync: bool = False) -> None:
-        """Note how a trial ended, all of it or nothing.
+    def finish(
+        self, record: TrialRecord, trial: TrialRecord | None = None, rungs: Attributes | None = None, *, sync: bool = False
+    ) -> None:
+        """Note how a run ended, and how its trial did if that was the last one, all of it or nothing.
 
         Args:
-            record: its last record.
+            record: the run's last record.
+            trial: the trial's record; default: the run is all of it.
             rungs: what the pruner wrote down about it.
             sync: have it on the disk before this returns.
         """
-        trial_id = self._trial_ids[record.number]
+        trial_id, trial = self._trial_ids[record.number], trial or record
         self._db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
         with self._db:
             self._note(trial_id, record)
             self._note_rungs(trial_id, rungs)
-            if record.value is not None and record.state is not TrialState.FAILED:
+            if trial.value is not None and trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
                 self._db.execute(
                     "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, 0, ?, ?)",
-                    (trial_id, *_stored(record.value)),
+                    (trial_id, *_stored(trial.value)),
                 )
-            self._db.execute(
-                "UPDATE trials SET state = ?, datetime_complete = ? WHERE trial_id = ?",
-                (OPTUNA_STATES[record.state], _clock(), trial_id),
-            )
+            if trial.state.finished:
+                self._db.execute(
+                    "UPDATE trials SET state = ?, datetime_complete = ? WHERE trial_id = ?",
+                    (OPTUNA_STATES[trial.state], _clock(), trial_id),
+                )
         write_json(self._folder.trial_file(record.folder), record.to_json())
 
     def close(self) -> None:
@@ -206,11 +210,18 @@ class StudyStore:
             self._db.execute(query, (trial_id, f"{RUNG}%"))
             self._attribute(trial_id, rungs)
 
+    def _set_curve(self, trial_id: int, record: TrialRecord, history: Iterable[tuple[int, float | None]]) -> None:
+        if record.repeat == 0:  # Optuna's trial has one curve
+            self._db.execute("DELETE FROM trial_intermediate_values WHERE trial_id = ?", (trial_id,))
+            self._db.executemany(
+                _INTERMEDIATE, [(trial_id, step, *_stored(value)) for step, value in history if value is not None]
+            )
+
     def _note(self, trial_id: int, record: TrialRecord) -> None:
         self._db.execute(
             "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)"
             " ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json",
-            (trial_id, _RECORD, json.dumps(record.to_json())),
+            (trial_id, f"{_RECORD}:{record.repeat}" if record.repeat else _RECORD, json.dumps(record.to_json())),
         )
 
 
@@ -222,7 +233,7 @@ def remove_if_empty(folder: StudyFolder) -> None:
 
 
 def read_records(folder: StudyFolder) -> list[TrialRecord]:
-    """Return every trial that was ever started, by number, for somebody who only looks; nothing when none was.
+    """Return every run that was ever started, by number and repeat, for somebody who only looks; nothing when none was.
 
     Raises:
         SweepError: the database cannot be opened, or is of another version.
@@ -231,7 +242,7 @@ def read_records(folder: StudyFolder) -> list[TrialRecord]:
         return []
     database = _connect(folder, read_only=True)
     try:
-        return _by_number(_records(database, folder))
+        return _latest(_records(database, folder))
     finally:
         database.close()
 
@@ -299,9 +310,10 @@ def unreadable(folder: StudyFolder, why: str) -> SweepError:
 
 
 def _records(database: sqlite3.Connection, folder: StudyFolder) -> list[tuple[int, TrialRecord]]:
-    query = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? ORDER BY trial_id"
+    query = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? OR key LIKE ? ORDER BY trial_id"
     try:
-        found = [(row[0], TrialRecord.from_json(json.loads(row[1]))) for row in database.execute(query, (_RECORD,))]
+        rows = database.execute(query, (_RECORD, f"{_RECORD}:%"))
+        found = [(trial_id, TrialRecord.from_json(json.loads(text))) for trial_id, text in rows]
         for _, record in found:
             folder.trial_dir(record.folder)
         return found
@@ -329,9 +341,9 @@ def _curves(
         raise unreadable(folder, f"it is damaged: {error}") from None
 
 
-def _by_number(found: list[tuple[int, TrialRecord]]) -> list[TrialRecord]:
-    latest = {record.number: record for _, record in found}
-    return [latest[number] for number in sorted(latest)]
+def _latest(found: list[tuple[int, TrialRecord]]) -> list[TrialRecord]:
+    latest = {record.key: record for _, record in found}
+    return [latest[key] for key in sorted(latest)]
 
 
 def _stored(value: float) -> tuple[float | None, str]:

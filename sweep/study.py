@@ -119,6 +119,8 @@ class StudySpec:
         sampler: options of Optuna's sampler, by its own names.
         enqueue: points to try first, which need not name every parameter.
         pruner: `{type: ..., options}` of Optuna's pruner (`sweep.strategies.PRUNERS`); empty for none.
+        repeats: with how many seeds each assignment is trained.
+        allow_failed: how many of those runs may fail without failing the trial.
         retries: how often a trial whose process died is started again.
         timeout_s: seconds after which a trial is ended as failed; None for never.
         keep_best: of how many of the best trials the last checkpoint is kept.
@@ -138,6 +140,8 @@ class StudySpec:
     enqueue: tuple[Mapping[str, Scalar], ...] = ()
     pruner: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    repeats: int = 1
+    allow_failed: int = 0
     budget: BudgetSpec = BudgetSpec()
     workers: WorkersSpec = WorkersSpec()
     log: LogSpec = LogSpec()
@@ -152,6 +156,11 @@ class StudySpec:
     def trained(self) -> str:
         """Return the objective or the command, as the study file has it."""
         return shlex.join(self.command).replace("'${args}'", "${args}") if self.command else str(self.objective)
+
+    @property
+    def prunes(self) -> bool:
+        """Tell whether a pruner may end trials."""
+        return str(self.pruner.get("type", "none")) != "none"
 
     @functools.cached_property
     def grid(self) -> Grid:

@@ -34,6 +34,7 @@ class TrialSpec:
 
     Attributes:
         number: the trial's number, its own for ever.
+        repeat: which of the trial's runs, which differ by their seeds.
         params: every parameter, constants too, in the study file's order.
         seed: of everything random inside the trial.
         dir: absolute path of the run folder.
@@ -45,6 +46,7 @@ class TrialSpec:
     seed: int
     dir: str
     attempt: int = 1
+    repeat: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

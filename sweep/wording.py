@@ -48,6 +48,17 @@ def duration_text(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def value_text(record: TrialRecord) -> str:
+    """Write a trial's objective, with the standard error where it is the mean of several runs."""
+    text = number_text(record.value)
+    return text if record.standard_error is None else f"{text} ±{number_text(record.standard_error)}"
+
+
+def run_text(record: TrialRecord, study: StudySpec) -> str:
+    """Name a run: its trial, and which repeat it is if there are several."""
+    return f"trial {record.number}" + (f", repeat {record.repeat}" if study.repeats > 1 else "")
+
+
 def tag_text(record: TrialRecord, study: StudySpec) -> str:
     """Write a trial's swept parameters in one line."""
     return params_text({name: record.params[name] for name in swept(study.parameters) if name in record.params})

@@ -141,7 +141,7 @@ def test_an_interrupted_search_prunes_as_if_nothing_had_happened(here: Path, pru
                 break  # the runner is killed
             record = replace(record, state=state)
             planner.tell(record.number, state, record.value if state is TrialState.COMPLETE else None)
-            store.finish(record, planner.rungs(record.number))
+            store.finish(record, rungs=planner.rungs(record.number))
             found.append((record.params["x"], step))
         store.close()
     assert found[:COUNT] == expected

@@ -113,7 +113,7 @@ def test_an_interrupted_search_goes_on_with_the_same_proposals(here: Path, metho
             store.start(record, planner.drawn(number))
             value = score(params)
             planner.tell(number, TrialState.COMPLETE, value)
-            store.finish(_ended(record, value), {})
+            store.finish(_ended(record, value))
             found.append(params)
         store.close()
     assert found == expected

@@ -13,9 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sweep.analysis.intervals import mean_and_half_width
-from sweep.analysis.trials import Key, factors, key_of, value_of
+from sweep.analysis.trials import Key, factors, key_of, value_of, varied
 from sweep.records import TrialRecord, complete_of
-from sweep.space import swept
 from sweep.study import SEED, StudySpec
 from sweep.trial import Scalar
 
@@ -51,7 +50,7 @@ class Comparison:
 
 def comparisons(records: Iterable[TrialRecord], study: StudySpec) -> list[Comparison]:
     """Return what values of a parameter are better than which, in the order of the parameters."""
-    complete, names = complete_of(records), swept(study.parameters)
+    complete, names = complete_of(records), varied(study)
     found = []
     for name in factors(study):
         values = list(dict.fromkeys(record.params.get(name) for record in complete))

@@ -4,6 +4,7 @@
   epsilon-squared (1935) of their ranks: 0 on average for what changes nothing, whatever the number of trials, and not swayed by
   trials that diverged. Numbers of many values are first cut into a few equal groups. Its interval is the delete-half jackknife's
   (Shao & Wu 1989): the spread over random halves of the trials, drawn without replacement, is that of the estimate itself.
+  A parameter under a condition is judged by the trials that have it.
   Optuna's PED-ANOVA asks another question, what separates the best tenth: of twelve trials that is one.
 - **Together with others**: what changing this parameter alone still changes when all others are given (the total effect of
   Sobol' 1993), exact in a full grid, where a parameter may matter only through another one.
@@ -53,16 +54,15 @@ def importances(records: Iterable[TrialRecord], study: StudySpec) -> list[Import
     names = factors(study)
     if len(complete) < _FEWEST or not names:
         return []
-    ranks = _ranks([value_of(record) for record in complete])
     together = _together(complete, names)
-    random = np.random.default_rng(0)
-    count = _HALVES if len(ranks) <= _MANY else _HALVES // 4
-    halves = np.argsort(random.random((count, len(ranks))), axis=1)[:, : len(ranks) // 2]
     found = []
     for name in names:
-        groups = _groups([record.params.get(name) for record in complete])
-        if groups is None:
+        having = [record for record in complete if name in record.params]  # under a condition, not all
+        if len(having) < _FEWEST or (groups := _groups([record.params[name] for record in having])) is None:
             continue
+        ranks, random = _ranks([value_of(record) for record in having]), np.random.default_rng(0)
+        count = _HALVES if len(ranks) <= _MANY else _HALVES // 4
+        halves = np.argsort(random.random((count, len(ranks))), axis=1)[:, : len(ranks) // 2]
         alone = _explained(groups, ranks)
         spread = [_explained(groups[half], ranks[half]) for half in halves]
         low, high = np.quantile(spread, (0.025, 0.975))
@@ -77,8 +77,8 @@ def importances(records: Iterable[TrialRecord], study: StudySpec) -> list[Import
 def noise_share(records: Iterable[TrialRecord], study: StudySpec) -> float | None:
     """Return the share of the differences between trials that is chance: trainings of one setting differ. None with one seed."""
     complete = complete_of(records)
-    rank = dict(zip((r.number for r in complete), _ranks([value_of(r) for r in complete]), strict=True))
-    groups = [[float(rank[r.number]) for r in seeds.values()] for seeds in by_setting(complete, factors(study)).values()]
+    rank = dict(zip((r.key for r in complete), _ranks([value_of(r) for r in complete]), strict=True))
+    groups = [[float(rank[r.key]) for r in seeds.values()] for seeds in by_setting(complete, factors(study)).values()]
     within = variance_within(groups)
     if within is None:
         return None

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.analysis.importance import importances
+from sweep.repeats import trainings
 from sweep.results import Snapshot
 
 Curves = dict[int, list[tuple[int, float]]]
@@ -54,7 +55,7 @@ def sparklines(snapshot: Snapshot, numbers: Iterable[int]) -> Sparklines:
 
 def importance_bars(snapshot: Snapshot) -> list[RenderableType]:
     """Return a bar for what each parameter explains, nothing when too few trials are complete to tell."""
-    found = importances(snapshot.records, snapshot.study)
+    found = importances(trainings(snapshot.records), snapshot.study)
     if not found:
         return []
     full, light = ("█", "░") if _can_draw("█░") else ("#", ".")

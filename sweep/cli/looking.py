@@ -55,7 +55,7 @@ def _status(snapshot: Snapshot) -> RenderableType:
     lines: list[RenderableType] = [
         Text.assemble((study.name, "bold"), f"  {parts} of {total}{eta}"),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),
-        *running_table(study, snapshot.records, sparks),
+        *running_table(study, [run for record in snapshot.records for run in record.runs or (record,)], sparks),
         *leaders_text(study, snapshot.records, sparks),
         *importance_bars(snapshot),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -16,9 +16,10 @@ from rich.text import Text
 
 from sweep.plain_lines import PlainLines, shown_loss
 from sweep.records import TrialRecord, counts, eta_s, ranked
+from sweep.repeats import runs_in_total, trials_of
 from sweep.study import StudySpec
 from sweep.trial import TrialState
-from sweep.wording import duration_text, error_line, number_text, tag_text
+from sweep.wording import duration_text, error_line, number_text, run_text, tag_text, value_text
 
 LEADERS = 3
 
@@ -32,7 +33,7 @@ class LiveView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._study: StudySpec | None = None
-        self._records: dict[int, TrialRecord] = {}
+        self._runs: dict[tuple[int, int], TrialRecord] = {}
         self._preparing: tuple[str, float | None] | None = None
         # The last: it draws at once, and again from a thread of its own.
         self._live = Live(console=console, auto_refresh=True, refresh_per_second=4, get_renderable=self._render)
@@ -44,10 +45,10 @@ class LiveView:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._live.stop()
 
-    def begin(self, study: StudySpec, records: Sequence[TrialRecord], workers: int) -> None:
+    def begin(self, study: StudySpec, runs: Sequence[TrialRecord], workers: int) -> None:
         """Take the study to show."""
         self._study = study
-        self._records = {record.number: record for record in records}
+        self._runs = {run.key: run for run in runs}
         self._preparing = (f"starting {workers} worker{'s' * (workers != 1)}", None) if workers else None
 
     def preparing(self, text: str, fraction: float | None) -> None:
@@ -56,11 +57,11 @@ class LiveView:
 
     def update(self, record: TrialRecord, what: str) -> None:
         """Take a trial's news; failures and retries also stay above the picture."""
-        self._records[record.number] = record
+        self._runs[record.key] = record
         self._preparing = None
-        if what == "retried" or record.state is TrialState.FAILED:
+        if self._study is not None and (what == "retried" or record.state is TrialState.FAILED):
             verb = "failed" if record.state is TrialState.FAILED else "lost its worker and is started again"
-            self._console.print(Text(f"trial {record.number} {verb}: {error_line(record)}", style="red"))
+            self._console.print(Text(f"{run_text(record, self._study)} {verb}: {error_line(record)}", style="red"))
 
     def notice(self, text: str) -> None:
         """Print a line above the picture."""
@@ -73,17 +74,17 @@ class LiveView:
         study = self._study
         if study is None:
             return Text("")
-        records = list(self._records.values())  # the runner's thread changes it while this one draws
+        runs = list(self._runs.values())  # the runner's thread changes it while this one draws
+        trials = trials_of(runs, study)
         return Group(
-            self._heading(study, records),
+            self._heading(study, trials, eta_s(runs, runs_in_total(study), datetime.now(UTC))),
             *self._preparation(),
-            *running_table(study, records),
-            *leaders_text(study, records),
+            *running_table(study, runs),
+            *leaders_text(study, trials),
         )
 
-    def _heading(self, study: StudySpec, records: list[TrialRecord]) -> Text:
-        parts = [f"{count} {state}" for state, count in counts(records, study.total).items() if count]
-        eta = eta_s(records, study.total, datetime.now(UTC))
+    def _heading(self, study: StudySpec, trials: list[TrialRecord], eta: float | None) -> Text:
+        parts = [f"{count} {state}" for state, count in counts(trials, study.total).items() if count]
         left = f"  about {duration_text(eta)} left" if eta is not None else ""
         return Text.assemble((study.name, "bold"), "  ", ", ".join(parts), (left, "bold"))
 
@@ -97,9 +98,9 @@ class LiveView:
         return [row]
 
 
-def running_table(study: StudySpec, records: list[TrialRecord], sparks: Sparklines | None = None) -> list[RenderableType]:
-    """Return a table with a line for each running trial, with its curve if there are any, nothing when none runs."""
-    running = sorted((r for r in records if r.state is TrialState.RUNNING), key=lambda record: record.number)
+def running_table(study: StudySpec, runs: Iterable[TrialRecord], sparks: Sparklines | None = None) -> list[RenderableType]:
+    """Return a table with a line for each running run, with its trial's curve if there are any, nothing when none runs."""
+    running = sorted((run for run in runs if run.state is TrialState.RUNNING), key=lambda run: run.key)
     if not running:
         return []
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
@@ -111,7 +112,7 @@ def running_table(study: StudySpec, records: list[TrialRecord], sparks: Sparklin
         loss = shown_loss(record, study)
         began = datetime.fromisoformat(record.started or "")
         table.add_row(
-            str(record.number),
+            str(record.number) if study.repeats == 1 else f"{record.number}.{record.repeat}",
             tag_text(record, study),
             record.device or "",
             bar,
@@ -132,7 +133,7 @@ def leaders_text(study: StudySpec, records: list[TrialRecord], sparks: Sparkline
     lines = [
         Text.assemble(
             (f"{place}. ", "dim"),
-            (number_text(r.value), "bold green" if place == 1 else ""),
+            (value_text(r), "bold green" if place == 1 else ""),
             (f"  {sparks.of(r.number)}" if sparks else "", "cyan"),
             f"  {tag_text(r, study)}  ",
             (f"trial {r.number}", "dim"),

@@ -31,6 +31,7 @@ def show(target: Target, first: int, *, as_json: bool) -> None:
     total = study.total
     done = sum(record.state.finished for record in snapshot.records)
     size = f"{total:,} trials" if total is not None else "trials until the budget is used up"
+    size += f" of {study.repeats} runs each" if study.repeats > 1 else ""
     print(f"{study.name}: {study.method}, {size}{f', {done} finished' if done else ''}")
     print(f"{'command  ' if study.command else 'objective'}  {study.trained}, {study.metric.goal} {study.metric.name}")
     print(f"folder     {target.folder.root}")
@@ -84,6 +85,7 @@ def _plan_json(snapshot: Snapshot, slots: list[Slot], planned: list[TrialRecord]
         "study": study.name,
         "method": study.method,
         "total": study.total,
+        "repeats": study.repeats,
         "finished": sum(record.state.finished for record in snapshot.records),
         "interrupted": sum(record.state is TrialState.WAITING for record in snapshot.records),
         "dir": str(snapshot.folder.root),

@@ -18,7 +18,7 @@ from sweep.results import Snapshot
 from sweep.space import swept
 from sweep.study import StudySpec
 from sweep.trial import TrialState
-from sweep.wording import duration_text, error_line, number_text, param_text
+from sweep.wording import duration_text, error_line, number_text, param_text, value_text
 
 STATE_STYLES = {
     TrialState.WAITING: "dim",
@@ -80,7 +80,7 @@ def trial_table(
             str(record.number),
             Text(str(record.state), style=STATE_STYLES[record.state]),
             *(param_text(record.params[name]) if name in record.params else "" for name in names),
-            number_text(record.value),
+            value_text(record),
             *([Text(sparks.of(record.number))] if sparks else []),
             *(number_text(record.metrics.get(name)) for name in others),
             duration_text(record.duration_s),
@@ -115,7 +115,8 @@ def metric_names(records: Iterable[TrialRecord]) -> list[str]:
 
 def _csv(snapshot: Snapshot, records: list[TrialRecord]) -> str:
     params, metrics = list(snapshot.study.parameters), metric_names(records)
-    plain = ("value", "seed", "attempts", "started", "duration_s", "dir", "error")
+    spread = ("standard_error",) if snapshot.study.repeats > 1 else ()
+    plain = ("value", *spread, "seed", "attempts", "started", "duration_s", "dir", "error")
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["number", "state", *params, *metrics, *plain])

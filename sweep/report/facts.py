@@ -18,6 +18,7 @@ from sweep.analysis.intervals import mean_and_half_width, wilson
 from sweep.analysis.settings import Setting, deviation, settings
 from sweep.analysis.trials import value_of
 from sweep.records import Span, TrialRecord, complete_of
+from sweep.repeats import trainings
 from sweep.results import Snapshot
 from sweep.space import Choice, Range, swept
 from sweep.storage import read_curves
@@ -157,17 +158,18 @@ def gather(snapshot: Snapshot) -> Facts:
         SweepError: the database cannot be read.
     """
     study, records = snapshot.study, snapshot.records
-    found = settings(records, study)
+    trained = trainings(records)
+    found = settings(trained, study)
     busy = _busy(records, datetime.now(UTC))
     return Facts(
         snapshot=snapshot,
         axes=tuple(_axis(study, records, name) for name in swept(study.parameters)),
         settings=tuple(found),
-        metrics=_measured(records, found[0]) if found else (),
-        importances=tuple(importances(records, study)),
-        comparisons=tuple(comparisons(records, study)),
-        deviation=deviation(records, study),
-        noise=noise_share(records, study),
+        metrics=_measured(trained, found[0]) if found else (),
+        importances=tuple(importances(trained, study)),
+        comparisons=tuple(comparisons(trained, study)),
+        deviation=deviation(trained, study),
+        noise=noise_share(trained, study),
         curves=_thinned(read_curves(snapshot.folder)),
         history=_history(records, study),
         busy=busy,

@@ -22,7 +22,7 @@ from sweep.objective import ObjectiveNotFound, locate
 from sweep.space import Choice, Constant, Domain, Range, Space, axis_size, can_be, domain_keys, domain_text
 from sweep.strategies import SAMPLERS, missing_packages, pruner_problems, sampler_problems
 from sweep.study import SEED, BudgetSpec, LogSpec, MetricSpec, StudySpec, WorkersSpec
-from sweep.study_file.schema import Budget, Parameter, StudyModel, has_parts, to_domain
+from sweep.study_file.schema import Budget, Parameter, Repeats, StudyModel, has_parts, to_domain
 from sweep.study_file.source import Overrides, Source, given_source, read_source
 from sweep.study_file.values import ParameterName, StudyName
 
@@ -89,7 +89,6 @@ def _checked(source: Source, import_dir: str, *, default_name: str | None, find_
             else:
                 keys[key] = field.get_default()
         problems += _check_trains(source)
-        problems += _not_available_yet(source, keys)
         if find_objective:
             problems += _check_objective(source, keys, import_dir)
         problems += _check_together(source, keys)
@@ -119,6 +118,7 @@ def write_study(study: StudySpec) -> str:
         "sampler": dict(study.sampler) or None,
         "enqueue": [dict(point) for point in study.enqueue] or None,
         "seed": study.seed,
+        "repeats": {"count": study.repeats, "allow_failed": study.allow_failed} if study.allow_failed else study.repeats,
         "pruner": dict(study.pruner) or None,
         "budget": _without_none(budget),
         "workers": _without_none(workers),
@@ -187,12 +187,6 @@ def _known_beside(path: tuple[str | int, ...]) -> list[str]:
     return list(getattr(model, "model_fields", {}))
 
 
-def _not_available_yet(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
-    hint = "remove it, or use a version of sweep that has it"
-    if keys.get("repeats", 1) > 1:
-        yield source.problem(("repeats",), "more than 1 is not available in this version", hint)
-
-
 def _check_trains(source: Source) -> Iterator[Problem]:
     given = [key for key in ("objective", "command") if source.data.get(key) is not None]
     if not given:
@@ -223,6 +217,7 @@ def _check_together(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
     keys["domains"] = domains
     method, budget = keys.get("method"), keys.get("budget")
     yield from _check_seed(source, method, domains.get(SEED))
+    yield from _check_repeats(source, keys.get("repeats"), domains)
     yield from _check_conditions(source, domains)
     for option, message, hint in pruner_problems(keys["pruner"]) if keys.get("pruner") else ():
         yield source.problem(("pruner",) if option is None else ("pruner", option), message, hint)
@@ -282,6 +277,18 @@ def _check_search(
                 yield source.problem(("enqueue",), message, f"it is {domain_text(domains[name])}")
 
 
+def _check_repeats(source: Source, repeats: Repeats | None, domains: dict[str, Domain]) -> Iterator[Problem]:
+    if repeats is None:
+        return
+    if repeats.allow_failed >= repeats.count:
+        hint = f"at most {repeats.count - 1}: one run has to be complete"
+        yield source.problem(("repeats", "allow_failed"), f"{repeats.allow_failed} of {repeats.count} may not fail", hint)
+    if repeats.count > 1 and SEED in domains:
+        yield source.problem(
+            ("repeats",), f"stands beside a parameter {SEED}", "both choose the random numbers: keep one of the two"
+        )
+
+
 def _check_seed(source: Source, method: str | None, domain: Domain | None) -> Iterator[Problem]:
     where = ("parameters", SEED)
     if isinstance(domain, (Choice, Constant)):
@@ -317,6 +324,8 @@ def _resolve(keys: dict[str, Any], import_dir: str) -> StudySpec:
         enqueue=tuple(_typed(point, keys["domains"]) for point in keys["enqueue"]),
         pruner={} if keys["pruner"].get("type") == "none" else keys["pruner"],
         seed=keys["seed"],
+        repeats=keys["repeats"].count,
+        allow_failed=keys["repeats"].allow_failed,
         budget=BudgetSpec(trials=budget.trials, time_s=budget.time, patience=budget.patience, epochs=budget.epochs),
         workers=WorkersSpec(devices=workers.devices, per_device=workers.per_device, threads=workers.threads),
         log=LogSpec(**keys["log"].model_dump()),

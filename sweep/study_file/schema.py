@@ -87,6 +87,17 @@ class Budget(_Strict):
     )
 
 
+class Repeats(_Strict):
+    """How often each assignment is trained."""
+
+    count: PositiveInt = Field(default=1, description="with how many seeds")
+    allow_failed: WholeNumber = Field(default=0, description="how many of the runs may fail without failing the trial")
+
+
+def _repeats(value: Any) -> Any:
+    return {"count": value} if type(value) is int else value
+
+
 class Workers(_Strict):
     """Where trials run."""
 
@@ -147,7 +158,11 @@ class StudyModel(_Strict):
         [], description="points to try first, such as `[{lr: 0.01}]`; what a point leaves out is drawn; not for a grid"
     )
     seed: WholeNumber = Field(0, description="everything random derives from it")
-    repeats: PositiveInt = Field(1, description="trainings of each assignment; above 1 not available yet")
+    repeats: Annotated[Repeats, BeforeValidator(_repeats, json_schema_input_type=PositiveInt | Repeats)] = Field(
+        Repeats(),
+        description="trainings of each assignment, each with a seed of its own; the trial's value is their mean;"
+        " `{count: 3, allow_failed: 1}` lets one of them fail",
+    )
     budget: Budget = Field(
         Budget(),
         description="`trials` (in total), `time` (no trial starts after it), `patience` (finished trials without a new best),"

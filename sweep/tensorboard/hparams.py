@@ -50,9 +50,9 @@ def experiment(space: Mapping[str, Domain | None], metrics: Iterable[str]) -> Su
     return _summary(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=record))
 
 
-def session_start(params: Params, space: Space) -> Summary:
-    """Return the record that makes a trial's row appear."""
-    record = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
+def session_start(params: Params, space: Space, group: str | None = None) -> Summary:
+    """Return the record that makes a trial's row appear; runs of one group share a row, which shows their metrics' means."""
+    record = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time(), group_name=group)
     _set_hparams(record, params, space)
     return _summary(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=record))
 

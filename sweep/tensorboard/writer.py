@@ -68,11 +68,11 @@ class TrialWriter(SummaryWriter):
         for writer in (writers or {}).values():
             writer.flush()
 
-    def start_session(self, params: Params, space: Space) -> None:
-        """Make the run's row appear in the HPARAMS tab."""
+    def start_session(self, params: Params, space: Space, group: str | None = None) -> None:
+        """Make the run's row appear in the HPARAMS tab; runs of one group share a row."""
         if not self._started:
             self._started = True
-            self._write(hparams.session_start, params, space)
+            self._write(hparams.session_start, params, space, group)
 
     def describe(self, space: Space, metrics: Iterable[str]) -> None:
         """Give the HPARAMS tab its columns and filters; only the first call counts, as in the tab itself."""
