@@ -69,9 +69,31 @@ def test_every_command_of_the_readme_runs(
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_example_study_runs(cli: Cli, path: Path, fashion_data: Path) -> None:
     """Cut down where it trains for real."""
-    cut = {"fashion": [], "shuffle": ["seed.values=[0, 1]"], "toy": None, "script": None}[path.stem]
-    done = cli("run", str(path), *([] if cut is None else ["lr.values=[0.001]", *cut, *QUICK]))
+    search = ["budget.trials=5", "epochs.value=2", "pruner.n_startup_trials=1", "parameters.train_samples.value=2000"]
+    cut = {
+        "fashion": ["lr.values=[0.001]", *QUICK],
+        "shuffle": ["lr.values=[0.001]", "seed.values=[0, 1]", *QUICK],
+        "search": search,
+        "toy": [],
+        "script": [],
+    }[path.stem]
+    done = cli("run", str(path), *cut)
     assert done.code == 0, done.err
+    if path.stem == "search":
+        assert {trial["state"] for trial in cli("trials", str(path), "--format", "json").json} == {"complete", "pruned"}
+
+
+def test_the_example_of_a_search_is_sound(here: Path) -> None:
+    """It lacks only what the examples above have: an objective and a metric."""
+    text = "objective: sweep.objectives.toy:train\nmetric: {name: loss, goal: minimize}\n" + blocks("yaml")[1]
+    study = read_study(_written(here / "search.yaml", text))
+    assert study.repeats == 3
+    assert study.prunes
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
 
 
 def test_the_study_files_reference_is_the_programs() -> None:

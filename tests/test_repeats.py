@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 import pytest
 
+from sweep.dashboard import tensorboard
 from sweep.records import TrialRecord, planned_record
 from sweep.repeats import due, trial_of
 from sweep.study import StudySpec, derive_seed
@@ -19,6 +20,7 @@ from sweep.study_file import read_study
 from sweep.trial import TrialState
 from tests.conftest import Cli, wait_for, write_study
 from tests.reading import hparams_tags, outcome, records
+from tests.test_hparams import rows
 
 STUDY = """
 name: study
@@ -218,3 +220,18 @@ def test_repeats_and_a_seed_parameter_exclude_each_other(study: Path, cli: Cli) 
     done = cli("check", str(write_study(study.parent, STUDY.replace("steps:", "seed: {values: [1, 2]}\n  steps:"))))
     assert done.code == 2
     assert "repeats: stands beside a parameter seed" in done.err
+
+
+@pytest.mark.slow
+def test_the_tab_has_one_row_of_means_for_each_trial(study: Path, cli: Cli) -> None:
+    """The same numbers as `sweep trials`, and a status for each run."""
+    assert cli("run", str(study)).code == 0
+    trials = cli("trials", str(study), "--format", "json").json
+    with tensorboard(study.parent / "runs" / "study", host="127.0.0.1", port=6006) as (address, _):
+        found = wait_for(lambda: len(rows(address)) == 2 and rows(address))
+        for row, trial in zip(sorted(found, key=lambda row: str(row["name"])), trials, strict=True):
+            assert row["hparams"]["x"] == trial["params"]["x"]
+            means = {value["name"]["tag"]: value["value"] for value in row["metricValues"]}
+            assert means["score"] == pytest.approx(trial["value"])
+            assert len(row["sessions"]) == 3
+            assert {session["status"] for session in row["sessions"]} == {"STATUS_SUCCESS"}
