@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sweep.errors import EXIT_LOCKED, SweepError
+from sweep.errors import ANOTHER_OR_FRESH, EXIT_LOCKED, SweepError
 from sweep.grid import Grid
 from sweep.objective import is_by_value
 from sweep.space import Constant, Domain, Space, conditional, covers, domain_text
@@ -33,8 +33,7 @@ def continued(stored: StudySpec, current: StudySpec, folder: str) -> StudySpec:
             "study-changed",
             f"the study in {folder} was run with another study file",
             why="\n".join(lines),
-            do="keep both:   give it another name (name=...)\n"
-            "start over:  add --fresh (the old folder is moved aside, not deleted)",
+            do=ANOTHER_OR_FRESH,
             exit_code=EXIT_LOCKED,
         )
     same = _texts(stored) == _texts(current)

@@ -11,6 +11,12 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+# What to do with a study that cannot go on in its folder.
+ANOTHER_STUDY = "keep the folder and start another:  sweep run STUDY name=another-name"
+ANOTHER_OR_FRESH = (
+    "keep both:   give it another name (name=...)\nstart over:  add --fresh (the old folder is moved aside, not deleted)"
+)
+
 EXIT_OK = 0
 EXIT_SOME_FAILED = 1
 EXIT_WRONG_INPUT = 2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sweep.continuation import continued
 from sweep.environment import recorded
-from sweep.errors import EXIT_LOCKED, StudyFileError, SweepError
+from sweep.errors import ANOTHER_OR_FRESH, EXIT_LOCKED, StudyFileError, SweepError
 from sweep.layout import StudyFolder
 from sweep.objective import is_by_value
 from sweep.observer import Observer
@@ -21,7 +21,6 @@ from sweep.study import StudySpec
 from sweep.study_file import read_study
 
 _RUN_FOLDER = re.compile(r"\d{4,}(_.*)?")
-_WAYS_OUT = "keep both:   give it another name (name=...)\nstart over:  add --fresh (the old folder is moved aside, not deleted)"
 
 
 def check_ours(folder: StudyFolder) -> None:
@@ -80,7 +79,7 @@ def stored_study(
             "stored-study-damaged",
             f"{folder.study_file} is damaged: it says what the trials were run with",
             where=str(own[0]),
-            do=f"put it back as it was, or:\n{_WAYS_OUT}",
+            do=f"put it back as it was, or:\n{ANOTHER_OR_FRESH}",
             exit_code=EXIT_LOCKED,
         ) from None
 
@@ -157,6 +156,6 @@ def _lost(folder: StudyFolder, name: str, why: str) -> SweepError:
         "study-incomplete",
         f"{folder.root} holds trials, but its {name} is gone",
         why=why,
-        do=f"put it back, or:\n{_WAYS_OUT}",
+        do=f"put it back, or:\n{ANOTHER_OR_FRESH}",
         exit_code=EXIT_LOCKED,
     )

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from sweep.errors import EXIT_LOCKED, SweepError
+from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
 from sweep.records import TrialRecord
 from sweep.space import distributions
 from sweep.strategies import make_pruner, make_sampler
@@ -275,7 +275,7 @@ def _checked(attributes: Attributes) -> Attributes:
                 "sampler-not-readable",
                 "what the sampler had written down in study.db is damaged",
                 why=str(error),
-                do="keep the folder and start another:  sweep run STUDY name=another-name",
+                do=ANOTHER_STUDY,
                 exit_code=EXIT_LOCKED,
             ) from None
     return attributes

@@ -16,8 +16,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 from sweep.devices import Slot
-from sweep.errors import EXIT_TERMINATED, SweepError, write_failed
-from sweep.files import tail
+from sweep.errors import EXIT_TERMINATED, write_failed
+from sweep.failures import (
+    death_result,
+    death_text,
+    died_at_start,
+    metric_never_reported,
+    not_importable,
+    not_prepared,
+    timeout_result,
+)
 from sweep.layout import STOP_AT_ONCE, StudyFolder
 from sweep.ledger import Ledger
 from sweep.messages import (
@@ -207,14 +215,9 @@ class Runner:
             case Died():
                 self._on_death(lane, event)
             case LoadFailed():
-                raise SweepError(
-                    "objective-not-importable",
-                    f"the objective {self._study.trained} cannot be imported: {event.reason}",
-                    why=event.traceback,
-                    do="sweep check STUDY   tries again without starting anything",
-                )
+                raise not_importable(self._study, event)
             case PrepareFailed():
-                raise SweepError(event.id, event.what, where=event.where, why=event.why, do=event.do)
+                raise not_prepared(event)
 
     def _decision(self, lane: _Lane, *, prunes: bool, saves_later: bool = False) -> Decision:
         if lane.timed_out:
@@ -277,13 +280,7 @@ class Runner:
         lane.loaded = lane.loaded and not result.spent
         if result.cause == "metric-missing":
             self._ledger.finish(record)
-            raise SweepError(
-                "metric-never-reported",
-                f"trial {record.number} ended without the metric {self._study.metric.name!r}",
-                where=str(self._folder.trial_dir(record.folder)),
-                why=result.error,
-                do="set metric.name to one of those, then:  sweep run STUDY --fresh",
-            )
+            raise metric_never_reported(record, self._study, self._folder, result.error)
         # The next trial first: the slot works while the last one's results are written.
         self._start_next(lane)
         self._ledger.finish(record)
@@ -296,8 +293,7 @@ class Runner:
         if self._stops_asked:
             lane.fruitless = True  # it goes on from its checkpoint, as if it had been stopped
             return
-        log = self._folder.trial_dir(record.folder) / "log.txt"
-        error = f"{death.describe()}\nlast lines of {log}:\n{tail(log)}".rstrip()
+        error = death_text(record, death, self._folder)
         self._deaths[record.key] += 1
         if not lane.timed_out and self._deaths[record.key] <= self._study.retries:
             lane.trial = None
@@ -307,7 +303,7 @@ class Runner:
             self._on_result(lane, self._timeout(record))
             return
         self._end_row(record)
-        self._on_result(lane, TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="died"))
+        self._on_result(lane, death_result(record, error))
 
     def _end_row(self, record: TrialRecord) -> None:
         from sweep.tensorboard.hparams import append_failure
@@ -317,21 +313,12 @@ class Runner:
     def _on_death_at_start(self, lane: _Lane, death: Died) -> None:
         lane.deaths_at_start += 1
         if lane.deaths_at_start > self._study.retries:
-            raise SweepError(
-                "worker-died-at-start",
-                f"a worker died before its first trial: {death.describe()}",
-                why=death.log or None,
-                do="sweep doctor   checks torch, torchvision and the devices",
-            )
+            raise died_at_start(death)
         self._observer.notice(f"a worker died before its first trial and is started again: {death.describe()}")
         if self._preparing is lane:
             self._preparing = None
         self._send(lane, Load())
 
     def _timeout(self, record: TrialRecord) -> TrialResult:
-        """Return the result of a trial that took too long."""
         self._end_row(record)
-        log = self._folder.trial_dir(record.folder) / "log.txt"
-        last = f"its last report was step {record.step}" if record.step is not None else "it never reported"
-        error = f"it took longer than {self._study.timeout_s:g} s (timeout); {last}\nlast lines of {log}:\n{tail(log)}".rstrip()
-        return TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="timeout")
+        return timeout_result(record, self._study.timeout_s, self._folder)

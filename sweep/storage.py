@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from sweep.errors import EXIT_LOCKED, SweepError
+from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
 from sweep.files import write_json
 from sweep.layout import StudyFolder
 from sweep.mirror import OPTUNA_STATES, RUNG, Attributes, Drawn, Memory
@@ -304,7 +304,7 @@ def unreadable(folder: StudyFolder, why: str) -> SweepError:
         "database-not-readable",
         f"{folder.database} cannot be used",
         why=why,
-        do="keep the folder and start another:  sweep run STUDY name=another-name",
+        do=ANOTHER_STUDY,
         exit_code=EXIT_LOCKED,
     )
 

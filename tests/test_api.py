@@ -99,6 +99,7 @@ def test_the_public_names() -> None:
     assert (REPOSITORY / "sweep" / "py.typed").exists()
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_main_guard(cli: Cli, here: Path) -> None:
     """Its function and what that uses go to the workers, which never import it; a second call finds all done."""
     out, err = script(

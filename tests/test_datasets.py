@@ -139,6 +139,7 @@ def test_another_torchvision_root_is_taken_as_it_is_and_watched(fashion_data: Pa
         fetch(tmp_path, "mnist")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian's package needs apt-get, which is not on this machine")
 def test_debians_package_is_fetched_without_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With lists of its own, so that nothing of the system's is read or written; progress is shown."""

@@ -226,6 +226,7 @@ def test_a_stop_reaches_a_trial_that_computes(executor: str, study: StudySpec, t
     assert (tmp_path / "trial" / "checkpoint.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_started_anew(study: StudySpec, tmp_path: Path) -> None:
     """Who waits for its event gets `Died`; the next call has a new process."""
     worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study))
@@ -275,6 +276,7 @@ def test_a_process_that_dies_is_an_event_and_the_next_call_has_a_new_one(
     assert local.pid != first
 
 
+@pytest.mark.slow
 def test_a_death_is_seen_though_a_forked_child_lives_on(study: StudySpec, tmp_path: Path) -> None:
     """The child holds a copy of the pipe; it ends with the worker."""
     worker = new_worker("local", study)

@@ -104,6 +104,7 @@ def test_a_full_disk_stops_the_sweep_and_harms_nothing(size_kb: int, cli: Cli, s
     assert outcome(here / "disk" / "study") == outcome(here / "runs" / "undisturbed")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not _may_mount(), reason="as root every folder can be written unless it is mounted read-only, which needs root"
 )
@@ -150,6 +151,7 @@ def test_a_study_of_a_newer_version_is_left_alone(cli: Cli, study: Path, here: P
     assert {path for path in before if before[path] != after[path]} <= {here / "runs" / "study" / "lock"}
 
 
+@pytest.mark.slow
 def test_a_trials_own_file_error_is_its_own(cli: Cli, study: Path, here: Path) -> None:
     """A cache of the user's on a read-only mount fails that trial, with its traceback; the others go on."""
     assert cli("run", str(study), "objective=mine:own_file_error").code == 1

@@ -305,6 +305,7 @@ def test_a_row_is_there_while_its_trial_runs(objectives: Path, start: Any) -> No
         assert row["sessions"][0].get("status", "STATUS_UNKNOWN") == "STATUS_UNKNOWN"
 
 
+@pytest.mark.slow
 def test_an_objective_that_only_returns_has_a_whole_row_in_one_file(objectives: Path, cli: Cli) -> None:
     """With its columns, though it reports nothing on the way and closes the writer as tutorials do."""
     study = write_study(objectives, STUDY.replace("mine:train", "mine:closes"))

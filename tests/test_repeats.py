@@ -12,7 +12,9 @@ from typing import Any
 import optuna
 import pytest
 
+from sweep.continuation import continued
 from sweep.dashboard import tensorboard
+from sweep.errors import StudyFileError, SweepError
 from sweep.records import TrialRecord, planned_record
 from sweep.repeats import due, trial_of
 from sweep.study import StudySpec, derive_seed
@@ -208,18 +210,25 @@ def test_interrupted_repeats_end_the_same(study: Path, cli: Cli, start: Any, how
         ("repeats: many", "repeats: needs keys (count, allow_failed), got 'many'"),
     ],
 )
-def test_wrong_repeats_are_found_in_the_file(study: Path, cli: Cli, line: str, message: str) -> None:
+def test_wrong_repeats_are_found_in_the_file(study: Path, line: str, message: str) -> None:
     """With what to write."""
-    done = cli("check", str(write_study(study.parent, STUDY.replace("repeats: 3", line))))
-    assert done.code == 2
-    assert message in done.err
+    with pytest.raises(StudyFileError) as caught:
+        read_study(write_study(study.parent, STUDY.replace("repeats: 3", line)))
+    assert any(message in str(problem) for problem in caught.value.problems)
 
 
-def test_repeats_and_a_seed_parameter_exclude_each_other(study: Path, cli: Cli) -> None:
-    """Both would choose the random numbers; and the number of repeats is part of what makes trials comparable."""
-    done = cli("check", str(write_study(study.parent, STUDY.replace("steps:", "seed: {values: [1, 2]}\n  steps:"))))
-    assert done.code == 2
-    assert "repeats: stands beside a parameter seed" in done.err
+def test_repeats_and_a_seed_parameter_exclude_each_other(study: Path) -> None:
+    """Both would choose the random numbers."""
+    with pytest.raises(StudyFileError) as caught:
+        read_study(write_study(study.parent, STUDY.replace("steps:", "seed: {values: [1, 2]}\n  steps:")))
+    assert "repeats: stands beside a parameter seed" in str(caught.value.problems[0])
+
+
+def test_another_number_of_repeats_is_another_study(spec: StudySpec) -> None:
+    """Means of three and of five could not stand in one table."""
+    with pytest.raises(SweepError, match="another study file") as caught:
+        continued(spec, replace(spec, repeats=5), "runs/study")
+    assert caught.value.why == "repeats: was 3, is now 5"
 
 
 @pytest.mark.slow

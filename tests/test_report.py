@@ -83,6 +83,7 @@ def test_the_page_says_what_the_commands_say(cli: Cli, study: Path, here: Path) 
     assert f"{best['value']:.4f}" in words(page)
 
 
+@pytest.mark.slow
 def test_failures_are_grouped_by_cause(cli: Cli, study: Path, here: Path) -> None:
     """One line for those that say the same, numbers apart."""
     cli("run", str(study))
@@ -227,6 +228,7 @@ def test_values_that_read_alike_are_told_apart(cli: Cli, study: Path, here: Path
     assert [axis.place(value) for value in (1, "1", None, "null", True)] == [0, 1, 2, 3, None]
 
 
+@pytest.mark.slow
 def test_pauses_between_runs_are_cut_out_of_the_timeline(cli: Cli, study: Path, here: Path) -> None:
     """A study that was stopped overnight was not idle."""
     assert cli("run", str(study), "how.value=ok").code == 0

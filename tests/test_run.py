@@ -146,6 +146,7 @@ def test_failures_stay_with_their_trials(cli: Cli, study: Path) -> None:
     assert "RuntimeError: boom" in cli("trials", str(study)).out
 
 
+@pytest.mark.slow
 def test_failed_trials_can_be_taken_again(cli: Cli, study: Path, here: Path) -> None:
     """Under their own numbers and in their own folders; the others stay as they are."""
     assert cli("run", str(study), "how.values=[ok, raise]", "x.values=[1]").code == 1
@@ -315,6 +316,7 @@ def test_fresh_touches_nothing_that_is_no_study(cli: Cli, study: Path, here: Pat
     assert [path.name for path in (here / "runs" / "study").iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.slow
 def test_strings_that_look_like_something_else_stay_strings(cli: Cli, study: Path) -> None:
     """The resolved file reads back: a second run finds nothing changed, and brackets are no markup."""
     words = (str(study), 'how.values=["yes", "1e3", "[/a]"]', "x.value=1")
@@ -324,6 +326,7 @@ def test_strings_that_look_like_something_else_stay_strings(cli: Cli, study: Pat
     assert "[/a]" in cli("trials", str(study)).out
 
 
+@pytest.mark.slow
 def test_a_study_named_by_its_folder_keeps_its_place(cli: Cli, study: Path) -> None:
     """Another name needs the study file."""
     assert cli("run", str(study), "x.values=[1]").code == 0
@@ -332,6 +335,7 @@ def test_a_study_named_by_its_folder_keeps_its_place(cli: Cli, study: Path) -> N
     assert "[folder-keeps-its-place]" in refused.err
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_stops_no_training(study: Path, here: Path, cli: Cli) -> None:
     """`sweep run STUDY | head -1` trains all trials."""
     command = [sys.executable, "-m", "sweep", "run", str(study)]
@@ -345,6 +349,7 @@ def test_a_closed_pipe_stops_no_training(study: Path, here: Path, cli: Cli) -> N
     assert states(cli, study) == ["complete"] * 3
 
 
+@pytest.mark.slow
 def test_a_hangup_that_is_ignored_stays_ignored(study: Path, here: Path, cli: Cli) -> None:
     """As `nohup` means it."""
     process = subprocess.Popen(["nohup", sys.executable, "-m", "sweep", "run", str(study)], cwd=here, stdout=subprocess.DEVNULL)
@@ -386,6 +391,7 @@ def test_the_inline_executor_runs_the_same_study_in_this_process(cli: Cli, study
     assert states(cli, study) == ["complete"] * 3
 
 
+@pytest.mark.slow
 def test_a_hostile_tag_cannot_leave_the_folder(cli: Cli, study: Path, here: Path) -> None:
     """Values with separators and shell characters become harmless names; long tags are cut."""
     values = ["../../up", "$(touch pwned)", "a b;c", "x" * 300]
@@ -397,6 +403,7 @@ def test_a_hostile_tag_cannot_leave_the_folder(cli: Cli, study: Path, here: Path
     assert [folder.name for folder in folders[:3]] == ["0000_how=..-..-up", "0001_how=-touch-pwned-", "0002_how=a-b-c"]
 
 
+@pytest.mark.slow
 def test_random_and_tpe_run_too(cli: Cli, study: Path) -> None:
     """Each proposes its own points, as many as the budget says."""
     for method in ("random", "tpe"):
@@ -424,6 +431,7 @@ def test_wrong_commands_get_exit_code_2_and_no_traceback(cli: Cli, study: Path, 
     assert "here are: " in cli("run", "studdy.yaml").err
 
 
+@pytest.mark.slow
 def test_the_runner_never_imports_torch(cli: Cli, study: Path, here: Path) -> None:
     """Neither does it import TensorBoard: workers do."""
     script = here / "run_and_look.py"

@@ -9,8 +9,14 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
+COMMANDS = [
+    pytest.param(["ruff", "check"], id="ruff check"),
+    pytest.param(["ruff", "format", "--check"], id="ruff format"),
+    pytest.param(["mypy"], id="mypy", marks=pytest.mark.slow),  # half a minute of both cores
+]
 
-@pytest.mark.parametrize("command", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]], ids=" ".join)
+
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.timeout(280)
 def test_the_code_is_clean(command: list[str]) -> None:
     """With the settings of pyproject.toml, where each exception has its reason."""
