@@ -23,12 +23,13 @@ from sweep.live import Trial
 from sweep.objective import is_by_value, reference_to
 from sweep.observer import RunOutcome
 from sweep.plain_lines import PlainLines
-from sweep.records import TrialRecord, counts, ranked
+from sweep.records import Tally, TrialRecord, ranked
 from sweep.runner import Runner
 from sweep.session import leave_report, run_study
 from sweep.signals import stop_in_order
 from sweep.study import StudySpec
 from sweep.study_file import given_study, read_study
+from sweep.wording import states_text
 
 if TYPE_CHECKING:
     import optuna
@@ -182,7 +183,7 @@ def _say_how_it_ended(study: StudySpec, folder: StudyFolder, outcome: RunOutcome
 
 
 def _counted(records: tuple[TrialRecord, ...] | list[TrialRecord], total: int | None) -> str:
-    return ", ".join(f"{count} {state}" for state, count in counts(records, total).items() if count) or "no trials"
+    return states_text(Tally(records).counts(total)) or "no trials"
 
 
 def _row(folder: Path, trial: TrialRecord) -> dict[str, Any]:

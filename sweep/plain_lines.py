@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sweep.records import TrialRecord, eta_s
+from sweep.records import Tally, TrialRecord
 from sweep.repeats import runs_in_total, trial_of, trials_of
 from sweep.study import StudySpec
 from sweep.trial import TrialState
@@ -36,7 +36,7 @@ class PlainLines:
     def begin(self, study: StudySpec, runs: Sequence[TrialRecord], workers: int) -> None:
         """Say what is about to run."""
         self._study = study
-        self._runs = {run.key: run for run in runs}
+        self._tally = Tally(runs)
         done = sum(trial.state.finished for trial in trials_of(runs, study))
         of = f" of {study.total}" if study.total is not None else ""
         self._line(f"study {study.name}: {done}{of} trials finished, starting {workers} worker{'s' * (workers != 1)}")
@@ -49,7 +49,7 @@ class PlainLines:
 
     def update(self, record: TrialRecord, what: str) -> None:
         """Say what happened to a trial."""
-        self._runs[record.key] = record
+        self._tally.update(record)
         metric = self._study.metric.name
         head = run_text(record, self._study)
         if what == "started":
@@ -72,7 +72,7 @@ class PlainLines:
             value, took = number_text(record.value), duration_text(record.duration_s)
             self._line(f"{head} {record.state}  {metric}={value}  in {took}{self._left()}")
         if self._study.repeats > 1 and what == "ended":
-            trial = trial_of([run for run in self._runs.values() if run.number == record.number], self._study)
+            trial = trial_of([run for run in self._tally.runs if run.number == record.number], self._study)
             if trial.state.finished:
                 how = error_line(trial) if trial.state is TrialState.FAILED else f"{metric}={value_text(trial)}"
                 self._line(f"trial {trial.number} {trial.state}  {how}  of {len(trial.runs)} runs")
@@ -86,10 +86,9 @@ class PlainLines:
 
     def _left(self) -> str:
         total = runs_in_total(self._study)
-        eta = eta_s(self._runs.values(), total, datetime.now(UTC))
-        done = sum(run.state.finished for run in self._runs.values())
+        eta = self._tally.eta_s(total, datetime.now(UTC))
         of = f"/{total}" if total is not None else ""
-        return f"  ({done}{of} done" + (f", about {duration_text(eta)} left)" if eta is not None else ")")
+        return f"  ({self._tally.finished}{of} done" + (f", about {duration_text(eta)} left)" if eta is not None else ")")
 
     def _line(self, text: str) -> None:
         if self._quiet:

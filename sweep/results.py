@@ -11,7 +11,7 @@ from typing import Any
 
 from sweep.layout import StudyFolder
 from sweep.lock import lock_holder
-from sweep.records import TrialRecord, counts, eta_s, planned_record, ranked
+from sweep.records import Tally, TrialRecord, planned_record, ranked
 from sweep.repeats import runs_in_total, trials_of
 from sweep.storage import read_curves, read_records
 from sweep.study import StudySpec
@@ -48,7 +48,7 @@ class Snapshot:
     @property
     def counts(self) -> dict[str, int]:
         """Return the number of trials in each state."""
-        return counts(self.records, self.study.total)
+        return Tally(self.records).counts(self.study.total)
 
     @functools.cached_property
     def ranked(self) -> list[TrialRecord]:
@@ -59,7 +59,7 @@ class Snapshot:
     def eta_s(self) -> float | None:
         """Return the estimated seconds until the last trial ends, if anything runs."""
         runs = [run for record in self.records for run in record.runs or (record,)]
-        return eta_s(runs, runs_in_total(self.study), datetime.now(UTC))
+        return Tally(runs).eta_s(runs_in_total(self.study), datetime.now(UTC))
 
     def curves(self, numbers: Iterable[int]) -> dict[int, list[tuple[int, float]]]:
         """Return step and objective of each report of these trials."""

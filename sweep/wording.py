@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from sweep.records import TrialRecord
 from sweep.space import swept
@@ -46,6 +47,11 @@ def duration_text(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def states_text(counts: Mapping[str, int]) -> str:
+    """Write how many trials are in which state, nothing of none."""
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
 def value_text(record: TrialRecord) -> str:

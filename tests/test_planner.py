@@ -11,7 +11,7 @@ import pytest
 
 from sweep.grid import Grid
 from sweep.planner import Planner
-from sweep.records import TrialRecord, counts, eta_s, planned_record, ranked
+from sweep.records import Tally, TrialRecord, planned_record, ranked
 from sweep.space import Choice, Constant, Range, axis_size, axis_value
 from sweep.study import BudgetSpec, MetricSpec, StudySpec, derive_seed
 from sweep.trial import TrialState
@@ -142,7 +142,7 @@ def test_the_best_is_first_and_only_complete_trials_are_ranked() -> None:
     ]
     assert [item.number for item in ranked(records, make())] == [1, 2, 0]
     assert [item.number for item in ranked(records, make(metric=MetricSpec(name="a", goal="maximize")))] == [0, 1, 2]
-    assert counts(records, 12) == {"waiting": 7, "running": 1, "complete": 3, "pruned": 0, "failed": 1}
+    assert Tally(records).counts(12) == {"waiting": 7, "running": 1, "complete": 3, "pruned": 0, "failed": 1}
 
 
 def test_the_time_left_comes_from_the_mean_of_what_is_done() -> None:
@@ -150,6 +150,6 @@ def test_the_time_left_comes_from_the_mean_of_what_is_done() -> None:
     clock = datetime.fromisoformat("2026-01-01T00:00:05+00:00")
     done = dataclasses.replace(record(0, TrialState.COMPLETE, 1.0), duration_s=10.0)
     running = dataclasses.replace(record(1, TrialState.RUNNING), started="2026-01-01T00:00:00+00:00")
-    assert eta_s([done, running], 4, clock) == 25.0
-    assert eta_s([done], 4, clock) is None
-    assert eta_s([running], 4, clock) is None
+    assert Tally([done, running]).eta_s(4, clock) == 25.0
+    assert Tally([done]).eta_s(4, clock) is None
+    assert Tally([running]).eta_s(4, clock) is None

@@ -14,7 +14,7 @@ from sweep.cli.observers import LEADERS, leaders_text, running_table
 from sweep.cli.tables import console, print_json
 from sweep.results import Snapshot
 from sweep.trial import TrialState
-from sweep.wording import duration_text, error_line
+from sweep.wording import duration_text, error_line, states_text
 
 _WATCH_S = 2.0
 _FAILURES_SHOWN = 5
@@ -46,7 +46,7 @@ def watch_status(take: Callable[[], Snapshot]) -> None:
 def _status(snapshot: Snapshot) -> RenderableType:
     study, counted = snapshot.study, snapshot.counts
     total = sum(counted.values())
-    parts = ", ".join(f"{count} {state}" for state, count in counted.items() if count) or "nothing has run"
+    parts = states_text(counted) or "nothing has run"
     runner = snapshot.runner
     who = f"run by process {runner.get('pid')} on {runner.get('host')} since {runner.get('since')}" if runner else "not running"
     eta = f", about {duration_text(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""

@@ -15,11 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.plain_lines import PlainLines, shown_loss
-from sweep.records import TrialRecord, counts, eta_s, ranked
+from sweep.records import Tally, TrialRecord, ranked
 from sweep.repeats import runs_in_total, trials_of
 from sweep.study import StudySpec
 from sweep.trial import TrialState
-from sweep.wording import duration_text, error_line, number_text, run_text, tag_text, value_text
+from sweep.wording import duration_text, error_line, number_text, run_text, states_text, tag_text, value_text
 
 LEADERS = 3
 
@@ -33,7 +33,7 @@ class LiveView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._study: StudySpec | None = None
-        self._runs: dict[tuple[int, int], TrialRecord] = {}
+        self._tally = Tally()
         self._preparing: tuple[str, float | None] | None = None
         # The last: it draws at once, and again from a thread of its own.
         self._live = Live(console=console, auto_refresh=True, refresh_per_second=4, get_renderable=self._render)
@@ -48,7 +48,7 @@ class LiveView:
     def begin(self, study: StudySpec, runs: Sequence[TrialRecord], workers: int) -> None:
         """Take the study to show."""
         self._study = study
-        self._runs = {run.key: run for run in runs}
+        self._tally = Tally(runs)
         self._preparing = (f"starting {workers} worker{'s' * (workers != 1)}", None) if workers else None
 
     def preparing(self, text: str, fraction: float | None) -> None:
@@ -57,7 +57,7 @@ class LiveView:
 
     def update(self, record: TrialRecord, what: str) -> None:
         """Take a trial's news; failures and retries also stay above the picture."""
-        self._runs[record.key] = record
+        self._tally.update(record)
         self._preparing = None
         if self._study is not None and (what == "retried" or record.state is TrialState.FAILED):
             verb = "failed" if record.state is TrialState.FAILED else "lost its worker and is started again"
@@ -74,19 +74,19 @@ class LiveView:
         study = self._study
         if study is None:
             return Text("")
-        runs = list(self._runs.values())  # the runner's thread changes it while this one draws
+        runs = self._tally.runs  # the runner's thread changes it while this one draws
         trials = trials_of(runs, study)
         return Group(
-            self._heading(study, trials, eta_s(runs, runs_in_total(study), datetime.now(UTC))),
+            self._heading(study, trials),
             *self._preparation(),
             *running_table(study, runs),
             *leaders_text(study, trials),
         )
 
-    def _heading(self, study: StudySpec, trials: list[TrialRecord], eta: float | None) -> Text:
-        parts = [f"{count} {state}" for state, count in counts(trials, study.total).items() if count]
+    def _heading(self, study: StudySpec, trials: list[TrialRecord]) -> Text:
+        eta = self._tally.eta_s(runs_in_total(study), datetime.now(UTC))
         left = f"  about {duration_text(eta)} left" if eta is not None else ""
-        return Text.assemble((study.name, "bold"), "  ", ", ".join(parts), (left, "bold"))
+        return Text.assemble((study.name, "bold"), "  ", states_text(Tally(trials).counts(study.total)), (left, "bold"))
 
     def _preparation(self) -> list[RenderableType]:
         if self._preparing is None:

@@ -16,10 +16,10 @@ from sweep.cli.tables import console, print_trial_table
 from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED
 from sweep.layout import StudyFolder
 from sweep.observer import RunOutcome
-from sweep.records import counts, ranked
+from sweep.records import Tally, ranked
 from sweep.session import leave_report, run_study
 from sweep.signals import stop_in_order
-from sweep.wording import duration_text
+from sweep.wording import duration_text, states_text
 
 
 def run(
@@ -73,7 +73,7 @@ def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], sec
     if leaders:
         print()
         print_trial_table(leaders[:12], study)
-    summary = ", ".join(f"{count} {state}" for state, count in counts(outcome.records, study.total).items() if count)
+    summary = states_text(Tally(outcome.records).counts(study.total))
     how = f"stopped by {signal.Signals(stopped_by[0]).name}" if outcome.exit_code is None else outcome.ended_by
     print(f"\n{study.name}: {summary}; {how}, after {duration_text(seconds)}")
     if len(stopped_by) < 2 and outcome.records:  # who asked twice is in a hurry
