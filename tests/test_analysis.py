@@ -182,7 +182,7 @@ def test_a_setting_is_not_the_best_for_having_been_trained_most_often() -> None:
     ]
     study, points = grid(seed=[0, 1, 2, 3], a=[0, 1])
     almost = [record for record in trials(points, lambda p: p["a"]) if record.number != 7]  # one of them failed
-    assert [(setting.params["a"], len(setting.trials)) for setting in settings(almost, study)] == [(1, 3), (0, 3)]
+    assert [(setting.params["a"], setting.trainings) for setting in settings(almost, study)] == [(1, 3), (0, 3)]
     begun = [record for record in trials(points, lambda p: p["a"]) if record.params["a"] == 0 or record.params["seed"] == 0]
     assert [(setting.params["a"], setting.finished) for setting in settings(begun, study)] == [(0, True), (1, False)]
 

@@ -53,13 +53,14 @@ def comparisons(records: Iterable[TrialRecord], study: StudySpec) -> list[Compar
     complete, names = complete_of(records), varied(study)
     found = []
     for name in factors(study):
-        values = list(dict.fromkeys(record.params.get(name) for record in complete))
+        having = [record for record in complete if name in record.params]  # under a condition, not all
+        values = list(dict.fromkeys(record.params[name] for record in having))
         if not 2 <= len(values) <= _MOST_COMPARED:
             continue
         others = [other for other in names if other != name]
         by_value: dict[Scalar, dict[Key, float]] = {value: {} for value in values}
-        for record in complete:
-            by_value[record.params.get(name)][key_of(record, others)] = study.metric.sign * value_of(record)
+        for record in having:
+            by_value[record.params[name]][key_of(record, others)] = study.metric.sign * value_of(record)
         pairs = [_compared(name, one, other, by_value, others) for one, other in itertools.combinations(values, 2)]
         known = [pair for pair in pairs if pair is not None]
         if len(values) > 3 and known:

@@ -39,8 +39,9 @@ class Setting:
     """An assignment of the hyperparameters, trained once or with several seeds.
 
     Attributes:
-        params: the swept ones without the seed.
-        trials: the numbers of those that are counted: one for each seed that the compared settings share.
+        params: the swept ones that apply, without the seed.
+        trainings: how many are counted: one for each seed that the compared settings share.
+        trials: the numbers of the trials that these are, or are runs of.
         mean: of the metric over these; `low` and `high` its 95 % interval, None with one seed.
         behind: the best one; None for the best itself, and with one seed.
         chance: how often it comes first when the seeds are drawn again; None with fewer than five.
@@ -48,6 +49,7 @@ class Setting:
     """
 
     params: dict[str, Scalar]
+    trainings: int
     trials: tuple[int, ...]
     mean: float
     low: float | None = None
@@ -82,8 +84,9 @@ def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
         mean, half = means[key]
         found.append(
             Setting(
-                params=dict(zip(names, key, strict=True)),
-                trials=tuple(sorted(groups[key][seed].number for seed in shared_of[key])),
+                params={name: value for name, value in next(iter(groups[key].values())).params.items() if name in names},
+                trainings=len(shared_of[key]),
+                trials=tuple(sorted({groups[key][seed].number for seed in shared_of[key]})),
                 mean=mean,
                 low=None if half is None else mean - half,
                 high=None if half is None else mean + half,

@@ -148,7 +148,7 @@ class Facts:
     @property
     def repeated(self) -> bool:
         """Tell whether the best setting was trained with several seeds."""
-        return bool(self.settings) and len(self.settings[0].trials) > 1
+        return bool(self.settings) and self.settings[0].trainings > 1
 
 
 def gather(snapshot: Snapshot) -> Facts:

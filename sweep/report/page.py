@@ -10,12 +10,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from sweep.analysis.trials import factors
 from sweep.files import write_text
 from sweep.report import sentences
 from sweep.report.facts import BEST_CURVES, Axis, Facts
 from sweep.space import swept
 from sweep.trial import Scalar
-from sweep.wording import duration_text, error_line, number_text, param_text, params_text, tag_text
+from sweep.wording import duration_text, error_line, number_text, param_text, params_text, tag_text, value_text
 
 _MOST_ROWS = 2_000  # of the table of trials: a page with more opens slowly, and `sweep trials` has them all
 
@@ -40,6 +41,7 @@ def render(facts: Facts) -> str:
         "params": params_text,
         "duration": duration_text,
         "error": error_line,
+        "value": value_text,
         "measured": sentences.measured,
     }
     snapshot, study = facts.snapshot, facts.study
@@ -57,6 +59,7 @@ def render(facts: Facts) -> str:
         importance=sentences.importance(facts),
         comparisons=[(item, sentences.comparison(item, study.metric.name)) for item in facts.comparisons],
         names=swept(study.parameters),
+        factors=factors(study),
         records=shown[:_MOST_ROWS],
         hidden=max(0, len(shown) - _MOST_ROWS),
         data=_data(facts),

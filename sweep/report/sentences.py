@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from sweep.analysis.comparison import Comparison
 from sweep.report.facts import Facts, Measured
-from sweep.study import SEED
 from sweep.wording import number_text, param_text, params_text
 
 _IDLE = 0.1  # an influence whose interval ends below this is called none
@@ -22,7 +21,7 @@ def _repeated(facts: Facts) -> Iterator[str]:
     best, *others = facts.settings
     if best.low is not None and best.high is not None:
         yield (
-            f"Mean of {len(best.trials)} trainings with different seeds: {number_text(best.mean)} (95 % interval"
+            f"Mean of {best.trainings} trainings with different seeds: {number_text(best.mean)} (95 % interval"
             f" {number_text(best.low)} to {number_text(best.high)}). Two trainings of one setting differ by about"
             f" {_plain(facts.deviation)} (standard deviation)."
         )
@@ -47,9 +46,9 @@ def _single(facts: Facts) -> Iterator[str]:
     if len(values) > 1:
         gap, spread = _plain(abs(values[0] - values[1])), _plain(abs(values[0] - statistics.median(values)))
         yield f"The next best is {gap} behind, the median {spread}."
-    how = f"sweep run STUDY name={facts.study.name}-seeds {SEED}.values='[0, 1, 2]'"
+    how = f"sweep run STUDY name={facts.study.name}-repeated repeats=3"
     if facts.study.method != "grid":
-        how = f"a grid of the best few settings, and {SEED}: {{values: [0, 1, 2]}}"
+        how = "a grid of the best few settings, and repeats: 3"
     yield (
         f"Each setting was trained once, so merit is not told apart from luck. To measure luck, train with several seeds: {how}."
     )
