@@ -162,7 +162,7 @@ class Ledger:
         )
         self._note(record)
         complete = record.state is TrialState.COMPLETE
-        self._planner.tell(record.number, record.state, record.value if complete else None)
+        self._planner.tell(record.number, record.state, record.value if complete else None, record.metrics)
         self._failures_in_a_row = self._failures_in_a_row + 1 if record.state is TrialState.FAILED else 0
         if self._failures_in_a_row >= self._study.stop_after_failures:
             # For good, whatever the trials still running bring; but not when there is nothing left to stop.

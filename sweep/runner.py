@@ -272,12 +272,15 @@ class Runner:
         lane.loaded = lane.loaded and not result.spent
         if result.cause == "metric-missing":
             self._ledger.finish(record)
+            missing = [name for name in self._study.needed if name not in result.metrics]
+            several = len(self._study.needed) > 1
             raise SweepError(
                 "metric-never-reported",
-                f"trial {record.number} ended without the metric {self._study.metric.name!r}",
+                f"trial {record.number} ended without the metric{'s' * (len(missing) > 1)} {' and '.join(map(repr, missing))}",
                 where=str(self._folder.trial_dir(record.folder)),
                 why=result.error,
-                do="set metric.name to one of those, then:  sweep run STUDY --fresh",
+                do=f"{'name some' if several else 'set metric.name to one'} of those"
+                f"{' in metrics and constraints' if several else ''}, then:  sweep run STUDY --fresh",
             )
         # The next trial first: the slot works while the last one's results are written.
         self._start_next(lane)
