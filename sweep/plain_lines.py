@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from sweep.front import verdict
 from sweep.records import TrialRecord, eta_s
 from sweep.study import StudySpec
 from sweep.trial import TrialState
-from sweep.wording import duration_text, error_line, number_text, tag_text
+from sweep.wording import duration_text, error_line, number_text, objectives_text, tag_text
 
 _PREPARING_S = 2.0
 
@@ -49,7 +50,6 @@ class PlainLines:
     def update(self, record: TrialRecord, what: str) -> None:
         """Say what happened to a trial."""
         self._records[record.number] = record
-        metric = self._study.metric.name
         head = f"trial {record.number}"
         if what == "started":
             again = f"  (attempt {record.attempts})" if record.attempts > 1 else ""
@@ -60,7 +60,7 @@ class PlainLines:
             of = f"/{record.total}" if record.total else ""
             loss = shown_loss(record, self._study)
             more = f"  {loss}={number_text(record.metrics[loss])}" if loss else ""
-            self._line(f"{head} step {record.step}{of}  {metric}={number_text(record.value)}{more}")
+            self._line(f"{head} step {record.step}{of}  {objectives_text(record, self._study)}{more}")
         elif what == "stopped":
             self._line(f"{head} stopped after step {record.step or 0}")
         elif what == "retried":
@@ -68,8 +68,9 @@ class PlainLines:
         elif record.state is TrialState.FAILED:
             self._line(f"{head} failed    {error_line(record)}")
         else:
-            value, took = number_text(record.value), duration_text(record.duration_s)
-            self._line(f"{head} {record.state}  {metric}={value}  in {took}{self._left()}")
+            broken = "  breaks a constraint" if verdict(self._study, record.metrics) is False else ""
+            took = duration_text(record.duration_s)
+            self._line(f"{head} {record.state}  {objectives_text(record, self._study)}{broken}  in {took}{self._left()}")
 
     def notice(self, text: str) -> None:
         """Print a line."""
@@ -94,6 +95,7 @@ class PlainLines:
 
 
 def shown_loss(record: TrialRecord, study: StudySpec) -> str | None:
-    """Return the loss to show beside the metric: training's before others, never the metric itself."""
-    losses = [name for name in record.metrics if "loss" in name.lower() and name != study.metric.name]
+    """Return the loss to show beside the metrics: training's before others, never one of them."""
+    own = {metric.name for metric in study.metrics}
+    losses = [name for name in record.metrics if "loss" in name.lower() and name not in own]
     return min(losses, key=lambda name: "train" not in name.lower(), default=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from sweep.front import objectives
 from sweep.records import TrialRecord
 from sweep.space import swept
 from sweep.study import StudySpec
@@ -51,6 +52,12 @@ def duration_text(seconds: float | None) -> str:
 def tag_text(record: TrialRecord, study: StudySpec) -> str:
     """Write a trial's swept parameters in one line."""
     return params_text({name: record.params[name] for name in swept(study.parameters) if name in record.params})
+
+
+def objectives_text(record: TrialRecord, study: StudySpec) -> str:
+    """Write a trial's value of each metric in one line."""
+    values = objectives(study, record.value, record.metrics)
+    return "  ".join(f"{metric.name}={number_text(value)}" for metric, value in zip(study.metrics, values, strict=True))
 
 
 def error_line(record: TrialRecord) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sweep.files import write_text
+from sweep.front import objectives, verdict
+from sweep.records import TrialRecord
 from sweep.report import sentences
 from sweep.report.facts import BEST_CURVES, Axis, Facts
 from sweep.space import swept
+from sweep.study import StudySpec
 from sweep.trial import Scalar
 from sweep.wording import duration_text, error_line, number_text, param_text, params_text, tag_text
 
@@ -33,6 +37,7 @@ def render(facts: Facts) -> str:
     """Return the page; it loads nothing."""
     from jinja2 import Environment, StrictUndefined
 
+    snapshot, study = facts.snapshot, facts.study
     templates = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     templates.filters |= {
         "number": number_text,
@@ -42,7 +47,7 @@ def render(facts: Facts) -> str:
         "error": error_line,
         "measured": sentences.measured,
     }
-    snapshot, study = facts.snapshot, facts.study
+    templates.globals |= {"objectives": functools.partial(_objectives, study), "verdict": functools.partial(_verdict, study)}
     leaders = snapshot.ranked
     placed = {record.number for record in leaders}
     shown = [*leaders, *(record for record in snapshot.records if record.number not in placed)]
@@ -59,6 +64,8 @@ def render(facts: Facts) -> str:
         names=swept(study.parameters),
         records=shown[:_MOST_ROWS],
         hidden=max(0, len(shown) - _MOST_ROWS),
+        front=snapshot.front,
+        front_numbers=snapshot.front_numbers,
         data=_data(facts),
         css=_resource("report.css"),
         scripts=scripts,
@@ -73,6 +80,8 @@ def _data(facts: Facts) -> dict[str, Any]:
     return {
         "metric": study.metric.name,
         "maximize": study.metric.sign > 0,
+        "metrics": [{"name": metric.name, "maximize": metric.sign > 0} for metric in study.metrics],
+        "front": sorted(snapshot.front_numbers),
         "axes": [{"name": axis.name, "categories": axis.categories, "log": axis.log} for axis in facts.axes],
         "trials": [
             {
@@ -81,6 +90,8 @@ def _data(facts: Facts) -> dict[str, Any]:
                 "at": [_rounded(axis, record.params.get(axis.name)) for axis in facts.axes],
                 "text": tag_text(record, study),
                 "value": record.value,
+                **({"values": _objectives(study, record)} if len(study.metrics) > 1 else {}),
+                **({"feasible": _verdict(study, record)} if study.constraints else {}),
             }
             for record in snapshot.records
         ],
@@ -94,6 +105,14 @@ def _data(facts: Facts) -> dict[str, Any]:
         "history": facts.history,
         "busy": [[item.slot, item.began, item.ended, item.number, item.how] for item in facts.busy],
     }
+
+
+def _objectives(study: StudySpec, record: TrialRecord) -> tuple[float | None, ...]:
+    return objectives(study, record.value, record.metrics)
+
+
+def _verdict(study: StudySpec, record: TrialRecord) -> bool | None:
+    return verdict(study, record.metrics)
 
 
 def _rounded(axis: Axis, value: Scalar) -> float | None:
