@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.errors import SweepError
+from sweep.front import front_of
 from sweep.layout import StudyFolder
 from sweep.live import Trial
 from sweep.objective import is_by_value, reference_to
@@ -43,9 +44,10 @@ class StudyResult:
     Attributes:
         name: the study's.
         dir: its folder; a trial's run folder is `dir / trial.folder`.
-        metric: the name of what was optimised.
+        metric: the name of what was optimised, or of the first of several.
         trials: every trial that was ever started, by number.
-        best: the best of the complete ones, None when there is none.
+        best: the best of the complete ones, None when there is none; of several metrics the best in the first one.
+        front: the Pareto front, in the order of the first metric; of one metric the best trial alone.
         ended_by: one line on why no further trial was started.
     """
 
@@ -54,10 +56,12 @@ class StudyResult:
     metric: str
     trials: tuple[TrialRecord, ...]
     best: TrialRecord | None
+    front: tuple[TrialRecord, ...]
     ended_by: str
 
     def __repr__(self) -> str:
         best = f"{self.metric}={self.best.value:g} by trial {self.best.number} {self.best.params}" if self.best else "none"
+        best += f", one of {len(self.front)} in the Pareto front" if len(self.front) > 1 else ""
         return f"<StudyResult {self.name}: {_counted(self.trials, None)}; {self.ended_by}; best: {best}; in {self.dir}>"
 
     @property
@@ -138,13 +142,14 @@ def run(
             signal.signal(number, handler)
     if asked:
         signal.raise_signal(asked[0])
-    leaders = ranked(outcome.records, spec)
+    front = front_of(ranked(outcome.records, spec), spec)
     return StudyResult(
         name=spec.name,
         dir=folder.root,
         metric=spec.metric.name,
         trials=tuple(outcome.records),
-        best=leaders[0] if leaders else None,
+        best=front[0] if front else None,
+        front=tuple(front),
         ended_by=outcome.ended_by,
     )
 

@@ -24,11 +24,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sweep.devices import Slot
+from sweep.front import feasible
 from sweep.layout import CHECKPOINT, PREVIOUS_CHECKPOINT, run_folder_name
 from sweep.live import MetricNotFinite, StateIgnored, Trial, TrialFailed, TrialPruned, TrialStopped
 from sweep.messages import Channel, Resumed
 from sweep.space import swept
-from sweep.study import StudySpec
+from sweep.study import FEASIBLE, StudySpec
 from sweep.tensorboard import event_files
 from sweep.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
 
@@ -99,7 +100,7 @@ class _Attempt:
         self._group = run_folder_name(spec.number, spec.params, swept(study.parameters)) if study.repeats > 1 else None
         self._first = spec.number == spec.repeat == 0  # what the whole study needs once is in its run
         self._start = self._go_back()
-        self._best: float | None = None  # of the metric, until now
+        self._best: dict[str, float] = {}  # of each metric, until now
         self._tally = event_files.Tally(self._folder)
         self._writer = TrialWriter(self._folder, keep_open=True, lays_out=self._first and study.log.charts)
         self._panels = Panels(self._writer, study.log, first=self._first)
@@ -123,8 +124,7 @@ class _Attempt:
         if self._start is not None:
             self._writer.restore(self._start.writer)
             self._panels.restore(self._start.writer.get("panels", {}))
-            history = self._start.position.history
-            self._best = self._study.metric.best(value for _, value in history if value is not None)
+            self._best = dict(self._start.writer.get("best") or self._best_until(self._start.position))
         if self._columns:
             self._describe(())
             self._writer.charts_of(self._columns)
@@ -142,11 +142,13 @@ class _Attempt:
         """Write metrics as scalars, and have everything that was given to the writer written out."""
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
-        metric = self._study.metric
-        if metric.name in metrics:
-            self._best = metric.best(value for value in (self._best, metrics[metric.name]) if value is not None)
-            if metric.best_tag not in metrics:
-                self._writer.add_scalar(metric.best_tag, self._best, step)
+        for metric in self._study.metrics:
+            if metric.name in metrics:
+                value = metrics[metric.name]
+                best = self._best[metric.name] = max(value, self._best.get(metric.name, value), key=lambda one: metric.sign * one)
+                if metric.best_tag not in metrics:
+                    self._writer.add_scalar(metric.best_tag, best, step)
+        self._judge(step, metrics)
         if not self._columns:
             self._writer.charts_of(metrics)
         try:
@@ -154,6 +156,19 @@ class _Attempt:
         except OSError as error:
             raise _WriteFailed(str(error)) from error
         self._checkpoint.passed("scalars written")
+
+    def _best_until(self, position: Position) -> dict[str, float]:
+        """Return the best value of the first metric that was reported: an older version's checkpoint holds no more."""
+        metric = self._study.metric
+        values = [value for _, value in position.history if value is not None]
+        return {metric.name: max(values, key=lambda value: metric.sign * value)} if values else {}
+
+    def _judge(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write whether the trial keeps its constraints, as far as a report tells anything new of that."""
+        known = {**self._trial.metrics, **metrics}
+        names = {constraint.metric for constraint in self._study.constraints}
+        if names & metrics.keys() and names <= known.keys() and FEASIBLE not in metrics:
+            self._writer.add_scalar(FEASIBLE, float(feasible(self._study, known)), step)
 
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
         """Make a checkpoint of the trial at this moment."""
@@ -172,7 +187,7 @@ class _Attempt:
                     state=dict(state),
                     randomness=checkpoint.random_states(),
                     events=events,
-                    writer=self._writer.memory() | {"panels": self._panels.memory()},
+                    writer=self._writer.memory() | {"panels": self._panels.memory(), "best": dict(self._best)},
                 ),
             )
         except OSError as error:
@@ -213,8 +228,7 @@ class _Attempt:
         return None
 
     def _describe(self, reported: Mapping[str, float] | tuple[()]) -> None:
-        metric = self._study.metric
-        self._writer.describe(self._shown, (metric.name, metric.best_tag, *(self._columns or reported)))
+        self._writer.describe(self._shown, (*self._study.columns, *(self._columns or reported)))
 
     def _decided_before(self) -> TrialResult | None:
         """Tell the runner again what it may have missed; return the result if its decision on that ends the trial."""
@@ -226,7 +240,7 @@ class _Attempt:
         return TrialResult(state=ends[decision], metrics=self._trial.metrics) if decision in ends else None
 
     def _call(self) -> TrialResult:
-        trial, metric = self._trial, self._study.metric.name
+        trial = self._trial
         import torch
 
         def failed(error: str, cause: str, *, spent: bool = False) -> TrialResult:
@@ -253,9 +267,9 @@ class _Attempt:
                 print(user_traceback(error), file=sys.stderr)
                 raise
             return failed(user_traceback(error), "exception")
-        if metric not in trial.metrics:
+        if missing := [repr(name) for name in self._study.needed if name not in trial.metrics]:
             reported = ", ".join(sorted(trial.metrics)) or "nothing"
-            return failed(f"the objective never reported {metric!r}; it reported: {reported}", "metric-missing")
+            return failed(f"the objective never reported {' and '.join(missing)}; it reported: {reported}", "metric-missing")
         return TrialResult(state=TrialState.COMPLETE, metrics=trial.metrics)
 
 

@@ -43,7 +43,7 @@ def continued(stored: StudySpec, current: StudySpec, folder: str) -> StudySpec:
 def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
     for label, old, new in (
         ("command" if stored.command else "objective", stored.trained, current.trained),
-        ("metric", _metric_text(stored), _metric_text(current)),
+        ("metric" if len(stored.metrics) == len(current.metrics) == 1 else "metrics", _metrics(stored), _metrics(current)),
         ("method", stored.method, current.method),
         ("sampler", dict(stored.sampler), dict(current.sampler)),
         ("enqueue", list(stored.enqueue), list(current.enqueue)),
@@ -52,6 +52,9 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
     ):
         if old != new and not (label == "objective" and _moved_into_a_module(stored.trained, current.trained)):
             yield f"{label}: was {old}, is now {new}"
+    if stored.constraints != current.constraints:
+        before, after = (", ".join(item.text for item in study.constraints) or "none" for study in (stored, current))
+        yield f"constraints: was {before}, is now {after}; earlier trials were judged by the old ones, in TensorBoard too"
     for name in (name for name in stored.parameters if name not in current.parameters):
         yield f"parameters.{name}: was {domain_text(stored.parameters[name])}, is now absent"
     for name, now in current.parameters.items():
@@ -100,5 +103,5 @@ def _texts(study: StudySpec) -> list[str]:
     return [f"{name}: {domain_text(domain)}" for name, domain in study.parameters.items()]
 
 
-def _metric_text(study: StudySpec) -> str:
-    return f"{study.metric.name} ({study.metric.goal})"
+def _metrics(study: StudySpec) -> str:
+    return ", ".join(f"{metric.name} ({metric.goal})" for metric in study.metrics)

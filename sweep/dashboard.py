@@ -79,7 +79,7 @@ def side_by_side(studies: Sequence[tuple[StudySpec, StudyFolder]]) -> Iterator[P
         for study, folder in studies:
             alike = len(list(place.glob(f"{study.name}*")))
             (place / (f"{study.name}-{alike + 1}" if (place / study.name).exists() else study.name)).symlink_to(folder.root)
-        metrics = [tag for study, _ in studies for tag in (study.metric.name, study.metric.best_tag)]
+        metrics = [tag for study, _ in studies for tag in study.columns]
         write_description(place, side_by_side_space([study.shown for study, _ in studies]), metrics)
         yield place
 

@@ -43,14 +43,17 @@ def not_prepared(event: PrepareFailed) -> SweepError:
     return SweepError(event.id, event.what, where=event.where, why=event.why, do=event.do)
 
 
-def metric_never_reported(record: TrialRecord, study: StudySpec, folder: StudyFolder, reason: str | None) -> SweepError:
-    """Return the error of an objective that reports another metric than the study optimises."""
+def metric_never_reported(record: TrialRecord, study: StudySpec, folder: StudyFolder, result: TrialResult) -> SweepError:
+    """Return the error of an objective that does not report all that the study is about."""
+    missing = [name for name in study.needed if name not in result.metrics]
+    several = len(study.needed) > 1
     return SweepError(
         "metric-never-reported",
-        f"trial {record.number} ended without the metric {study.metric.name!r}",
+        f"trial {record.number} ended without the metric{'s' * (len(missing) > 1)} {' and '.join(map(repr, missing))}",
         where=str(folder.trial_dir(record.folder)),
-        why=reason,
-        do="set metric.name to one of those, then:  sweep run STUDY --fresh",
+        why=result.error,
+        do=f"{'name some' if several else 'set metric.name to one'} of those"
+        f"{' in metrics and constraints' if several else ''}, then:  sweep run STUDY --fresh",
     )
 
 

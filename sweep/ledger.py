@@ -190,7 +190,8 @@ class Ledger:
             self._ahead[:0] = left
         if not trial.state.finished:
             return record
-        self._planner.tell(record.number, trial.state, trial.value if trial.state is TrialState.COMPLETE else None)
+        complete = trial.state is TrialState.COMPLETE
+        self._planner.tell(record.number, trial.state, trial.value if complete else None, trial.metrics)
         self._failures_in_a_row = self._failures_in_a_row + 1 if trial.state is TrialState.FAILED else 0
         if self._failures_in_a_row >= self._study.stop_after_failures:
             # For good, whatever the trials still running bring; but not when there is nothing left to stop.

@@ -8,11 +8,12 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from sweep.front import verdict
 from sweep.records import Tally, TrialRecord
 from sweep.repeats import runs_in_total, trial_of, trials_of
 from sweep.study import StudySpec
 from sweep.trial import TrialState
-from sweep.wording import duration_text, error_line, number_text, run_text, tag_text, value_text
+from sweep.wording import duration_text, error_line, number_text, objectives_text, run_text, tag_text
 
 _PREPARING_S = 2.0
 
@@ -50,7 +51,6 @@ class PlainLines:
     def update(self, record: TrialRecord, what: str) -> None:
         """Say what happened to a trial."""
         self._tally.update(record)
-        metric = self._study.metric.name
         head = run_text(record, self._study)
         if what == "started":
             again = f"  (attempt {record.attempts})" if record.attempts > 1 else ""
@@ -61,7 +61,7 @@ class PlainLines:
             of = f"/{record.total}" if record.total else ""
             loss = shown_loss(record, self._study)
             more = f"  {loss}={number_text(record.metrics[loss])}" if loss else ""
-            self._line(f"{head} step {record.step}{of}  {metric}={number_text(record.value)}{more}")
+            self._line(f"{head} step {record.step}{of}  {objectives_text(record, self._study)}{more}")
         elif what == "stopped":
             self._line(f"{head} stopped after step {record.step or 0}")
         elif what == "retried":
@@ -69,12 +69,13 @@ class PlainLines:
         elif record.state is TrialState.FAILED:
             self._line(f"{head} failed    {error_line(record)}")
         else:
-            value, took = number_text(record.value), duration_text(record.duration_s)
-            self._line(f"{head} {record.state}  {metric}={value}  in {took}{self._left()}")
+            broken = "  breaks a constraint" if verdict(self._study, record.metrics) is False else ""
+            took = duration_text(record.duration_s)
+            self._line(f"{head} {record.state}  {objectives_text(record, self._study)}{broken}  in {took}{self._left()}")
         if self._study.repeats > 1 and what == "ended":
             trial = trial_of([run for run in self._tally.runs if run.number == record.number], self._study)
             if trial.state.finished:
-                how = error_line(trial) if trial.state is TrialState.FAILED else f"{metric}={value_text(trial)}"
+                how = error_line(trial) if trial.state is TrialState.FAILED else objectives_text(trial, self._study)
                 self._line(f"trial {trial.number} {trial.state}  {how}  of {len(trial.runs)} runs")
 
     def notice(self, text: str) -> None:
@@ -100,6 +101,7 @@ class PlainLines:
 
 
 def shown_loss(record: TrialRecord, study: StudySpec) -> str | None:
-    """Return the loss to show beside the metric: training's before others, never the metric itself."""
-    losses = [name for name in record.metrics if "loss" in name.lower() and name != study.metric.name]
+    """Return the loss to show beside the metrics: training's before others, never one of them."""
+    own = {metric.name for metric in study.metrics}
+    losses = [name for name in record.metrics if "loss" in name.lower() and name not in own]
     return min(losses, key=lambda name: "train" not in name.lower(), default=None)

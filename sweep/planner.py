@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
+from sweep.front import Point, dominated, feasible, goodness
 from sweep.mirror import Attributes, Curve, Drawn, Memory, Mirror
 from sweep.records import TrialRecord
 from sweep.sampling import Sampling
@@ -40,7 +41,8 @@ class Planner:
     ) -> None:
         self.study = study
         self._next = 0
-        self._best: float | None = None
+        self._front: list[Point] = []  # of one metric its best value
+        self._reached = False
         self._since_best = 0
         self._epochs = 0
         self._stopped_by: str | None = None
@@ -55,7 +57,7 @@ class Planner:
                 self._sampling = Sampling(study, self._mirror, known)
         # In the order in which they ended, for the patience.
         for record in sorted((r for r in known if r.state.finished), key=lambda record: record.ended or ""):
-            self._count(record.state, record.value)
+            self._count(record.state, record.value, record.metrics)
 
     @property
     def ended_by(self) -> str | None:
@@ -72,9 +74,12 @@ class Planner:
         return self._stopped_by
 
     def _stop_reason(self) -> str | None:
-        metric, budget = self.study.metric, self.study.budget
-        if metric.target is not None and self._best is not None and not metric.better(metric.target, self._best):
-            return f"the target {metric.target:g} is reached"
+        budget, targets = self.study.budget, [metric for metric in self.study.metrics if metric.target is not None]
+        if self._reached and len(self.study.metrics) == 1:
+            return f"the target {targets[0].target:g} is reached"
+        if self._reached:
+            names = ", ".join(f"{metric.name} {metric.target:g}" for metric in targets)
+            return f"a trial reached the target{'s' * (len(targets) > 1)} {names}"
         if budget.patience is not None and self._since_best >= budget.patience:
             return f"{budget.patience} trials brought no new best"
         if budget.epochs is not None and self._epochs >= budget.epochs:
@@ -128,21 +133,33 @@ class Planner:
         """Learn how many steps all trials together have been trained."""
         self._epochs = epochs
 
-    def tell(self, number: int, state: TrialState, value: float | None) -> None:
-        """Learn how a trial ended; `value` is None unless it is complete."""
-        if self._mirror is not None:
-            self._mirror.tell(number, state, value)
-        self._count(state, value)
+    def tell(self, number: int, state: TrialState, value: float | None, metrics: Mapping[str, float] | None = None) -> None:
+        """Learn how a trial ended.
 
-    def _count(self, state: TrialState, value: float | None) -> None:
+        Args:
+            number, state: which one, and how.
+            value: the first metric's; None unless it is complete.
+            metrics: its last values by tag; the first metric's need not be there.
+        """
+        if self._mirror is not None:
+            self._mirror.tell(number, state, value, metrics or {})
+        self._count(state, value, metrics or {})
+
+    def _count(self, state: TrialState, value: float | None, metrics: Mapping[str, float]) -> None:
         self._since_best += 1
-        if (
-            state is TrialState.COMPLETE
-            and value is not None
-            and (self._best is None or self.study.metric.better(value, self._best))
-        ):
+        if state is not TrialState.COMPLETE or value is None or not feasible(self.study, metrics):
+            return
+        point = goodness(self.study, value, metrics)
+        if not dominated(point, self._front):
             self._since_best = 0
-            self._best = value
+            self._front = [other for other in self._front if not dominated(other, [point])] + [point]
+        self._reached = self._reached or reaches_targets(self.study, point)
+
+
+def reaches_targets(study: StudySpec, point: Point) -> bool:
+    """Tell whether a trial, as `goodness` has it, is as good as every target, if there are any."""
+    wanted = [(metric, one) for metric, one in zip(study.metrics, point, strict=True) if metric.target is not None]
+    return bool(wanted) and all(one >= metric.sign * (metric.target or 0.0) for metric, one in wanted)
 
 
 def needs_mirror(study: StudySpec) -> bool:

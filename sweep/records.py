@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sweep.front import in_order
 from sweep.layout import run_folder_name
 from sweep.space import swept
 from sweep.study import SEED, StudySpec, derive_seed
@@ -114,8 +115,8 @@ def complete_of(records: Iterable[TrialRecord]) -> list[TrialRecord]:
 
 
 def ranked(records: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord]:
-    """Return the complete trials, best first; the earlier one first among equals."""
-    return sorted(complete_of(records), key=lambda record: (-study.metric.sign * (record.value or 0.0), record.number))
+    """Return the complete trials, best first; the earlier one first among equals. See `sweep.front` for several metrics."""
+    return in_order(complete_of(records), study)
 
 
 class Tally:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from sweep.front import feasible, front_of, objectives, verdict
 from sweep.layout import StudyFolder
 from sweep.lock import lock_holder
 from sweep.records import Tally, TrialRecord, planned_record, ranked
@@ -52,8 +53,23 @@ class Snapshot:
 
     @functools.cached_property
     def ranked(self) -> list[TrialRecord]:
-        """Return the complete trials, best first."""
+        """Return the complete trials, best first, those that break a constraint last."""
         return ranked(self.records, self.study)
+
+    @functools.cached_property
+    def leaders(self) -> list[TrialRecord]:
+        """Return the complete trials that keep the constraints, best first."""
+        return [record for record in self.ranked if feasible(self.study, record.metrics)]
+
+    @functools.cached_property
+    def front(self) -> list[TrialRecord]:
+        """Return the Pareto front in the order of the first metric; of one metric the best trial alone."""
+        return front_of(self.leaders, self.study)
+
+    @functools.cached_property
+    def front_numbers(self) -> frozenset[int]:
+        """Return the numbers of the trials of the front, where there are several metrics."""
+        return frozenset(record.number for record in self.front) if len(self.study.metrics) > 1 else frozenset()
 
     @property
     def eta_s(self) -> float | None:
@@ -84,18 +100,28 @@ class Snapshot:
     def _run_json(self, record: TrialRecord) -> dict[str, Any]:
         data = record.to_json()
         folder = data.pop("folder")
-        return data | {"dir": os.fspath(self.folder.trial_dir(folder))}
+        return data | {"dir": os.fspath(self.folder.trial_dir(folder))} | self._judged(record)
+
+    def _judged(self, record: TrialRecord) -> dict[str, Any]:
+        """Return what there is to say where a study has several metrics, or constraints."""
+        found: dict[str, Any] = {}
+        if len(self.study.metrics) > 1:
+            found["values"] = list(objectives(self.study, record.value, record.metrics))
+            found["front"] = record.number in self.front_numbers
+        if self.study.constraints:
+            found["feasible"] = verdict(self.study, record.metrics)
+        return found
 
     def status_json(self) -> dict[str, Any]:
         """Return the study as `sweep status --json` prints it (DESIGN section 3)."""
-        best = self.ranked
         running = [record for record in self.records if record.state is TrialState.RUNNING]
         return {
             "study": self.study.name,
             "dir": os.fspath(self.folder.root),
             "counts": self.counts,
             "total": self.study.total,
-            "best": self.trial_json(best[0]) if best else None,
+            "best": self.trial_json(self.front[0]) if self.front else None,
+            **({"front": [self.trial_json(record) for record in self.front]} if len(self.study.metrics) > 1 else {}),
             "eta_s": self.eta_s,
             "running": [self.trial_json(record) for record in running],
             "runner": self.runner,

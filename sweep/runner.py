@@ -280,7 +280,7 @@ class Runner:
         lane.loaded = lane.loaded and not result.spent
         if result.cause == "metric-missing":
             self._ledger.finish(record)
-            raise metric_never_reported(record, self._study, self._folder, result.error)
+            raise metric_never_reported(record, self._study, self._folder, result)
         # The next trial first: the slot works while the last one's results are written.
         self._start_next(lane)
         self._ledger.finish(record)

@@ -26,7 +26,7 @@ from datetime import datetime
 from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
 from sweep.files import write_json
 from sweep.layout import StudyFolder
-from sweep.mirror import OPTUNA_STATES, RUNG, Attributes, Drawn, Memory
+from sweep.mirror import OPTUNA_STATES, RUNG, Attributes, Drawn, Memory, constraint_attributes, directions, values_told
 from sweep.records import TrialRecord
 from sweep.space import distributions
 from sweep.study import StudySpec
@@ -46,7 +46,7 @@ class StudyStore:
 
     Args:
         folder: where it lives; the database is made if there is none.
-        study: its name, its metric's goal and its parameters are the database's.
+        study: its name, its metrics' goals and its parameters are the database's.
 
     Raises:
         SweepError: the database cannot be opened, or is of another version.
@@ -55,7 +55,7 @@ class StudyStore:
     def __init__(self, folder: StudyFolder, study: StudySpec) -> None:
         from optuna.distributions import distribution_to_json
 
-        self._folder = folder
+        self._folder, self._study = folder, study
         self._distributions = {name: (d, distribution_to_json(d)) for name, d in distributions(study.parameters).items()}
         if not folder.database.exists():
             _create(folder, study)
@@ -152,11 +152,12 @@ class StudyStore:
         with self._db:
             self._note(trial_id, record)
             self._note_rungs(trial_id, rungs)
-            if trial.value is not None and trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                self._db.execute(
-                    "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, 0, ?, ?)",
-                    (trial_id, *_stored(trial.value)),
-                )
+            values = values_told(self._study, trial.state, trial.value, trial.metrics) or ()
+            self._db.executemany(
+                "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, ?, ?, ?)",
+                [(trial_id, objective, *_stored(value)) for objective, value in enumerate(values)],
+            )
+            self._attribute(trial_id, constraint_attributes(self._study, trial.state, trial.metrics))
             if trial.state.finished:
                 self._db.execute(
                     "UPDATE trials SET state = ?, datetime_complete = ? WHERE trial_id = ?",
@@ -271,13 +272,12 @@ def _create(folder: StudyFolder, study: StudySpec) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    direction = optuna.study.StudyDirection[study.metric.goal.upper()]
     # Under another name until it is whole: somebody may be looking.
     unfinished = folder.database.with_name(f".{folder.database.name}.{os.getpid()}")
     unfinished.unlink(missing_ok=True)
     try:
         storage = optuna.storages.RDBStorage(f"sqlite:///{unfinished}")
-        optuna.create_study(storage=storage, study_name=study.name, direction=direction)
+        optuna.create_study(storage=storage, study_name=study.name, directions=directions(study))
         storage.engine.dispose()
         unfinished.rename(folder.database)
     except (SQLAlchemyError, OSError) as error:

@@ -22,19 +22,23 @@ class Strategy:
     Attributes:
         optuna: its name there.
         packages: what it needs beside Optuna's own dependencies; extras of this package have them too.
+        several_metrics: a sampler that can search for a Pareto front.
+        constraints: a sampler that keeps away from trials that broke a constraint.
     """
 
     optuna: str
     packages: tuple[str, ...] = ()
+    several_metrics: bool = True
+    constraints: bool = False
 
 
 SAMPLERS = {
     "random": Strategy(optuna="RandomSampler"),
-    "tpe": Strategy(optuna="TPESampler"),
-    "gp": Strategy(optuna="GPSampler", packages=("scipy",)),
-    "cmaes": Strategy(optuna="CmaEsSampler", packages=("cmaes",)),
+    "tpe": Strategy(optuna="TPESampler", constraints=True),
+    "gp": Strategy(optuna="GPSampler", packages=("scipy",), constraints=True),
+    "cmaes": Strategy(optuna="CmaEsSampler", packages=("cmaes",), several_metrics=False),
     "qmc": Strategy(optuna="QMCSampler", packages=("scipy",)),
-    "nsgaii": Strategy(optuna="NSGAIISampler"),
+    "nsgaii": Strategy(optuna="NSGAIISampler", constraints=True),
 }
 PRUNERS = {
     "none": Strategy(optuna="NopPruner"),
@@ -51,6 +55,13 @@ WRAPPED = "wrapped_pruner"  # the option of a pruner that is another pruner
 _PLAIN: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str, "None": type(None), "dict[str, Any]": dict}
 _OURS = {"self", "seed"}  # the study's seed is the sampler's
 OptionProblem = tuple[str | None, str, str]
+
+
+def learns_constraints(method: str) -> bool:
+    """Tell whether a method's proposals heed constraints; Optuna's samplers are told of them as of its version 5."""
+    import optuna
+
+    return method in SAMPLERS and SAMPLERS[method].constraints and hasattr(optuna.trial.Trial, "set_constraint")
 
 
 def missing_packages(strategy: Strategy) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from sweep.trial import Scalar
 
 # A parameter of this name is no hyperparameter: it says which of several trainings of one setting a trial is.
 SEED = "seed"
+# The tag that says whether a trial keeps its constraints: 1 or 0.
+FEASIBLE = "feasible"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,8 @@ class MetricSpec:
     Attributes:
         name: the TensorBoard tag that the objective reports.
         goal: `maximize` or `minimize`.
-        target: the sweep ends once the metric is at least (or at most) this; None for never.
+        target: the sweep ends once the metric is at least (or at most) this; None for never. Of several metrics one trial
+            must reach every target that is given.
     """
 
     name: str
@@ -41,13 +44,30 @@ class MetricSpec:
         """Return the TensorBoard tag of the best value so far."""
         return f"best/{self.name}"
 
-    def better(self, value: float, other: float) -> bool:
-        """Tell whether a value is better than another; equal ones are not."""
-        return self.sign * value > self.sign * other
 
-    def best(self, values: Iterable[float]) -> float | None:
-        """Return the best of some values, None of none."""
-        return max(values, key=lambda value: self.sign * value, default=None)
+@dataclass(frozen=True, kw_only=True)
+class ConstraintSpec:
+    """What a trial must keep to be feasible.
+
+    Attributes:
+        metric: the TensorBoard tag that the objective reports.
+        low, high: the last value must be at least, at most this; None for no bound.
+    """
+
+    metric: str
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def text(self) -> str:
+        """Return the constraint for people: `model/parameters at most 50000`."""
+        bounds = [f"{word} {bound}" for word, bound in (("at least", self.low), ("at most", self.high)) if bound is not None]
+        return f"{self.metric} {' and '.join(bounds)}"
+
+    def excesses(self, value: float) -> dict[str, float]:
+        """Return by how much a value is beyond each bound; 0 and less is within it, which is Optuna's convention too."""
+        beyond = {"min": None if self.low is None else self.low - value, "max": None if self.high is None else value - self.high}
+        return {f"{self.metric} {bound}": excess for bound, excess in beyond.items() if excess is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +77,7 @@ class BudgetSpec:
     Attributes:
         trials: how many trials in total, not how many more; None for no limit.
         time_s: seconds of this run after which no further trial is started.
-        patience: number of finished trials in a row without a new best.
+        patience: number of finished trials in a row without a new best; of several metrics, without a new one on the front.
         epochs: steps (the last one that each trial reported) of all trials together after which no further one is planned.
     """
 
@@ -115,9 +135,11 @@ class StudySpec:
         objective: `module:function`; None where a command is run.
         command: the words of a program with placeholders (`sweep.placeholders`); None where there is an objective.
         import_dir: the study file's own folder, importable for the objective, and where the command runs.
+        metrics: what is optimised; where one value stands for a trial, it is the first one's.
         method: `grid`, or a key of `sweep.strategies.SAMPLERS`.
         sampler: options of Optuna's sampler, by its own names.
         enqueue: points to try first, which need not name every parameter.
+        constraints: what a trial must keep to be among the best.
         pruner: `{type: ..., options}` of Optuna's pruner (`sweep.strategies.PRUNERS`); empty for none.
         repeats: with how many seeds each assignment is trained.
         allow_failed: how many of those runs may fail without failing the trial.
@@ -133,11 +155,12 @@ class StudySpec:
     objective: str | None = None
     command: tuple[str, ...] | None = None
     import_dir: str
-    metric: MetricSpec
+    metrics: tuple[MetricSpec, ...]
     method: str
     parameters: dict[str, Domain]
     sampler: Mapping[str, Any] = field(default_factory=dict)
     enqueue: tuple[Mapping[str, Scalar], ...] = ()
+    constraints: tuple[ConstraintSpec, ...] = ()
     pruner: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     repeats: int = 1
@@ -151,6 +174,23 @@ class StudySpec:
     stop_after_failures: int = 5
     output: str = "runs"
     earlier: tuple[dict[str, Domain], ...] = ()
+
+    @property
+    def metric(self) -> MetricSpec:
+        """Return the only metric, or the first of several."""
+        return self.metrics[0]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Return the tags that every complete trial has reported: the metrics, then those of the constraints."""
+        tags = (*(metric.name for metric in self.metrics), *(constraint.metric for constraint in self.constraints))
+        return tuple(dict.fromkeys(tags))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the tags that come first in the HPARAMS tab: those needed, whether the trial is feasible, the best values."""
+        judged = (FEASIBLE,) if self.constraints else ()
+        return (*self.needed, *judged, *(metric.best_tag for metric in self.metrics))
 
     @property
     def trained(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from sweep.front import objectives
 from sweep.records import TrialRecord
 from sweep.space import swept
 from sweep.study import StudySpec
@@ -68,6 +69,17 @@ def run_text(record: TrialRecord, study: StudySpec) -> str:
 def tag_text(record: TrialRecord, study: StudySpec) -> str:
     """Write a trial's swept parameters in one line."""
     return params_text({name: record.params[name] for name in swept(study.parameters) if name in record.params})
+
+
+def objective_texts(record: TrialRecord, study: StudySpec) -> list[str]:
+    """Write a trial's value of each metric, the first one with its standard error where it is the mean of several runs."""
+    others = objectives(study, record.value, record.metrics)[1:]
+    return [value_text(record), *(number_text(value) for value in others)]
+
+
+def objectives_text(record: TrialRecord, study: StudySpec) -> str:
+    """Write a trial's value of each metric in one line."""
+    return "  ".join(f"{metric.name}={text}" for metric, text in zip(study.metrics, objective_texts(record, study), strict=True))
 
 
 def error_line(record: TrialRecord) -> str:

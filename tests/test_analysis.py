@@ -21,8 +21,8 @@ from sweep.trial import TrialState
 
 
 def make(parameters: dict[str, Domain], goal: str = "maximize", method: str = "grid") -> StudySpec:
-    metric = MetricSpec(name="score", goal=goal)
-    return StudySpec(name="s", objective="m:f", import_dir="/", metric=metric, method=method, parameters=parameters)
+    metrics = (MetricSpec(name="score", goal=goal),)
+    return StudySpec(name="s", objective="m:f", import_dir="/", metrics=metrics, method=method, parameters=parameters)
 
 
 def trials(points: Iterable[dict[str, Any]], score: Callable[[dict[str, Any]], float]) -> list[TrialRecord]:

@@ -99,7 +99,7 @@ def trial(tmp_path: Path, line: Line) -> Run:
         name="s",
         command=("python",),
         import_dir=str(tmp_path),
-        metric=MetricSpec(name="score", goal="maximize"),
+        metrics=(MetricSpec(name="score", goal="maximize"),),
         method="grid",
         parameters={name: Constant(value=value) for name, value in PARAMS.items()},
     )
@@ -387,7 +387,7 @@ def test_a_program_that_is_gone_is_a_failed_trial(trial: Run, tmp_path: Path) ->
     assert result.state is TrialState.COMPLETE
     spec = TrialSpec(number=1, params={}, seed=1, dir=str(tmp_path / "other"))
     study = StudySpec(
-        name="s", import_dir="/", metric=MetricSpec(name="score", goal="maximize"), method="grid", parameters={}
+        name="s", import_dir="/", metrics=(MetricSpec(name="score", goal="maximize"),), method="grid", parameters={}
     )  # fmt: skip
     result = run_trial(Line(), train, spec, study, plan_slots("cpu", 1, 1)[0], lambda _: contextlib.nullcontext())
     assert result.error == f"the command cannot be started: No such file or directory: {tmp_path}/gone.sh"

@@ -55,7 +55,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudySpec:
         name="contract",
         objective="mine_for_workers:train",
         import_dir=str(folder),
-        metric=MetricSpec(name="score", goal="maximize"),
+        metrics=(MetricSpec(name="score", goal="maximize"),),
         method="grid",
         parameters={"x": Choice(values=(1, 2)), "steps": Constant(value=3)},
     )

@@ -22,7 +22,7 @@ def make(method: str = "grid", **changes: object) -> StudySpec:
         name="s",
         objective="m:f",
         import_dir="/",
-        metric=MetricSpec(name="loss", goal="minimize"),
+        metrics=(MetricSpec(name="loss", goal="minimize"),),
         method=method,
         parameters={
             "a": Choice(values=(1, 2)),
@@ -106,7 +106,7 @@ def test_a_search_that_has_ended_stays_ended() -> None:
 )
 def test_the_budget_ends_the_search(metric: MetricSpec, budget: BudgetSpec, values: list[float], ended: str) -> None:
     """By trials in total, time, target and patience; what ended it is said."""
-    planner = Planner(make(metric=metric, budget=budget))
+    planner = Planner(make(metrics=(metric,), budget=budget))
     for value in values:
         assert planner.ended_by is None
         planned = planner.ask()
@@ -141,7 +141,7 @@ def test_the_best_is_first_and_only_complete_trials_are_ranked() -> None:
         record(4, TrialState.RUNNING, 0.0),
     ]
     assert [item.number for item in ranked(records, make())] == [1, 2, 0]
-    assert [item.number for item in ranked(records, make(metric=MetricSpec(name="a", goal="maximize")))] == [0, 1, 2]
+    assert [item.number for item in ranked(records, make(metrics=(MetricSpec(name="a", goal="maximize"),)))] == [0, 1, 2]
     assert Tally(records).counts(12) == {"waiting": 7, "running": 1, "complete": 3, "pruned": 0, "failed": 1}
 
 

@@ -23,7 +23,7 @@ STUDY = StudySpec(
     name="kept",
     objective="m:f",
     import_dir="/",
-    metric=MetricSpec(name="loss", goal="minimize"),
+    metrics=(MetricSpec(name="loss", goal="minimize"),),
     method="tpe",
     parameters={
         "lr": Range(low=1e-4, high=1.0, log=True),

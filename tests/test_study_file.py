@@ -299,7 +299,7 @@ def test_any_list_of_scalars_survives_being_written_and_read(
         name="any",
         objective="sweep.objectives.toy:train",
         import_dir="/",
-        metric=read_study(write(tmp_path_factory.mktemp("s"), SOUND)).metric,
+        metrics=read_study(write(tmp_path_factory.mktemp("s"), SOUND)).metrics,
         method="grid",
         parameters={"p": Choice(values=tuple(values))},  # type: ignore[arg-type]  # hypothesis's types are wider
     )

@@ -4,6 +4,7 @@
   how far they are behind the best. How often each comes first when the seeds are drawn again (the bootstrap, Efron 1979)
   tells how sure the winner is, from five seeds on: with fewer it flatters.
 - A setting with less than half of the seeds that others have is unfinished, and not compared.
+- A setting one of whose trials breaks a constraint is left out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from sweep.analysis.intervals import mean_and_half_width, variance_within
 from sweep.analysis.trials import by_setting, factors, value_of
+from sweep.front import feasible
 from sweep.records import TrialRecord, complete_of
 from sweep.study import StudySpec
 from sweep.trial import Scalar
@@ -60,9 +62,13 @@ class Setting:
 
 
 def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
-    """Return the settings of the complete trials, the best first, the unfinished last."""
+    """Return the settings of the complete trials, the best first, the unfinished last; of several metrics by the first."""
     names, sign = factors(study), study.metric.sign
-    groups = by_setting(complete_of(records), names)
+    groups = {
+        key: seeds
+        for key, seeds in by_setting(complete_of(records), names).items()
+        if all(feasible(study, record.metrics) for record in seeds.values())
+    }
     if not groups:
         return []
     most = max(len(seeds) for seeds in groups.values())

@@ -165,22 +165,13 @@ def trials(study: str, overrides: Sequence[str], form: str) -> int:
 @sweep.command(epilog=_STUDY_HELP)
 @_study_verb
 @_format_option
-@click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="How many.")
-def best(study: str, overrides: Sequence[str], form: str, top: int) -> int:
-    """List the best trials, the best one first."""
+@click.option("--top", type=click.IntRange(1), help="How many (default: 5; of several metrics the whole Pareto front).")
+def best(study: str, overrides: Sequence[str], form: str, top: int | None) -> int:
+    """List the best trials, the best one first; of several metrics the Pareto front, in the order of the first metric."""
+    from sweep.cli import looking
     from sweep.cli.study_argument import to_look_at
-    from sweep.cli.tables import print_trials
 
-    snapshot = _snapshot(to_look_at(study, overrides))
-    if not snapshot.ranked and form == "table":
-        print(f"no trial of {snapshot.study.name} is complete yet")
-        return EXIT_OK
-    print_trials(snapshot, snapshot.ranked[:top], form)
-    if form == "table":
-        from sweep.cli.charts import importance_bars
-        from sweep.cli.tables import console
-
-        console().print(*importance_bars(snapshot), sep="\n")
+    looking.show_best(_snapshot(to_look_at(study, overrides)), top, form)
     return EXIT_OK
 
 

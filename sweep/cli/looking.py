@@ -1,4 +1,4 @@
-"""`sweep status`: how far a study is."""
+"""`sweep status` and `sweep best`: how far a study is, and what is best in it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from rich.text import Text
 
 from sweep.cli.charts import importance_bars, sparklines
 from sweep.cli.observers import LEADERS, leaders_text, running_table
-from sweep.cli.tables import console, print_json
+from sweep.cli.tables import console, print_json, print_trials
 from sweep.results import Snapshot
 from sweep.trial import TrialState
 from sweep.wording import duration_text, error_line, states_text
 
 _WATCH_S = 2.0
 _FAILURES_SHOWN = 5
+_BEST_SHOWN = 5
 
 
 def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
@@ -26,6 +27,31 @@ def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
         print_json(snapshot.status_json())
     else:
         console().print(_status(snapshot))
+
+
+def show_best(snapshot: Snapshot, top: int | None, form: str) -> None:
+    """Print the best trials: `top` of them, else five, or the whole front of several metrics."""
+    study, several = snapshot.study, len(snapshot.study.metrics) > 1
+    found = snapshot.front if several and top is None else snapshot.leaders[: top or _BEST_SHOWN]
+    if form != "table":
+        print_trials(snapshot, found, form)
+    elif not snapshot.ranked:
+        print(f"no trial of {study.name} is complete yet")
+    elif not found:
+        bounds = ", ".join(constraint.text for constraint in study.constraints)
+        print(f"none of the {len(snapshot.ranked)} complete trials of {study.name} keeps the constraints: {bounds}")
+    else:
+        print_trials(snapshot, found, form)
+        if several:
+            print(f"\n{_front_line(snapshot)}")
+        console().print(*importance_bars(snapshot), sep="\n")
+
+
+def _front_line(snapshot: Snapshot) -> str:
+    aims = " and ".join(f"{metric.goal} {metric.name}" for metric in snapshot.study.metrics)
+    which = "that keeps the constraints " if snapshot.study.constraints else ""
+    count = f"{len(snapshot.front)} of {len(snapshot.ranked)} complete trials"
+    return f"Pareto front ({aims}): {count}; no other one {which}is better in one metric without being worse in another"
 
 
 def watch_status(take: Callable[[], Snapshot]) -> None:
@@ -51,7 +77,7 @@ def _status(snapshot: Snapshot) -> RenderableType:
     who = f"run by process {runner.get('pid')} on {runner.get('host')} since {runner.get('since')}" if runner else "not running"
     eta = f", about {duration_text(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
     running = [record for record in snapshot.records if record.state is TrialState.RUNNING]
-    sparks = sparklines(snapshot, [record.number for record in [*snapshot.ranked[:LEADERS], *running]])
+    sparks = sparklines(snapshot, [record.number for record in [*snapshot.leaders[:LEADERS], *running]])
     lines: list[RenderableType] = [
         Text.assemble((study.name, "bold"), f"  {parts} of {total}{eta}"),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),

@@ -14,12 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweep.front import feasible, front_of, objectives
 from sweep.plain_lines import PlainLines, shown_loss
 from sweep.records import Tally, TrialRecord, ranked
 from sweep.repeats import runs_in_total, trials_of
 from sweep.study import StudySpec
 from sweep.trial import TrialState
-from sweep.wording import duration_text, error_line, number_text, run_text, states_text, tag_text, value_text
+from sweep.wording import duration_text, error_line, number_text, objective_texts, run_text, states_text, tag_text
 
 LEADERS = 3
 
@@ -104,7 +105,8 @@ def running_table(study: StudySpec, runs: Iterable[TrialRecord], sparks: Sparkli
     if not running:
         return []
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("trial", "", "device", "", "step", "loss", study.metric.name, *(["curve"] if sparks else []), "time"):
+    names = [metric.name for metric in study.metrics]
+    for heading in ("trial", "", "device", "", "step", "loss", *names, *(["curve"] if sparks else []), "time"):
         table.add_column(heading, no_wrap=True, justify="left" if heading in ("", "device", "curve") else "right")
     for record in running:
         step = record.step or 0
@@ -118,7 +120,7 @@ def running_table(study: StudySpec, runs: Iterable[TrialRecord], sparks: Sparkli
             bar,
             f"{step}/{record.total}" if record.total else str(step),
             number_text(record.metrics.get(loss)) if loss else "-",
-            number_text(record.value),
+            *(number_text(value) for value in objectives(study, record.value, record.metrics)),
             *([Text(sparks.of(record.number), style="cyan")] if sparks else []),
             duration_text((datetime.now(UTC) - began).total_seconds()),
         )
@@ -126,21 +128,27 @@ def running_table(study: StudySpec, runs: Iterable[TrialRecord], sparks: Sparkli
 
 
 def leaders_text(study: StudySpec, records: list[TrialRecord], sparks: Sparklines | None = None) -> list[RenderableType]:
-    """Return the first few of the complete trials, with their curves if there are any, nothing when none is complete."""
-    best = ranked(records, study)[:LEADERS]
-    if not best:
+    """Return the first few of the best trials, with their curves if there are any, nothing when none is complete.
+
+    Of several metrics they are of the front, in the order of the first metric.
+    """
+    leaders = [record for record in ranked(records, study) if feasible(study, record.metrics)]
+    front = front_of(leaders, study) if len(study.metrics) > 1 else leaders
+    if not front:
         return []
     lines = [
         Text.assemble(
             (f"{place}. ", "dim"),
-            (value_text(r), "bold green" if place == 1 else ""),
+            ("  ".join(objective_texts(r, study)), "bold green" if front[0] is r else ""),
             (f"  {sparks.of(r.number)}" if sparks else "", "cyan"),
             f"  {tag_text(r, study)}  ",
             (f"trial {r.number}", "dim"),
         )
-        for place, r in enumerate(best, 1)
+        for place, r in enumerate(front[:LEADERS], 1)
     ]
-    return [Text(f"best {study.metric.name}", style="dim"), *lines]
+    names = ", ".join(metric.name for metric in study.metrics)
+    what = f"best {names}" if len(study.metrics) == 1 else f"Pareto front of {names}: {len(front)} of {len(leaders)}"
+    return [Text(what, style="dim"), *lines]
 
 
 def observer_for(stream_console: Console, *, plain: bool) -> PlainLines | LiveView:

@@ -14,6 +14,7 @@ from sweep.inventory import taken_up
 from sweep.messages import Died, Load, LoadFailed
 from sweep.records import TrialRecord
 from sweep.results import Snapshot
+from sweep.strategies import learns_constraints
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 
@@ -33,7 +34,10 @@ def show(target: Target, first: int, *, as_json: bool) -> None:
     size = f"{total:,} trials" if total is not None else "trials until the budget is used up"
     size += f" of {study.repeats} runs each" if study.repeats > 1 else ""
     print(f"{study.name}: {study.method}, {size}{f', {done} finished' if done else ''}")
-    print(f"{'command  ' if study.command else 'objective'}  {study.trained}, {study.metric.goal} {study.metric.name}")
+    aims = [f"{metric.goal} {metric.name}" for metric in study.metrics]
+    print(f"{'command  ' if study.command else 'objective'}  {study.trained}, {', '.join(aims)}")
+    if study.constraints:
+        print(f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}")
     print(f"folder     {target.folder.root}")
     print(f"slots      {_slots_text(slots)}\n")
     if planned:
@@ -66,7 +70,14 @@ def check(target: Target) -> None:
         raise StudyFileError(str(target.path), [Problem(where=str(target.path), key="objective", message=reason)])
     plan_slots(study.workers.devices, study.workers.per_device, study.workers.threads)
     total = "" if study.total is None else f", {study.total:,} trials"
-    print(f"{target.path} is sound: {study.method}{total}")
+    print(f"{target.path} is sound: {study.method}{total}{_not_steered(study)}")
+
+
+def _not_steered(study: StudySpec) -> str:
+    """Say that constraints leave the proposals as they are, where it is so."""
+    if not study.constraints or study.method == "grid" or learns_constraints(study.method):
+        return ""
+    return f" ({study.method} does not know constraints: they only say which trials are the best)"
 
 
 def _first_planned(snapshot: Snapshot, first: int) -> list[TrialRecord]:

@@ -14,6 +14,7 @@ from sweep.cli.observers import observer_for
 from sweep.cli.study_argument import Target
 from sweep.cli.tables import console, print_trial_table
 from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED
+from sweep.front import front_of
 from sweep.layout import StudyFolder
 from sweep.observer import RunOutcome
 from sweep.records import Tally, ranked
@@ -71,8 +72,9 @@ def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], sec
     words_text = shlex.join(words if len(words) == 1 else [os.path.relpath(target.folder.root)])
     leaders = ranked(outcome.records, study)
     if leaders:
+        front = [record.number for record in front_of(leaders, study)] if len(study.metrics) > 1 else []
         print()
-        print_trial_table(leaders[:12], study)
+        print_trial_table(leaders[:12], study, front=front)
     summary = states_text(Tally(outcome.records).counts(study.total))
     how = f"stopped by {signal.Signals(stopped_by[0]).name}" if outcome.exit_code is None else outcome.ended_by
     print(f"\n{study.name}: {summary}; {how}, after {duration_text(seconds)}")

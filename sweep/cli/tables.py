@@ -6,19 +6,20 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweep.front import verdict
 from sweep.records import TrialRecord
 from sweep.results import Snapshot
 from sweep.space import swept
 from sweep.study import StudySpec
 from sweep.trial import TrialState
-from sweep.wording import duration_text, error_line, number_text, param_text, value_text
+from sweep.wording import duration_text, error_line, number_text, objective_texts, param_text
 
 STATE_STYLES = {
     TrialState.WAITING: "dim",
@@ -27,6 +28,7 @@ STATE_STYLES = {
     TrialState.PRUNED: "yellow",
     TrialState.FAILED: "red",
 }
+_FEASIBLE: dict[bool | None, str | Text] = {True: "yes", False: Text("no", style="red"), None: ""}
 _PIPED_WIDTH = 400
 
 if TYPE_CHECKING:  # what draws needs NumPy; `sweep plan` does not
@@ -38,17 +40,20 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, markup=False, emoji=False)
 
 
-def print_trial_table(records: Iterable[TrialRecord], study: StudySpec, sparks: Sparklines | None = None) -> None:
+def print_trial_table(
+    records: Iterable[TrialRecord], study: StudySpec, sparks: Sparklines | None = None, front: Collection[int] = ()
+) -> None:
     """Print a line for each trial, with its curve, if there are any, and as many metrics as the terminal is wide enough for."""
     records, screen = list(records), console()
-    others = [name for name in metric_names(records) if name != study.metric.name]
-    table = trial_table(records, study, others, sparks)
+    own = {metric.name for metric in study.metrics}
+    others = [name for name in dict.fromkeys([*study.needed, *metric_names(records)]) if name not in own]
+    table = trial_table(records, study, others, sparks, front)
     widths = {str(column.header): _natural_width(table, place, screen) for place, column in enumerate(table.columns)}
     while others and sum(widths.values()) > screen.width:
         del widths[others.pop()]
     if sparks and sum(widths.values()) > screen.width:
         sparks = None
-    screen.print(trial_table(records, study, others, sparks))
+    screen.print(trial_table(records, study, others, sparks, front))
 
 
 def _natural_width(table: Table, place: int, screen: Console) -> int:
@@ -58,16 +63,28 @@ def _natural_width(table: Table, place: int, screen: Console) -> int:
 
 
 def trial_table(
-    records: Sequence[TrialRecord], study: StudySpec, others: Sequence[str] = (), sparks: Sparklines | None = None
+    records: Sequence[TrialRecord],
+    study: StudySpec,
+    others: Sequence[str] = (),
+    sparks: Sparklines | None = None,
+    front: Collection[int] = (),
 ) -> Table:
-    """Return a table with a line for each trial: its number, state, swept parameters, the metric, its curve and others."""
-    names = swept(study.parameters)
+    """Return a table with a line for each trial: its number, state, swept parameters, metrics, the first one's curve, others.
+
+    Of several metrics it marks the trials of the `front`, and where there are constraints those that break one.
+    """
+    names, several = swept(study.parameters), len(study.metrics) > 1
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("trial", justify="right")
     table.add_column("state")
+    if several:
+        table.add_column("front", style="bold green")
+    if study.constraints:
+        table.add_column("feasible")
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
-    table.add_column(study.metric.name, justify="right", no_wrap=True)
+    for metric in study.metrics:
+        table.add_column(metric.name, justify="right", no_wrap=True)
     if sparks:
         table.add_column("curve", no_wrap=True, style="cyan")
     for name in (*others, "duration"):
@@ -79,14 +96,24 @@ def trial_table(
         table.add_row(
             str(record.number),
             Text(str(record.state), style=STATE_STYLES[record.state]),
+            *_judged(record, study, front),
             *(param_text(record.params[name]) if name in record.params else "" for name in names),
-            value_text(record),
+            *objective_texts(record, study),
             *([Text(sparks.of(record.number))] if sparks else []),
             *(number_text(record.metrics.get(name)) for name in others),
             duration_text(record.duration_s),
             *([Text(error_line(record))] if failed else []),
         )
     return table
+
+
+def _judged(record: TrialRecord, study: StudySpec, front: Collection[int]) -> list[str | Text]:
+    marks: list[str | Text] = []
+    if len(study.metrics) > 1:
+        marks.append("*" if record.number in front else "")
+    if study.constraints:
+        marks.append(_FEASIBLE[verdict(study, record.metrics)])
+    return marks
 
 
 def print_json(data: Any) -> None:
@@ -105,7 +132,8 @@ def print_trials(snapshot: Snapshot, records: Iterable[TrialRecord], form: str) 
     else:
         from sweep.cli.charts import sparklines
 
-        print_trial_table(records, snapshot.study, sparklines(snapshot, [record.number for record in records]))
+        sparks = sparklines(snapshot, [record.number for record in records])
+        print_trial_table(records, snapshot.study, sparks, snapshot.front_numbers)
 
 
 def metric_names(records: Iterable[TrialRecord]) -> list[str]:
@@ -115,8 +143,9 @@ def metric_names(records: Iterable[TrialRecord]) -> list[str]:
 
 def _csv(snapshot: Snapshot, records: list[TrialRecord]) -> str:
     params, metrics = list(snapshot.study.parameters), metric_names(records)
+    judged = (*(["front"] if len(snapshot.study.metrics) > 1 else []), *(["feasible"] if snapshot.study.constraints else []))
     spread = ("standard_error",) if snapshot.study.repeats > 1 else ()
-    plain = ("value", *spread, "seed", "attempts", "started", "duration_s", "dir", "error")
+    plain = ("value", *spread, *judged, "seed", "attempts", "started", "duration_s", "dir", "error")
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["number", "state", *params, *metrics, *plain])

@@ -17,6 +17,7 @@ from sweep.analysis.importance import Importance, importances, noise_share
 from sweep.analysis.intervals import mean_and_half_width, wilson
 from sweep.analysis.settings import Setting, deviation, settings
 from sweep.analysis.trials import value_of
+from sweep.front import feasible
 from sweep.records import Span, TrialRecord, complete_of
 from sweep.repeats import trainings
 from sweep.results import Snapshot
@@ -29,6 +30,7 @@ from sweep.wording import error_line, param_text
 BEST_CURVES = 5
 _SAMPLES = "samples"
 _PAUSE_S = 10.0  # so long without any trial is a pause between two runs
+_MOST_PAIRS = 6  # of metrics
 _CURVE_POINTS, _ALL_POINTS = 100, 200_000  # of one curve and of all, as they are drawn
 
 
@@ -104,7 +106,7 @@ class Facts:
         metrics: of the best setting.
         deviation: the standard deviation between trainings of one setting; None with one seed.
         noise: what share of the differences between trials is chance; None with one seed.
-        history: trial number and best value so far, as trials ended.
+        history: trial number and best value so far, as trials ended; None before one kept the constraints.
         busy_share: of the slots' time between the first start and the last end; None before anything ran.
     """
 
@@ -117,7 +119,7 @@ class Facts:
     deviation: float | None
     noise: float | None
     curves: dict[int, list[tuple[int, float]]]
-    history: tuple[tuple[int, float], ...]
+    history: tuple[tuple[int, float | None], ...]
     busy: tuple[Busy, ...]
     busy_share: float | None
     failures: tuple[Failure, ...]
@@ -139,6 +141,11 @@ class Facts:
     def shown_curves(self) -> tuple[float, float] | None:
         """Return the part of the metric's axis to show for the curves."""
         return shown_range([value for points in self.curves.values() for _, value in points], self.study.metric.sign)
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Return the places of two metrics each that are drawn against each other."""
+        return [*itertools.combinations(range(len(self.study.metrics)), 2)][:_MOST_PAIRS]
 
     @property
     def study(self) -> StudySpec:
@@ -229,11 +236,12 @@ def _measured(records: Sequence[TrialRecord], best: Setting) -> tuple[Measured, 
     return tuple(found)
 
 
-def _history(records: Iterable[TrialRecord], study: StudySpec) -> tuple[tuple[int, float], ...]:
+def _history(records: Iterable[TrialRecord], study: StudySpec) -> tuple[tuple[int, float | None], ...]:
     ended = sorted(complete_of(records), key=lambda record: (record.ended or "", record.number))
     sign = study.metric.sign
-    best = itertools.accumulate((sign * value_of(record) for record in ended), max)
-    return tuple((record.number, sign * value) for record, value in zip(ended, best, strict=True))
+    values = (sign * value_of(record) if feasible(study, record.metrics) else -math.inf for record in ended)
+    best = itertools.accumulate(values, max)
+    return tuple((record.number, None if value == -math.inf else sign * value) for record, value in zip(ended, best, strict=True))
 
 
 def _busy(records: Iterable[TrialRecord], now: datetime) -> tuple[Busy, ...]:

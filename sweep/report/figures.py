@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from sweep.front import feasible, objectives
 from sweep.report.facts import BEST_CURVES, Axis, Facts
 from sweep.wording import tag_text
 
 _STYLE = {"svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _STATES = {"complete": "tab:green", "pruned": "goldenrod", "failed": "tab:red", "died": "tab:red", "running": "tab:blue"}
 _LEGIBLE_BARS = 40
+_Spot = tuple[float | None, float | None]
 _WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
 
@@ -49,7 +51,9 @@ def _figures(facts: Facts) -> dict[str, Callable[[], Figure]]:
     found: dict[str, Callable[[], Figure]] = {}
     if facts.importances:
         found["importances"] = functools.partial(_importances, facts)
-    if facts.settings:
+    for x, y in facts.pairs if facts.snapshot.front else ():
+        found["front" if len(facts.pairs) == 1 else f"front_{x + 1}_{y + 1}"] = functools.partial(_front, facts, x, y)
+    if facts.snapshot.ranked:
         found |= {f"effect_{axis.name}": functools.partial(_effect, facts, axis) for axis in facts.axes}
         found |= {"history": functools.partial(_history, facts), "parallel": functools.partial(_parallel, facts)}
     if any(len(points) > 1 for points in facts.curves.values()):
@@ -83,6 +87,33 @@ def _importances(facts: Facts) -> Figure:
     return figure
 
 
+def _front(facts: Facts, x: int, y: int) -> Figure:
+    figure, axes = _new(4.2, 3.4)
+    study, leading = facts.study, facts.snapshot.front_numbers
+    broken: list[_Spot] = []
+    others: list[_Spot] = []
+    best: list[_Spot] = []
+    for record in facts.snapshot.ranked:
+        values = objectives(study, record.value, record.metrics)
+        group = best if record.number in leading else others if feasible(study, record.metrics) else broken
+        group.append((values[x], values[y]))
+    axes.scatter(*_columns(others), s=12, alpha=0.6, label="complete trials")
+    if broken:
+        axes.scatter(*_columns(broken), s=14, facecolors="none", edgecolors="grey", label="break a constraint")
+    best.sort()
+    if len(study.metrics) == 2:
+        axes.step(*_columns(best), where="pre" if study.metrics[x].sign > 0 else "post", color="tab:orange", linewidth=1)
+    axes.scatter(*_columns(best), s=26, color="tab:orange", zorder=3, label="Pareto front")
+    axes.set_xlabel(study.metrics[x].name)
+    axes.set_ylabel(study.metrics[y].name)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _columns(points: Sequence[_Spot]) -> tuple[list[float | None], list[float | None]]:
+    return [one for one, _ in points], [other for _, other in points]
+
+
 def _effect(facts: Facts, axis: Axis) -> Figure:
     figure, axes = _new(3.6, 2.8)
     points = [(axis.place(record.params.get(axis.name)), record) for record in facts.snapshot.ranked]
@@ -96,7 +127,11 @@ def _effect(facts: Facts, axis: Axis) -> Figure:
             axes.set_xscale("log")
     low, high = facts.shown or (-math.inf, math.inf)
     values = [min(high, max(low, record.value or 0.0)) for _, record in known]  # what lies outside is drawn at the edge
-    axes.scatter([at + by for (at, _), by in zip(known, shift, strict=True)], values, s=10, alpha=0.6, clip_on=False)
+    within = [feasible(facts.study, record.metrics) for _, record in known]
+    faces = ["tab:blue" if well else "none" for well in within]
+    edges = ["tab:blue" if well else "grey" for well in within]
+    places = [at + by for (at, _), by in zip(known, shift, strict=True)]
+    axes.scatter(places, values, s=10, alpha=0.6, clip_on=False, facecolors=faces, edgecolors=edges)
     axes.set_xlabel(axis.name)
     axes.set_ylabel(facts.study.metric.name)
     axes.set_ylim(facts.shown)
@@ -108,7 +143,13 @@ def _history(facts: Facts) -> Figure:
     values = {record.number: record.value for record in facts.snapshot.ranked}
     order = range(1, len(facts.history) + 1)
     axes.scatter(order, [values[number] for number, _ in facts.history], s=8, color="grey", label="trials")
-    axes.step(order, [best for _, best in facts.history], where="post", color="tab:orange", label="best so far")
+    axes.step(
+        order,
+        [math.nan if best is None else best for _, best in facts.history],
+        where="post",
+        color="tab:orange",
+        label="best so far",
+    )
     axes.set_xlabel("complete trials")
     axes.set_ylabel(facts.study.metric.name)
     axes.set_ylim(facts.shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,11 +13,14 @@ from typing import Any
 
 from sweep.analysis.trials import factors
 from sweep.files import write_text
+from sweep.front import objectives, verdict
+from sweep.records import TrialRecord
 from sweep.report import sentences
 from sweep.report.facts import BEST_CURVES, Axis, Facts
 from sweep.space import swept
+from sweep.study import StudySpec
 from sweep.trial import Scalar
-from sweep.wording import duration_text, error_line, number_text, param_text, params_text, tag_text, value_text
+from sweep.wording import duration_text, error_line, number_text, objective_texts, param_text, params_text, tag_text, value_text
 
 _MOST_ROWS = 2_000  # of the table of trials: a page with more opens slowly, and `sweep trials` has them all
 
@@ -34,6 +38,7 @@ def render(facts: Facts) -> str:
     """Return the page; it loads nothing."""
     from jinja2 import Environment, StrictUndefined
 
+    snapshot, study = facts.snapshot, facts.study
     templates = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     templates.filters |= {
         "number": number_text,
@@ -44,7 +49,10 @@ def render(facts: Facts) -> str:
         "value": value_text,
         "measured": sentences.measured,
     }
-    snapshot, study = facts.snapshot, facts.study
+    templates.globals |= {
+        "objectives": functools.partial(objective_texts, study=study),
+        "verdict": functools.partial(_verdict, study),
+    }
     leaders = snapshot.ranked
     placed = {record.number for record in leaders}
     shown = [*leaders, *(record for record in snapshot.records if record.number not in placed)]
@@ -62,6 +70,8 @@ def render(facts: Facts) -> str:
         factors=factors(study),
         records=shown[:_MOST_ROWS],
         hidden=max(0, len(shown) - _MOST_ROWS),
+        front=snapshot.front,
+        front_numbers=snapshot.front_numbers,
         data=_data(facts),
         css=_resource("report.css"),
         scripts=scripts,
@@ -76,6 +86,8 @@ def _data(facts: Facts) -> dict[str, Any]:
     return {
         "metric": study.metric.name,
         "maximize": study.metric.sign > 0,
+        "metrics": [{"name": metric.name, "maximize": metric.sign > 0} for metric in study.metrics],
+        "front": sorted(snapshot.front_numbers),
         "axes": [{"name": axis.name, "categories": axis.categories, "log": axis.log} for axis in facts.axes],
         "trials": [
             {
@@ -84,6 +96,8 @@ def _data(facts: Facts) -> dict[str, Any]:
                 "at": [_rounded(axis, record.params.get(axis.name)) for axis in facts.axes],
                 "text": tag_text(record, study),
                 "value": record.value,
+                **({"values": _objectives(study, record)} if len(study.metrics) > 1 else {}),
+                **({"feasible": _verdict(study, record)} if study.constraints else {}),
             }
             for record in snapshot.records
         ],
@@ -97,6 +111,14 @@ def _data(facts: Facts) -> dict[str, Any]:
         "history": facts.history,
         "busy": [[item.slot, item.began, item.ended, item.number, item.how] for item in facts.busy],
     }
+
+
+def _objectives(study: StudySpec, record: TrialRecord) -> tuple[float | None, ...]:
+    return objectives(study, record.value, record.metrics)
+
+
+def _verdict(study: StudySpec, record: TrialRecord) -> bool | None:
+    return verdict(study, record.metrics)
 
 
 def _rounded(axis: Axis, value: Scalar) -> float | None:

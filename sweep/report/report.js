@@ -72,9 +72,38 @@
   // A value outside what is shown is drawn at the edge, as a triangle that points to it.
   function point(at, trial) {
     const [low, high] = data.range;
-    if (trial.value > high) return { value: [at, high], trial, symbol: "triangle", symbolSize: 9 };
-    if (trial.value < low) return { value: [at, low], trial, symbol: "triangle", symbolSize: 9, symbolRotate: 180 };
-    return { value: [at, trial.value], trial };
+    if (trial.value > high) return { value: [at, high], trial, symbol: "triangle", symbolSize: 9, ...hollow(trial) };
+    if (trial.value < low) return { value: [at, low], trial, symbol: "triangle", symbolSize: 9, symbolRotate: 180, ...hollow(trial) };
+    return { value: [at, trial.value], trial, ...hollow(trial) };
+  }
+
+  // A trial that breaks a constraint is seen, and seen not to count.
+  const hollow = (trial) => (trial.feasible === false ? { itemStyle: { color: "transparent", borderColor: quiet(), borderWidth: 1.2 } } : {});
+
+  // One metric against another. The front of two is joined by steps: what lies beyond them nothing has reached.
+  function front(element) {
+    const [x, y] = [Number(element.dataset.x), Number(element.dataset.y)];
+    const leading = new Set(data.front);
+    const known = complete.filter((trial) => trial.values[x] !== null && trial.values[y] !== null);
+    const at = (trial) => ({ value: [trial.values[x], trial.values[y]], trial, ...hollow(trial) });
+    const best = known.filter((trial) => leading.has(trial.n)).sort((a, b) => a.values[x] - b.values[x]);
+    const text = (trial) => `trial ${trial.n}<br>${escape(trial.text)}${data.metrics.map((metric, place) => `<br>${escape(metric.name)} <b>${digits(trial.values[place])}</b>`).join("")}`;
+    const steps = data.metrics.length === 2
+      ? [{ type: "line", step: data.metrics[x].maximize ? "start" : "end", symbol: "none", silent: true, lineStyle: { color: palette[1], width: 1.5, opacity: 0.7 },
+           data: best.map((trial) => [trial.values[x], trial.values[y]]) }]
+      : [];
+    draw(element, {
+      grid: { left: 8, right: 24, top: 34, bottom: 28, containLabel: true },
+      tooltip: { formatter: (item) => text(item.data.trial) },
+      xAxis: value(data.metrics[x].name, { nameLocation: "middle", nameGap: 26, axisLabel: { color: quiet(), formatter: digits, hideOverlap: true } }),
+      yAxis: value(data.metrics[y].name, { axisLabel: { color: quiet(), formatter: digits }, nameTextStyle: { color: quiet(), align: "left" } }),
+      series: [
+        { type: "scatter", symbolSize: known.length > 300 ? 4 : 7, itemStyle: { color: palette[0], opacity: known.length > 300 ? 0.4 : 0.65 },
+          data: known.filter((trial) => !leading.has(trial.n)).map(at) },
+        ...steps,
+        { type: "scatter", symbolSize: 10, itemStyle: { color: palette[1] }, data: best.map(at), z: 5 },
+      ],
+    });
   }
 
   function effect(element) {
@@ -260,6 +289,7 @@
       if (element) make(element);
     };
     if (complete.length) {
+      document.querySelectorAll("figure.front").forEach(front);
       if (data.importances.length) chart("importances", importances);
       document.querySelectorAll("figure.effect").forEach(effect);
       chart("parallel", parallel);

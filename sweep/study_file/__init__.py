@@ -21,14 +21,16 @@ from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_y
 from sweep.objective import ObjectiveNotFound, locate
 from sweep.space import Choice, Constant, Domain, Range, Space, axis_size, can_be, domain_keys, domain_text
 from sweep.strategies import SAMPLERS, missing_packages, pruner_problems, sampler_problems
-from sweep.study import SEED, BudgetSpec, LogSpec, MetricSpec, StudySpec, WorkersSpec
-from sweep.study_file.schema import Budget, Parameter, Repeats, StudyModel, has_parts, to_domain
+from sweep.study import SEED, BudgetSpec, LogSpec, StudySpec, WorkersSpec
+from sweep.study_file import aims
+from sweep.study_file.schema import Budget, Parameter, Repeats, StudyModel, has_parts, model_of, to_domain
 from sweep.study_file.source import Overrides, Source, given_source, read_source
 from sweep.study_file.values import ParameterName, StudyName
 
 # Of what `write_study` writes, and of the folder beside it; a later program raises it when an earlier one would misread them.
 FORMAT = 1
 _FORMAT = re.compile(r"# sweep format (\d+)")
+_PLAIN_KEY, _OTHER_WORDS = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), {"null", "true", "false"}
 AVAILABLE_METHODS = ("grid", *SAMPLERS)
 _KNOWN_KEYS = {key: has_parts(field.annotation) for key, field in StudyModel.model_fields.items()}
 
@@ -89,6 +91,7 @@ def _checked(source: Source, import_dir: str, *, default_name: str | None, find_
             else:
                 keys[key] = field.get_default()
         problems += _check_trains(source)
+        problems += aims.problems(source, keys)
         if find_objective:
             problems += _check_objective(source, keys, import_dir)
         problems += _check_together(source, keys)
@@ -112,7 +115,7 @@ def write_study(study: StudySpec) -> str:
         "name": study.name,
         "objective": study.objective,
         "command": None if study.command is None else list(study.command),
-        "metric": _without_none({"name": study.metric.name, "goal": study.metric.goal, "target": study.metric.target}),
+        **aims.written(study),
         "method": study.method,
         "parameters": _space_keys(study.parameters),
         "sampler": dict(study.sampler) or None,
@@ -183,8 +186,8 @@ def _validate_parameters(source: Source, keys: dict[str, Any]) -> Iterator[Probl
 def _known_beside(path: tuple[str | int, ...]) -> list[str]:
     if path[0] == "parameters":
         return list(Parameter.model_fields)
-    model = StudyModel.model_fields[str(path[0])].annotation
-    return list(getattr(model, "model_fields", {}))
+    model = model_of(StudyModel.model_fields[str(path[0])].annotation)
+    return list(model.model_fields) if model is not None else []
 
 
 def _check_trains(source: Source) -> Iterator[Problem]:
@@ -311,17 +314,18 @@ def _check_name(source: Source, keys: dict[str, Any], default: str | None) -> It
 
 
 def _resolve(keys: dict[str, Any], import_dir: str) -> StudySpec:
-    metric, budget, workers = keys["metric"], keys["budget"], keys["workers"]
+    budget, workers = keys["budget"], keys["workers"]
     return StudySpec(
         name=keys["name"],
         objective=keys["objective"],
         command=keys["command"],
         import_dir=import_dir,
-        metric=MetricSpec(name=metric.name, goal=metric.goal, target=metric.target),
+        metrics=aims.metrics(keys),
         method=keys["method"],
         parameters=keys["domains"],
         sampler=keys["sampler"],
         enqueue=tuple(_typed(point, keys["domains"]) for point in keys["enqueue"]),
+        constraints=aims.constraints(keys),
         pruner={} if keys["pruner"].get("type") == "none" else keys["pruner"],
         seed=keys["seed"],
         repeats=keys["repeats"].count,
@@ -351,7 +355,8 @@ def _space_keys(space: Space) -> dict[str, Any]:
 def _flow(value: Any) -> str:
     """Write plain data as YAML on one line, every string in quotes: `yes`, `1e3` and `? a` stay what they are."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+        keys = [key if _PLAIN_KEY.fullmatch(key) and key.lower() not in _OTHER_WORDS else _flow(key) for key in value]
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in zip(keys, value.values(), strict=True)) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_flow(item) for item in value) + "]"
     if isinstance(value, str):

@@ -6,7 +6,7 @@ Each field's description is the study file's reference in the README (a test hol
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, TypeAdapter
 
@@ -40,6 +40,14 @@ class Metric(_Strict):
     name: Text = Field(description="the TensorBoard tag that the objective reports")
     goal: Literal["maximize", "minimize"] = Field(description="which values are better: larger or smaller ones")
     target: Number | None = Field(default=None, description="the sweep ends once the metric is as good as this")
+
+
+class Constraint(_Strict):
+    """The bounds of a metric."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["min"]}, {"required": ["max"]}]})
+    min: Number | None = Field(default=None, description="the metric's last value must be at least this")
+    max: Number | None = Field(default=None, description="the metric's last value must be at most this")
 
 
 class Parameter(_Strict):
@@ -138,14 +146,27 @@ class Log(_Strict):
 class StudyModel(_Strict):
     """The whole study file."""
 
+    # For editors; the file's check says which of them to keep.
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["metric"]}, {"required": ["metrics"]}]})
     name: StudyName | None = Field(None, description="the output folder's name; default: the file's stem")
     objective: Reference | None = Field(None, description="`module:function`; the study file's own folder is importable too")
     command: Command | None = Field(
         None,
         description="in place of `objective`: a script, such as `python train.py ${args}`, or a list of its words",
     )
-    metric: Metric = Field(
-        description="`{name, goal: maximize or minimize}`, optionally `target:`, which ends the sweep when reached"
+    metric: Metric | None = Field(
+        None, description="`{name, goal: maximize or minimize}`, optionally `target:`, which ends the sweep when reached"
+    )
+    metrics: list[Metric] | None = Field(
+        None,
+        min_length=1,
+        description="in place of `metric`: a list of several; the best trials are then their Pareto front, and the sweep ends"
+        " when one trial reaches every `target:`",
+    )
+    constraints: dict[Text, Constraint] = Field(
+        {},
+        description="`{model/parameters: {max: 50000}}`: bounds (`min`, `max`) of metrics; a trial that breaks one is never"
+        " among the best",
     )
     method: Literal["grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii"] = Field(
         description="`grid`, `random`, `tpe`, `gp`, `cmaes`, `qmc` or `nsgaii`, which are Optuna's"
@@ -197,7 +218,15 @@ class StudyModel(_Strict):
 
 def has_parts(annotation: Any) -> bool:
     """Tell whether a key's value is a mapping, whose parts are keys too."""
-    return get_origin(annotation) is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel))
+    return get_origin(annotation) is dict or model_of(annotation, through=False) is not None
+
+
+def model_of(annotation: Any, *, through: bool = True) -> type[BaseModel] | None:
+    """Return the model of a key's value, if it has one; `through` lists and mappings too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    parts = get_args(annotation) if through or get_origin(annotation) not in (list, dict) else ()
+    return next((found for part in parts if (found := model_of(part, through=through))), None)
 
 
 def to_domain(parameter: Parameter) -> Domain:

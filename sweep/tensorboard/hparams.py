@@ -9,6 +9,10 @@ plugins/hparams/backend_context.py and list_session_groups.py) and seen under bo
 - Of several experiment records any may win: every trial writes the same complete one, built from the study.
 - A number's domain is a list of fewer than ten values, or an interval; a longer list makes a filter that fails.
 - Only the first few columns are shown at first: swept parameters are marked as differing, the objective is the first metric.
+- Of several metrics all come first, then what is constrained and `feasible` (1 or 0), so that the tab sorts by each, filters
+  by their intervals and by `feasible`, and draws metric against metric: the Pareto front is the edge of the cloud in the
+  SCATTER PLOT MATRIX. Whether a trial is in the front is no column: it is not the trial's own, another one can take it away
+  later, and a trial's event files are its worker's, who has ended by then. `sweep trials`, `sweep best` and the report say it.
 """
 
 from __future__ import annotations
