@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from sweep.records import TrialRecord
@@ -43,7 +44,7 @@ def print_trial_table(records: Iterable[TrialRecord], study: StudySpec, sparks: 
     records, screen = list(records), console()
     others = [name for name in metric_names(records) if name != study.metric.name]
     table = trial_table(records, study, others, sparks)
-    widths = {str(column.header): _natural_width(table, place, screen) for place, column in enumerate(table.columns)}
+    widths = {str(column.header): _natural_width(column) for column in table.columns}
     while others and sum(widths.values()) > screen.width:
         del widths[others.pop()]
     if sparks and sum(widths.values()) > screen.width:
@@ -51,10 +52,9 @@ def print_trial_table(records: Iterable[TrialRecord], study: StudySpec, sparks: 
     screen.print(trial_table(records, study, others, sparks))
 
 
-def _natural_width(table: Table, place: int, screen: Console) -> int:
-    column = table.columns[place]
+def _natural_width(column: Column) -> int:
     # An error may be long; it is cut to what is left, but gets its least width.
-    return column.min_width or max(screen.measure(cell).maximum for cell in [column.header, *column.cells]) + 2
+    return column.min_width or max(cell_len(str(cell)) for cell in [column.header, *column.cells]) + 2
 
 
 def trial_table(
