@@ -22,16 +22,18 @@ class Strategy:
     Attributes:
         optuna: its name there.
         packages: what it needs beside Optuna's own dependencies; extras of this package have them too.
+        learns: of a sampler: whether it looks at trials that it has not proposed itself.
     """
 
     optuna: str
     packages: tuple[str, ...] = ()
+    learns: bool = False
 
 
 SAMPLERS = {
     "random": Strategy(optuna="RandomSampler"),
-    "tpe": Strategy(optuna="TPESampler"),
-    "gp": Strategy(optuna="GPSampler", packages=("scipy",)),
+    "tpe": Strategy(optuna="TPESampler", learns=True),
+    "gp": Strategy(optuna="GPSampler", packages=("scipy",), learns=True),
     "cmaes": Strategy(optuna="CmaEsSampler", packages=("cmaes",)),
     "qmc": Strategy(optuna="QMCSampler", packages=("scipy",)),
     "nsgaii": Strategy(optuna="NSGAIISampler"),
