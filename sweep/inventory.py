@@ -31,7 +31,7 @@ def check_ours(folder: StudyFolder) -> None:
     """
     if not folder.root.is_dir():
         return
-    ours = (folder.lock, folder.study_file, folder.database)
+    ours = (folder.lock, folder.study_file, folder.database, folder.prior)
     if any(folder.root.iterdir()) and not any(path.exists() for path in ours):
         raise SweepError(
             "not-a-study",

@@ -48,6 +48,11 @@ class StudyFolder:
         return self.root / "environment.json"
 
     @property
+    def prior(self) -> Path:
+        """Return the path of what is known from other studies."""
+        return self.root / "prior.json"
+
+    @property
     def lock(self) -> Path:
         """Return the path of the lock that a runner holds."""
         return self.root / "lock"

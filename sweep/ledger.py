@@ -18,6 +18,7 @@ from sweep.layout import StudyFolder
 from sweep.messages import Resumed
 from sweep.observer import Observer, RunOutcome
 from sweep.planner import Planner, needs_mirror
+from sweep.prior import read_prior
 from sweep.records import Span, TrialRecord
 from sweep.repeats import due, trial_of
 from sweep.retention import Retention
@@ -47,7 +48,8 @@ class Ledger:
         for run in waiting:
             self._runs.setdefault(run.number, []).append(run)
         trials = self.records
-        self._planner = Planner(study, trials, *store.sampler(), store.curves() if needs_mirror(study) else None)
+        curves = store.curves() if needs_mirror(study) else None
+        self._planner = Planner(study, trials, *store.sampler(), curves, read_prior(folder, study))
         self._epochs = sum(run.step or 0 for run in waiting)
         self._planner.trained(self._epochs)
         self._ahead: list[TrialRecord] = []  # of trials that were planned, to be started before anything else is planned

@@ -22,18 +22,19 @@ import base64
 import copy
 import io
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
 from sweep.front import excesses, objectives
+from sweep.prior import PriorTrial, prior_changed
 from sweep.records import TrialRecord
 from sweep.space import distributions
 from sweep.strategies import make_pruner, make_sampler
 from sweep.study import StudySpec, derive_seed
-from sweep.trial import TrialState
+from sweep.trial import Params, TrialState
 
 Memory = dict[str, Any]
 Attributes = dict[str, Any]
@@ -63,14 +64,18 @@ class Drawn:
 
 
 class Mirror:
-    """An in-memory Optuna study; its trials have our numbers but for those that were discarded.
+    """An in-memory Optuna study; its trials have our numbers but for what came before them, and those that were discarded.
 
     Args:
         study: the space, the metrics, the constraints, the method and the pruner.
         memory: `Drawn.memory` of the last trial that was asked for; None if none was, or by an older version.
+        prior: trials of other studies, which come first.
+
+    Raises:
+        SweepError: there was other prior knowledge when the last trial was asked for.
     """
 
-    def __init__(self, study: StudySpec, memory: Memory | None = None) -> None:
+    def __init__(self, study: StudySpec, memory: Memory | None = None, prior: Sequence[PriorTrial] = ()) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -88,6 +93,11 @@ class Mirror:
         self._discarded: dict[int, None] = dict.fromkeys(memory["discarded"]) if memory else {}
         self._verdicts: dict[int, tuple[int, bool]] = {}  # the last one on each running trial, and on which step
         self._passed: dict[int, Attributes] = {}  # rungs of trials that were started again and have not reported yet
+        self._prior = len(prior)
+        if memory and memory.get("prior", 0) != self._prior:
+            raise prior_changed(memory.get("prior", 0), self._prior)
+        for trial in prior:
+            self._add(trial.state, trial.params, None if trial.value is None else [trial.value], trial.curve)
 
     def remember(self, records: Iterable[TrialRecord], attributes: Mapping[int, Attributes], curves: Mapping[int, Curve]) -> None:
         """Take in the trials that there are, by number, what was written down about them, and what they reported.
@@ -95,24 +105,13 @@ class Mirror:
         Raises:
             SweepError: what a sampler had written down is not what a sampler writes.
         """
-        from optuna.trial import TrialState as OptunaState
-        from optuna.trial import create_trial
-
         for record in records:
             self._fill_discarded()
-            drawn = {name: record.params[name] for name in self.distributions if name in record.params}
-            trial = create_trial(
-                state=OptunaState[OPTUNA_STATES[record.state]],
-                values=values_told(self._study, record.state, record.value, record.metrics),
-                params=drawn,
-                distributions={name: self.distributions[name] for name in drawn},
-                intermediate_values=_steps(curves.get(record.number, ())),
-                system_attrs=_checked(attributes.get(record.number, {}))
-                | constraint_attributes(self._study, record.state, record.metrics),
-            )
-            self.optuna.add_trial(trial)
             self._places[record.number] = self._size
-            self._size += 1
+            values = values_told(self._study, record.state, record.value, record.metrics)
+            written = _checked(attributes.get(record.number, {}))
+            written = written | constraint_attributes(self._study, record.state, record.metrics)
+            self._add(record.state, record.params, values, curves.get(record.number, ()), written)
         self._fill_discarded()
         if self._memory:
             _restore(self.optuna.sampler, self._memory)
@@ -121,6 +120,24 @@ class Mirror:
                 self._storage.set_study_system_attr(self.optuna._study_id, key, value)
         elif self._places:  # of an older version: other random numbers than those that its trials were drawn with
             self.optuna.sampler = self._sampler(derive_seed(self._study.seed, "sampler", len(self._places)))
+
+    def _add(
+        self, state: TrialState, params: Params, values: list[float] | None, curve: Curve, attributes: Attributes | None = None
+    ) -> None:
+        from optuna.trial import TrialState as OptunaState
+        from optuna.trial import create_trial
+
+        drawn = {name: params[name] for name in self.distributions if name in params}
+        trial = create_trial(
+            state=OptunaState[OPTUNA_STATES[state]],
+            values=values,
+            params=drawn,
+            distributions={name: self.distributions[name] for name in drawn},
+            intermediate_values=_steps(curve),
+            system_attrs=attributes,
+        )
+        self.optuna.add_trial(trial)
+        self._size += 1
 
     def begin(self, number: int) -> Any:
         """Return a new trial of Optuna's for the trial with a number; nothing of it is drawn yet."""
@@ -188,8 +205,9 @@ class Mirror:
     def drawn(self, number: int) -> Drawn:
         """Return what must survive of the last ask."""
         attributes = self._storage.get_study_system_attrs(self.optuna._study_id)
-        memory = {"discarded": [*self._discarded], "attributes": dict(attributes), "resources": _resources(self.optuna.pruner)}
-        return Drawn(attributes=dict(self._trial(number).system_attrs), memory=memory | _state(self.optuna.sampler))
+        memory: Memory = {"discarded": [*self._discarded], "attributes": dict(attributes), "prior": self._prior}
+        memory |= {"resources": _resources(self.optuna.pruner)} | _state(self.optuna.sampler)
+        return Drawn(attributes=dict(self._trial(number).system_attrs), memory=memory)
 
     @property
     def discarded(self) -> int:

@@ -8,10 +8,11 @@ and raises at the end.)
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from sweep.front import Point, dominated, feasible, goodness
 from sweep.mirror import Attributes, Curve, Drawn, Memory, Mirror
+from sweep.prior import PriorTrial
 from sweep.records import TrialRecord
 from sweep.sampling import Sampling
 from sweep.study import StudySpec
@@ -26,6 +27,7 @@ class Planner:
         known: the trials that exist already, finished or in flight, in any order. A trial in flight is not proposed again.
         memory, attributes: what the store kept of the sampler's and the pruner's, and of what they wrote down about each trial.
         curves: what each of those trials reported: step and objective.
+        prior: what samplers and pruners know from other studies.
 
     Raises:
         SweepError: see `Mirror.remember`.
@@ -38,6 +40,7 @@ class Planner:
         memory: Memory | None = None,
         attributes: Mapping[int, Attributes] | None = None,
         curves: Mapping[int, Curve] | None = None,
+        prior: Sequence[PriorTrial] = (),
     ) -> None:
         self.study = study
         self._next = 0
@@ -49,7 +52,7 @@ class Planner:
         self._deadline = None if study.budget.time_s is None else time.monotonic() + study.budget.time_s
         known = sorted(known, key=lambda record: record.number)
         self._known = {record.number for record in known}
-        self._mirror = Mirror(study, memory) if needs_mirror(study) else None
+        self._mirror = Mirror(study, memory, prior) if needs_mirror(study) else None
         self._sampling = None
         if self._mirror is not None:
             self._mirror.remember(known, attributes or {}, curves or {})

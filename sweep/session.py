@@ -25,6 +25,7 @@ from sweep.lock import locked, set_aside
 from sweep.messages import Worker
 from sweep.objective import packed
 from sweep.observer import Observer, RunOutcome
+from sweep.prior import count_prior, prior_text
 from sweep.results import Snapshot
 from sweep.runner import Runner
 from sweep.storage import StudyStore, read_records, remove_if_empty, unreadable
@@ -86,6 +87,8 @@ def run_study(
             if retry_failed:
                 failed = TrialState.FAILED
                 known = [store.reopen(reopened(record, study)) if record.state is failed else record for record in known]
+            if count := count_prior(folder):
+                observer.notice(f"study {study.name}: {prior_text(count)}")
             ledger = Ledger(study, folder, store, known, observer)
             runner = Runner(study, folder, ledger, slots, worker_maker(study, inline, get), observer)
             on_start(runner)

@@ -24,18 +24,20 @@ class Strategy:
         packages: what it needs beside Optuna's own dependencies; extras of this package have them too.
         several_metrics: a sampler that can search for a Pareto front.
         constraints: a sampler that keeps away from trials that broke a constraint.
+        learns: of a sampler: whether it looks at trials that it has not proposed itself.
     """
 
     optuna: str
     packages: tuple[str, ...] = ()
     several_metrics: bool = True
     constraints: bool = False
+    learns: bool = False
 
 
 SAMPLERS = {
     "random": Strategy(optuna="RandomSampler"),
-    "tpe": Strategy(optuna="TPESampler", constraints=True),
-    "gp": Strategy(optuna="GPSampler", packages=("scipy",), constraints=True),
+    "tpe": Strategy(optuna="TPESampler", constraints=True, learns=True),
+    "gp": Strategy(optuna="GPSampler", packages=("scipy",), constraints=True, learns=True),
     "cmaes": Strategy(optuna="CmaEsSampler", packages=("cmaes",), several_metrics=False),
     "qmc": Strategy(optuna="QMCSampler", packages=("scipy",)),
     "nsgaii": Strategy(optuna="NSGAIISampler", constraints=True),

@@ -11,7 +11,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,16 +60,6 @@ def test_the_front_is_what_no_point_dominates(count: int) -> None:
     for _ in range(200):
         points = [tuple(float(draw.randint(0, 5)) for _ in range(count)) for _ in range(draw.randint(0, 20))]
         assert undominated(points) == _by_definition(points)
-
-
-@pytest.mark.parametrize("count", [2, 3, 5])
-def test_ten_thousand_trials_are_ranked_in_a_moment(count: int) -> None:
-    """All of them in the front, which is the worst case."""
-    draw = random.Random(0)
-    points = [tuple(draw.random() for _ in range(count - 1)) for _ in range(10_000)]
-    began = time.perf_counter()
-    assert len(undominated([(*point, -sum(point)) for point in points])) == 10_000
-    assert time.perf_counter() - began < 2
 
 
 BASE: dict[str, Any] = {

@@ -175,6 +175,23 @@ def best(study: str, overrides: Sequence[str], form: str, top: int | None) -> in
     return EXIT_OK
 
 
+@sweep.command("import", epilog=_STUDY_HELP)
+@click.argument("study", shell_complete=_complete_study)
+@click.argument("other", shell_complete=_complete_study)
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--study", "name", metavar="NAME", help="Which study, where OTHER is a storage that holds several.")
+def import_(study: str, other: str, overrides: Sequence[str], name: str | None) -> int:
+    """Let a study learn from the finished trials of another one, before its own first trial.
+
+    OTHER is a study of ours, or a SQLite storage of Optuna's: sqlite:///FILE.db
+    """
+    from sweep.cli import importing
+    from sweep.cli.study_argument import to_run
+
+    importing.show(to_run(study, overrides), other, name)
+    return EXIT_OK
+
+
 @sweep.command(epilog=_STUDY_HELP)
 @_study_verb
 @click.option("--now", is_flag=True, help="Do not wait for the next step; go on from the last checkpoints later.")

@@ -12,6 +12,7 @@ from rich.text import Text
 from sweep.cli.charts import importance_bars, sparklines
 from sweep.cli.observers import LEADERS, leaders_text, running_table
 from sweep.cli.tables import console, print_json, print_trials
+from sweep.prior import count_prior, prior_text
 from sweep.results import Snapshot
 from sweep.trial import TrialState
 from sweep.wording import duration_text, error_line, states_text
@@ -24,7 +25,7 @@ _BEST_SHOWN = 5
 def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
     """Print a study's status once."""
     if as_json:
-        print_json(snapshot.status_json())
+        print_json(snapshot.status_json() | {"prior": count_prior(snapshot.folder)})
     else:
         console().print(_status(snapshot))
 
@@ -77,9 +78,10 @@ def _status(snapshot: Snapshot) -> RenderableType:
     who = f"run by process {runner.get('pid')} on {runner.get('host')} since {runner.get('since')}" if runner else "not running"
     eta = f", about {duration_text(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
     running = [record for record in snapshot.records if record.state is TrialState.RUNNING]
+    known = f", {prior_text(count)}" if (count := count_prior(snapshot.folder)) else ""
     sparks = sparklines(snapshot, [record.number for record in [*snapshot.leaders[:LEADERS], *running]])
     lines: list[RenderableType] = [
-        Text.assemble((study.name, "bold"), f"  {parts} of {total}{eta}"),
+        Text.assemble((study.name, "bold"), f"  {parts} of {total}{eta}{known}"),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),
         *running_table(study, [run for record in snapshot.records for run in record.runs or (record,)], sparks),
         *leaders_text(study, snapshot.records, sparks),

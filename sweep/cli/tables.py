@@ -9,8 +9,9 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from sweep.front import verdict
@@ -48,7 +49,7 @@ def print_trial_table(
     own = {metric.name for metric in study.metrics}
     others = [name for name in dict.fromkeys([*study.needed, *metric_names(records)]) if name not in own]
     table = trial_table(records, study, others, sparks, front)
-    widths = {str(column.header): _natural_width(table, place, screen) for place, column in enumerate(table.columns)}
+    widths = {str(column.header): _natural_width(column) for column in table.columns}
     while others and sum(widths.values()) > screen.width:
         del widths[others.pop()]
     if sparks and sum(widths.values()) > screen.width:
@@ -56,10 +57,9 @@ def print_trial_table(
     screen.print(trial_table(records, study, others, sparks, front))
 
 
-def _natural_width(table: Table, place: int, screen: Console) -> int:
-    column = table.columns[place]
+def _natural_width(column: Column) -> int:
     # An error may be long; it is cut to what is left, but gets its least width.
-    return column.min_width or max(screen.measure(cell).maximum for cell in [column.header, *column.cells]) + 2
+    return column.min_width or max(cell_len(str(cell)) for cell in [column.header, *column.cells]) + 2
 
 
 def trial_table(

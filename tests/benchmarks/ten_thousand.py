@@ -1,0 +1,149 @@
+"""Ten thousand trivial trials by `sweep run`: does a trial cost at the end what it cost at the beginning?
+
+    python -m tests.benchmarks.ten_thousand [--trials 10000] [--workers 2] [--methods random grid] [--profile FILE]
+
+A random study and a grid whose objective returns a float at once. For each: milliseconds a trial over the first and the last
+500 and over all, from one trial's end to another's; the most memory that the runner's process ever held, the report at its
+end too; then how long the verbs that only look take on it. Beside each figure stands the bar that it is held against.
+What TPE takes for an ask among so many trials is its own cost, which no orchestration changes: it is told apart.
+`--profile` runs everything in one process, without worker processes, under cProfile; look at it with `python -m pstats FILE`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from sweep.layout import StudyFolder
+from sweep.planner import Planner
+from sweep.records import planned_record
+from sweep.storage import read_records
+from sweep.study_file import given_study
+from sweep.trial import TrialState
+from tests.conftest import write_study
+
+OBJECTIVE = """
+def train(trial):
+    return trial.params["x"] * 0.5
+"""
+STUDY = """
+name: many
+objective: trivial:train
+metric: {{name: score, goal: maximize}}
+method: {method}
+parameters:
+  x: {domain}
+budget: {{trials: {trials}}}
+workers: {{devices: cpu, per_device: {workers}}}
+"""
+DOMAINS = {"random": "{min: 0.0, max: 1.0}", "grid": "{min: 1, max: %d}"}
+SPAN = 500
+LOOKS = {"status": 2.0, "best": 2.0, "plan": 2.0, "trials": None}
+RATIO_BAR, MEMORY_BAR_MB, TRIAL_BAR_MS = 1.5, 500, 15
+
+
+def run(folder: Path, method: str, trials: int, workers: int, profile: str | None) -> None:
+    (folder / "trivial.py").write_text(OBJECTIVE)
+    domain = DOMAINS[method].replace("%d", str(trials))
+    path = write_study(folder, STUDY.format(method=method, trials=trials, workers=workers, domain=domain))
+    words = [sys.executable, *(["-m", "cProfile", "-o", profile] if profile else []), "-m", "sweep", "run", str(path)]
+    began = time.perf_counter()
+    process = subprocess.Popen([*words, *(["--inline"] if profile else [])], cwd=folder, stdout=subprocess.DEVNULL)
+    highest = 0
+    while process.poll() is None:
+        with contextlib.suppress(OSError, TypeError):  # it has just ended
+            highest = max(highest, _peak_kb(process.pid))
+        time.sleep(0.1)
+    assert process.returncode == 0, process.returncode
+    whole = time.perf_counter() - began
+    ends = sorted(datetime.fromisoformat(r.ended or "").timestamp() for r in read_records(StudyFolder(root=folder / "runs/many")))
+    assert len(ends) == trials
+    span = min(SPAN, trials // 4)
+    first, last = (ends[span] - ends[0]) / span * 1000, (ends[-1] - ends[-1 - span]) / span * 1000
+    every = (ends[-1] - ends[0]) / (trials - 1) * 1000
+    print(f"\n{method}, {trials:,} trials, {workers} workers{', in one process under cProfile' if profile else ''}")
+    _line(f"ms a trial, first {span}", first)
+    _line(f"ms a trial, last {span}", last)
+    _line("last / first", last / first, RATIO_BAR)
+    _line("ms a trial, all", every, TRIAL_BAR_MS)
+    _line("s, the whole command", whole)
+    _line("MB, the runner's peak", highest / 1024, MEMORY_BAR_MB)
+
+
+def look(folder: Path) -> None:
+    for verb, bar in LOOKS.items():
+        seconds = []
+        for _ in range(3):
+            began = time.perf_counter()
+            command = [sys.executable, "-m", "sweep", verb, "runs/many"]
+            subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+            seconds.append(time.perf_counter() - began)
+        _line(f"s, sweep {verb}", statistics.median(seconds), bar)
+
+
+def tpe(trials: int, asks: int = 20) -> Iterator[tuple[int, float]]:
+    """Yield the milliseconds of an ask of TPE's, by the number of trials that there are."""
+    keys = {"name": "many", "objective": "sweep.objectives.toy:train", "metric": {"name": "score", "goal": "maximize"}}
+    keys |= {"parameters": {"x": {"min": 0.0, "max": 1.0}}, "budget": {"trials": 2 * trials}}
+    for known in sorted({min(trials, count) for count in (100, 1000, trials)}):
+        study = given_study(keys | {"method": "random"}, {}, import_dir=Path.cwd(), find_objective=False)
+        drawn, records = Planner(study), []
+        for _ in range(known):
+            asked = drawn.ask()
+            assert asked is not None
+            drawn.tell(asked[0], TrialState.COMPLETE, 0.0)
+            records.append(planned_record(study, *asked))
+        done = [replace(r, state=TrialState.COMPLETE, value=float(str(r.params["x"]))) for r in records]
+        planner = Planner(given_study(keys | {"method": "tpe"}, {}, import_dir=Path.cwd(), find_objective=False), done)
+        began = time.perf_counter()
+        for _ in range(asks):
+            asked = planner.ask()
+            assert asked is not None
+            planner.tell(asked[0], TrialState.COMPLETE, 0.5)
+        yield known, (time.perf_counter() - began) / asks * 1000
+
+
+def _peak_kb(pid: int) -> int:
+    found = re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) if found else 0
+
+
+def _line(what: str, value: float, bar: float | None = None) -> None:
+    verdict = "" if bar is None else f"   bar {bar:g}: {'held' if value <= bar else 'MISSED'}"
+    print(f"  {what:<28} {value:>9.2f}{verdict}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--methods", nargs="+", default=list(DOMAINS), choices=list(DOMAINS))
+    parser.add_argument("--profile", metavar="FILE", help="where to write what cProfile saw of the last study")
+    options = parser.parse_args()
+    machine = subprocess.run(["lscpu"], capture_output=True, text=True, check=False).stdout
+    model = re.search(r"Model name:\s*(.*)", machine)
+    print(
+        f"{datetime.now():%Y-%m-%d %H:%M}, {model[1] if model else '?'}, {os.cpu_count()} cores, Python {sys.version.split()[0]}"
+    )
+    for method in options.methods:
+        with tempfile.TemporaryDirectory() as name:
+            run(Path(name), method, options.trials, options.workers, options.profile and str(Path(options.profile).absolute()))
+            look(Path(name))
+    print("\nTPE's own cost, in memory")
+    for known, cost in tpe(options.trials):
+        _line(f"ms an ask among {known:,}", cost)
+
+
+if __name__ == "__main__":
+    main()
