@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 
 from sweep.errors import StudyFileError
-from sweep.study_file import AVAILABLE_METHODS, given_study
+from sweep.strategies import SAMPLERS
+from sweep.study_file import given_study
 from sweep.study_file.editors import json_schema
 from sweep.study_file.schema import Parameter, StudyModel
 from sweep.study_file.source import read_source
@@ -55,7 +56,7 @@ def test_it_is_printed(cli: Cli) -> None:
     """Alone on stdout, and says which methods there are."""
     printed = cli("schema").json
     assert printed == json_schema()
-    assert printed["properties"]["method"]["enum"] == list(AVAILABLE_METHODS)
+    assert printed["properties"]["method"]["enum"] == ["grid", *SAMPLERS]
 
 
 def test_every_key_says_what_it_means(validator: Any) -> None:

@@ -1,37 +1,31 @@
 """The study file: read, checked whole, resolved; written back beside the results.
 
-    text --source.py--> plain data with lines --schema.py--> typed keys --checks here--> StudySpec
+    text --source.py--> plain data with lines --schema.py--> typed keys --checks.py, aims.py--> StudySpec --writing.py--> text
 
 Every key is checked on its own and only then the keys together, so that one problem does not hide another.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sweep import placeholders
 from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_you_mean
-from sweep.objective import ObjectiveNotFound, locate
-from sweep.space import Choice, Constant, Domain, Range, Space, axis_size, can_be, domain_keys, domain_text
-from sweep.strategies import SAMPLERS, missing_packages, pruner_problems, sampler_problems
-from sweep.study import SEED, BudgetSpec, LogSpec, StudySpec, WorkersSpec
+from sweep.space import Domain, Range
+from sweep.study import BudgetSpec, LogSpec, StudySpec, WorkersSpec
 from sweep.study_file import aims
-from sweep.study_file.schema import Budget, Parameter, Repeats, StudyModel, has_parts, model_of, to_domain
+from sweep.study_file.checks import check_name, check_objective, check_together, check_trains
+from sweep.study_file.schema import Parameter, StudyModel, has_parts, model_of, to_domain
 from sweep.study_file.source import Overrides, Source, given_source, read_source
-from sweep.study_file.values import ParameterName, StudyName
+from sweep.study_file.values import ParameterName
+from sweep.study_file.writing import FORMAT
+from sweep.study_file.writing import write_study as write_study
 
-# Of what `write_study` writes, and of the folder beside it; a later program raises it when an earlier one would misread them.
-FORMAT = 1
 _FORMAT = re.compile(r"# sweep format (\d+)")
-_PLAIN_KEY, _OTHER_WORDS = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), {"null", "true", "false"}
-AVAILABLE_METHODS = ("grid", *SAMPLERS)
 _KNOWN_KEYS = {key: has_parts(field.annotation) for key, field in StudyModel.model_fields.items()}
 
 
@@ -90,58 +84,15 @@ def _checked(source: Source, import_dir: str, *, default_name: str | None, find_
                 problems.append(source.problem((key,), "missing", f"it is {field.description}"))
             else:
                 keys[key] = field.get_default()
-        problems += _check_trains(source)
+        problems += check_trains(source)
         problems += aims.problems(source, keys)
         if find_objective:
-            problems += _check_objective(source, keys, import_dir)
-        problems += _check_together(source, keys)
-        problems += _check_name(source, keys, default_name)
+            problems += check_objective(source, keys, import_dir)
+        problems += check_together(source, keys)
+        problems += check_name(source, keys, default_name)
     if problems:
         raise StudyFileError(source.name or "the dict", sorted(dict.fromkeys(problems), key=_order))
     return _resolve(keys, import_dir)
-
-
-def write_study(study: StudySpec) -> str:
-    """Return the resolved study as a study file's text; reading it gives the same study."""
-    budget = {"trials": study.budget.trials, "time": study.budget.time_s, "patience": study.budget.patience}
-    budget["epochs"] = study.budget.epochs
-    devices = study.workers.devices
-    workers = {
-        "devices": list(devices) if isinstance(devices, tuple) else devices,
-        "per_device": study.workers.per_device or "auto",
-        "threads": study.workers.threads,
-    }
-    data: dict[str, Any] = {
-        "name": study.name,
-        "objective": study.objective,
-        "command": None if study.command is None else list(study.command),
-        **aims.written(study),
-        "method": study.method,
-        "parameters": _space_keys(study.parameters),
-        "sampler": dict(study.sampler) or None,
-        "enqueue": [dict(point) for point in study.enqueue] or None,
-        "seed": study.seed,
-        "repeats": {"count": study.repeats, "allow_failed": study.allow_failed} if study.allow_failed else study.repeats,
-        "pruner": dict(study.pruner) or None,
-        "budget": _without_none(budget),
-        "workers": _without_none(workers),
-        "log": asdict(study.log),
-        "retries": study.retries,
-        "timeout": study.timeout_s,
-        "checkpoints": {"keep_best": study.keep_best},
-        "stop_after_failures": study.stop_after_failures,
-        "output": study.output,
-        "earlier": [_space_keys(space) for space in study.earlier] or None,
-    }
-    lines = [f"# sweep format {FORMAT}"]
-    for key, value in data.items():
-        if value is None:
-            continue
-        if key == "parameters":
-            lines += ["parameters:", *(f"  {name}: {_flow(domain)}" for name, domain in value.items())]
-        else:
-            lines.append(f"{key}: {_flow(value)}")
-    return "\n".join(lines) + "\n"
 
 
 def _validate(
@@ -190,129 +141,6 @@ def _known_beside(path: tuple[str | int, ...]) -> list[str]:
     return list(model.model_fields) if model is not None else []
 
 
-def _check_trains(source: Source) -> Iterator[Problem]:
-    given = [key for key in ("objective", "command") if source.data.get(key) is not None]
-    if not given:
-        what = StudyModel.model_fields["objective"].description
-        yield source.problem(("objective",), "missing", f"it is {what}; or write command: for a script")
-    elif len(given) == 2:
-        yield source.problem(("command",), "stands beside objective", "keep one of the two")
-
-
-def _check_objective(source: Source, keys: dict[str, Any], import_dir: str) -> Iterator[Problem]:
-    if keys.get("command") is not None:
-        for place, message, hint in placeholders.problems(keys["command"], source.data.get("parameters") or (), Path(import_dir)):
-            yield source.problem(("command", place), message, hint)
-    if keys.get("objective") is not None:
-        try:
-            locate(keys["objective"], import_dir)
-        except ObjectiveNotFound as error:
-            yield source.problem(("objective",), str(error))
-
-
-def _check_together(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
-    domains: dict[str, Domain] = {}
-    for name, parameter in keys.get("parameters", {}).items():
-        try:
-            domains[name] = to_domain(parameter)
-        except ValueError as error:
-            yield source.problem(("parameters", name), str(error))
-    keys["domains"] = domains
-    method, budget = keys.get("method"), keys.get("budget")
-    yield from _check_seed(source, method, domains.get(SEED))
-    yield from _check_repeats(source, keys.get("repeats"), domains)
-    yield from _check_conditions(source, domains)
-    for option, message, hint in pruner_problems(keys["pruner"]) if keys.get("pruner") else ():
-        yield source.problem(("pruner",) if option is None else ("pruner", option), message, hint)
-    yield from _check_search(source, method, keys.get("sampler", {}), keys.get("enqueue", []), domains)
-    if method == "grid":
-        for name, domain in domains.items():
-            if axis_size(domain) is None:
-                yield source.problem(
-                    ("parameters", name),
-                    "a grid needs finitely many values",
-                    "give values or a step, or use method: random or tpe",
-                )
-    elif method is not None:
-        if budget is not None and budget == Budget():
-            yield source.problem(("budget",), f"method {method} never ends by itself", "add budget: {trials: 50}")
-        if domains and all(isinstance(domain, Constant) for domain in domains.values()):
-            yield source.problem(("parameters",), f"method {method} has nothing to choose: every parameter is a constant")
-
-
-def _check_conditions(source: Source, domains: dict[str, Domain]) -> Iterator[Problem]:
-    names = list(domains)
-    for name, domain in domains.items():
-        for condition in domain.when:
-            where, before = ("parameters", name, "when", condition.parent), names[: names.index(name)]
-            if condition.parent not in before:
-                below = condition.parent in domains and condition.parent != name
-                hint = f"put {condition.parent} above {name}" if below else did_you_mean(condition.parent, before)
-                yield source.problem(where, f"no parameter {condition.parent!r} stands above {name}", hint)
-                continue
-            for value in condition.values:
-                if not can_be(domains[condition.parent], value):
-                    text = domain_text(domains[condition.parent])
-                    yield source.problem(where, f"{condition.parent} is never {value!r}", f"it is {text}")
-
-
-def _check_search(
-    source: Source, method: str | None, options: dict[str, Any], points: list[dict[str, Any]], domains: dict[str, Domain]
-) -> Iterator[Problem]:
-    if method == "grid":
-        if options:
-            yield source.problem(("sampler",), "a grid has no sampler", "remove it, or use another method")
-        if points:
-            yield source.problem(("enqueue",), "a grid tries every point anyway", "remove it, or use another method")
-    elif method is not None:
-        if missing := missing_packages(SAMPLERS[method]):
-            hint = f"pip install {' '.join(missing)}"
-            yield source.problem(("method",), f"{method} needs {', '.join(missing)}, which is not installed", hint)
-        elif options:
-            for option, message, hint in sampler_problems(method, options):
-                yield source.problem(("sampler",) if option is None else ("sampler", option), message, hint)
-    for place, point in enumerate(points):
-        for name, value in point.items():
-            if name not in domains:
-                yield source.problem(("enqueue",), f"point {place + 1}: no parameter {name!r}", did_you_mean(name, domains))
-            elif not can_be(domains[name], value):
-                message = f"point {place + 1}: {name} cannot be {value!r}"
-                yield source.problem(("enqueue",), message, f"it is {domain_text(domains[name])}")
-
-
-def _check_repeats(source: Source, repeats: Repeats | None, domains: dict[str, Domain]) -> Iterator[Problem]:
-    if repeats is None:
-        return
-    if repeats.allow_failed >= repeats.count:
-        hint = f"at most {repeats.count - 1}: one run has to be complete"
-        yield source.problem(("repeats", "allow_failed"), f"{repeats.allow_failed} of {repeats.count} may not fail", hint)
-    if repeats.count > 1 and SEED in domains:
-        yield source.problem(
-            ("repeats",), f"stands beside a parameter {SEED}", "both choose the random numbers: keep one of the two"
-        )
-
-
-def _check_seed(source: Source, method: str | None, domain: Domain | None) -> Iterator[Problem]:
-    where = ("parameters", SEED)
-    if isinstance(domain, (Choice, Constant)):
-        values = domain.values if isinstance(domain, Choice) else (domain.value,)
-        if any(type(value) is not int for value in values):
-            yield source.problem(
-                where, "must be whole numbers: they choose the trial's random numbers", "seed: {values: [0, 1, 2]}"
-            )
-    if method not in (None, "grid") and domain is not None and not isinstance(domain, Constant):
-        yield source.problem(where, f"method {method} would search for the luckiest seed", "use a constant, or method: grid")
-
-
-def _check_name(source: Source, keys: dict[str, Any], default: str | None) -> Iterator[Problem]:
-    if "name" in keys and keys["name"] is None:
-        try:
-            keys["name"] = TypeAdapter(StudyName).validate_python(default)
-        except ValidationError:
-            message = "missing" if default is None else f"{default!r} is no folder name"
-            yield source.problem(("name",), message, "it is the output folder's name, for example my-study")
-
-
 def _resolve(keys: dict[str, Any], import_dir: str) -> StudySpec:
     budget, workers = keys["budget"], keys["workers"]
     return StudySpec(
@@ -346,32 +174,6 @@ def _typed(point: dict[str, Any], domains: dict[str, Domain]) -> dict[str, Any]:
     """Return a point with floats where the parameter is one: `lr: 1` is 1.0."""
     floats = {name for name, domain in domains.items() if isinstance(domain, Range) and not domain.integer}
     return {name: float(value) if name in floats else value for name, value in point.items()}
-
-
-def _space_keys(space: Space) -> dict[str, Any]:
-    return {name: domain_keys(domain) for name, domain in space.items()}
-
-
-def _flow(value: Any) -> str:
-    """Write plain data as YAML on one line, every string in quotes: `yes`, `1e3` and `? a` stay what they are."""
-    if isinstance(value, dict):
-        keys = [key if _PLAIN_KEY.fullmatch(key) and key.lower() not in _OTHER_WORDS else _flow(key) for key in value]
-        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in zip(keys, value.values(), strict=True)) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_flow(item) for item in value) + "]"
-    if isinstance(value, str):
-        return '"' + "".join(_escaped(character) for character in value) + '"'
-    return json.dumps(value)
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    return character if " " <= character <= "~" else f"\\U{ord(character):08x}"
-
-
-def _without_none(mapping: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in mapping.items() if value is not None}
 
 
 def _order(problem: Problem) -> tuple[str, int]:
