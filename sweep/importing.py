@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep.database import read_curves, read_records
 from sweep.errors import SweepError
 from sweep.inventory import check_ours
 from sweep.layout import StudyFolder
 from sweep.lock import locked
 from sweep.prior import PriorTrial, add_prior, fitted
 from sweep.repeats import trials_of
-from sweep.storage import read_curves, read_records
 from sweep.strategies import SAMPLERS
 from sweep.study import StudySpec
 from sweep.trial import Params, TrialState

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweep.continuation import continued
+from sweep.database import read_records
 from sweep.environment import recorded
 from sweep.errors import ANOTHER_OR_FRESH, EXIT_LOCKED, StudyFileError, SweepError
 from sweep.layout import StudyFolder
@@ -16,7 +17,6 @@ from sweep.objective import is_by_value
 from sweep.observer import Observer
 from sweep.records import TrialRecord
 from sweep.space import assignment
-from sweep.storage import read_records
 from sweep.study import StudySpec
 from sweep.study_file import read_study
 

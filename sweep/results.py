@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from sweep.database import read_curves, read_records
 from sweep.front import feasible, front_of, objectives, verdict
 from sweep.layout import StudyFolder
 from sweep.lock import lock_holder
 from sweep.records import Tally, TrialRecord, planned_record, ranked
 from sweep.repeats import runs_in_total, trials_of
-from sweep.storage import read_curves, read_records
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 

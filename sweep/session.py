@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep import environment
+from sweep.database import read_records, unreadable
 from sweep.devices import Slot, plan_slots
 from sweep.errors import write_failed
 from sweep.executors.inline import InlineWorker
@@ -28,7 +29,7 @@ from sweep.observer import Observer, RunOutcome
 from sweep.prior import count_prior, prior_text
 from sweep.results import Snapshot
 from sweep.runner import Runner
-from sweep.storage import StudyStore, read_records, remove_if_empty, unreadable
+from sweep.storage import StudyStore, remove_if_empty
 from sweep.study import StudySpec
 from sweep.study_file import write_study
 from sweep.trial import TrialState

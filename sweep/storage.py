@@ -19,11 +19,11 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
+from sweep.database import RECORD, connect, curves_in, latest, read_records, records_in, unreadable
 from sweep.files import write_json
 from sweep.layout import StudyFolder
 from sweep.mirror import OPTUNA_STATES, RUNG, Attributes, Drawn, Memory, constraint_attributes, directions, values_told
@@ -32,9 +32,7 @@ from sweep.space import distributions
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 
-_RECORD = "sweep"
 _MEMORY = "sweep:sampler"
-_SCHEMA_VERSION = 12
 _INTERMEDIATE = (
     "INSERT OR REPLACE INTO trial_intermediate_values"
     " (trial_id, step, intermediate_value, intermediate_value_type) VALUES (?, ?, ?, ?)"
@@ -59,7 +57,7 @@ class StudyStore:
         self._distributions = {name: (d, distribution_to_json(d)) for name, d in distributions(study.parameters).items()}
         if not folder.database.exists():
             _create(folder, study)
-        self._db = _connect(folder, read_only=False)
+        self._db = connect(folder, read_only=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._study_id = self._db.execute("SELECT study_id FROM studies ORDER BY study_id").fetchone()[0]
@@ -69,10 +67,10 @@ class StudyStore:
 
     def records(self) -> list[TrialRecord]:
         """Return every run that was ever started, by number and repeat; the last entry counts where one was reopened."""
-        found = _records(self._db, self._folder)
+        found = records_in(self._db, self._folder)
         self._trial_ids = {record.number: trial_id for trial_id, record in found}
         self._numbers = {trial_id: record.number for trial_id, record in found}
-        return _latest(found)
+        return latest(found)
 
     def sampler(self) -> tuple[Memory | None, dict[int, Attributes]]:
         """Return what is to be remembered of the sampler: its memory, and what it wrote down about each trial, by number."""
@@ -91,7 +89,7 @@ class StudyStore:
 
     def curves(self) -> dict[int, list[tuple[int, float]]]:
         """Return step and objective of every report, by trial."""
-        return _curves(self._db, self._folder, None)
+        return curves_in(self._db, self._folder, None)
 
     def start(self, record: TrialRecord, drawn: Drawn | None = None) -> None:
         """Note a trial that is about to run, the first time or again; with what must survive of the ask for a new one."""
@@ -222,7 +220,7 @@ class StudyStore:
         self._db.execute(
             "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)"
             " ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json",
-            (trial_id, f"{_RECORD}:{record.repeat}" if record.repeat else _RECORD, json.dumps(record.to_json())),
+            (trial_id, f"{RECORD}:{record.repeat}" if record.repeat else RECORD, json.dumps(record.to_json())),
         )
 
 
@@ -231,40 +229,6 @@ def remove_if_empty(folder: StudyFolder) -> None:
     if folder.database.exists() and not read_records(folder):
         for suffix in ("-wal", "-shm", ""):
             folder.database.with_name(folder.database.name + suffix).unlink(missing_ok=True)
-
-
-def read_records(folder: StudyFolder) -> list[TrialRecord]:
-    """Return every run that was ever started, by number and repeat, for somebody who only looks; nothing when none was.
-
-    Raises:
-        SweepError: the database cannot be opened, or is of another version.
-    """
-    if not folder.database.exists():
-        return []
-    database = _connect(folder, read_only=True)
-    try:
-        return _latest(_records(database, folder))
-    finally:
-        database.close()
-
-
-def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> dict[int, list[tuple[int, float]]]:
-    """Return step and objective of every report, by trial; nothing when none ran.
-
-    Args:
-        folder: the study's.
-        numbers: of these trials only; default: of all.
-
-    Raises:
-        SweepError: as `read_records`.
-    """
-    if not folder.database.exists():
-        return {}
-    database = _connect(folder, read_only=True)
-    try:
-        return _curves(database, folder, numbers)
-    finally:
-        database.close()
 
 
 def _create(folder: StudyFolder, study: StudySpec) -> None:
@@ -282,68 +246,6 @@ def _create(folder: StudyFolder, study: StudySpec) -> None:
         unfinished.rename(folder.database)
     except (SQLAlchemyError, OSError) as error:
         raise unreadable(folder, str(error).splitlines()[0]) from None
-
-
-def _connect(folder: StudyFolder, *, read_only: bool) -> sqlite3.Connection:
-    mode = "ro" if read_only else "rw"
-    try:
-        database = sqlite3.connect(f"{folder.database.as_uri()}?mode={mode}", uri=True, timeout=10)
-        found = database.execute("SELECT schema_version FROM version_info").fetchone()
-    except sqlite3.Error as error:
-        raise unreadable(folder, str(error)) from None
-    if found != (_SCHEMA_VERSION,):
-        database.close()
-        why = f"its tables have Optuna's form {found and found[0]}, this version knows form {_SCHEMA_VERSION}"
-        raise unreadable(folder, why)
-    return database
-
-
-def unreadable(folder: StudyFolder, why: str) -> SweepError:
-    """Return the error of a database that is damaged, or of another version."""
-    return SweepError(
-        "database-not-readable",
-        f"{folder.database} cannot be used",
-        why=why,
-        do=ANOTHER_STUDY,
-        exit_code=EXIT_LOCKED,
-    )
-
-
-def _records(database: sqlite3.Connection, folder: StudyFolder) -> list[tuple[int, TrialRecord]]:
-    query = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? OR key LIKE ? ORDER BY trial_id"
-    try:
-        rows = database.execute(query, (_RECORD, f"{_RECORD}:%"))
-        found = [(trial_id, TrialRecord.from_json(json.loads(text))) for trial_id, text in rows]
-        for _, record in found:
-            folder.trial_dir(record.folder)
-        return found
-    except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise unreadable(folder, f"it is damaged: {error}") from None
-
-
-def _curves(
-    database: sqlite3.Connection, folder: StudyFolder, numbers: Collection[int] | None
-) -> dict[int, list[tuple[int, float]]]:
-    query = (
-        "SELECT json_extract(value_json, '$.number'), max(trial_id) FROM trial_user_attributes WHERE key = ?"
-        " GROUP BY json_extract(value_json, '$.number')"
-    )
-    points = "SELECT step, intermediate_value FROM trial_intermediate_values WHERE trial_id = ? ORDER BY step"
-    try:
-        latest: dict[int, int] = dict(database.execute(query, (_RECORD,)))
-        curves: dict[int, list[tuple[int, float]]] = {}
-        for number in sorted(latest if numbers is None else latest.keys() & set(numbers)):
-            found = [(step, float(value)) for step, value in database.execute(points, (latest[number],)) if value is not None]
-            if found:
-                curves[number] = found
-        return curves
-    except (sqlite3.Error, ValueError, TypeError) as error:
-        raise unreadable(folder, f"it is damaged: {error}") from None
-
-
-def _latest(found: list[tuple[int, TrialRecord]]) -> list[TrialRecord]:
-    latest = {record.key: record for _, record in found}
-    return [latest[key] for key in sorted(latest)]
 
 
 def _stored(value: float) -> tuple[float | None, str]:

@@ -9,9 +9,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event
 
+from sweep.database import read_records
 from sweep.layout import StudyFolder
 from sweep.records import TrialRecord
-from sweep.storage import read_records
 from sweep.tensorboard import event_files
 
 Points = dict[str, list[tuple[int, float]]]

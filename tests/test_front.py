@@ -23,13 +23,14 @@ from tensorboard.plugins.hparams import metadata
 
 import sweep
 from sweep.dashboard import tensorboard
+from sweep.database import read_records
 from sweep.errors import StudyFileError, SweepError
 from sweep.front import undominated
 from sweep.layout import StudyFolder
 from sweep.planner import Planner
 from sweep.records import TrialRecord, planned_record, ranked
 from sweep.space import distributions
-from sweep.storage import StudyStore, read_records
+from sweep.storage import StudyStore
 from sweep.strategies import SAMPLERS, make_sampler
 from sweep.study import StudySpec
 from sweep.study_file import given_study, read_study, write_study

@@ -11,12 +11,13 @@ from typing import Any
 import optuna
 import pytest
 
+from sweep.database import read_curves, read_records
 from sweep.errors import StudyFileError
 from sweep.layout import StudyFolder
 from sweep.planner import Planner
 from sweep.records import planned_record
 from sweep.space import distributions
-from sweep.storage import StudyStore, read_curves, read_records
+from sweep.storage import StudyStore
 from sweep.strategies import PRUNERS, make_pruner, make_sampler
 from sweep.study import StudySpec
 from sweep.study_file import read_study

@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 import pytest
 
+from sweep.database import read_records
 from sweep.layout import StudyFolder
 from sweep.records import TrialRecord
-from sweep.storage import read_records
 from sweep.trial import TrialState
 from tests.conftest import Cli, wait_for, write_study
 

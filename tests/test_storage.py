@@ -10,12 +10,13 @@ from pathlib import Path
 import optuna
 import pytest
 
+from sweep.database import read_records
 from sweep.errors import SweepError
 from sweep.layout import StudyFolder, run_folder_name
 from sweep.lock import lock_holder, locked, set_aside
 from sweep.records import TrialRecord
 from sweep.space import Choice, Constant, Range
-from sweep.storage import StudyStore, read_records
+from sweep.storage import StudyStore
 from sweep.study import MetricSpec, StudySpec
 from sweep.trial import TrialState
 

@@ -17,12 +17,12 @@ from sweep.analysis.importance import Importance, importances, noise_share
 from sweep.analysis.intervals import mean_and_half_width, wilson
 from sweep.analysis.settings import Setting, deviation, settings
 from sweep.analysis.trials import value_of
+from sweep.database import read_curves
 from sweep.front import feasible
 from sweep.records import Span, TrialRecord, complete_of
 from sweep.repeats import trainings
 from sweep.results import Snapshot
 from sweep.space import Choice, Range, swept
-from sweep.storage import read_curves
 from sweep.study import StudySpec
 from sweep.trial import Scalar, TrialState
 from sweep.wording import error_line, param_text

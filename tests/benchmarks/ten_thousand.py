@@ -25,10 +25,10 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from sweep.database import read_records
 from sweep.layout import StudyFolder
 from sweep.planner import Planner
 from sweep.records import planned_record
-from sweep.storage import read_records
 from sweep.study_file import given_study
 from sweep.trial import TrialState
 from tests.conftest import write_study
