@@ -17,6 +17,23 @@ RECORD = "sweep"
 _SCHEMA_VERSION = 12
 
 
+def has_trials(folder: StudyFolder) -> bool:
+    """Tell whether any trial was ever started.
+
+    Raises:
+        SweepError: as `read_records`.
+    """
+    if not folder.database.exists():
+        return False
+    database = connect(folder, read_only=True)
+    try:
+        return database.execute("SELECT 1 FROM trial_user_attributes WHERE key = ?", (RECORD,)).fetchone() is not None
+    except sqlite3.Error as error:
+        raise unreadable(folder, f"it is damaged: {error}") from None
+    finally:
+        database.close()
+
+
 def read_records(folder: StudyFolder) -> list[TrialRecord]:
     """Return every run that was ever started, by number and repeat, for somebody who only looks; nothing when none was.
 
@@ -88,7 +105,7 @@ def records_in(database: sqlite3.Connection, folder: StudyFolder) -> list[tuple[
         rows = database.execute(query, (RECORD, f"{RECORD}:%"))
         found = [(trial_id, TrialRecord.from_json(json.loads(text))) for trial_id, text in rows]
         for _, record in found:
-            folder.trial_dir(record.folder)
+            folder.check_run_folder(record.folder)
         return found
     except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
         raise unreadable(folder, f"it is damaged: {error}") from None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweep.continuation import continued
-from sweep.database import read_records
+from sweep.database import has_trials, read_records
 from sweep.environment import recorded
 from sweep.errors import ANOTHER_OR_FRESH, EXIT_LOCKED, StudyFileError, SweepError
 from sweep.layout import StudyFolder
@@ -107,7 +107,7 @@ def taken_up(study: StudySpec, folder: StudyFolder) -> StudySpec:
     if not folder.study_file.exists():
         return study
     stored = stored_study(folder)
-    return continued(stored, study, str(folder.root)) if read_records(folder) else study
+    return continued(stored, study, str(folder.root)) if has_trials(folder) else study
 
 
 def renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer) -> None:

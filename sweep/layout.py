@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ BEST_EMBEDDINGS = "plugins/org_tensorflow_tensorboard_projector"
 # What a request to stop says.
 STOP_AT_NEXT_STEP = "at the next step\n"
 STOP_AT_ONCE = "at once\n"
+_SEPARATORS = frozenset({os.sep, os.altsep or os.sep, "\0"})
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
@@ -82,10 +84,18 @@ class StudyFolder:
         Raises:
             ValueError: the name, read from a damaged or hostile database, leads elsewhere, or the folder is a link.
         """
-        path = self.root / folder
-        if folder in ("", ".", "..") or path.name != folder or path.is_symlink():
+        self.check_run_folder(folder)
+        return self.root / folder
+
+    def check_run_folder(self, folder: str) -> None:
+        """Check the name of a run folder; cheap enough for ten thousand of them.
+
+        Raises:
+            ValueError: as `trial_dir`.
+        """
+        leads_elsewhere = folder in ("", ".", "..") or not _SEPARATORS.isdisjoint(folder)
+        if leads_elsewhere or os.path.islink(f"{self.root}{os.sep}{folder}"):  # noqa: PTH114  # a Path costs ten times as much
             raise ValueError(f"{folder!r} is no run folder: it leads elsewhere")
-        return path
 
     def trial_file(self, folder: str) -> Path:
         """Return the path of a trial's readable record."""

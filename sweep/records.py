@@ -78,19 +78,19 @@ class TrialRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads: of a run, without what `sweep.repeats` computes."""
-        data = {name: getattr(self, name) for name in _STORED}
+        data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name in _STORED}
         return data | {"state": str(self.state), "spans": [dataclasses.asdict(span) for span in self.spans]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrialRecord:
         """Read what `to_json` made; unknown keys, of a newer version, are left out."""
         kept = {key: value for key, value in data.items() if key in _STORED}
-        parts = {item.name for item in dataclasses.fields(Span)}
-        spans = tuple(Span(**{key: value for key, value in span.items() if key in parts}) for span in kept.get("spans", ()))
-        return cls(**(kept | {"state": TrialState(data["state"]), "spans": spans}))
+        parts = ({key: value for key, value in span.items() if key in _SPAN} for span in kept.get("spans", ()))
+        return cls(**(kept | {"state": TrialState(data["state"]), "spans": tuple(Span(**part) for part in parts)}))
 
 
-_STORED = tuple(item.name for item in dataclasses.fields(TrialRecord) if item.name not in ("standard_error", "runs"))
+_STORED = frozenset(item.name for item in dataclasses.fields(TrialRecord)) - {"standard_error", "runs"}
+_SPAN = frozenset(item.name for item in dataclasses.fields(Span))
 
 
 def planned_record(study: StudySpec, number: int, params: dict[str, Scalar], repeat: int = 0) -> TrialRecord:

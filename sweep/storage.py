@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from sweep.database import RECORD, connect, curves_in, latest, read_records, records_in, unreadable
+from sweep.database import RECORD, connect, curves_in, has_trials, latest, records_in, unreadable
 from sweep.files import write_json
 from sweep.layout import StudyFolder
 from sweep.mirror import OPTUNA_STATES, RUNG, Attributes, Drawn, Memory, constraint_attributes, directions, values_told
@@ -226,7 +226,7 @@ class StudyStore:
 
 def remove_if_empty(folder: StudyFolder) -> None:
     """Remove a database without trials: it was made for a study file that may have changed since."""
-    if folder.database.exists() and not read_records(folder):
+    if folder.database.exists() and not has_trials(folder):
         for suffix in ("-wal", "-shm", ""):
             folder.database.with_name(folder.database.name + suffix).unlink(missing_ok=True)
 

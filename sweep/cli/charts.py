@@ -30,11 +30,12 @@ class Sparklines:
     def __init__(self, curves: Curves) -> None:
         self._curves = curves
         values = [value for points in curves.values() for _, value in points]
+        self._any = any(len(points) > 1 for points in curves.values())
         self._low, self._high = min(values, default=0.0), max(values, default=0.0)
         self._blocks = _BLOCKS if _can_draw(_BLOCKS) else _PLAIN_BLOCKS
 
     def __bool__(self) -> bool:
-        return any(len(points) > 1 for points in self._curves.values())
+        return self._any
 
     def of(self, number: int) -> str:
         """Return a trial's curve, at most 16 characters wide; empty when it never reported."""
