@@ -17,7 +17,8 @@ from sweep.records import TrialRecord
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 
-_Place = tuple[float, float, int, str]
+# How far beyond the constraints, minus the goodness in each metric, number, run folder: the best is the smallest.
+_Place = tuple[float, Point, int, str]
 
 
 class Retention:
@@ -31,10 +32,8 @@ class Retention:
 
     def __init__(self, study: StudySpec, folder: StudyFolder, known: Iterable[TrialRecord]) -> None:
         self._study, self._folder = study, folder
-        # The best first: how far beyond the constraints, minus the first value's goodness, number, run folder.
-        self._kept: list[_Place] = []
+        self._kept: list[_Place] = []  # the best first
         self._best: _Place | None = None
-        self._points: dict[int, Point] = {}  # of those that are kept
         for record in known:
             if record.state.finished:
                 self.ended(record)
@@ -48,8 +47,8 @@ class Retention:
             _remove(last)
             self._remove_embeddings(record.folder)
             return
-        beyond = excess(self._study, record.metrics)
-        place = (beyond, -self._study.metric.sign * record.value, record.number, record.folder)
+        costs = tuple(-one for one in goodness(self._study, record.value, record.metrics))
+        place = (excess(self._study, record.metrics), costs, record.number, record.folder)
         if self._best is None or place < self._best:
             self._best, beaten = place, self._best
         else:
@@ -57,19 +56,15 @@ class Retention:
         if beaten is not None:
             self._remove_embeddings(beaten[3])
         bisect.insort(self._kept, place)
-        self._points[record.number] = goodness(self._study, record.value, record.metrics)
         while len(self._kept) > self._study.keep_best:
-            _, _, number, folder = self._kept.pop(self._least())
-            del self._points[number]
-            _remove(self._folder.checkpoints(folder)[0])
+            _remove(self._folder.checkpoints(self._kept.pop(self._least())[3])[0])
 
     def _least(self) -> int:
         """Return the place of the trial to let go: the last, but of several metrics one that is not in the front."""
         if len(self._study.metrics) == 1 or self._kept[-1][0] > 0:
             return -1
-        within = [place for place, kept in enumerate(self._kept) if kept[0] == 0]
-        front = {within[at] for at in undominated([self._points[self._kept[place][2]] for place in within])}
-        return max((place for place in within if place not in front), default=-1)
+        front = set(undominated([tuple(-cost for cost in kept[1]) for kept in self._kept]))
+        return max((place for place in range(len(self._kept)) if place not in front), default=-1)
 
     def _remove_embeddings(self, folder: str) -> None:
         path = self._folder.embeddings(folder)
