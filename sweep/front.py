@@ -43,6 +43,8 @@ def excesses(study: StudySpec, metrics: Mapping[str, float]) -> dict[str, float]
 
 def excess(study: StudySpec, metrics: Mapping[str, float]) -> float:
     """Return how far a trial is beyond all bounds together: 0 for a feasible one, infinite where a metric is missing."""
+    if not study.constraints:
+        return 0.0
     if any(constraint.metric not in metrics for constraint in study.constraints):
         return math.inf
     return sum(max(0.0, beyond) for beyond in excesses(study, metrics).values())
@@ -61,13 +63,13 @@ def verdict(study: StudySpec, metrics: Mapping[str, float]) -> bool | None:
 
 def goodness(study: StudySpec, value: float | None, metrics: Mapping[str, float]) -> Point:
     """Return a trial as a point whose coordinates, one for each metric, are the larger the better; a missing one is the worst."""
-    found = zip(study.metrics, objectives(study, value, metrics), strict=True)
-    return tuple(-math.inf if one is None else metric.sign * one for metric, one in found)
+    values = objectives(study, value, metrics)
+    return tuple([-math.inf if one is None else metric.sign * one for metric, one in zip(study.metrics, values, strict=True)])
 
 
 def in_order(complete: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord]:
     """Return complete trials, the best first: the front, the other feasible ones, the others."""
-    by_first = sorted(complete, key=lambda record: (-study.metric.sign * (record.value or 0.0), record.number))
+    by_first = _by_first(complete, study)
     if len(study.metrics) == 1 and not study.constraints:
         return by_first
     beyond = {record.number: excess(study, record.metrics) for record in by_first}
@@ -77,9 +79,9 @@ def in_order(complete: Iterable[TrialRecord], study: StudySpec) -> list[TrialRec
     return sorted(by_first, key=lambda record: (beyond[record.number], record.number in rest))
 
 
-def front_of(ranked: Sequence[TrialRecord], study: StudySpec) -> list[TrialRecord]:
-    """Return the front of all complete trials, given best first: of one metric the best one, nothing if none is feasible."""
-    return _leading([record for record in ranked if feasible(study, record.metrics)], study)
+def front_of(complete: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord]:
+    """Return the front of all complete trials: of one metric the best one, nothing if none is feasible."""
+    return _leading(_by_first([record for record in complete if feasible(study, record.metrics)], study), study)
 
 
 def undominated(points: Sequence[Point]) -> list[int]:
@@ -96,6 +98,10 @@ def undominated(points: Sequence[Point]) -> list[int]:
 def dominated(point: Point, others: Iterable[Point]) -> bool:
     """Tell whether one of some points is at least as good in everything, equal ones included."""
     return any(all(one >= own for one, own in zip(other, point, strict=True)) for other in others)
+
+
+def _by_first(records: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord]:
+    return sorted(records, key=lambda record: (-study.metric.sign * (record.value or 0.0), record.number))
 
 
 def _leading(within: list[TrialRecord], study: StudySpec) -> list[TrialRecord]:

@@ -17,8 +17,8 @@ from sweep.records import TrialRecord
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 
-# How far beyond the constraints, minus the first value's goodness, number, run folders.
-_Place = tuple[float, float, int, tuple[str, ...]]
+# How far beyond the constraints, minus the goodness in each metric, number, run folders: the best is the smallest.
+_Place = tuple[float, Point, int, tuple[str, ...]]
 
 
 class Retention:
@@ -34,7 +34,6 @@ class Retention:
         self._study, self._folder = study, folder
         self._kept: list[_Place] = []  # the best first
         self._best: _Place | None = None
-        self._points: dict[int, Point] = {}  # of those that are kept
         for record in known:
             if record.state.finished:
                 self.ended(record)
@@ -52,7 +51,8 @@ class Retention:
             self._remove_checkpoints(folders)
             self._remove_embeddings(folders)
             return
-        place = (excess(self._study, trial.metrics), -self._study.metric.sign * trial.value, trial.number, folders)
+        costs = tuple(-one for one in goodness(self._study, trial.value, trial.metrics))
+        place = (excess(self._study, trial.metrics), costs, trial.number, folders)
         if self._best is None or place < self._best:
             self._best, beaten = place, self._best
         else:
@@ -60,19 +60,15 @@ class Retention:
         if beaten is not None:
             self._remove_embeddings(beaten[3])
         bisect.insort(self._kept, place)
-        self._points[trial.number] = goodness(self._study, trial.value, trial.metrics)
         while len(self._kept) > self._study.keep_best:
-            _, _, number, let_go = self._kept.pop(self._least())
-            del self._points[number]
-            self._remove_checkpoints(let_go)
+            self._remove_checkpoints(self._kept.pop(self._least())[3])
 
     def _least(self) -> int:
         """Return the place of the trial to let go: the last, but of several metrics one that is not in the front."""
         if len(self._study.metrics) == 1 or self._kept[-1][0] > 0:
             return -1
-        within = [place for place, kept in enumerate(self._kept) if kept[0] == 0]
-        front = {within[at] for at in undominated([self._points[self._kept[place][2]] for place in within])}
-        return max((place for place in within if place not in front), default=-1)
+        front = set(undominated([tuple(-cost for cost in kept[1]) for kept in self._kept]))
+        return max((place for place in range(len(self._kept)) if place not in front), default=-1)
 
     def _remove_checkpoints(self, folders: Iterable[str]) -> None:
         for folder in folders:

@@ -124,6 +124,22 @@ def test_trials_are_chosen_by_brushing_an_axis(chromium: Browser, page_file: Pat
     assert f"is trial {best} with" in chosen.inner_text()
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_metrics_are_drawn_against_each_other(chromium: Browser, tmp_path: Path, count: int) -> None:
+    """One chart for each two of them."""
+    metrics = "[{name: a, goal: maximize}, {name: b, goal: minimize}, {name: c, goal: minimize}]"
+    text = STUDY.replace("metric: {name: loss, goal: minimize}", f"metrics: {metrics}\nconstraints: {{c: {{max: 40}}}}")
+    text = text if count == 3 else text.replace(", {name: c, goal: minimize}", "")
+    source = (
+        "def drawn(trial):\n    p = trial.params\n    return {'a': p['width'], 'b': p['width'] ** 2 * p['lr'], 'c': p['width']}\n"
+    )
+    (tmp_path / "mine.py").write_text(source)
+    page = opened(chromium, tb.run(text, folder=tmp_path).folder / "report.html", "light")
+    ink = page.locator("figure.front").evaluate_all(_INK)
+    assert len(ink) == {2: 1, 3: 3}[count]
+    assert min(ink) > 500, ink
+
+
 def test_the_page_fits_a_phone(chromium: Browser, page_file: Path, tmp_path: Path) -> None:
     """Nothing but tables and coordinates, which scroll by themselves, is wider than the screen."""
     page = opened(chromium, page_file, "light", width=375)

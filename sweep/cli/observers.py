@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sweep.front import feasible, front_of, objectives
 from sweep.plain_lines import PlainLines, shown_loss
-from sweep.records import Tally, TrialRecord, ranked
+from sweep.records import Tally, TrialRecord, complete_of, ranked
 from sweep.repeats import runs_in_total, trials_of
 from sweep.study import StudySpec
 from sweep.trial import TrialState
@@ -132,22 +132,22 @@ def leaders_text(study: StudySpec, records: list[TrialRecord], sparks: Sparkline
 
     Of several metrics they are of the front, in the order of the first metric.
     """
-    leaders = [record for record in ranked(records, study) if feasible(study, record.metrics)]
-    front = front_of(leaders, study) if len(study.metrics) > 1 else leaders
-    if not front:
+    several, complete = len(study.metrics) > 1, complete_of(records)
+    best = front_of(complete, study) if several else [r for r in ranked(complete, study) if feasible(study, r.metrics)]
+    if not best:
         return []
     lines = [
         Text.assemble(
             (f"{place}. ", "dim"),
-            ("  ".join(objective_texts(r, study)), "bold green" if front[0] is r else ""),
+            ("  ".join(objective_texts(r, study)), "bold green" if place == 1 else ""),
             (f"  {sparks.of(r.number)}" if sparks else "", "cyan"),
             f"  {tag_text(r, study)}  ",
             (f"trial {r.number}", "dim"),
         )
-        for place, r in enumerate(front[:LEADERS], 1)
+        for place, r in enumerate(best[:LEADERS], 1)
     ]
     names = ", ".join(metric.name for metric in study.metrics)
-    what = f"best {names}" if len(study.metrics) == 1 else f"Pareto front of {names}: {len(front)} of {len(leaders)}"
+    what = f"Pareto front of {names}: {len(best)} of {len(complete)} complete" if several else f"best {names}"
     return [Text(what, style="dim"), *lines]
 
 
