@@ -15,7 +15,7 @@ from sweep.errors import SweepError
 from sweep.inventory import check_ours
 from sweep.layout import StudyFolder
 from sweep.lock import locked
-from sweep.prior import PriorTrial, add_prior, fitted
+from sweep.prior import PriorTrial, add_prior, fitted, judged_by_one_value
 from sweep.repeats import trials_of
 from sweep.strategies import SAMPLERS
 from sweep.study import StudySpec
@@ -76,6 +76,9 @@ def import_trials(study: StudySpec, folder: StudyFolder, source: Source) -> Impo
     Raises:
         SweepError: the study has trials already, nothing in it learns, nothing of the source fits, or the folder is not ours.
     """
+    if not judged_by_one_value(study):
+        what = "a study with several metrics or with constraints takes no trials of other studies"
+        raise SweepError("import-one-metric", what, why="of a trial there one value is known")
     _check_that_something_learns(study)
     check_ours(folder)
     _check_that_nothing_began(folder)

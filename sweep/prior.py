@@ -59,6 +59,11 @@ def fitted(study: StudySpec, params: Params) -> dict[str, Scalar] | str:
     return found
 
 
+def judged_by_one_value(study: StudySpec) -> bool:
+    """Tell whether one value says how good a trial is, which is all that prior knowledge holds."""
+    return len(study.metrics) == 1 and not study.constraints
+
+
 def read_prior(folder: StudyFolder, study: StudySpec) -> list[PriorTrial]:
     """Return the prior knowledge in a study's folder, source by source; nothing when there is none.
 
@@ -68,7 +73,9 @@ def read_prior(folder: StudyFolder, study: StudySpec) -> list[PriorTrial]:
     sources = _sources(folder)
     reasons: Counter[str] = Counter()
     for source in sources:
-        if (source["metric"], source["goal"]) != (study.metric.name, study.metric.goal):
+        if not judged_by_one_value(study):
+            reasons["the study has several metrics or constraints"] += len(source["trials"])
+        elif (source["metric"], source["goal"]) != (study.metric.name, study.metric.goal):
             reasons[f"the metric was {source['goal']} {source['metric']}"] += len(source["trials"])
         else:
             reasons.update(why for trial in source["trials"] if isinstance(why := fitted(study, trial.params), str))

@@ -382,6 +382,11 @@ def _turned(here: Path, study: StudySpec) -> None:
     read_prior(folder_of(study), spec(here, "study", metric="metric: {name: loss, goal: maximize}"))
 
 
+def _constrained(here: Path, study: StudySpec) -> None:
+    _into()(here, study)
+    read_prior(folder_of(study), spec(here, "study", seed="constraints: {size: {max: 3}}"))
+
+
 def _changed(here: Path, study: StudySpec) -> None:
     _into()(here, study)
     trained(study, 1)
@@ -400,6 +405,8 @@ def _changed(here: Path, study: StudySpec) -> None:
         (lambda _, study: source_of_optunas(study, "mysql://host/db", None), "import-not-sqlite", "not mysql"),
         (lambda _, study: source_of_optunas(study, "sqlite:///no.db", None), "import-not-found", "there is no file"),
         (lambda _, study: imported(study, study), "import-itself", "is the study itself"),
+        (_into(seed="constraints: {size: {max: 3}}"), "import-one-metric", "takes no trials of other studies"),
+        (_constrained, "prior-does-not-fit", "2 times: the study has several metrics or constraints"),
         (_into(metric="metric: {name: score, goal: minimize}"), "import-other-metric", "this study to minimize score"),
         (_into(method="method: random", sampler=""), "import-in-vain", "method random learns nothing"),
         (_into(method="method: grid", sampler="", x="  x: {value: 1.0}"), "import-in-vain", "(tpe, gp), or a pruner"),
