@@ -20,7 +20,7 @@ from sweep.observer import Observer, RunOutcome
 from sweep.planner import Planner, needs_mirror
 from sweep.prior import read_prior
 from sweep.records import Span, TrialRecord
-from sweep.repeats import due, trial_of
+from sweep.repeats import due, is_decided, trial_of
 from sweep.retention import Retention
 from sweep.storage import StudyStore
 from sweep.study import StudySpec
@@ -182,14 +182,12 @@ class Ledger:
             cause=result.cause,
         )
         self._note(record)
-        trial = trial_of(self._runs[record.number], self._study)
-        left = due(record.number, record.params, self._runs[record.number], self._study)
-        of_this = [run for run in (*self._unfinished, *self._ahead) if run.number == record.number]
-        if not left:  # decided: those not yet started never are
-            self._unfinished = [run for run in self._unfinished if run.number != record.number]
-            self._ahead = [run for run in self._ahead if run.number != record.number]
-        elif not of_this:  # the pruner has let it through
-            self._ahead[:0] = left
+        runs = self._runs[record.number]
+        trial = trial_of(runs, self._study)
+        if is_decided(runs, self._study):
+            self._drop_unstarted(record.number)
+        elif _is_watched(record) and self._study.prunes:  # the pruner has let it through
+            self._ahead[:0] = due(record.number, record.params, runs, self._study)
         if not trial.state.finished:
             return record
         complete = trial.state is TrialState.COMPLETE
@@ -199,6 +197,11 @@ class Ledger:
             # For good, whatever the trials still running bring; but not when there is nothing left to stop.
             self._gave_up = self._gave_up or bool(self._unfinished or self._ahead) or self._planner.ended_by is None
         return record
+
+    def _drop_unstarted(self, number: int) -> None:
+        known = {run.key for run in self._runs[number]}
+        for queue in (self._unfinished, self._ahead):
+            queue[:] = [run for run in queue if run.number != number or run.key in known]
 
     def finish(self, record: TrialRecord) -> None:
         """Write down how a trial ended; then only its checkpoint may go."""

@@ -69,13 +69,18 @@ def standard_error(values: Sequence[float]) -> float | None:
 
 def due(number: int, params: dict[str, Scalar], runs: Sequence[TrialRecord], study: StudySpec) -> list[TrialRecord]:
     """Return the runs of a trial that may start now, given those that were started."""
-    failed = sum(run.state is TrialState.FAILED for run in runs)
-    if failed > study.allow_failed or any(run.state is TrialState.PRUNED for run in runs):
-        return []  # whatever others bring changes nothing any more
+    if is_decided(runs, study):
+        return []
     known = {run.repeat: run.state for run in runs}
     first_alone = study.prunes and known.get(0) is not TrialState.COMPLETE
     wanted = range(1 if first_alone else study.repeats)
     return [planned_record(study, number, params, repeat) for repeat in wanted if repeat not in known]
+
+
+def is_decided(runs: Sequence[TrialRecord], study: StudySpec) -> bool:
+    """Tell whether a trial is failed or pruned whatever its other runs bring."""
+    failed = sum(run.state is TrialState.FAILED for run in runs)
+    return failed > study.allow_failed or any(run.state is TrialState.PRUNED for run in runs)
 
 
 def runs_in_total(study: StudySpec) -> int | None:

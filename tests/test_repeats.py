@@ -14,12 +14,17 @@ import pytest
 
 from sweep.continuation import continued
 from sweep.dashboard import tensorboard
+from sweep.devices import Slot
 from sweep.errors import StudyFileError, SweepError
+from sweep.layout import StudyFolder
+from sweep.ledger import Ledger
+from sweep.plain_lines import PlainLines
 from sweep.records import TrialRecord, planned_record
 from sweep.repeats import due, trial_of
+from sweep.storage import StudyStore
 from sweep.study import StudySpec, derive_seed
 from sweep.study_file import read_study
-from sweep.trial import TrialState
+from sweep.trial import TrialResult, TrialState
 from tests.conftest import Cli, wait_for, write_study
 from tests.reading import hparams_tags, outcome, records
 from tests.test_hparams import rows
@@ -174,6 +179,46 @@ def test_a_pruned_first_run_spares_the_others(study: Path, cli: Cli) -> None:
     assert done.code == 0, done.err
     assert [str(run.state) for run in records(study.parent / "runs" / "study")] == ["complete"] * 3 + ["pruned"]
     assert [trial["state"] for trial in cli("trials", str(study), "--format", "json").json] == ["complete", "pruned"]
+
+
+def test_no_run_is_handed_out_twice_or_lost(spec: StudySpec, here: Path) -> None:
+    """Also while some wait for their workers, and when all were interrupted and go on one after another."""
+    folder = StudyFolder(root=here / "runs" / "study")
+    folder.root.mkdir(parents=True)
+    slot, observer = Slot(index=0, device="cpu", torch_device="cpu", threads=1), PlainLines(quiet=True)
+    observer.begin(spec, (), 1)
+
+    def handed(ledger: Ledger) -> TrialRecord:
+        record = ledger.next()
+        assert record is not None
+        folder.trial_dir(record.folder).mkdir(exist_ok=True)
+        return record
+
+    def complete(ledger: Ledger, record: TrialRecord) -> None:
+        done = ledger.settle(record, TrialResult(state=COMPLETE, metrics={"score": 1.0}), 0.1)
+        ledger.finish(done)
+
+    store = StudyStore(folder, spec)
+    ledger = Ledger(spec, folder, store, (), observer)
+    first, second, third = (handed(ledger) for _ in range(3))
+    complete(ledger, ledger.start(first, slot))  # the others' workers are still being made
+    fourth = handed(ledger)
+    assert [run.key for run in (first, second, third, fourth)] == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    started = [ledger.start(run, slot) for run in (second, third, fourth)]
+    for run in started:
+        ledger.interrupt(run, 0.1)
+    store.close()
+
+    store = StudyStore(folder, spec)
+    ledger = Ledger(spec, folder, store, store.records(), observer)
+    order = []
+    while (record := ledger.next()) is not None:
+        order.append(record.key)
+        complete(ledger, ledger.start(record, slot))
+    store.close()
+    assert order == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert [trial.state for trial in ledger.records] == [COMPLETE, COMPLETE]
+    assert ledger.done
 
 
 @pytest.mark.slow
