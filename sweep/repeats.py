@@ -83,6 +83,11 @@ def is_decided(runs: Sequence[TrialRecord], study: StudySpec) -> bool:
     return failed > study.allow_failed or any(run.state is TrialState.PRUNED for run in runs)
 
 
+def runs_of(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Return the record of each run of some trials; a trial that is not repeated is its own run."""
+    return [run for trial in trials for run in trial.runs or (trial,)]
+
+
 def runs_in_total(study: StudySpec) -> int | None:
     """Return how many runs a study comes to, None where that is open."""
     return None if study.total is None else study.total * study.repeats

@@ -14,7 +14,7 @@ from sweep.front import feasible, front_of, objectives, verdict
 from sweep.layout import StudyFolder
 from sweep.lock import lock_holder
 from sweep.records import Tally, TrialRecord, planned_record, ranked
-from sweep.repeats import runs_in_total, trials_of
+from sweep.repeats import runs_in_total, runs_of, trials_of
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 
@@ -74,8 +74,7 @@ class Snapshot:
     @property
     def eta_s(self) -> float | None:
         """Return the estimated seconds until the last trial ends, if anything runs."""
-        runs = [run for record in self.records for run in record.runs or (record,)]
-        return Tally(runs).eta_s(runs_in_total(self.study), datetime.now(UTC))
+        return Tally(runs_of(self.records)).eta_s(runs_in_total(self.study), datetime.now(UTC))
 
     def curves(self, numbers: Iterable[int]) -> dict[int, list[tuple[int, float]]]:
         """Return step and objective of each report of these trials."""

@@ -13,6 +13,7 @@ from sweep.cli.charts import importance_bars, sparklines
 from sweep.cli.observers import LEADERS, leaders_text, running_table
 from sweep.cli.tables import console, print_json, print_trials
 from sweep.prior import count_prior, prior_text
+from sweep.repeats import runs_of
 from sweep.results import Snapshot
 from sweep.trial import TrialState
 from sweep.wording import duration_text, error_line, states_text
@@ -83,7 +84,7 @@ def _status(snapshot: Snapshot) -> RenderableType:
     lines: list[RenderableType] = [
         Text.assemble((study.name, "bold"), f"  {parts} of {total}{eta}{known}"),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),
-        *running_table(study, [run for record in snapshot.records for run in record.runs or (record,)], sparks),
+        *running_table(study, runs_of(snapshot.records), sparks),
         *leaders_text(study, snapshot.records, sparks),
         *importance_bars(snapshot),
     ]
