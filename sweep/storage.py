@@ -61,6 +61,10 @@ class StudyStore:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._study_id = self._db.execute("SELECT study_id FROM studies ORDER BY study_id").fetchone()[0]
+        count = "SELECT count(*) FROM trials WHERE study_id = ?"
+        self._rows: int = self._db.execute(count, (self._study_id,)).fetchone()[
+            0
+        ]  # counting anew for each trial takes ever longer
         self._trial_ids: dict[int, int] = {}  # the last entry of each trial
         self._numbers: dict[int, int] = {}
         self._has_rungs = study.pruner.get("type") in ("asha", "hyperband", "patient")
@@ -172,9 +176,8 @@ class StudyStore:
 
     def _insert(self, record: TrialRecord) -> int:
         row = self._db.execute(
-            "INSERT INTO trials (number, study_id, state, datetime_start)"
-            " SELECT count(*), ?, 'RUNNING', ? FROM trials WHERE study_id = ?",
-            (self._study_id, _clock(), self._study_id),
+            "INSERT INTO trials (number, study_id, state, datetime_start) VALUES (?, ?, 'RUNNING', ?)",
+            (self._rows, self._study_id, _clock()),
         )
         trial_id = row.lastrowid
         assert trial_id is not None
