@@ -34,27 +34,27 @@ def write_text(path: Path, text: str, *, sync: bool = False) -> None:
         text: what.
         sync: have it on the disk before this returns, for a file that others rely on after a power cut.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        _write(temporary, text, sync=sync)
+        _write_beside(path, text, sync=sync)
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(temporary, text, sync=sync)
-    temporary.replace(path)
+        _write_beside(path, text, sync=sync)
     if sync:
         sync_folder(path.parent)
 
 
-def _write(path: Path, text: str, *, sync: bool) -> None:
+def _write_beside(path: Path, text: str, *, sync: bool) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # Half a character, as in a file name of another encoding, must not cost the whole text.
-        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
+        temporary.replace(path)
     except BaseException:
-        path.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

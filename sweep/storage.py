@@ -62,9 +62,8 @@ class StudyStore:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._study_id = self._db.execute("SELECT study_id FROM studies ORDER BY study_id").fetchone()[0]
         count = "SELECT count(*) FROM trials WHERE study_id = ?"
-        self._rows: int = self._db.execute(count, (self._study_id,)).fetchone()[
-            0
-        ]  # counting anew for each trial takes ever longer
+        # Kept, since counting anew for each trial takes ever longer.
+        self._rows: int = self._db.execute(count, (self._study_id,)).fetchone()[0]
         self._trial_ids: dict[int, int] = {}  # the last entry of each trial
         self._numbers: dict[int, int] = {}
         self._has_rungs = study.pruner.get("type") in ("asha", "hyperband", "patient")
@@ -181,6 +180,7 @@ class StudyStore:
         )
         trial_id = row.lastrowid
         assert trial_id is not None
+        self._rows += 1
         self._db.executemany(
             "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (?, ?, ?, ?)",
             [
