@@ -38,9 +38,9 @@ class PlainLines:
         """Say what is about to run."""
         self._study = study
         self._tally = Tally(runs)
-        done = sum(trial.state.finished for trial in trials_of(runs, study))
+        self._done = sum(trial.state.finished for trial in trials_of(runs, study))
         of = f" of {study.total}" if study.total is not None else ""
-        self._line(f"study {study.name}: {done}{of} trials finished, starting {workers} worker{'s' * (workers != 1)}")
+        self._line(f"study {study.name}: {self._done}{of} trials finished, starting {workers} worker{'s' * (workers != 1)}")
 
     def preparing(self, text: str, fraction: float | None) -> None:
         """Say how far a preparation is, every two seconds."""
@@ -51,6 +51,8 @@ class PlainLines:
     def update(self, record: TrialRecord, what: str) -> None:
         """Say what happened to a trial."""
         self._tally.update(record)
+        trial = self._trial_of(record) if what == "ended" else None
+        self._done += trial is not None and trial.state.finished
         head = run_text(record, self._study)
         if what == "started":
             again = f"  (attempt {record.attempts})" if record.attempts > 1 else ""
@@ -72,11 +74,9 @@ class PlainLines:
             broken = "  breaks a constraint" if verdict(self._study, record.metrics) is False else ""
             took = duration_text(record.duration_s)
             self._line(f"{head} {record.state}  {objectives_text(record, self._study)}{broken}  in {took}{self._left()}")
-        if self._study.repeats > 1 and what == "ended":
-            trial = trial_of([run for run in self._tally.runs if run.number == record.number], self._study)
-            if trial.state.finished:
-                how = error_line(trial) if trial.state is TrialState.FAILED else objectives_text(trial, self._study)
-                self._line(f"trial {trial.number} {trial.state}  {how}  of {len(trial.runs)} runs")
+        if trial is not None and trial.runs and trial.state.finished:
+            how = error_line(trial) if trial.state is TrialState.FAILED else objectives_text(trial, self._study)
+            self._line(f"trial {trial.number} {trial.state}  {how}  of {len(trial.runs)} run{'s' * (len(trial.runs) != 1)}")
 
     def notice(self, text: str) -> None:
         """Print a line."""
@@ -85,11 +85,15 @@ class PlainLines:
     def tick(self) -> None:
         """Nothing: lines come with events."""
 
+    def _trial_of(self, run: TrialRecord) -> TrialRecord:
+        if self._study.repeats == 1:
+            return run
+        return trial_of([other for other in self._tally.runs if other.number == run.number], self._study)
+
     def _left(self) -> str:
-        total = runs_in_total(self._study)
-        eta = self._tally.eta_s(total, datetime.now(UTC))
-        of = f"/{total}" if total is not None else ""
-        return f"  ({self._tally.finished}{of} done" + (f", about {duration_text(eta)} left)" if eta is not None else ")")
+        eta = self._tally.eta_s(runs_in_total(self._study), datetime.now(UTC))
+        of = f"/{self._study.total}" if self._study.total is not None else ""
+        return f"  ({self._done}{of} done" + (f", about {duration_text(eta)} left)" if eta is not None else ")")
 
     def _line(self, text: str) -> None:
         if self._quiet:

@@ -135,11 +135,6 @@ class Tally:
         """Return every run, as it is now."""
         return list(self._runs.values())
 
-    @property
-    def finished(self) -> int:
-        """Return how many have ended."""
-        return sum(count for state, count in self._states.items() if state.finished)
-
     def update(self, run: TrialRecord) -> None:
         """Take a run as it is now."""
         if (before := self._runs.get(run.key)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from sweep.trial import Scalar
 
 # A parameter of this name is no hyperparameter: it says which of several trainings of one setting a trial is.
 SEED = "seed"
+_PLAIN_WORD = re.compile(r"[\w@%+=:,./${}-]+", re.ASCII)  # of a command: needs no quotes, placeholders included
 # The tag that says whether a trial keeps its constraints: 1 or 0.
 FEASIBLE = "feasible"
 
@@ -195,7 +197,9 @@ class StudySpec:
     @property
     def trained(self) -> str:
         """Return the objective or the command, as the study file has it."""
-        return shlex.join(self.command).replace("'${args}'", "${args}") if self.command else str(self.objective)
+        if self.command is None:
+            return str(self.objective)
+        return " ".join(word if _PLAIN_WORD.fullmatch(word) else shlex.quote(word) for word in self.command)
 
     @property
     def prunes(self) -> bool:
