@@ -78,7 +78,9 @@ class Problem:
 
     def __str__(self) -> str:
         text = ": ".join(part for part in (self.where, self.key, self.message) if part)
-        return f"{text}; {self.hint}" if self.hint else text
+        whole = f"{text}; {self.hint}" if self.hint else text
+        # One line, whatever somebody has for a key.
+        return "".join(one if one.isprintable() else repr(one)[1:-1] for one in whole)
 
 
 class StudyFileError(SweepError):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweep.space import Choice, Constant, Domain, Range, Space, axis_size, axis_step, axis_value, conditional, place_of
-from sweep.trial import Scalar
+from sweep.trial import Params, Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,21 @@ class Grid:
                 return {name: domain.value if isinstance(domain, Constant) else found[name] for name, domain in today.items()}
             before = size
         raise AssertionError("the last grid is the largest")
+
+    def find(self, values: Params) -> int | None:
+        """Return the number of the first point that has these values, None if there is none; constants are not looked at.
+
+        For a grid without conditions. What was extended is looked for where it was before: those numbers stay.
+        """
+        number = 0
+        for name, domain in self.spaces[0].items():
+            place: int | None = 0
+            if name in values and not isinstance(domain, Constant):
+                place = place_of(domain, values[name])
+            if place is None:
+                return None
+            number = number * _finite_size(name, domain) + place
+        return number
 
 
 def _point(space: Space, earlier: Space | None, number: int) -> dict[str, Scalar]:

@@ -44,6 +44,8 @@ class Planner:
     ) -> None:
         self.study = study
         self._next = 0
+        found = [study.grid.find(point) for point in study.enqueue] if study.method == "grid" else []
+        self._first = [number for number in found if number is not None]
         self._front: list[Point] = []  # of one metric its best value
         self._reached = False
         self._since_best = 0
@@ -100,15 +102,22 @@ class Planner:
         """Return the next trial's number and all its parameters, or None when the search has ended."""
         if self.ended_by is not None:
             return None
-        while self._next in self._known:
-            self._next += 1
-        number = self._next
+        number = self._place()
         self._known.add(number)
         if self._sampling is not None:
             return number, self._sampling.draw(number)
         if self._mirror is not None:
             self._mirror.begin(number)
         return number, self.study.grid.point(number)
+
+    def _place(self) -> int:
+        """Return the next trial's number: in a grid those of the points to try first, else the first that is free."""
+        for number in self._first:
+            if number not in self._known:
+                return number
+        while self._next in self._known:
+            self._next += 1
+        return self._next
 
     def drawn(self, number: int) -> Drawn | None:
         """Return what must be kept of the last ask, which was for this trial, to go on as if nothing had happened."""

@@ -83,10 +83,15 @@ class Snapshot:
     def trials(self) -> Iterator[TrialRecord]:
         """Iterate over all trials in order; in a grid those not yet started too, whose place is known."""
         started = {record.number: record for record in self.records}
-        planned = (self.study.total or 0) if self.study.method == "grid" else 0
-        for number in range(max(planned, max(started, default=-1) + 1)):  # a range: the grid may be huge
-            if number in started or number < planned:
-                yield started.get(number) or planned_record(self.study, number, self.study.grid.point(number))
+        left = (self.study.total or 0) - len(started) if self.study.method == "grid" else 0
+        last, number = max(started, default=-1), 0
+        while number <= last or left > 0:  # one by one: the grid may be huge
+            if number in started:
+                yield started[number]
+            elif left > 0:
+                left -= 1
+                yield planned_record(self.study, number, self.study.grid.point(number))
+            number += 1
 
     def trial_json(self, record: TrialRecord) -> dict[str, Any]:
         """Return a trial as `--format json` prints it (DESIGN section 3); one that is repeated with all its runs."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sweep.errors import StudyFileError
@@ -117,6 +117,15 @@ def test_what_is_accepted_runs(data: dict[str, Any]) -> None:
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(base=sound, changes=odd)
+@example(
+    base={
+        "objective": "sweep.objectives.toy:train",
+        "metric": {"name": "loss", "goal": "minimize"},
+        "method": "grid",
+        "parameters": {"x": {"value": 0}},
+    },
+    changes={"parameters": {"\n": None}},
+)
 def test_what_is_refused_names_the_reason(base: dict[str, Any], changes: dict[str, Any]) -> None:
     """With file, line and key; nothing is written, and no other exception comes out of it."""
     with written(base | changes) as path:

@@ -82,6 +82,19 @@ def test_a_planner_goes_on_after_what_is_known() -> None:
     assert [number for number, _ in all_of(Planner(make(), known))] == [1, 2, 4, 6, 7, 8, 9, 10, 11]
 
 
+def test_points_of_a_grid_can_come_first() -> None:
+    """Under their own numbers, also when some are known; what a point leaves out has the first value there."""
+    first = ({"a": 2, "b": 0.5, "c": False}, {"b": 1.0}, {"b": 7.0})
+    study = make(enqueue=first)
+    planned = all_of(Planner(study))
+    assert [number for number, _ in planned] == [9, 4, 0, 1, 2, 3, 5, 6, 7, 8, 10, 11]
+    assert planned[0][1] == {"a": 2, "k": "c", "b": 0.5, "c": False}
+    assert planned[1][1] == {"a": 1, "k": "c", "b": 1.0, "c": True}
+    known = [record(9, TrialState.COMPLETE, 1.0), record(0, TrialState.FAILED)]
+    assert [number for number, _ in all_of(Planner(study, known))][:3] == [4, 1, 2]
+    assert [number for number, _ in all_of(Planner(dataclasses.replace(study, budget=BudgetSpec(trials=3))))] == [9, 4, 0]
+
+
 def test_a_search_that_has_ended_stays_ended() -> None:
     """A trial still running may bring a new best; it does not start the search again."""
     planner = Planner(make(budget=BudgetSpec(patience=2)))

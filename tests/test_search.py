@@ -256,3 +256,23 @@ def test_an_optimizer_that_could_run_something_is_refused(here: Path) -> None:
     record = _ended(planned_record(study, *asked), 1.0)
     with pytest.raises(SweepError, match=r"study\.db is damaged"):
         Planner(study, [record], None, {0: {"cma:optimizer:0": pickle.dumps(Evil()).hex()}})
+
+
+def test_a_grid_lists_what_comes_first_among_its_numbers(here: Path, cli: Cli) -> None:
+    """With a budget below the grid's size: the point that was chosen, then the first ones; nothing waits at the end."""
+    (here / "study.yaml").write_text(
+        "objective: sweep.objectives.toy:train\nmetric: {name: loss, goal: minimize}\nmethod: grid\n"
+        "parameters: {x: {values: [1, 2, 3, 4]}, y: {value: 0}, steps: {value: 1}}\n"
+        "enqueue: [{x: 4}]\nbudget: {trials: 2}\nworkers: {per_device: 1}\n"
+    )
+    done = cli("run", "study.yaml")
+    assert done.code == 0, done.err
+    trials = cli("trials", "study.yaml", "--format", "json").json
+    assert [(trial["number"], trial["state"], trial["params"]["x"]) for trial in trials] == [
+        (0, "complete", 1),
+        (3, "complete", 4),
+    ]
+    assert cli("status", "study.yaml", "--json").json["counts"]["waiting"] == 0
+    extended = cli("run", "study.yaml", "budget.trials=3")
+    assert extended.code == 0, extended.err
+    assert [trial["number"] for trial in cli("trials", "study.yaml", "--format", "json").json] == [0, 1, 3]

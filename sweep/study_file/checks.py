@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from sweep import placeholders
 from sweep.errors import Problem, did_you_mean
 from sweep.objective import ObjectiveNotFound, locate
-from sweep.space import Choice, Constant, Domain, axis_size, can_be, domain_text
+from sweep.space import Choice, Constant, Domain, axis_size, can_be, conditional, domain_text
 from sweep.strategies import SAMPLERS, missing_packages, pruner_problems, sampler_problems
 from sweep.study import SEED
 from sweep.study_file.schema import Budget, Repeats, StudyModel, to_domain
@@ -94,8 +94,8 @@ def _check_search(
     if method == "grid":
         if options:
             yield source.problem(("sampler",), "a grid has no sampler", "remove it, or use another method")
-        if points:
-            yield source.problem(("enqueue",), "a grid tries every point anyway", "remove it, or use another method")
+        if points and conditional(domains):
+            yield source.problem(("enqueue",), "a grid with conditions has its own order", "remove it, or use another method")
     elif method is not None:
         if missing := missing_packages(SAMPLERS[method]):
             hint = f"pip install {' '.join(missing)}"

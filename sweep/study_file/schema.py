@@ -176,7 +176,9 @@ class StudyModel(_Strict):
     )
     parameters: dict[ParameterName, Parameter] = Field(min_length=1, description="name: domain; the order is kept everywhere")
     enqueue: list[dict[str, Scalar]] = Field(
-        [], description="points to try first, such as `[{lr: 0.01}]`; what a point leaves out is drawn; not for a grid"
+        [],
+        description="points to try first, such as `[{lr: 0.01}]`; what a point leaves out is drawn;"
+        " in a grid it has the first value",
     )
     seed: WholeNumber = Field(0, description="everything random derives from it")
     repeats: Annotated[Repeats, BeforeValidator(_repeats, json_schema_input_type=PositiveInt | Repeats)] = Field(
