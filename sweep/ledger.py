@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from sweep.devices import Slot
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES
+from sweep.front_marks import FrontMarks
 from sweep.layout import StudyFolder
 from sweep.messages import Resumed
 from sweep.observer import Observer, RunOutcome
@@ -61,6 +62,7 @@ class Ledger:
                 self._unfinished += due(trial.number, trial.params, runs, study)
         store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
         self._retention = Retention(study, folder, trials)
+        self._marks = FrontMarks(study, folder, trials)
         self._failures_in_a_row = 0
         self._gave_up = False
 
@@ -209,6 +211,7 @@ class Ledger:
         sync = (record.duration_s or 0) > _WORTH_A_SYNC_S
         self._store.finish(record, trial, self._planner.rungs(record.number), sync=sync)
         self._retention.ended(trial)
+        self._marks.ended(trial)
         self._observer.update(record, "ended")
 
     def interrupt(self, record: TrialRecord, seconds: float) -> None:

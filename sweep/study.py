@@ -19,6 +19,8 @@ SEED = "seed"
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./${}-]+", re.ASCII)  # of a command: needs no quotes, placeholders included
 # The tag that says whether a trial keeps its constraints: 1 or 0.
 FEASIBLE = "feasible"
+# The tag that says whether it is in the Pareto front of several metrics: 1 or 0.
+FRONT = "front"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,8 +192,8 @@ class StudySpec:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Return the tags that come first in the HPARAMS tab: those needed, whether the trial is feasible, the best values."""
-        judged = (FEASIBLE,) if self.constraints else ()
+        """Return the tags that come first in the HPARAMS tab: those needed, in the front and feasible or not, the best values."""
+        judged = (*((FRONT,) if len(self.metrics) > 1 else ()), *((FEASIBLE,) if self.constraints else ()))
         return (*self.needed, *judged, *(metric.best_tag for metric in self.metrics))
 
     @property

@@ -26,6 +26,7 @@ from sweep.dashboard import tensorboard
 from sweep.database import read_records
 from sweep.errors import StudyFileError, SweepError
 from sweep.front import undominated
+from sweep.front_marks import FrontMarks
 from sweep.layout import StudyFolder
 from sweep.planner import Planner
 from sweep.records import TrialRecord, planned_record, ranked
@@ -35,6 +36,7 @@ from sweep.strategies import SAMPLERS, make_sampler
 from sweep.study import StudySpec
 from sweep.study_file import given_study, read_study, write_study
 from sweep.study_file.editors import json_schema
+from sweep.tensorboard.hparams import append_front
 from sweep.trial import TrialState
 from tests.conftest import Cli, no_process_left, wait_for
 from tests.conftest import write_study as write_file
@@ -398,7 +400,7 @@ def test_a_trials_columns_begin_with_the_metrics(study: Path) -> None:
     folder = study / "runs" / "study" / trials[7].folder
     described = metadata.parse_experiment_plugin_data(hparams_tags(folder)[metadata.EXPERIMENT_TAG])
     tags = [info.name.tag for info in described.metric_infos]
-    assert tags == ["good", "cost", "model/parameters", "feasible", "best/good", "best/cost", "loss"]
+    assert tags == ["good", "cost", "model/parameters", "front", "feasible", "best/good", "best/cost", "loss"]
     points = scalars(folder)
     assert points["feasible"] == [(1, 0), (2, 0), (3, 0)]
     assert [value for _, value in points["best/cost"]] == pytest.approx([16, 1, 1])
@@ -406,14 +408,14 @@ def test_a_trials_columns_begin_with_the_metrics(study: Path) -> None:
     assert scalars(study / "runs" / "study" / trials[0].folder)["feasible"] == [(1, 1), (2, 1), (3, 1)]
 
 
-def test_the_tab_sorts_and_filters_by_each_metric(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tab_sorts_and_filters_by_each_metric(study: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns in their order; an interval of `feasible` leaves broken trials out."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with tensorboard(study / "runs" / "study", host="127.0.0.1", port=6006) as (address, _):
         wait_for(lambda: len(rows(address)) == 8)
         infos = wait_for(lambda: (post(address, "experiment", {}) or {}).get("metricInfos"))
-        assert [info["name"]["tag"] for info in infos][:4] == ["good", "cost", "model/parameters", "feasible"]
-        wait_for(lambda: all(len(row.get("metricValues", ())) == 7 for row in rows(address)))
+        assert [info["name"]["tag"] for info in infos][:5] == ["good", "cost", "model/parameters", "front", "feasible"]
+        wait_for(lambda: all(len(row.get("metricValues", ())) == 8 for row in rows(address)))
         name = {"group": "", "tag": "cost"}
         body = {
             "allowedStatuses": ["STATUS_SUCCESS"],
@@ -428,6 +430,10 @@ def test_the_tab_sorts_and_filters_by_each_metric(study: Path, monkeypatch: pyte
         values = [{item["name"]["tag"]: item["value"] for item in row["metricValues"]} for row in found]
         assert [row["cost"] for row in values] == pytest.approx([3, 6, 6, 12, 12, 24])
         assert {row["feasible"] for row in values} == {1}
+        body["colParams"][1] = {"metric": name | {"tag": "front"}, "filterInterval": {"minValue": "1", "maxValue": "1"}}  # type: ignore[index]
+        shown = {row["sessions"][0]["name"] for row in post(address, "session_groups", body)["sessionGroups"]}
+        best = cli("best", str(study / "runs" / "study"), "--format", "json").json
+        assert shown == {Path(trial["dir"]).name for trial in best}
 
 
 def test_the_best_of_each_metric_survives_an_interruption(cli: Cli, here: Path, study: Path) -> None:
@@ -438,7 +444,8 @@ def test_the_best_of_each_metric_survives_an_interruption(cli: Cli, here: Path, 
     assert done.code == 0, done.err
     assert "goes on after step" in done.out
     calm = scalars(next((study / "runs" / "study").glob("0007*")))
-    assert scalars(next((here / "runs" / "study").glob("0000*"))) == calm
+    died = scalars(next((here / "runs" / "study").glob("0000*")))
+    assert {tag for tag in calm if calm[tag] != died[tag]} == {"front"}  # which is the study's doing
 
 
 @pytest.mark.parametrize(
@@ -515,3 +522,35 @@ def test_one_metric_keeps_its_words(cli: Cli, here: Path) -> None:
     status = cli("status", str(result.dir), "--json").json
     assert not {"values", "front", "feasible"} & {*first, *status}
     assert set(scalars(result.dir / first["dir"])) == {"a", "best/a", "b", "c"}
+
+
+def test_a_trial_that_is_beaten_leaves_the_front_in_tensorboard_too(here: Path) -> None:
+    """Its last mark is 0; a record that a killed runner left half written is cut off first."""
+    (here / "mine.py").write_text(OBJECTIVE)
+    spec = read_study(write_file(here, STUDY.replace("constraints: {model/parameters: {max: 500}}\n", "")))
+    folder = StudyFolder(root=here / "runs")
+
+    def ended(number: int, good: float, cost: float) -> TrialRecord:
+        run = folder.root / f"000{number}"
+        run.mkdir(parents=True)
+        (run / "events.out.tfevents.1").write_bytes(b"")
+        append_front(run, inside=False, step=0)
+        metrics = {"good": good, "cost": cost}
+        return TrialRecord(
+            number=number, state=TrialState.COMPLETE, params={}, seed=0, folder=run.name, value=good, metrics=metrics
+        )
+
+    def marks() -> dict[str, float]:
+        return {run.name: scalars(run)["front"][-1][1] for run in sorted(folder.root.iterdir())}
+
+    first, second, third = ended(0, 1.0, 5.0), ended(1, 2.0, 6.0), ended(2, 3.0, 5.0)
+    found = FrontMarks(spec, folder, ())
+    found.ended(first)
+    found.ended(second)
+    assert marks() == {"0000": 1, "0001": 1, "0002": 0}
+    found.ended(third)
+    assert marks() == {"0000": 0, "0001": 0, "0002": 1}
+    with (folder.root / "0002" / "events.out.tfevents.1").open("ab") as file:
+        file.write(b"half a rec")
+    FrontMarks(spec, folder, (first, second, third))
+    assert marks() == {"0000": 0, "0001": 0, "0002": 1}

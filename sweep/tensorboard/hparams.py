@@ -9,10 +9,8 @@ plugins/hparams/backend_context.py and list_session_groups.py) and seen under bo
 - Of several experiment records any may win: every trial writes the same complete one, built from the study.
 - A number's domain is a list of fewer than ten values, or an interval; a longer list makes a filter that fails.
 - Only the first few columns are shown at first: swept parameters are marked as differing, the objective is the first metric.
-- Of several metrics all come first, then what is constrained and `feasible` (1 or 0), so that the tab sorts by each, filters
-  by their intervals and by `feasible`, and draws metric against metric: the Pareto front is the edge of the cloud in the
-  SCATTER PLOT MATRIX. Whether a trial is in the front is no column: it is not the trial's own, another one can take it away
-  later, and a trial's event files are its worker's, who has ended by then. `sweep trials`, `sweep best` and the report say it.
+- Of several metrics all come first, then what is constrained, `front` and `feasible` (1 or 0), so that the tab sorts by each,
+  filters by their intervals, by the front and by `feasible`, and draws metric against metric in the SCATTER PLOT MATRIX.
 """
 
 from __future__ import annotations
@@ -31,6 +29,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from sweep.space import Choice, Constant, Domain, Range, Space
+from sweep.study import FRONT
 from sweep.tensorboard import event_files
 from sweep.trial import Params, Scalar
 
@@ -70,6 +69,25 @@ def session_end(status: int) -> Summary:
 def write_description(folder: Path, space: Mapping[str, Domain | None], metrics: Iterable[str]) -> None:
     """Write a run that holds nothing but the description of the columns."""
     _write_file(folder / _file_name(), experiment(space, metrics))
+
+
+def append_front(run_folder: Path, *, inside: bool, step: int, mend: bool = False) -> None:
+    """Write into a run that has ended whether its trial is in the Pareto front; the last one counts.
+
+    Args:
+        run_folder: the run's.
+        inside: in the front.
+        step: larger than those before.
+        mend: cut off half a record first, which a runner that was killed may have left.
+    """
+    if mend:
+        event_files.cut_torn_ends(run_folder)
+    paths = sorted(run_folder.glob(event_files.PATTERN))
+    if not paths:  # somebody has taken them away
+        return
+    summary = Summary(value=[Summary.Value(tag=FRONT, simple_value=float(inside))])
+    with paths[-1].open("ab") as file:
+        RecordWriter(file).write(Event(wall_time=time.time(), step=step, summary=summary).SerializeToString())
 
 
 def append_failure(run_folder: Path) -> None:
