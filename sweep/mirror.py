@@ -1,14 +1,7 @@
 """The study in Optuna's own terms, in memory: what its samplers and pruners look at, and what must survive when the runner ends.
 
 Proposals and verdicts are those of Optuna's own sampler and pruner, also when the study was interrupted in between: what they
-know beside the trials is kept as plain data (`Memory`, and attributes of each trial), written by the store in one transaction
-with what it belongs to. That is the samplers' random numbers, and
-
-- CMA-ES: the state of its evolution, which Optuna keeps pickled in the trials' attributes. It is kept as it is, so that
-  Optuna can go on with the study, and looked at before Optuna unpickles it: nothing but arrays and the optimizer may be in it.
-- GP: the kernel's last parameters, from which the next fit starts.
-- QMC and NSGA-II: the place in the sequence, and each generation's parents, which are attributes of the study.
-- ASHA and Hyperband: the resources that they took from the first complete trials, and the rungs that each trial has passed.
+know beside the trials (`sweep.memory`) is written by the store in one transaction with what it belongs to.
 
 Constraints reach the samplers as Optuna 5 has it: by how much a trial is beyond each bound is an attribute of the trial, set
 before its end is told. They are made again from what the trial reported, and stand in study.db for Optuna's tools alone.
@@ -18,17 +11,13 @@ In memory a trial costs 0.3 ms; through Optuna's SQLite storage 20 ms.
 
 from __future__ import annotations
 
-import base64
 import copy
-import io
-import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
-from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
 from sweep.front import excesses, objectives
+from sweep.memory import Attributes, Memory, checked, resources_of, restore, restore_resources, state_of
 from sweep.prior import PriorTrial, prior_changed
 from sweep.records import TrialRecord
 from sweep.space import distributions
@@ -36,8 +25,6 @@ from sweep.strategies import make_pruner, make_sampler
 from sweep.study import StudySpec, derive_seed
 from sweep.trial import Params, TrialState
 
-Memory = dict[str, Any]
-Attributes = dict[str, Any]
 Curve = Iterable[tuple[int, float | None]]
 
 # What Optuna calls a trial's state; it knows nothing of one that was interrupted.
@@ -48,9 +35,6 @@ OPTUNA_STATES = {
     TrialState.PRUNED: "PRUNED",
     TrialState.FAILED: "FAIL",
 }
-_GP_CACHES = ("_gprs_cache_list", "_constraints_gprs_cache_list")
-_KERNEL = ("inverse_squared_lengthscales", "kernel_scale", "noise_var")
-_RESOURCES = ("_min_resource", "_max_resource")  # of pruners: what "auto" came to
 RUNG = "completed_rung_"
 _CONSTRAINT = "constraints:"
 
@@ -109,13 +93,13 @@ class Mirror:
             self._fill_discarded()
             self._places[record.number] = self._size
             values = values_told(self._study, record.state, record.value, record.metrics)
-            written = _checked(attributes.get(record.number, {}))
+            written = checked(attributes.get(record.number, {}))
             written = written | constraint_attributes(self._study, record.state, record.metrics)
             self._add(record.state, record.params, values, curves.get(record.number, ()), written)
         self._fill_discarded()
         if self._memory:
-            _restore(self.optuna.sampler, self._memory)
-            _restore_resources(self.optuna.pruner, self._memory.get("resources", {}))
+            restore(self.optuna.sampler, self._memory)
+            restore_resources(self.optuna.pruner, self._memory.get("resources", {}))
             for key, value in self._memory["attributes"].items():
                 self._storage.set_study_system_attr(self.optuna._study_id, key, value)
         elif self._places:  # of an older version: other random numbers than those that its trials were drawn with
@@ -206,7 +190,7 @@ class Mirror:
         """Return what must survive of the last ask."""
         attributes = self._storage.get_study_system_attrs(self.optuna._study_id)
         memory: Memory = {"discarded": [*self._discarded], "attributes": dict(attributes), "prior": self._prior}
-        memory |= {"resources": _resources(self.optuna.pruner)} | _state(self.optuna.sampler)
+        memory |= {"resources": resources_of(self.optuna.pruner)} | state_of(self.optuna.sampler)
         return Drawn(attributes=dict(self._trial(number).system_attrs), memory=memory)
 
     @property
@@ -257,91 +241,3 @@ def _rungs(attributes: Attributes) -> Attributes:
 
 def _steps(curve: Curve) -> dict[int, float]:
     return {step: value for step, value in curve if value is not None and step >= 0}
-
-
-def _state(sampler: Any) -> Memory:
-    """Return a sampler's random numbers and, of GP, the kernels' parameters, as plain data."""
-    numbers = {}
-    for path, generator in _generators(sampler):
-        name, keys, *rest = generator.rng.get_state()
-        assert name == "MT19937"
-        numbers[path] = [
-            base64.b64encode(keys.tobytes()).decode(),
-            *(item.item() if hasattr(item, "item") else item for item in rest),
-        ]
-    kernels = {
-        cache: [[getattr(kernel, part).tolist() for part in _KERNEL] for kernel in getattr(sampler, cache)]
-        for cache in _GP_CACHES
-        if getattr(sampler, cache, None)
-    }
-    return {"random": numbers, "kernels": kernels}
-
-
-def _restore(sampler: Any, memory: Memory) -> None:
-    import numpy as np
-
-    for path, generator in _generators(sampler):
-        if path in memory["random"]:
-            keys, *rest = memory["random"][path]
-            generator.rng.set_state(("MT19937", np.frombuffer(base64.b64decode(keys), dtype=np.uint32), *rest))
-    for cache, kernels in memory["kernels"].items():
-        import torch  # GP computes with it: it is here anyway
-
-        tensors = [[torch.tensor(part, dtype=torch.float64) for part in kernel] for kernel in kernels]
-        setattr(sampler, cache, [SimpleNamespace(**dict(zip(_KERNEL, parts, strict=True))) for parts in tensors])
-
-
-def _resources(pruner: Any) -> dict[str, int]:
-    """Return the resources that a pruner, or the one that it wraps, goes by."""
-    found = vars(pruner) | vars(getattr(pruner, "_wrapped_pruner", None) or SimpleNamespace())
-    return {name: found[name] for name in _RESOURCES if isinstance(found.get(name), int)}
-
-
-def _restore_resources(pruner: Any, resources: Mapping[str, int]) -> None:
-    for owner in (pruner, getattr(pruner, "_wrapped_pruner", None)):
-        for name, value in resources.items():
-            if hasattr(owner, name):
-                setattr(owner, name, value)
-
-
-def _generators(owner: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Iterate over the random number generators of a sampler and of the samplers and strategies that it has."""
-    for name, value in vars(owner).items():
-        if hasattr(type(value), "rng"):
-            yield f"{path}{name}", value
-        elif type(value).__module__.startswith("optuna.samplers") and hasattr(value, "__dict__"):
-            yield from _generators(value, f"{path}{name}.")
-
-
-def _checked(attributes: Attributes) -> Attributes:
-    """Return attributes of a trial whose pickled optimizer, if there is one, holds nothing but an optimizer."""
-    parts = {key: value for key, value in attributes.items() if ":optimizer:" in key}
-    if parts:
-        try:
-            _Careful(io.BytesIO(bytes.fromhex("".join(parts[key] for key in sorted(parts, key=_part))))).load()
-        except Exception as error:
-            raise SweepError(
-                "sampler-not-readable",
-                "what the sampler had written down in study.db is damaged",
-                why=str(error),
-                do=ANOTHER_STUDY,
-                exit_code=EXIT_LOCKED,
-            ) from None
-    return attributes
-
-
-def _part(key: str) -> int:
-    return int(key.rpartition(":")[2])
-
-
-class _Careful(pickle.Unpickler):
-    """Reads CMA-ES optimizers and arrays, and nothing else: a study's folder must not be able to run anything."""
-
-    _KNOWN = frozenset({"CMA", "SepCMA", "CMAwM", "_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"})
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return a known class."""
-        known = module.partition(".")[0] in ("cmaes", "numpy") and name in self._KNOWN
-        if not known and (module, name) != ("_codecs", "encode"):
-            raise pickle.UnpicklingError(f"{module}.{name} is no part of an optimizer")
-        return super().find_class(module, name)

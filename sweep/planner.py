@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from sweep.front import Point, dominated, feasible, goodness
-from sweep.mirror import Attributes, Curve, Drawn, Memory, Mirror
+from sweep.memory import Attributes, Memory
+from sweep.mirror import Curve, Drawn, Mirror
 from sweep.prior import PriorTrial
 from sweep.records import TrialRecord
 from sweep.sampling import Sampling

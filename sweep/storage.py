@@ -26,7 +26,8 @@ from datetime import datetime
 from sweep.database import RECORD, connect, curves_in, has_trials, latest, records_in, unreadable
 from sweep.files import write_json
 from sweep.layout import StudyFolder
-from sweep.mirror import OPTUNA_STATES, RUNG, Attributes, Drawn, Memory, constraint_attributes, directions, values_told
+from sweep.memory import Attributes, Memory
+from sweep.mirror import OPTUNA_STATES, RUNG, Drawn, constraint_attributes, directions, values_told
 from sweep.records import TrialRecord
 from sweep.space import distributions
 from sweep.study import StudySpec

@@ -1,0 +1,117 @@
+"""What samplers and pruners know beside the trials, as plain data that survives the runner.
+
+That is the samplers' random numbers, and
+
+- CMA-ES: the state of its evolution, which Optuna keeps pickled in the trials' attributes. It is kept as it is, so that
+  Optuna can go on with the study, and looked at before Optuna unpickles it: nothing but arrays and the optimizer may be in it.
+- GP: the kernel's last parameters, from which the next fit starts.
+- QMC and NSGA-II: the place in the sequence, and each generation's parents, which are attributes of the study.
+- ASHA and Hyperband: the resources that they took from the first complete trials, and the rungs that each trial has passed.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import pickle
+from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
+
+Memory = dict[str, Any]
+Attributes = dict[str, Any]
+_GP_CACHES = ("_gprs_cache_list", "_constraints_gprs_cache_list")
+_KERNEL = ("inverse_squared_lengthscales", "kernel_scale", "noise_var")
+_RESOURCES = ("_min_resource", "_max_resource")  # of pruners: what "auto" came to
+
+
+def state_of(sampler: Any) -> Memory:
+    """Return a sampler's random numbers and, of GP, the kernels' parameters, as plain data."""
+    numbers = {}
+    for path, generator in _generators(sampler):
+        name, keys, *rest = generator.rng.get_state()
+        assert name == "MT19937"
+        numbers[path] = [
+            base64.b64encode(keys.tobytes()).decode(),
+            *(item.item() if hasattr(item, "item") else item for item in rest),
+        ]
+    kernels = {
+        cache: [[getattr(kernel, part).tolist() for part in _KERNEL] for kernel in getattr(sampler, cache)]
+        for cache in _GP_CACHES
+        if getattr(sampler, cache, None)
+    }
+    return {"random": numbers, "kernels": kernels}
+
+
+def restore(sampler: Any, memory: Memory) -> None:
+    """Give a sampler what `state_of` returned."""
+    import numpy as np
+
+    for path, generator in _generators(sampler):
+        if path in memory["random"]:
+            keys, *rest = memory["random"][path]
+            generator.rng.set_state(("MT19937", np.frombuffer(base64.b64decode(keys), dtype=np.uint32), *rest))
+    for cache, kernels in memory["kernels"].items():
+        import torch  # GP computes with it: it is here anyway
+
+        tensors = [[torch.tensor(part, dtype=torch.float64) for part in kernel] for kernel in kernels]
+        setattr(sampler, cache, [SimpleNamespace(**dict(zip(_KERNEL, parts, strict=True))) for parts in tensors])
+
+
+def resources_of(pruner: Any) -> dict[str, int]:
+    """Return the resources that a pruner, or the one that it wraps, goes by."""
+    found = vars(pruner) | vars(getattr(pruner, "_wrapped_pruner", None) or SimpleNamespace())
+    return {name: found[name] for name in _RESOURCES if isinstance(found.get(name), int)}
+
+
+def restore_resources(pruner: Any, resources: Mapping[str, int]) -> None:
+    """Give a pruner, or the one that it wraps, what `resources_of` returned."""
+    for owner in (pruner, getattr(pruner, "_wrapped_pruner", None)):
+        for name, value in resources.items():
+            if hasattr(owner, name):
+                setattr(owner, name, value)
+
+
+def _generators(owner: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Iterate over the random number generators of a sampler and of the samplers and strategies that it has."""
+    for name, value in vars(owner).items():
+        if hasattr(type(value), "rng"):
+            yield f"{path}{name}", value
+        elif type(value).__module__.startswith("optuna.samplers") and hasattr(value, "__dict__"):
+            yield from _generators(value, f"{path}{name}.")
+
+
+def checked(attributes: Attributes) -> Attributes:
+    """Return attributes of a trial whose pickled optimizer, if there is one, holds nothing but an optimizer."""
+    parts = {key: value for key, value in attributes.items() if ":optimizer:" in key}
+    if parts:
+        try:
+            _Careful(io.BytesIO(bytes.fromhex("".join(parts[key] for key in sorted(parts, key=_part))))).load()
+        except Exception as error:
+            raise SweepError(
+                "sampler-not-readable",
+                "what the sampler had written down in study.db is damaged",
+                why=str(error),
+                do=ANOTHER_STUDY,
+                exit_code=EXIT_LOCKED,
+            ) from None
+    return attributes
+
+
+def _part(key: str) -> int:
+    return int(key.rpartition(":")[2])
+
+
+class _Careful(pickle.Unpickler):
+    """Reads CMA-ES optimizers and arrays, and nothing else: a study's folder must not be able to run anything."""
+
+    _KNOWN = frozenset({"CMA", "SepCMA", "CMAwM", "_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"})
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a known class."""
+        known = module.partition(".")[0] in ("cmaes", "numpy") and name in self._KNOWN
+        if not known and (module, name) != ("_codecs", "encode"):
+            raise pickle.UnpicklingError(f"{module}.{name} is no part of an optimizer")
+        return super().find_class(module, name)
