@@ -45,7 +45,7 @@ class Ledger:
     ) -> None:
         self._study, self._folder, self._store, self._observer = study, folder, store, observer
         waiting = [run if run.state.finished else replace(run, state=TrialState.WAITING) for run in known]
-        self._runs: dict[int, list[TrialRecord]] = {}  # by trial, in the order of their starts
+        self._runs: dict[int, list[TrialRecord]] = {}  # by trial, in the order of the repeats
         for run in waiting:
             self._runs.setdefault(run.number, []).append(run)
         trials = self.records
@@ -236,10 +236,10 @@ class Ledger:
         return _is_watched(record) and self._planner.prunes(record.number, report.step, value)
 
     def _note(self, record: TrialRecord) -> None:
-        runs = self._runs.setdefault(record.number, [])
-        place = next((place for place, run in enumerate(runs) if run.repeat == record.repeat), None)
-        before = runs[place] if place is not None else None
-        runs[len(runs) if place is None else place : None if place is None else place + 1] = [record]
+        runs = {run.repeat: run for run in self._runs.get(record.number, ())}
+        before = runs.get(record.repeat)
+        runs[record.repeat] = record
+        self._runs[record.number] = [runs[repeat] for repeat in sorted(runs)]
         self._epochs += (record.step or 0) - ((before.step or 0) if before is not None else 0)
         self._planner.trained(self._epochs)
 

@@ -201,11 +201,13 @@ def test_no_run_is_handed_out_twice_or_lost(spec: StudySpec, here: Path) -> None
     store = StudyStore(folder, spec)
     ledger = Ledger(spec, folder, store, (), observer)
     first, second, third = (handed(ledger) for _ in range(3))
-    complete(ledger, ledger.start(first, slot))  # the others' workers are still being made
+    second = ledger.start(second, slot)  # whose worker was there first
+    complete(ledger, ledger.start(first, slot))
+    assert ledger.records[0].folder == first.folder
     fourth = handed(ledger)
     assert [run.key for run in (first, second, third, fourth)] == [(0, 0), (0, 1), (0, 2), (1, 0)]
-    started = [ledger.start(run, slot) for run in (second, third, fourth)]
-    for run in started:
+    started = [ledger.start(run, slot) for run in (third, fourth)]
+    for run in (second, *started):
         ledger.interrupt(run, 0.1)
     store.close()
 
