@@ -82,9 +82,9 @@ class StudyStore:
         found = self._db.execute(query, (self._study_id, _MEMORY)).fetchone()
         attributes: dict[int, Attributes] = {}
         try:
-            for trial_id, key, value in self._db.execute(
-                "SELECT trial_id, key, value_json FROM trial_system_attributes ORDER BY trial_id"
-            ):
+            # As they were written: in another order a sampler's sums have other last digits.
+            rows = "SELECT trial_id, key, value_json FROM trial_system_attributes ORDER BY trial_system_attribute_id"
+            for trial_id, key, value in self._db.execute(rows):
                 if trial_id in self._numbers:
                     attributes.setdefault(self._numbers[trial_id], {})[key] = json.loads(value)
             return (json.loads(found[0]) if found else None), attributes
