@@ -175,6 +175,7 @@ def _loose(source: StudySpec) -> list[Any]:
     return [replace(trial, params={"x": 1.0, "n": 1}) for trial in found]
 
 
+@pytest.mark.slow
 def test_prior_knowledge_is_no_part_of_the_study(cli: Cli, here: Path) -> None:
     """Not in counts, best or budget; a run's first line and the status tell of it."""
     source = spec(here, "source")
@@ -294,6 +295,7 @@ def test_of_an_optuna_study_what_fits_is_taken(cli: Cli, here: Path) -> None:
     assert Planner(study, prior=found).ask() is not None
 
 
+@pytest.mark.slow
 def test_of_several_optuna_studies_one_is_named(cli: Cli, here: Path) -> None:
     """By a bare path too; without the name the studies are listed."""
     for name in ("one", "two"):

@@ -198,6 +198,7 @@ def grid(here: Path) -> Path:
     return write_study(here, GRID)
 
 
+@pytest.mark.slow
 def test_a_pruned_grid_is_pruned_everywhere(grid: Path, cli: Cli) -> None:
     """With its curve and its last value: in the lists, in the database, in the event files."""
     done = cli("run", str(grid))

@@ -290,6 +290,7 @@ def test_a_trial_that_takes_too_long_inline_is_failed_at_its_next_report(cli: Cl
     assert outcome(runs(here))[0]["ends"] == 1
 
 
+@pytest.mark.slow
 def test_device_memory_that_runs_out_fails_the_trial_and_renews_its_process(cli: Cli, study: Path, here: Path) -> None:
     """The next trial of the slot has another process; the sweep goes on."""
     done = cli("run", str(study), "objective=mine:out_of_memory", "x.values=[1, 2, 3]", "workers.per_device=1")
@@ -317,6 +318,7 @@ def test_an_interrupted_tpe_study_proposes_the_same_points(cli: Cli, study: Path
     assert outcome(runs(here)) == outcome(runs(here, "undisturbed"))
 
 
+@pytest.mark.slow
 def test_only_the_best_trials_keep_their_checkpoints(cli: Cli, study: Path, here: Path) -> None:
     """Study-wide, one each; a study that asks for fewer later keeps fewer."""
     words = ["x.values=[1, 5, 3, 2, 4]", "parameters.how.value=ok"]

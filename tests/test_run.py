@@ -290,6 +290,7 @@ def test_a_running_study_is_locked_and_can_be_watched(cli: Cli, study: Path, sta
     assert "1/3" in cli("status", str(study)).out
 
 
+@pytest.mark.slow
 def test_another_study_file_is_not_mixed_in(cli: Cli, study: Path, here: Path) -> None:
     """Exit code 4 names each difference and the two ways out; --fresh moves the old folder aside and keeps it."""
     assert cli("run", str(study)).code == 0

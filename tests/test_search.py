@@ -224,6 +224,7 @@ def test_mistakes_in_the_search_are_all_found_at_once(cli: Cli, here: Path) -> N
         assert words in done.err, words
 
 
+@pytest.mark.slow
 def test_a_study_with_conditions_runs_and_is_listed(cli: Cli, here: Path) -> None:
     """From the study file to the table, the folder's own copy of it, and the report."""
     text = CONDITIONS.replace("METHOD", "grid").replace("sweep.objectives.toy:train", "mine:train")
