@@ -24,7 +24,7 @@ from sweep.live import Trial
 from sweep.objective import is_by_value, reference_to
 from sweep.observer import RunOutcome
 from sweep.plain_lines import PlainLines
-from sweep.records import Tally, TrialRecord, ranked
+from sweep.records import Tally, TrialRecord, complete_of
 from sweep.runner import Runner
 from sweep.session import leave_report, run_study
 from sweep.signals import stop_in_order
@@ -142,7 +142,7 @@ def run(
             signal.signal(number, handler)
     if asked:
         signal.raise_signal(asked[0])
-    front = front_of(ranked(outcome.records, spec), spec)
+    front = front_of(complete_of(outcome.records), spec)
     return StudyResult(
         name=spec.name,
         dir=folder.root,

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sweep.front import Point, feasible, goodness
+from sweep.front import Point, feasible, front_of, goodness
 from sweep.layout import StudyFolder
-from sweep.records import TrialRecord
+from sweep.records import TrialRecord, complete_of
+from sweep.repeats import runs_of
 from sweep.study import StudySpec
-from sweep.trial import TrialState
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class FrontMarks:
         self._front: dict[int, _Member] = {}
         self._count = 0  # of complete trials: the step of a mark
         if len(study.metrics) > 1:
-            complete = [trial for trial in known if _counts(trial)]
-            for trial in complete:
-                self._take(trial)
+            complete = complete_of(known)
+            self._count = len(complete)
+            self._front = {trial.number: _Member(_point(study, trial), trial) for trial in front_of(complete, study)}
             for trial in complete:
                 self._mark(trial, trial.number in self._front, mend=True)
 
     def ended(self, trial: TrialRecord) -> None:
         """Mark a trial that has ended, and those that it pushes out of the front."""
-        if len(self._study.metrics) > 1 and _counts(trial):
+        if len(self._study.metrics) > 1 and complete_of([trial]):
             pushed_out = self._take(trial)
             self._mark(trial, trial.number in self._front)
             for other in pushed_out:
@@ -51,7 +51,7 @@ class FrontMarks:
 
     def _take(self, trial: TrialRecord) -> list[TrialRecord]:
         self._count += 1
-        point = goodness(self._study, trial.value, trial.metrics)
+        point = _point(self._study, trial)
         if not feasible(self._study, trial.metrics) or any(_beats(member.point, point) for member in self._front.values()):
             return []
         beaten = [member.trial for member in self._front.values() if _beats(point, member.point)]
@@ -63,12 +63,12 @@ class FrontMarks:
     def _mark(self, trial: TrialRecord, inside: bool, *, mend: bool = False) -> None:
         from sweep.tensorboard.hparams import append_front
 
-        for run in trial.runs or (trial,):
+        for run in runs_of([trial]):
             append_front(self._folder.trial_dir(run.folder), inside=inside, step=self._count, mend=mend)
 
 
-def _counts(trial: TrialRecord) -> bool:
-    return trial.state is TrialState.COMPLETE and trial.value is not None
+def _point(study: StudySpec, trial: TrialRecord) -> Point:
+    return goodness(study, trial.value, trial.metrics)
 
 
 def _beats(one: Point, other: Point) -> bool:

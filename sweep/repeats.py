@@ -98,7 +98,7 @@ def trainings(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     return [
         replace(run, params=trial.params | {SEED: run.repeat}) if trial.runs else trial
         for trial in trials
-        for run in (trial.runs or (trial,))
+        for run in runs_of([trial])
     ]
 
 

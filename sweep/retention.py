@@ -14,6 +14,7 @@ from pathlib import Path
 from sweep.front import Point, excess, goodness, undominated
 from sweep.layout import StudyFolder
 from sweep.records import TrialRecord
+from sweep.repeats import runs_of
 from sweep.study import StudySpec
 from sweep.trial import TrialState
 
@@ -40,7 +41,7 @@ class Retention:
 
     def ended(self, trial: TrialRecord) -> None:
         """Decide over a trial's files, once its end, or that of one of its runs, is safely written down."""
-        runs = [run for run in trial.runs or (trial,) if run.state.finished]
+        runs = [run for run in runs_of([trial]) if run.state.finished]
         for run in runs:
             for path in self._folder.checkpoints(run.folder)[1:]:
                 _remove(path)

@@ -15,17 +15,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
+from sweep import failures
 from sweep.devices import Slot
 from sweep.errors import EXIT_TERMINATED, write_failed
-from sweep.failures import (
-    death_result,
-    death_text,
-    died_at_start,
-    metric_never_reported,
-    not_importable,
-    not_prepared,
-    timeout_result,
-)
 from sweep.layout import STOP_AT_ONCE, StudyFolder
 from sweep.ledger import Ledger
 from sweep.messages import (
@@ -215,9 +207,9 @@ class Runner:
             case Died():
                 self._on_death(lane, event)
             case LoadFailed():
-                raise not_importable(self._study, event)
+                raise failures.not_importable(self._study, event)
             case PrepareFailed():
-                raise not_prepared(event)
+                raise failures.not_prepared(event)
 
     def _decision(self, lane: _Lane, *, prunes: bool, saves_later: bool = False) -> Decision:
         if lane.timed_out:
@@ -280,7 +272,7 @@ class Runner:
         lane.loaded = lane.loaded and not result.spent
         if result.cause == "metric-missing":
             self._ledger.finish(record)
-            raise metric_never_reported(record, self._study, self._folder, result)
+            raise failures.metric_never_reported(record, self._study, self._folder, result)
         # The next trial first: the slot works while the last one's results are written.
         self._start_next(lane)
         self._ledger.finish(record)
@@ -293,7 +285,7 @@ class Runner:
         if self._stops_asked:
             lane.fruitless = True  # it goes on from its checkpoint, as if it had been stopped
             return
-        error = death_text(record, death, self._folder)
+        error = failures.death_text(record, death, self._folder)
         self._deaths[record.key] += 1
         if not lane.timed_out and self._deaths[record.key] <= self._study.retries:
             lane.trial = None
@@ -303,7 +295,7 @@ class Runner:
             self._on_result(lane, self._timeout(record))
             return
         self._end_row(record)
-        self._on_result(lane, death_result(record, error))
+        self._on_result(lane, failures.death_result(record, error))
 
     def _end_row(self, record: TrialRecord) -> None:
         from sweep.tensorboard.hparams import append_failure
@@ -313,7 +305,7 @@ class Runner:
     def _on_death_at_start(self, lane: _Lane, death: Died) -> None:
         lane.deaths_at_start += 1
         if lane.deaths_at_start > self._study.retries:
-            raise died_at_start(death)
+            raise failures.died_at_start(death)
         self._observer.notice(f"a worker died before its first trial and is started again: {death.describe()}")
         if self._preparing is lane:
             self._preparing = None
@@ -321,4 +313,4 @@ class Runner:
 
     def _timeout(self, record: TrialRecord) -> TrialResult:
         self._end_row(record)
-        return timeout_result(record, self._study.timeout_s, self._folder)
+        return failures.timeout_result(record, self._study.timeout_s, self._folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,15 +75,8 @@ def sampler_problems(method: str, options: Mapping[str, Any]) -> Iterator[Option
     """Yield what is wrong with a sampler's options: the option (None: all together), a message, and what to write."""
     import optuna
 
-    well = True
-    for problem in _option_problems(f"method {method}", getattr(optuna.samplers, SAMPLERS[method].optuna), options):
-        well = False
-        yield problem
-    if well:
-        try:
-            make_sampler(method, 0, options)
-        except (ValueError, TypeError) as error:
-            yield None, str(error), ""
+    found = [*_option_problems(f"method {method}", getattr(optuna.samplers, SAMPLERS[method].optuna), options)]
+    yield from found or _refusal(lambda: make_sampler(method, 0, options))
 
 
 def pruner_problems(options: Mapping[str, Any]) -> Iterator[OptionProblem]:
@@ -98,28 +91,19 @@ def pruner_problems(options: Mapping[str, Any]) -> Iterator[OptionProblem]:
     if missing := missing_packages(PRUNERS[kind]):
         yield "type", f"{kind} needs {', '.join(missing)}, which is not installed", f"pip install {' '.join(missing)}"
         return
-    strategy, well = getattr(optuna.pruners, PRUNERS[kind].optuna), True
+    strategy = getattr(optuna.pruners, PRUNERS[kind].optuna)
     own = {name: value for name, value in options.items() if name != "type"}
     wrapped = own.pop(WRAPPED, None) if kind == "patient" else None
     if wrapped is not None and not isinstance(wrapped, Mapping):
         yield WRAPPED, f"must be a pruner, got {wrapped!r}", "{type: median}"
         return
-    for _, message, hint in pruner_problems(wrapped) if wrapped else ():
-        well = False
-        yield WRAPPED, message, hint
-    for problem in _option_problems(f"pruner {kind}", strategy, own):
-        well = False
-        yield problem
+    found: list[OptionProblem] = [(WRAPPED, message, hint) for _, message, hint in (pruner_problems(wrapped) if wrapped else ())]
+    found += _option_problems(f"pruner {kind}", strategy, own)
     needed = [p.name for p in inspect.signature(strategy).parameters.values() if p.default is inspect.Parameter.empty]
     for name in needed:
         if name not in options and name != WRAPPED:
-            well = False
-            yield None, f"pruner {kind} needs {name}", f"pruner: {{type: {kind}, {name}: ...}}"
-    if well:
-        try:
-            make_pruner(options)
-        except (ValueError, TypeError) as error:
-            yield None, str(error), ""
+            found.append((None, f"pruner {kind} needs {name}", f"pruner: {{type: {kind}, {name}: ...}}"))
+    yield from found or _refusal(lambda: make_pruner(options))
 
 
 def make_sampler(method: str, seed: int, options: Mapping[str, Any]) -> optuna.samplers.BaseSampler:
@@ -166,6 +150,14 @@ def _option_problems(owner: str, strategy: type, options: Mapping[str, Any]) -> 
             yield name, f"{owner} has no such option", did_you_mean(name, known)
         elif not any(type(value) is _PLAIN[kind] or (kind == "float" and type(value) is int) for kind in known[name]):
             yield name, f"must be {' or '.join(known[name])}, got {value!r}", ""
+
+
+def _refusal(make: Callable[[], object]) -> Iterator[OptionProblem]:
+    """Yield what Optuna itself says against options that are well one by one."""
+    try:
+        make()
+    except (ValueError, TypeError) as error:
+        yield None, str(error), ""
 
 
 def _options(strategy: type) -> dict[str, list[str]]:
