@@ -13,7 +13,7 @@ import pytest
 
 from sweep.objectives.datasets import CLASSES
 from tests import browser as tb
-from tests.conftest import REPOSITORY, no_process_left, wait_for, write_study
+from tests.conftest import REPOSITORY, no_process_left, wait_for, write_objectives, write_study
 from tests.reading import scalars
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def test_a_value_that_is_not_ticked_takes_its_rows_away(
 
 def test_rows_can_be_chosen_by_their_end(page: Page, tmp_path: Path, loader: str) -> None:
     """Trials that raised are failures, the others successes."""
-    (tmp_path / "mine.py").write_text((REPOSITORY / "tests" / "objectives.py").read_text(encoding="utf-8"), encoding="utf-8")
+    write_objectives(tmp_path)
     ended = tb.run(ENDS, folder=tmp_path, code=1)
     with tb.served(ended.folder, loader, runs=4, last="loss") as address:
         tb.open_tab(page, address, "hparams")

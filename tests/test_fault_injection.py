@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from sweep.trial import TrialState
-from tests.conftest import Cli, wait_for, write_study
+from tests.conftest import Cli, wait_for, write_objectives, write_study
 from tests.reading import outcome, records, scalars
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,7 @@ def generator(capsys: pytest.CaptureFixture[str]) -> random.Random:
 @pytest.fixture
 def mine(here: Path) -> Path:
     """The test objectives, beside the study files."""
-    (here / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    write_objectives(here)
     return here
 
 
@@ -220,7 +220,7 @@ PLACES = [
 def tpe_outcome(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What the small TPE study comes to when nothing happens."""
     here = tmp_path_factory.mktemp("undisturbed")
-    (here / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    write_objectives(here)
     write_study(here, TPE)
     subprocess.run([sys.executable, "-m", "sweep", "run", "study.yaml"], cwd=here, check=True, capture_output=True, timeout=100)
     return outcome(here / "runs" / "study")

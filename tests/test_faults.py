@@ -19,7 +19,7 @@ from sweep.errors import SweepError
 from sweep.layout import StudyFolder
 from sweep.lock import lock_holder, locked
 from sweep.trial import TrialState
-from tests.conftest import Cli, write_study
+from tests.conftest import Cli, write_objectives, write_study
 from tests.reading import outcome, records
 
 STUDY = """
@@ -39,7 +39,7 @@ SWEEP = f"{shlex.quote(sys.executable)} -m sweep"
 @pytest.fixture
 def study(here: Path) -> Path:
     """A study file beside the test objectives."""
-    (here / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    write_objectives(here)
     return write_study(here, STUDY)
 
 

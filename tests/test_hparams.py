@@ -21,7 +21,7 @@ from sweep.space import Choice, Constant, Domain, Range
 from sweep.tensorboard import event_files, hparams
 from sweep.tensorboard.writer import TrialWriter
 from sweep.trial import Scalar
-from tests.conftest import Cli, wait_for, write_study
+from tests.conftest import Cli, wait_for, write_objectives, write_study
 from tests.reading import hparams_tags, records, scalars
 
 SPACE: dict[str, Domain] = {
@@ -194,8 +194,7 @@ workers: {per_device: 1}
 
 @pytest.fixture
 def objectives(here: Path) -> Path:
-    source = (Path(__file__).parent / "objectives.py").read_text()
-    (here / "mine.py").write_text(source)
+    write_objectives(here)
     return here
 
 

@@ -20,7 +20,7 @@ from sweep.study import LogSpec
 from sweep.tensorboard import event_files
 from sweep.tensorboard.panels import Panels
 from sweep.tensorboard.writer import TrialWriter
-from tests.conftest import Cli, write_study
+from tests.conftest import Cli, write_objectives, write_study
 from tests.reading import outcome, points, records, scalars
 
 ALL = LogSpec(batches=2, projector=True)
@@ -295,7 +295,7 @@ workers: {per_device: 1}
 
 @pytest.fixture
 def study(here: Path) -> Path:
-    (here / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    write_objectives(here)
     return write_study(here, STUDY)
 
 

@@ -22,7 +22,7 @@ from sweep.strategies import PRUNERS, make_pruner, make_sampler
 from sweep.study import StudySpec
 from sweep.study_file import read_study
 from sweep.trial import TrialState
-from tests.conftest import Cli, wait_for, write_study
+from tests.conftest import Cli, wait_for, write_objectives, write_study
 from tests.reading import hparams_tags, scalars
 
 STUDY = """
@@ -194,7 +194,7 @@ workers: {per_device: 1}
 @pytest.fixture
 def grid(here: Path) -> Path:
     """A grid that is pruned."""
-    (here / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    write_objectives(here)
     return write_study(here, GRID)
 
 

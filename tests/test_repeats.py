@@ -25,7 +25,7 @@ from sweep.storage import StudyStore
 from sweep.study import StudySpec, derive_seed
 from sweep.study_file import read_study
 from sweep.trial import TrialResult, TrialState
-from tests.conftest import Cli, wait_for, write_study
+from tests.conftest import Cli, wait_for, write_objectives, write_study
 from tests.reading import hparams_tags, outcome, records
 from tests.test_hparams import rows
 
@@ -45,7 +45,7 @@ workers: {per_device: 1}
 @pytest.fixture
 def study(here: Path) -> Path:
     """A study of two trials of three runs."""
-    (here / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    write_objectives(here)
     return write_study(here, STUDY)
 
 

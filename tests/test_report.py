@@ -19,7 +19,7 @@ from sweep.inventory import stored_study
 from sweep.layout import StudyFolder
 from sweep.report.facts import Facts, gather, shown_range
 from sweep.results import Snapshot
-from tests.conftest import Cli, write_study
+from tests.conftest import Cli, write_objectives, write_study
 from tests.reading import records, scalars
 
 STUDY = """
@@ -39,7 +39,7 @@ workers: {per_device: 1}
 
 @pytest.fixture
 def study(here: Path) -> Path:
-    (here / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    write_objectives(here)
     return write_study(here, STUDY)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from tests import browser as tb
-from tests.conftest import no_process_left
+from tests.conftest import no_process_left, write_objectives
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -49,7 +49,7 @@ _INK = """figures => figures.map(figure => {
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    (folder / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    write_objectives(folder)
     return tb.run(STUDY, folder=folder, code=1).folder / "report.html"
 
 

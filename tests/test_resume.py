@@ -18,7 +18,7 @@ import pytest
 from sweep.layout import StudyFolder
 from sweep.lock import lock_holder
 from sweep.trial import TrialState
-from tests.conftest import Cli, wait_for, write_study
+from tests.conftest import Cli, wait_for, write_objectives, write_study
 from tests.reading import outcome, records
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -54,7 +54,7 @@ SLOWER = ["SIGTERM", "SIGHUP", "twice", "sweep stop"]
 @pytest.fixture
 def study(here: Path) -> Path:
     """A study file beside the test objectives."""
-    (here / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    write_objectives(here)
     return write_study(here, STUDY)
 
 

@@ -21,7 +21,7 @@ from sweep.database import read_records
 from sweep.layout import StudyFolder
 from sweep.records import TrialRecord
 from sweep.trial import TrialState
-from tests.conftest import Cli, wait_for, write_study
+from tests.conftest import Cli, wait_for, write_objectives, write_study
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -41,7 +41,7 @@ workers: {per_device: 1}
 @pytest.fixture
 def study(here: Path) -> Path:
     """A study file beside the test objectives."""
-    (here / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text())
+    write_objectives(here)
     return write_study(here, STUDY)
 
 
