@@ -33,7 +33,7 @@ from sweep.storage import StudyStore, remove_if_empty
 from sweep.study import StudySpec
 from sweep.study_file import write_study
 from sweep.trial import TrialState
-from sweep.worker import serve
+from sweep.worker import IMPORTS, serve
 
 
 def run_study(
@@ -128,7 +128,7 @@ def worker_maker(study: StudySpec, inline: bool, get: Callable[[], Any] | None =
         return lambda slot: InlineWorker(slot, loop)
     from sweep.executors.local import LocalWorker
 
-    return lambda slot: LocalWorker(slot, loop)
+    return lambda slot: LocalWorker(slot, loop, IMPORTS)
 
 
 def leave_report(folder: StudyFolder) -> str:

@@ -11,6 +11,7 @@ processes: an executor gives it a channel and, per trial, a place for what the o
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from sweep.study import StudySpec
 from sweep.trial import TrialSpec
 
 Objective = Callable[[Trial], Any]
+# Heavy, and every trial needs them.
+IMPORTS = ("torch", "sweep.checkpoint", "sweep.tensorboard.writer")
 
 
 def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get: Callable[[], Objective] | None = None) -> None:
@@ -69,11 +72,9 @@ def _named(study: StudySpec) -> Objective:
 
 def _load(get: Callable[[], Objective], slot: Slot) -> Objective:
     objective = get()
+    for name in IMPORTS:  # now, while nobody waits
+        importlib.import_module(name)
     import torch
-
-    # Heavy, and every trial needs them: import them while nobody waits.
-    import sweep.checkpoint
-    import sweep.tensorboard.writer  # noqa: F401
 
     # Also bounds a torch that was imported before the environment could tell it.
     torch.set_num_threads(slot.threads)

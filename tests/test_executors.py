@@ -21,7 +21,7 @@ from sweep.messages import Command, Died, Event, Load, Loaded, LoadFailed, Resum
 from sweep.space import Choice, Constant
 from sweep.study import MetricSpec, StudySpec
 from sweep.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
-from sweep.worker import serve
+from sweep.worker import IMPORTS, serve
 from tests.conftest import REPOSITORY, no_process_left, wait_for
 
 KEEPS_WORKERS = True
@@ -61,7 +61,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudySpec:
     )
 
 
-@pytest.fixture(scope="module", params=["inline", "local"])
+@pytest.fixture(scope="module", params=["inline", "local", "from scratch"])
 def make(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[Make]:
     """Make one worker of each executor for each objective, and close them all in the end."""
     made: dict[str, Worker] = {}
@@ -78,7 +78,7 @@ def make(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[Make]:
 
 def new_worker(executor: str, study: StudySpec, slot: Slot | None = None) -> Worker:
     slot, loop = slot or plan_slots("cpu", 1, 1)[0], functools.partial(serve, study)
-    return InlineWorker(slot, loop) if executor == "inline" else LocalWorker(slot, loop)
+    return InlineWorker(slot, loop) if executor == "inline" else LocalWorker(slot, loop, copied=executor == "local")
 
 
 def ask(worker: Worker, command: Command) -> Event:
@@ -252,9 +252,9 @@ def test_closing_a_worker_that_computes_ends_it_at_once(executor: str, study: St
     assert isinstance(_last[worker], Died)
 
 
-@pytest.fixture(scope="module")
-def local(study: StudySpec) -> Iterator[LocalWorker]:
-    worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study))
+@pytest.fixture(scope="module", params=[True, False])
+def local(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[LocalWorker]:
+    worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study), copied=request.param)
     yield worker
     worker.close()
 
@@ -297,7 +297,7 @@ def test_a_death_is_seen_where_the_system_cannot_announce_it(
         raise PermissionError(errno.EPERM, "not here")
 
     monkeypatch.setattr(os, "pidfd_open", forbidden)
-    worker = new_worker("local", study)
+    worker = new_worker("from scratch", study)
     assert isinstance(ask(worker, spec(tmp_path, how="fork and die")), Report)
     assert isinstance(worker.next_event(Decision.GO_ON).result(timeout=10), Died)
     worker.close()
@@ -325,11 +325,13 @@ def test_prints_go_to_the_trials_log(local: LocalWorker, tmp_path: Path) -> None
     assert "RuntimeError: boom" in log
 
 
-def test_a_slots_environment_is_set_before_torch_is_imported(study: StudySpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_slots_environment_is_set_before_torch_is_imported(study: StudySpec, tmp_path: Path, copied: bool) -> None:
     """With CUDA_VISIBLE_DEVICES=4,5 the first slot's process sees GPU 4 alone, and computes with its share of the cores."""
     gpus = [Gpu(cuda_id="4"), Gpu(cuda_id="5")]
     slot = plan_slots("auto", None, None, gpus=gpus, cores=6)[0]
-    worker = LocalWorker(slot, functools.partial(serve, dataclasses.replace(study, objective="mine_for_workers:environment")))
+    loop = functools.partial(serve, dataclasses.replace(study, objective="mine_for_workers:environment"))
+    worker = LocalWorker(slot, loop, IMPORTS, copied=copied)
     try:
         assert isinstance(ask(worker, spec(tmp_path)), Report)
         visible, omp, threads, pid = (tmp_path / "trial" / "environment").read_text().split()

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812  # as everybody calls it
+from torch import Tensor, nn
 from torchvision import datasets as torchvision_datasets
 from torchvision.transforms import ToTensor
 
 from sweep.live import MetricNotFinite, Trial
 from sweep.objectives import fashion_mnist as fm
+from sweep.objectives.convolution import ConvPoolReLU
 from sweep.objectives.networks import make_model, make_optimizer
 from sweep.study import LogSpec
 from sweep.tensorboard.panels import Panels
@@ -132,14 +135,67 @@ def test_the_models_have_the_sizes_of_their_papers(model: str, parameters: int) 
     assert sum(p.numel() for p in make_model(model).parameters()) == parameters
 
 
-def test_pooling_before_relu_is_the_tutorials_function() -> None:
-    """The two orders give equal outputs, bit for bit."""
+def tutorials_network(ours: nn.Sequential) -> nn.Sequential:
+    """Return the tutorials' network, pooling after ReLU, with the parameters of ours."""
+    conv1, conv2 = nn.Conv2d(1, 6, 5), nn.Conv2d(6, 12, 5)
+    rest = [nn.Flatten(), nn.Linear(192, 120), nn.ReLU(), nn.Linear(120, 60), nn.ReLU(), nn.Linear(60, 10)]
+    theirs = nn.Sequential(conv1, nn.ReLU(), nn.MaxPool2d(2), conv2, nn.ReLU(), nn.MaxPool2d(2), *rest)
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    return theirs
+
+
+@pytest.mark.parametrize("images", [torch.rand(16, 1, 28, 28), torch.zeros(2, 1, 28, 28), torch.ones(1, 1, 28, 28)])
+def test_the_cnn_is_the_tutorials_function(images: Tensor) -> None:
+    """Equal outputs, and equal gradients but for the order of sums, also where all numbers of a pool are equal."""
     torch.manual_seed(0)
     ours = make_model("cnn")
-    layers = list(ours.children())
-    theirs = torch.nn.Sequential(layers[0], layers[2], layers[1], layers[3], layers[5], layers[4], *layers[6:])
-    images = torch.rand(16, 1, 28, 28)
-    assert torch.equal(ours(images), theirs(images))
+    theirs = tutorials_network(ours)
+    torch.testing.assert_close(ours(images), theirs(images), rtol=1e-5, atol=1e-6)
+    for network in (ours, theirs):
+        F.cross_entropy(network(images), torch.arange(len(images)) % 10).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    for mine, yours in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, yours.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_convolution_pooling_and_relu_in_one_have_the_right_gradients() -> None:
+    """Compared with numerical differences, for images, weights and biases; the first of equal numbers gets the gradient."""
+    torch.manual_seed(0)
+    layer = ConvPoolReLU(2, 3, 3).double()
+    images = torch.rand(2, 2, 8, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *_: layer(images), (images, *layer.parameters()))
+    flat = torch.ones(1, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+    pooled = F.relu(F.max_pool2d(F.conv2d(flat, layer.weight, layer.bias), 2))
+    mine, theirs = (torch.autograd.grad(result.sum(), flat)[0] for result in (layer(flat), pooled))
+    torch.testing.assert_close(mine, theirs)
+
+
+def test_a_precision_that_the_device_has_not_is_refused(train: Train) -> None:
+    """TensorFloat-32 on a CPU and misspelled names fail the trial with words; nothing is computed otherwise than asked."""
+    for precision, words in (("tf32", "needs an NVIDIA GPU"), ("bfloat61", "did you mean 'bfloat16'")):
+        with pytest.raises(ValueError, match=words):
+            train(precision=precision, train_samples=100)
+
+
+def test_bfloat16_trains_with_float32_parameters(train: Train) -> None:
+    """It gives other numbers than float32, close to them, and a float32 checkpoint."""
+    (full,), _ = train(epochs=1, train_samples=640)
+    (half,), _ = train(epochs=1, train_samples=640, precision="bfloat16")
+    assert full.metrics["train/loss"] != half.metrics["train/loss"]
+    assert full.metrics["train/loss"] == pytest.approx(half.metrics["train/loss"], rel=0.02)
+
+
+def test_the_images_are_mapped_and_a_write_stays_with_its_process() -> None:
+    """All workers share the file's pages; what is written to them changes neither the file nor another map."""
+    fm.load.cache_clear()
+    first = fm.load("fashion_mnist", "cpu")[2].images
+    fm.load.cache_clear()
+    second = fm.load("fashion_mnist", "cpu")[2].images
+    before = int(second[0, 14, 14])
+    first[0, 14, 14] = before ^ 1
+    assert int(second[0, 14, 14]) == before
+    maps = Path("/proc/self/maps").read_text()
+    assert maps.count("t10k-images-idx3-ubyte") == 2
+    fm.load.cache_clear()
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:

@@ -80,22 +80,23 @@ class Sweep:
         return self.process.poll() is None
 
     def workers(self) -> list[psutil.Process]:
-        """Return the processes that train: those whose command line is a worker's, not the guardian's."""
+        """Return the processes that train."""
+        return self._named("sweep-slot")
+
+    def _named(self, name: str) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
-            children = psutil.Process(self.process.pid).children()
-            return [
-                child for child in children if "loky" in " ".join(child.cmdline()) and "tracker" not in " ".join(child.cmdline())
-            ]
+            return [child for child in psutil.Process(self.process.pid).children(recursive=True) if child.name().startswith(name)]
         return []
 
     def kill(self, victim: str, generator: random.Random) -> None:
-        """Kill -9 the runner, one worker, or everything at once."""
+        """Kill -9 the runner, one worker, what the workers are copies of, or everything at once."""
         everything = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
         targets = {"runner": everything[:1], "group": everything, "worker": [generator.choice(self.workers() or everything[:1])]}
+        targets["template"] = self._named("sweep-template") or everything[:1]
         for target in targets[victim]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 target.kill()
-        if victim != "worker":
+        if victim in ("runner", "group"):
             self.end()
             wait_for(lambda: not any(_alive(process) for process in everything), seconds=5)
 
@@ -116,7 +117,7 @@ def _alive(process: psutil.Process) -> bool:
 
 @pytest.mark.timeout(2400)
 def test_fifty_kills_change_no_number(here: Path, cli: Cli, fashion_data: Path, generator: random.Random) -> None:
-    """Runner, worker and the whole group in turn, wherever they are; no trial is lost or repeated, no more work than due."""
+    """Runner, worker, template and all in turn, wherever they are; no trial is lost or repeated, no more work than due."""
     study = write_study(here, FASHION)
     began = time.monotonic()
     assert cli("run", str(study), "name=undisturbed", timeout=600).code == 0
@@ -132,7 +133,7 @@ def test_fifty_kills_change_no_number(here: Path, cli: Cli, fashion_data: Path, 
             before = _steps(folder)
             sweep = Sweep(str(study), f"name={folder.name}", here=here)
             while sweep.running() and kills < KILLS:
-                victim = ("runner", "worker", "group")[kills % 3]
+                victim = ("runner", "worker", "template", "group")[kills % 4]
                 # From the first moment to somewhere in the third epoch after the start.
                 deadline = time.monotonic() + generator.uniform(0.2, reach)
                 while sweep.running() and time.monotonic() < deadline:
@@ -373,7 +374,7 @@ def test_sixteen_workers_under_fire_lose_and_leak_nothing(mine: Path, generator:
     # A worker that died or is being started counts for a moment. One leaked by each kill would part the halves by dozens.
     half = len(opened) // 2
     assert statistics.median(opened[half:]) <= statistics.median(opened[:half]) + kills / 6, opened
-    assert max(children) <= 16 + 4, children
+    assert max(children) <= 16 + 5, children
     wait_for(lambda: not any(_alive(process) for process in left), seconds=5)
     assert list(temporary.glob("sweep-worker-*")) == []
 

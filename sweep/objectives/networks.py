@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sweep.errors import did_you_mean
+from sweep.objectives.convolution import ConvPoolReLU
 
 CLASSES = 10
 
@@ -21,7 +22,7 @@ def make_model(name: str) -> nn.Sequential:
     """
     if name == "cnn":
         return _named(
-            *(("conv1", nn.Conv2d(1, 6, 5)), ("pool1", nn.MaxPool2d(2)), ("relu1", nn.ReLU())),
+            ("conv1", ConvPoolReLU(1, 6, 5)),
             *(("conv2", nn.Conv2d(6, 12, 5)), ("pool2", nn.MaxPool2d(2)), ("relu2", nn.ReLU()), ("flatten", nn.Flatten())),
             *(("fc1", nn.Linear(192, 120)), ("relu3", nn.ReLU()), ("fc2", nn.Linear(120, 60)), ("relu4", nn.ReLU())),
             ("out", nn.Linear(60, CLASSES)),
@@ -44,15 +45,18 @@ def _named(*layers: tuple[str, nn.Module]) -> nn.Sequential:
 
 
 def make_optimizer(model: nn.Module, p: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """Return the optimizer that the parameters name, with its `lr`, `weight_decay` and, where it has one, `momentum`."""
+    """Return the optimizer that the parameters name, with its `lr`, `weight_decay` and, where it has one, `momentum`.
+
+    Fused where torch has it (all but RMSprop): one pass over all parameters in place of a dozen small operations for each.
+    """
     common: dict[str, Any] = {"lr": p["lr"], "weight_decay": p["weight_decay"]}
     match p["optimizer"]:
         case "adam":
-            return torch.optim.Adam(model.parameters(), **common)
+            return torch.optim.Adam(model.parameters(), fused=True, **common)
         case "adamw":
-            return torch.optim.AdamW(model.parameters(), **common)
+            return torch.optim.AdamW(model.parameters(), fused=True, **common)
         case "sgd":
-            return torch.optim.SGD(model.parameters(), momentum=p["momentum"], **common)
+            return torch.optim.SGD(model.parameters(), fused=True, momentum=p["momentum"], **common)
         case "rmsprop":
             return torch.optim.RMSprop(model.parameters(), momentum=p["momentum"], **common)
     known = ["adam", "adamw", "sgd", "rmsprop"]

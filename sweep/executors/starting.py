@@ -1,0 +1,158 @@
+"""How the process of a worker is started: as a copy of a template where that can be had, else from scratch."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import multiprocessing.resource_tracker
+import os
+import signal
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+from joblib.externals.loky.backend import get_context, resource_tracker
+
+from sweep.devices import Slot
+from sweep.executors.process import FOR_THE_RUNNER, be_worker
+from sweep.executors.template import Template, TemplateUnfit
+from sweep.messages import Channel
+
+# multiprocessing reaps any child at any start or join; two threads doing so at once lose an exit code.
+_reaping = threading.Lock()
+
+
+class WorkerProcess(Protocol):
+    """A process as the executor sees it.
+
+    Attributes:
+        pid: its id.
+        death: what `multiprocessing.connection.wait` can wait for, readable when the process is dead; None where the system has
+            no such thing.
+    """
+
+    pid: int
+    death: Any
+
+    def is_alive(self) -> bool:
+        """Tell whether it has not ended yet."""
+
+    def end(self, timeout: float | None = None) -> int | None:
+        """Wait for the end; return the exit code as `multiprocessing` counts, None if it did not end or nobody knows."""
+
+
+class Starter:
+    """Start the processes of one slot's worker; the template lives until the last starter that used it is closed.
+
+    Args:
+        slot: where they compute.
+        serve: the worker's loop.
+        log: the file for what is printed outside trials.
+        imports: what the template imports beforehand.
+        copied: whether to use a template at all.
+    """
+
+    def __init__(
+        self, slot: Slot, serve: Callable[[Channel, Slot, Any], None], log: str, imports: Sequence[str], copied: bool
+    ) -> None:
+        self._slot, self._serve, self._log, self._imports, self._copied = slot, serve, log, tuple(imports), copied
+
+    def start(self, lines: Sequence[Connection]) -> WorkerProcess:
+        """Return a new process that serves at the other ends of these lines."""
+        if self._copied:
+            try:
+                template = _templates.borrow(self, self._slot, self._imports)
+                args = self._serve, self._slot, self._log, template.pid
+                return template.spawn(be_worker, *args, lines=lines, env=self._slot.env)
+            except TemplateUnfit:
+                self._copied = False
+        return _FromScratch(be_worker, (lines, self._serve, self._slot, self._log, os.getpid()), self._slot)
+
+    def close(self) -> None:
+        """Let go of the template."""
+        _templates.give_back(self)
+
+
+class _Templates:
+    """The templates of this process, by what they were started with. Several threads may call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[Hashable, Template] = {}
+        self._borrowers: dict[Hashable, set[Starter]] = {}
+
+    def borrow(self, starter: Starter, slot: Slot, imports: Sequence[str]) -> Template:
+        """Return the template for a slot."""
+        # Which GPU it is, is read long after the imports.
+        env = {name: value for name, value in slot.env.items() if name != "CUDA_VISIBLE_DEVICES"}
+        key = (tuple(sorted(env.items())), tuple(imports))
+        with self._lock:
+            if key in self._made and not self._made[key].is_alive():
+                self._made.pop(key).close()
+            if key not in self._made:
+                with _reaping:
+                    _start_trackers()
+                    self._made[key] = Template(env, imports)
+            self._borrowers.setdefault(key, set()).add(starter)
+            return self._made[key]
+
+    def give_back(self, starter: Starter) -> None:
+        """End the templates that nobody uses any more."""
+        with self._lock:
+            for key, borrowers in list(self._borrowers.items()):
+                borrowers.discard(starter)
+                if not borrowers:
+                    del self._borrowers[key]
+                    with _reaping:
+                        self._made.pop(key).close()
+
+
+_templates = _Templates()
+
+
+class _FromScratch:
+    """A process that loky starts: without the user's main module, with an environment of its own before torch is imported."""
+
+    def __init__(self, target: Callable[..., None], args: tuple[Any, ...], slot: Slot) -> None:
+        with _reaping:
+            _start_trackers()
+            # The process has them blocked until it has handlers of its own: the terminal's Ctrl-C is for the runner.
+            signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_RUNNER)
+            self._process = get_context("loky").Process(target=target, args=args, env=dict(slot.env))
+            self._process.start()
+        self.pid: int = self._process.pid
+        self.death = _death_of(self.pid)
+
+    def is_alive(self) -> bool:
+        """Tell whether it has not ended yet."""
+        with _reaping:
+            return bool(self._process.is_alive())
+
+    def end(self, timeout: float | None = None) -> int | None:
+        """Wait for the end; return the exit code, None if it did not end."""
+        with _reaping:
+            self._process.join(timeout)
+            code: int | None = self._process.exitcode
+        if code is not None and self.death is not None:
+            os.close(self.death)
+            self.death = None
+        return code
+
+
+def _start_trackers() -> None:
+    # Before signals are blocked for a process: starting one unblocks them.
+    resource_tracker.ensure_running()
+    multiprocessing.resource_tracker.ensure_running()
+
+
+def _death_of(pid: int) -> int | None:
+    """Return a descriptor that becomes readable when the process dies, None where the system has no such thing."""
+    try:
+        return os.pidfd_open(pid)
+    except AttributeError:  # not Linux
+        return None
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EPERM):  # an old kernel, or a container that forbids it
+            return None
+        raise
