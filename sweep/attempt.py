@@ -19,10 +19,12 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from sweep.clock import Stopwatch, counts_as
 from sweep.devices import Slot
 from sweep.front import feasible
 from sweep.layout import CHECKPOINT, PREVIOUS_CHECKPOINT, run_folder_name
@@ -59,7 +61,7 @@ def run_trial(
         slot: where to compute.
         log_to: makes what is printed inside it go to a file.
     """
-    folder = Path(spec.dir)
+    folder, stopwatch = Path(spec.dir), Stopwatch()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with log_to(folder / "log.txt"):
@@ -67,32 +69,39 @@ def run_trial(
             repeat = f", repeat {spec.repeat}" if study.repeats > 1 else ""
             print(f"--- trial {spec.number}{repeat}, attempt {spec.attempt}, {now}, {slot.device}", flush=True)
             try:
-                result = _Attempt(channel, objective, spec, study, slot).run()
+                result = _Attempt(channel, objective, spec, study, slot, stopwatch).run()
             except StateIgnored:
                 print("sweep: the objective does not read trial.state, so the trial starts over", file=sys.stderr, flush=True)
                 for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT):
                     path.unlink(missing_ok=True)
-                result = _Attempt(channel, objective, spec, study, slot).run()
+                stopwatch.turn_to("starting")
+                result = _Attempt(channel, objective, spec, study, slot, stopwatch).run()
             if result.error:
                 with contextlib.suppress(OSError):
                     print(result.error, file=sys.stderr, flush=True)
     except (OSError, _WriteFailed) as error:
         result = _waits(error)
-    return result
+    return replace(result, time=stopwatch.read())
 
 
 class _Attempt:
     """The host of a trial: what `trial.report` and `trial.save` cause."""
 
     def __init__(
-        self, channel: Channel, objective: Callable[[Trial], Any], spec: TrialSpec, study: StudySpec, slot: Slot
+        self,
+        channel: Channel,
+        objective: Callable[[Trial], Any],
+        spec: TrialSpec,
+        study: StudySpec,
+        slot: Slot,
+        stopwatch: Stopwatch,
     ) -> None:
         from sweep import checkpoint
         from sweep.tensorboard.panels import Panels
         from sweep.tensorboard.writer import TrialWriter
 
         self._channel, self._objective, self._study, self._spec = channel, objective, study, spec
-        self._checkpoint = checkpoint
+        self._checkpoint, self._stopwatch = checkpoint, stopwatch
         self._folder = Path(spec.dir)
         self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
         self._columns = tuple(getattr(objective, "metrics", ()))
@@ -102,7 +111,8 @@ class _Attempt:
         self._start = self._go_back()
         self._best: dict[str, float] = {}  # of each metric, until now
         self._tally = event_files.Tally(self._folder)
-        self._writer = TrialWriter(self._folder, keep_open=True, lays_out=self._first and study.log.charts)
+        lays_out = self._first and study.log.charts
+        self._writer = TrialWriter(self._folder, keep_open=True, lays_out=lays_out, stopwatch=stopwatch)
         self._panels = Panels(self._writer, study.log, first=self._first)
         self._trial = Trial(
             spec,
@@ -131,6 +141,7 @@ class _Attempt:
         self._writer.start_session(self._spec.params, self._shown, self._group)
         self._writer.written()
         result = self._decided_before() or self._call()
+        self._stopwatch.turn_to("logging")
         self._describe(result.metrics)  # if nothing was reported on the way
         if result.state.finished:
             self._writer.end_session(success=result.state is not TrialState.FAILED)
@@ -138,6 +149,7 @@ class _Attempt:
         self._writer.shut()
         return result
 
+    @counts_as("logging")
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write metrics as scalars, and have everything that was given to the writer written out."""
         for name, value in metrics.items():
@@ -170,6 +182,7 @@ class _Attempt:
         if names & metrics.keys() and names <= known.keys() and FEASIBLE not in metrics:
             self._writer.add_scalar(FEASIBLE, float(feasible(self._study, known)), step)
 
+    @counts_as("checkpointing")
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
         """Make a checkpoint of the trial at this moment."""
         checkpoint = self._checkpoint
@@ -193,10 +206,11 @@ class _Attempt:
         except OSError as error:
             raise _WriteFailed(str(error)) from error
 
+    @counts_as("waiting")
     def exchange(self, report: Report) -> Decision:
         """Send a report and wait for the decision on it."""
         self._describe(report.metrics)
-        self._channel.send(report)
+        self._channel.send(replace(report, time=self._stopwatch.read()))
         self._checkpoint.passed("report sent")
         decision = Decision(self._channel.recv() or Decision.STOP)
         self._checkpoint.passed("decided")
@@ -234,7 +248,7 @@ class _Attempt:
         """Tell the runner again what it may have missed; return the result if its decision on that ends the trial."""
         if self._start is None:
             return None
-        self._channel.send(Resumed(position=self._start.position))
+        self._channel.send(Resumed(position=self._start.position, time=self._stopwatch.read()))
         decision = Decision(self._channel.recv() or Decision.STOP)
         ends = {Decision.PRUNE: TrialState.PRUNED, Decision.STOP: TrialState.WAITING}
         return TrialResult(state=ends[decision], metrics=self._trial.metrics) if decision in ends else None
@@ -248,6 +262,7 @@ class _Attempt:
 
         try:
             _seed(trial.seed)
+            self._stopwatch.turn_to("training")
             trial.finish(self._objective(trial))
         except TrialPruned:
             return TrialResult(state=TrialState.PRUNED, metrics=trial.metrics)

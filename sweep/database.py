@@ -1,6 +1,6 @@
 """A study's database, for everybody who only looks: opened read-only, every run's record and every trial's curve.
 
-`sweep.storage` writes it, and says what stands where.
+What the time went to is there as well. `sweep.storage` writes it, and says what stands where.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import json
 import sqlite3
 from collections.abc import Collection
 
+from sweep.account import Account
 from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
 from sweep.layout import StudyFolder
 from sweep.records import TrialRecord
 
 RECORD = "sweep"
+TIME = "sweep:time"
 _SCHEMA_VERSION = 12
 
 
@@ -64,6 +66,21 @@ def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> 
     database = connect(folder, read_only=True)
     try:
         return curves_in(database, folder, numbers)
+    finally:
+        database.close()
+
+
+def read_account(folder: StudyFolder) -> Account | None:
+    """Return what the time of all runs went to until now; None of a study that nobody measured.
+
+    Raises:
+        SweepError: as `read_records`.
+    """
+    if not folder.database.exists():
+        return None
+    database = connect(folder, read_only=True)
+    try:
+        return account_in(database, folder)
     finally:
         database.close()
 
@@ -129,6 +146,15 @@ def curves_in(
                 curves[number] = found
         return curves
     except (sqlite3.Error, ValueError, TypeError) as error:
+        raise unreadable(folder, f"it is damaged: {error}") from None
+
+
+def account_in(database: sqlite3.Connection, folder: StudyFolder) -> Account | None:
+    """Return what `read_account` does, of an open database."""
+    try:
+        found = database.execute("SELECT value_json FROM study_user_attributes WHERE key = ?", (TIME,)).fetchone()
+        return Account.from_json(json.loads(found[0])) if found else None
+    except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
         raise unreadable(folder, f"it is damaged: {error}") from None
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from sweep.account import Account
 from sweep.devices import Slot
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES
 from sweep.front_marks import FrontMarks
@@ -29,6 +31,8 @@ from sweep.trial import Params, Report, TrialResult, TrialState
 
 # A trial that took longer is written down to the disk itself before its checkpoint goes; a shorter one is run again.
 _WORTH_A_SYNC_S = 1.0
+# So often what the time went to is written down: a runner that is killed loses no more of it.
+_NOTE_S = 3.0
 
 
 class Ledger:
@@ -63,6 +67,7 @@ class Ledger:
         store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
         self._retention = Retention(study, folder, trials)
         self._marks = FrontMarks(study, folder, trials)
+        self._noted = 0.0
         self._failures_in_a_row = 0
         self._gave_up = False
 
@@ -221,6 +226,14 @@ class Ledger:
         with contextlib.suppress(OSError, sqlite3.Error):  # a full disk must not hide what is being reported
             self._store.interrupt([record])
         self._observer.update(record, "stopped")
+
+    def note_time(self, run: Account, *, last: bool = False) -> None:
+        """Note what the time of this run went to until now; if it is not the last word, only every few seconds."""
+        if time.monotonic() - self._noted < _NOTE_S and not last:
+            return
+        self._noted = time.monotonic()
+        with contextlib.suppress(sqlite3.Error):  # no reason to end a sweep; if the disk is full, the next trial tells
+            self._store.note_time(run)
 
     def goes_on(self, record: TrialRecord, event: Resumed) -> bool:
         """Learn from where a trial goes on; tell whether its last report there ends it."""

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import signal
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sweep.account import Account
 from sweep.trial import Decision, Position, Report, Scalar, TrialResult, TrialSpec
 
 
@@ -82,6 +83,7 @@ class Resumed:
     """
 
     position: Position
+    time: Account = field(default=Account(), compare=False)  # as in a `Report`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sweep.database import read_curves, read_records
+from sweep.account import Account
+from sweep.database import read_account, read_curves, read_records
 from sweep.front import feasible, front_of, objectives, verdict
 from sweep.layout import StudyFolder
 from sweep.lock import lock_holder
@@ -26,12 +27,14 @@ class Snapshot:
     Attributes:
         records: the trials that were ever started, by number.
         runner: who runs it now (`host`, `pid`, `since`), or None.
+        account: what the time of its runs went to; None where nobody measured it.
     """
 
     study: StudySpec
     folder: StudyFolder
     records: list[TrialRecord]
     runner: dict[str, Any] | None
+    account: Account | None
 
     @classmethod
     def take(cls, study: StudySpec, folder: StudyFolder) -> Snapshot:
@@ -44,7 +47,7 @@ class Snapshot:
         records = read_records(folder)
         if runner is None:  # then nothing runs, whatever was written before it was killed
             records = [r if r.state.finished else replace(r, state=TrialState.WAITING) for r in records]
-        return cls(study=study, folder=folder, records=trials_of(records, study), runner=runner)
+        return cls(study=study, folder=folder, records=trials_of(records, study), runner=runner, account=read_account(folder))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -75,6 +78,11 @@ class Snapshot:
     def eta_s(self) -> float | None:
         """Return the estimated seconds until the last trial ends, if anything runs."""
         return Tally(runs_of(self.records)).eta_s(runs_in_total(self.study), datetime.now(UTC))
+
+    @property
+    def slots(self) -> int:
+        """Return how many slots have held a trial."""
+        return len({span.slot for run in runs_of(self.records) for span in run.spans})
 
     def curves(self, numbers: Iterable[int]) -> dict[int, list[tuple[int, float]]]:
         """Return step and objective of each report of these trials."""
@@ -127,6 +135,7 @@ class Snapshot:
             "best": self.trial_json(self.front[0]) if self.front else None,
             **({"front": [self.trial_json(record) for record in self.front]} if len(self.study.metrics) > 1 else {}),
             "eta_s": self.eta_s,
+            "time": self.account.to_json() if self.account else None,
             "running": [self.trial_json(record) for record in running],
             "runner": self.runner,
         }

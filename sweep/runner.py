@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 from sweep import failures
+from sweep.clock import LaneClock, RunClock
 from sweep.devices import Slot
 from sweep.errors import EXIT_TERMINATED, write_failed
 from sweep.layout import STOP_AT_ONCE, StudyFolder
@@ -56,6 +57,7 @@ class _Lane:
 
     slot: Slot
     worker: Worker
+    clock: LaneClock
     loaded: bool = False
     deaths_at_start: int = 0
     trial: TrialRecord | None = None
@@ -79,6 +81,7 @@ class Runner:
         slots: where to run.
         make_worker: makes the worker of a slot.
         observer: is told what happens.
+        clock: measures the run since it began.
     """
 
     def __init__(
@@ -89,9 +92,10 @@ class Runner:
         slots: Sequence[Slot],
         make_worker: Callable[[Slot], Worker],
         observer: Observer,
+        clock: RunClock,
     ) -> None:
         self._study, self._folder, self._ledger, self._observer = study, folder, ledger, observer
-        self._slots, self._make_worker = slots, make_worker
+        self._slots, self._make_worker, self._clock = slots, make_worker, clock
         self._lanes: list[_Lane] = []
         self._pending: dict[Future[Event], _Lane] = {}
         self._preparing: _Lane | None = None
@@ -117,7 +121,7 @@ class Runner:
         self._observer.begin(self._study, self._ledger.runs, len(slots))
         try:
             for slot in slots:
-                self._lanes.append(_Lane(slot=slot, worker=self._make_worker(slot)))
+                self._lanes.append(_Lane(slot=slot, worker=self._make_worker(slot), clock=self._clock.lane(from_start=True)))
                 self._send(self._lanes[-1], Load())
             while self._pending and not self._stopped():
                 done, _ = wait(self._pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
@@ -131,6 +135,8 @@ class Runner:
                     self._ledger.interrupt(lane.trial, lane.seconds)
                 elif lane.queued is not None and lane.queued.state is TrialState.RUNNING:
                     self._ledger.interrupt(lane.queued, lane.queued.duration_s or 0.0)
+            if self._lanes:
+                self._ledger.note_time(self._clock.read(), last=True)
             self._folder.stop_request.unlink(missing_ok=True)
         if self._stopping_since is None or self._ledger.done:
             return self._ledger.outcome()
@@ -146,6 +152,7 @@ class Runner:
         if time.monotonic() - self._looked < _POLL_S:
             return
         self._looked = time.monotonic()
+        self._ledger.note_time(self._clock.read())
         if self._folder.stop_request.exists():
             self._stopped_from_outside = self._stopped_from_outside or self._stops_asked == 0
             # Asking again is no more than asking: whoever asked repeats it until there is an answer.
@@ -180,6 +187,8 @@ class Runner:
         self._pending[lane.worker.next_event(command)] = lane
 
     def _on_event(self, lane: _Lane, event: Event) -> None:
+        if isinstance(event, Resumed | Report | TrialResult):
+            lane.clock.hear(event.time)
         match event:
             case Loaded():
                 self._on_loaded(lane, event)
@@ -222,6 +231,7 @@ class Runner:
     def _on_loaded(self, lane: _Lane, event: Loaded) -> None:
         lane.loaded = True
         if lane.queued is not None:
+            lane.clock.turn_to("waiting")
             if self._stopping_since is None:
                 self._start(lane, lane.queued)
             return
@@ -233,6 +243,7 @@ class Runner:
             self._on_event(lane, Prepared())
 
     def _start_next(self, lane: _Lane) -> None:
+        lane.clock.turn_to("waiting")
         if self._stopping_since is None and not self._stops_asked:
             record = self._ledger.next()
             if record is not None:
@@ -241,10 +252,12 @@ class Runner:
     def _start(self, lane: _Lane, record: TrialRecord) -> None:
         if not lane.loaded:
             lane.queued = record
+            lane.clock.turn_to("starting")
             self._send(lane, Load())
             return
         lane.queued, lane.deaths_at_start = None, 0
         lane.trial, lane.began = self._ledger.start(record, lane.slot), time.monotonic()
+        lane.clock.turn_to("training")
         lane.fruitless = lane.timed_out = False
         spec = TrialSpec(
             number=record.number,
@@ -259,6 +272,7 @@ class Runner:
     def _on_result(self, lane: _Lane, result: TrialResult) -> None:
         record = lane.trial
         assert record is not None
+        lane.clock.turn_to("waiting")
         if result.cause == "write-failed":
             raise write_failed(result.error or "", str(self._folder.root))
         if result.state is TrialState.WAITING and not lane.timed_out:  # stopped on request
@@ -282,6 +296,7 @@ class Runner:
         if record is None:
             self._on_death_at_start(lane, death)
             return
+        lane.clock.turn_to("waiting")
         if self._stops_asked:
             lane.fruitless = True  # it goes on from its checkpoint, as if it had been stopped
             return

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep import environment
+from sweep.clock import RunClock
 from sweep.database import read_records, unreadable
 from sweep.devices import Slot, plan_slots
 from sweep.errors import write_failed
@@ -74,6 +75,7 @@ def run_study(
         with locked(folder, observer.notice):
             observer.notice(f"the old study is now in {set_aside(folder)}")
     with locked(folder, observer.notice), _told_what_to_do(folder):
+        clock = RunClock()
         folder.stop_request.unlink(missing_ok=True)  # it was meant for an earlier run
         check_whole(folder)
         set_orphans_aside(folder, read_records(folder), observer)
@@ -91,7 +93,7 @@ def run_study(
             if count := count_prior(folder):
                 observer.notice(f"study {study.name}: {prior_text(count)}")
             ledger = Ledger(study, folder, store, known, observer)
-            runner = Runner(study, folder, ledger, slots, worker_maker(study, inline, get), observer)
+            runner = Runner(study, folder, ledger, slots, worker_maker(study, inline, get), observer, clock)
             on_start(runner)
             return runner.run()
         finally:

@@ -3,6 +3,7 @@
 Every trial is in the database from its start (state RUNNING, so that it is found when resuming), with its whole record as
 the user attribute `sweep`, and those of its further runs, if it is repeated, as `sweep:1` and so on. Optuna's own fields
 (parameters, value, state, and the first run's intermediate values) are filled too, so the file opens in Optuna's tools as it is.
+The study's attribute `sweep:time` is the account of all its runs.
 
 Optuna makes the tables; the rows are written and read here in SQL, one transaction for each event. Through Optuna's
 storage object the same rows cost 18 ms a trial with five reports on the machine that `tests/benchmarks/orchestration.py`
@@ -23,7 +24,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from sweep.database import RECORD, connect, curves_in, has_trials, latest, records_in, unreadable
+from sweep.account import Account
+from sweep.database import RECORD, TIME, account_in, connect, curves_in, has_trials, latest, records_in, unreadable
 from sweep.files import write_json
 from sweep.layout import StudyFolder
 from sweep.memory import Attributes, Memory
@@ -67,6 +69,7 @@ class StudyStore:
         self._rows: int = self._db.execute(count, (self._study_id,)).fetchone()[0]
         self._trial_ids: dict[int, int] = {}  # the last entry of each trial
         self._numbers: dict[int, int] = {}
+        self._time_before = account_in(self._db, folder) or Account()
         self._has_rungs = study.pruner.get("type") in ("asha", "hyperband", "patient")
 
     def records(self) -> list[TrialRecord]:
@@ -166,6 +169,15 @@ class StudyStore:
                     (OPTUNA_STATES[trial.state], _clock(), trial_id),
                 )
         write_json(self._folder.trial_file(record.folder), record.to_json())
+
+    def note_time(self, run: Account) -> None:
+        """Note what the time of this run went to until now; what all runs before it took is added."""
+        with self._db:
+            self._db.execute(
+                "INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (?, ?, ?)"
+                " ON CONFLICT (study_id, key) DO UPDATE SET value_json = excluded.value_json",
+                (self._study_id, TIME, json.dumps((self._time_before + run).to_json())),
+            )
 
     def close(self) -> None:
         """Close the database and leave one plain file, unless somebody is reading it at this moment."""

@@ -1,6 +1,6 @@
 """A trial as a value: what is sent to a worker and what comes back; the live handle is `sweep.live`.
 
-Nothing here imports anything of this package or anything heavy.
+Nothing here imports anything heavy.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from sweep.account import Account
 
 Scalar = bool | int | float | str | None
 Params = Mapping[str, Scalar]
@@ -58,6 +60,7 @@ class Report:
         total: how many steps are expected; None: not said.
         saved: a checkpoint holds this report.
         saves: the trial makes checkpoints, or asks when to, so that waiting for its next step saves work.
+        time: what the attempt's time went to until then; it tells no two reports apart.
     """
 
     step: int
@@ -65,6 +68,7 @@ class Report:
     total: int | None = None
     saved: bool = False
     saves: bool = False
+    time: Account = field(default=Account(), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +103,7 @@ class TrialResult:
         cause: why it ended so, for programs: `exception`, `not-finite`, `metric-missing`, `died`, `timeout`,
             `out-of-memory`, or `write-failed` of a trial that waits because its files could not be written.
         spent: the process has done what cannot be undone (device memory ran out) and must be renewed.
+        time: what the attempt's time went to; it tells no two results apart.
     """
 
     state: TrialState
@@ -106,6 +111,7 @@ class TrialResult:
     error: str | None = None
     cause: str | None = None
     spent: bool = False
+    time: Account = field(default=Account(), compare=False)
 
 
 class Decision(enum.StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from sweep.account import Account
 from sweep.front import objectives
 from sweep.records import TrialRecord
 from sweep.space import swept
@@ -48,6 +49,16 @@ def duration_text(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def shares_text(account: Account) -> str:
+    """Write what a study's time went to, each part as a share of it."""
+    return ", ".join(f"{kind} {share:.1%}".replace("%", " %") for kind, share in account.shares.items())
+
+
+def slots_text(count: int) -> str:
+    """Write a number of slots."""
+    return f"{count} slot{'s' * (count != 1)}"
 
 
 def states_text(counts: Mapping[str, int]) -> str:

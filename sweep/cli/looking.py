@@ -16,7 +16,7 @@ from sweep.prior import count_prior, prior_text
 from sweep.repeats import runs_of
 from sweep.results import Snapshot
 from sweep.trial import TrialState
-from sweep.wording import duration_text, error_line, states_text
+from sweep.wording import duration_text, error_line, shares_text, slots_text, states_text
 
 _WATCH_S = 2.0
 _FAILURES_SHOWN = 5
@@ -84,6 +84,7 @@ def _status(snapshot: Snapshot) -> RenderableType:
     lines: list[RenderableType] = [
         Text.assemble((study.name, "bold"), f"  {parts} of {total}{eta}{known}"),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),
+        *_time_line(snapshot),
         *running_table(study, runs_of(snapshot.records), sparks),
         *leaders_text(study, snapshot.records, sparks),
         *importance_bars(snapshot),
@@ -94,3 +95,11 @@ def _status(snapshot: Snapshot) -> RenderableType:
     if len(failed) > _FAILURES_SHOWN:
         lines.append(Text(f"... and {len(failed) - _FAILURES_SHOWN} more failed", style="red"))
     return Group(*lines)
+
+
+def _time_line(snapshot: Snapshot) -> list[RenderableType]:
+    account = snapshot.account
+    if account is None:
+        return []
+    where = f" on {slots_text(snapshot.slots)}" if snapshot.slots else ""
+    return [Text(f"time  {duration_text(account.total)}{where}: {shares_text(account)}")]

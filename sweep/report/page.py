@@ -66,6 +66,7 @@ def render(facts: Facts) -> str:
         certainty=sentences.certainty(facts) if facts.settings else [],
         importance=sentences.importance(facts),
         comparisons=[(item, sentences.comparison(item, study.metric.name)) for item in facts.comparisons],
+        time_spent=sentences.time_spent(facts),
         names=swept(study.parameters),
         factors=factors(study),
         records=shown[:_MOST_ROWS],

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sweep.analysis.comparison import Comparison
 from sweep.report.facts import Facts, Measured
-from sweep.wording import number_text, param_text, params_text
+from sweep.wording import duration_text, number_text, param_text, params_text, shares_text, slots_text
 
 _IDLE = 0.1  # an influence whose interval ends below this is called none
 
@@ -103,6 +103,17 @@ def importance(facts: Facts) -> list[str]:
     elif any(item.together is not None for item in facts.importances):
         found.append("With one training of each setting, the share together with others contains chance too.")
     return found
+
+
+def time_spent(facts: Facts) -> str:
+    """Say what the time of all runs went to; nothing where nobody measured it."""
+    account, slots = facts.snapshot.account, facts.snapshot.slots
+    if account is None:
+        return ""
+    return (
+        f"All runs took {duration_text(account.total)} on {slots_text(slots)}: {shares_text(account)}. Starting is importing,"
+        " preparing the data and reading checkpoints; waiting is for decisions, for the next trial or for the other slots."
+    )
 
 
 def _plain(value: float | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from sweep.clock import Stopwatch, counts_as
 from sweep.space import Space
 from sweep.tensorboard import event_files, hparams
 from sweep.trial import Params
@@ -33,9 +34,13 @@ class TrialWriter(SummaryWriter):
         keep_open: `close` only flushes, as the run goes on after the objective (tutorials end with `writer.close()`);
             `shut` closes.
         lays_out: describe the charts of the CUSTOM SCALARS tab; one run of a study is enough for all.
+        stopwatch: the trial's.
     """
 
-    def __init__(self, log_dir: str | Path, *, keep_open: bool = False, lays_out: bool = True) -> None:
+    def __init__(
+        self, log_dir: str | Path, *, keep_open: bool = False, lays_out: bool = True, stopwatch: Stopwatch | None = None
+    ) -> None:
+        self._stopwatch = stopwatch or Stopwatch()
         self._keep_open, self._lays_out = keep_open, lays_out
         self._layout: Layout = {}
         self._laid_out = 0  # tags in the layout that was written last
@@ -215,6 +220,7 @@ class TrialWriter(SummaryWriter):
         # torch leaves _get_file_writer unannotated; it is the one way into the run's own file.
         self.guard("hparams", lambda: self._get_file_writer().add_summary(make_record(*args)))  # type: ignore[no-untyped-call]
 
+    @counts_as("logging")
     def guard(self, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call something that logs; what it raises is told once, by name, and None is returned."""
         try:
