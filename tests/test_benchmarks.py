@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from tests.benchmarks.figures import figures, medians
 from tests.benchmarks.machine import not_installed
 from tests.benchmarks.terms import GRID, TRAINING_SAMPLES, Terms, tag, unpacked
 from tests.benchmarks.watching import Watched, watch
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, wait_for
 
 TERMS = Terms(folder="folder", epochs=2, samples=100, slots=2, device="cpu")
 WATCHED = Watched(
@@ -136,8 +139,44 @@ def test_the_watcher_sees_a_whole_tree_and_leaves_nothing_of_it(tmp_path: Path) 
     assert found.peak_mb >= found.peaks_mb[int(pid)] > 60
     assert found.root in found.peaks_mb
     assert found.seconds > 1
+    assert ended(int(pid))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found through /proc")
+def test_what_is_interrupted_leaves_nothing_either(tmp_path: Path) -> None:
+    """Also when it is interrupted once more while it tidies up."""
+    write_script(
+        tmp_path / "parent.py",
+        """
+        import subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+        print(child.pid, flush=True)
+        time.sleep(600)
+        """,
+    )
+    write_script(
+        tmp_path / "watching.py",
+        """
+        import sys
+        from pathlib import Path
+        from tests.benchmarks.watching import watch
+        watch([sys.executable, "parent.py"], folder=Path(), env={}, log=Path("log.txt"))
+        """,
+    )
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen([sys.executable, "watching.py"], cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+    log = tmp_path / "log.txt"
+    pid = int(wait_for(lambda: log.exists() and log.read_text().endswith("\n") and log.read_text()))
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) != 0
+    assert ended(pid)
+
+
+def ended(pid: int) -> bool:
     # A zombie may wait for a first process that reaps none.
-    assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.slow

@@ -137,7 +137,8 @@ def main() -> int:
     everything = sides(options.only, options.workers, options.slots)
     there = {name: what for name, what in everything.items() if version(what[0].package)}
     reference = _reference(there)
-    print(describe(PACKAGES))
+    machine = describe(PACKAGES)
+    print(machine)
     print(
         f"twelve trials, {_count(options.epochs, 'epoch')} of {options.samples:,} samples, on {device};"
         f" medians of {_count(options.rounds, 'round')}\n",
@@ -154,7 +155,7 @@ def main() -> int:
         for name in random.sample(list(there), len(there)):
             contender, slots = there[name]
             # Short, since Ray keeps sockets in it, whose paths have a limit.
-            with tempfile.TemporaryDirectory(prefix="b", ignore_cleanup_errors=True) as folder:
+            with tempfile.TemporaryDirectory(prefix="sweep-", ignore_cleanup_errors=True) as folder:
                 terms = Terms(folder=folder, epochs=options.epochs, samples=options.samples, slots=slots, device=device)
                 try:
                     found[name] = race(contender.key, terms)
@@ -180,7 +181,7 @@ def main() -> int:
         packages = {contender.package for contender, _ in everything.values()}
         overhead = peers.overhead(options.overhead_trials, REFERENCE_WORKERS, options.rounds, packages)
     whole = {
-        "machine": describe(PACKAGES),
+        "machine": machine,
         "options": vars(options) | {"device": device},
         "reference": reference,
         "medians": {name: _rounded(row) for name, row in middle.items()},

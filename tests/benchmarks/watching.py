@@ -68,7 +68,7 @@ def watch(command: Sequence[str], *, folder: Path, env: Mapping[str, str], log: 
     """
     mark = f"{_MARKER}={uuid.uuid4().hex}"
     name, _, value = mark.partition("=")
-    tree, ended = Tree(mark), threading.Event()
+    tree, ended = Tree(mark, grace_s), threading.Event()
     with log.open("wb") as output:
         started, clock = time.time(), time.perf_counter()
         process = subprocess.Popen(
@@ -80,20 +80,22 @@ def watch(command: Sequence[str], *, folder: Path, env: Mapping[str, str], log: 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    # It also ends what is left: a thread is not interrupted, however often Ctrl-C is pressed.
     watcher = threading.Thread(target=tree.look_until, args=(ended,))
     watcher.start()
     try:
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - clock
         process.returncode = os.waitstatus_to_exitcode(status)
+    except KeyboardInterrupt:
+        tree.grace_s = 0.0
+        ended.set()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
     finally:
         ended.set()
         watcher.join()
-        left = tree.end(0.0 if process.returncode is None else grace_s)
-        if process.returncode is None:  # interrupted
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
     return Watched(
         code=process.returncode,
         started=started,
@@ -103,15 +105,20 @@ def watch(command: Sequence[str], *, folder: Path, env: Mapping[str, str], log: 
         peak_mb=tree.peak_mb or None,
         peaks_mb=tree.peaks_mb,
         root=process.pid,
-        left=left,
+        left=tree.left,
         watching_cpu_s=tree.own_cpu_s,
     )
 
 
 class Tree:
-    """The living processes that carry a marker, and what was seen of them."""
+    """The living processes that carry a marker, and what was seen of them.
 
-    def __init__(self, mark: str) -> None:
+    `grace_s` is how long they have to end by themselves once the first has ended; `left` how many did not.
+    """
+
+    def __init__(self, mark: str, grace_s: float) -> None:
+        self.grace_s = grace_s
+        self.left = 0
         self.cpu_s: dict[int, float] = {}
         self.peaks_mb: dict[int, float] = {}
         self.peak_mb = 0.0
@@ -121,7 +128,7 @@ class Tree:
         self._looks: dict[int, int] = {}
 
     def look_until(self, ended: threading.Event) -> None:
-        """Look again and again until the event is set, and once more."""
+        """Look again and again until the event is set, and once more; then end those that are left."""
         began, memory_next = time.thread_time(), 0.0
         while True:
             last = ended.wait(_INTERVAL_S)
@@ -133,6 +140,7 @@ class Tree:
                 memory_next = time.monotonic() + (time.thread_time() - before) / _MEMORY_SHARE
             if last:
                 self.own_cpu_s = time.thread_time() - began
+                self._end()
                 return
 
     def pids(self) -> list[int]:
@@ -151,19 +159,6 @@ class Tree:
                         self._members.add(pid)
         return [pid for pid in self._members if _times(pid) is not None]
 
-    def end(self, grace_s: float) -> int:
-        """Wait for those that end by themselves, kill the others and return how many those were."""
-        patience = time.monotonic() + grace_s
-        while (left := self.pids()) and time.monotonic() < patience:
-            time.sleep(0.05)
-        count = len(left)
-        while left := self.pids():
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)
-        return count
-
     def _look_at_times(self, pids: Sequence[int]) -> None:
         for pid in pids:
             if (seconds := _times(pid)) is not None:
@@ -174,6 +169,17 @@ class Tree:
         for pid, megabytes in held.items():
             self.peaks_mb[pid] = max(self.peaks_mb.get(pid, 0.0), megabytes)
         self.peak_mb = max(self.peak_mb, sum(held.values()))
+
+    def _end(self) -> None:
+        patience = time.monotonic() + self.grace_s
+        while (left := self.pids()) and time.monotonic() < patience:
+            time.sleep(0.05)
+        self.left = len(left)
+        while left := self.pids():
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
 
 
 def _times(pid: int) -> float | None:
