@@ -1,4 +1,4 @@
-"""Milliseconds for each of 500 trivial trials: this project, Ray Tune, and Optuna with joblib's processes.
+"""Milliseconds for each of 500 trivial trials: this project, Ray Tune, Optuna with joblib's processes, Hydra's joblib launcher.
 
     python -m tests.benchmarks.peers [--trials 500] [--workers 2] [--rounds 3]
 
@@ -8,35 +8,35 @@ search everywhere, the same number of worker processes, and each side is one com
 - sweep: `sweep run`, which also leaves an event file, a record and a log for each trial, and a report at the end;
 - Ray Tune: `Tuner.fit` with `reuse_actors=True`, no dashboard, no output on the terminal, one CPU a trial;
 - Optuna: `joblib.Parallel` over processes that each call `study.optimize` on one storage, as its documentation shows:
-  a journal file, and SQLite.
+  a journal file, and SQLite;
+- Hydra: `--multirun` with the joblib launcher, over as many values of x: a folder with its settings and a log for each.
 
 Ray Tune and Optuna on SQLite cost several times as much. A journal file costs less on an idle machine (1.5 ms against 3.8 where
 this was written: lines of text against a folder, three files and SQLite rows), and more on a busy disk: each line is synced.
 
 Two figures each, medians of the rounds, in which the sides take turns: "whole" is the command from its start to its end,
 imports and the start of workers too; "trials" is from the first trial's start to the last one's, by the objective's
-own clock. A peer that is not installed is said to be missing: `pip install '.[bench]'`.
+own clock. A peer that is not installed is said to be missing: `pip install '.[bench]'`. `compare` prints this table too.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import importlib.util
 import json
 import os
 import random
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep.environment import version
+from tests.benchmarks.machine import describe, not_installed
 from tests.conftest import write_study
 
 OBJECTIVE = """
@@ -127,12 +127,40 @@ def sweep(folder: Path, trials: int, workers: int) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "sweep", "run", str(path)])  # noqa: S606  # the command is the side
 
 
-SIDES: dict[str, tuple[str, Callable[[Path, int, int], None]]] = {
-    "sweep": ("torch", sweep),
-    "Ray Tune": ("ray", ray_tune),
-    "Optuna, journal": ("optuna", lambda *what: optuna_joblib(*what, sqlite=False)),
-    "Optuna, SQLite": ("optuna", lambda *what: optuna_joblib(*what, sqlite=True)),
+def hydra_joblib(folder: Path, trials: int, workers: int) -> None:
+    import hydra
+    from hydra.core.config_store import ConfigStore
+
+    # By its module's name: a function of __main__ would be sent to the workers by value, with all that it uses.
+    from tests.benchmarks.peers import hydra_trial
+
+    ConfigStore.instance().store(name="trivial", node={"x": 0, "clock": str(folder / "clock")})
+    own = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={workers}", f"hydra.sweep.dir={folder}/multirun"]
+    sys.argv[1:] = ["--multirun", *own, f"x={','.join(str(random.random()) for _ in range(trials))}"]
+    hydra.main(version_base="1.3", config_path=None, config_name="trivial")(hydra_trial)()
+
+
+def hydra_trial(given: Any) -> float:
+    tick(given.clock)
+    return float(given.x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One side: the distribution that it needs, and what runs it in a folder."""
+
+    package: str
+    run: Callable[[Path, int, int], None]
+
+
+SIDES = {
+    "sweep": Side(package="sweep", run=sweep),
+    "Ray Tune": Side(package="ray", run=ray_tune),
+    "Optuna, journal": Side(package="optuna", run=lambda *what: optuna_joblib(*what, sqlite=False)),
+    "Optuna, SQLite": Side(package="optuna", run=lambda *what: optuna_joblib(*what, sqlite=True)),
+    "Hydra, joblib": Side(package="hydra-joblib-launcher", run=hydra_joblib),
 }
+PACKAGES = tuple(dict.fromkeys(side.package for side in SIDES.values()))
 
 
 def measure(side: str, trials: int, workers: int) -> tuple[float, float]:
@@ -150,6 +178,27 @@ def measure(side: str, trials: int, workers: int) -> tuple[float, float]:
     return whole / trials * 1000, (ticks[-1] - ticks[0]) / (trials - 1) * 1000
 
 
+def overhead(trials: int, workers: int, rounds: int, packages: Collection[str] = PACKAGES) -> dict[str, dict[str, float]]:
+    """Measure the sides of these packages, print their table and return the medians."""
+    print(f"{trials} trivial trials, {workers} workers, medians of {rounds} rounds\n", flush=True)
+    sides = {name: side for name, side in SIDES.items() if side.package in packages}
+    there = [name for name, side in sides.items() if version(side.package)]
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in there}
+    for _ in range(rounds):
+        for name in random.sample(there, len(there)):
+            found[name].append(measure(name, trials, workers))
+    print(f"{'ms a trial':<16} {'version':<9} {'whole':>8} {'trials':>8}")
+    medians = {}
+    for name, side in sides.items():
+        if name not in found:
+            print(not_installed(name))
+            continue
+        whole, alone = (statistics.median(column) for column in zip(*found[name], strict=True))
+        medians[name] = {"whole_ms": round(whole, 2), "trials_ms": round(alone, 2)}
+        print(f"{name:<16} {version(side.package):<9} {whole:>8.1f} {alone:>8.1f}", flush=True)
+    return medians
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=500)
@@ -159,29 +208,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        SIDES[options.side][1](options.folder, options.trials, options.workers)
+        SIDES[options.side].run(options.folder, options.trials, options.workers)
         return
-    machine = subprocess.run(["lscpu"], capture_output=True, text=True, check=False).stdout
-    model = re.search(r"Model name:\s*(.*)", machine)
-    print(
-        f"{datetime.now():%Y-%m-%d %H:%M}, {model[1] if model else '?'}, {os.cpu_count()} cores, Python {sys.version.split()[0]}"
-    )
-    print(f"{options.trials} trivial trials, {options.workers} workers, medians of {options.rounds} rounds\n")
-    there = [side for side, (package, _) in SIDES.items() if importlib.util.find_spec(package)]
-    found: dict[str, list[tuple[float, float]]] = {side: [] for side in there}
-    for _ in range(options.rounds):
-        for side in random.sample(there, len(there)):
-            found[side].append(measure(side, options.trials, options.workers))
-    print(f"{'ms a trial':<16} {'version':<9} {'whole':>8} {'trials':>8}")
-    medians = {}
-    for side, (package, _) in SIDES.items():
-        if side not in found:
-            print(f"{side:<16} not installed: pip install '.[bench]'")
-            continue
-        whole, trials = (statistics.median(column) for column in zip(*found[side], strict=True))
-        medians[side] = {"whole_ms": round(whole, 2), "trials_ms": round(trials, 2)}
-        version = importlib.metadata.version("sweep" if side == "sweep" else package)
-        print(f"{side:<16} {version:<9} {whole:>8.1f} {trials:>8.1f}")
+    print(describe())
+    medians = overhead(options.trials, options.workers, options.rounds)
     print(json.dumps({"trials": options.trials, "workers": options.workers, "medians": medians}))
 
 
