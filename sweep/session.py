@@ -9,7 +9,7 @@ import contextlib
 import functools
 import pickle
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,7 @@ def run_study(
         renew_columns(study, folder, observer)
         write_text(folder.study_file, f"{write_study(study)}# resolved from {study_path}\n", sync=True)
         write_json(folder.environment, environment.describe(study_path, study.import_dir, slots))
-        store = StudyStore(folder, study)
-        try:
+        with _workers_under_way(inline, slots), contextlib.closing(StudyStore(folder, study)) as store:
             known = store.records()
             if retry_failed:
                 failed = TrialState.FAILED
@@ -96,8 +95,15 @@ def run_study(
             runner = Runner(study, folder, ledger, slots, worker_maker(study, inline, get), observer, clock)
             on_start(runner)
             return runner.run()
-        finally:
-            store.close()
+
+
+def _workers_under_way(inline: bool, slots: Sequence[Slot]) -> contextlib.AbstractContextManager[None]:
+    """Have what workers import imported while the study is opened."""
+    if inline:
+        return contextlib.nullcontext()
+    from sweep.executors.starting import imports_under_way
+
+    return imports_under_way(slots[0], IMPORTS)
 
 
 @contextlib.contextmanager

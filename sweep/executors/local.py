@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,7 +29,7 @@ from typing import Any
 from joblib.externals.loky.backend import get_context
 
 from sweep.devices import Slot
-from sweep.executors.starting import Starter, WorkerProcess
+from sweep.executors.starting import COPIES, Starter, WorkerProcess
 from sweep.files import tail
 from sweep.messages import Channel, Command, Died, Event
 from sweep.processes import Guardian
@@ -57,7 +56,7 @@ class LocalWorker:
         serve: Callable[[Channel, Slot, Any], None],
         imports: Sequence[str] = (),
         *,
-        copied: bool = sys.platform == "linux",
+        copied: bool = COPIES,
     ) -> None:
         self.slot = slot
         # PR_SET_PDEATHSIG fires when the *thread* that made the process ends, so this thread lives as long as the worker.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import multiprocessing
 import multiprocessing.resource_tracker
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
@@ -19,6 +21,7 @@ from sweep.executors.process import FOR_THE_RUNNER, be_worker
 from sweep.executors.template import Template, TemplateUnfit
 from sweep.messages import Channel
 
+COPIES = sys.platform == "linux"
 # multiprocessing reaps any child at any start or join; two threads doing so at once lose an exit code.
 _reaping = threading.Lock()
 
@@ -80,9 +83,9 @@ class _Templates:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._made: dict[Hashable, Template] = {}
-        self._borrowers: dict[Hashable, set[Starter]] = {}
+        self._borrowers: dict[Hashable, set[object]] = {}
 
-    def borrow(self, starter: Starter, slot: Slot, imports: Sequence[str]) -> Template:
+    def borrow(self, who: object, slot: Slot, imports: Sequence[str]) -> Template:
         """Return the template for a slot."""
         # Which GPU it is, is read long after the imports.
         env = {name: value for name, value in slot.env.items() if name != "CUDA_VISIBLE_DEVICES"}
@@ -94,14 +97,14 @@ class _Templates:
                 with _reaping:
                     _start_trackers()
                     self._made[key] = Template(env, imports)
-            self._borrowers.setdefault(key, set()).add(starter)
+            self._borrowers.setdefault(key, set()).add(who)
             return self._made[key]
 
-    def give_back(self, starter: Starter) -> None:
+    def give_back(self, who: object) -> None:
         """End the templates that nobody uses any more."""
         with self._lock:
             for key, borrowers in list(self._borrowers.items()):
-                borrowers.discard(starter)
+                borrowers.discard(who)
                 if not borrowers:
                     del self._borrowers[key]
                     with _reaping:
@@ -109,6 +112,22 @@ class _Templates:
 
 
 _templates = _Templates()
+
+
+@contextlib.contextmanager
+def imports_under_way(slot: Slot, imports: Sequence[str]) -> Iterator[None]:
+    """Have the imports of the workers on slots like this one done while this process is busy with other things."""
+    if not COPIES:
+        yield
+        return
+    me = object()
+    thread = threading.Thread(target=_templates.borrow, args=(me, slot, imports))
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        _templates.give_back(me)
 
 
 class _FromScratch:
