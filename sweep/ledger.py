@@ -42,10 +42,17 @@ class Ledger:
         study, folder, store: what is run and where it is kept.
         known: the runs in the store; those not finished are to be run again, before anything new is planned.
         observer: is told what happens.
+        slots: how many trials run at a time.
     """
 
     def __init__(
-        self, study: StudySpec, folder: StudyFolder, store: StudyStore, known: Sequence[TrialRecord], observer: Observer
+        self,
+        study: StudySpec,
+        folder: StudyFolder,
+        store: StudyStore,
+        known: Sequence[TrialRecord],
+        observer: Observer,
+        slots: int = 1,
     ) -> None:
         self._study, self._folder, self._store, self._observer = study, folder, store, observer
         waiting = [run if run.state.finished else replace(run, state=TrialState.WAITING) for run in known]
@@ -54,7 +61,7 @@ class Ledger:
             self._runs.setdefault(run.number, []).append(run)
         trials = self.records
         curves = store.curves() if needs_mirror(study) else None
-        self._planner = Planner(study, trials, *store.sampler(), curves, read_prior(folder, study))
+        self._planner = Planner(study, trials, *store.sampler(), curves, read_prior(folder, study), slots)
         self._epochs = sum(run.step or 0 for run in waiting)
         self._planner.trained(self._epochs)
         self._ahead: list[TrialRecord] = []  # of trials that were planned, to be started before anything else is planned
@@ -166,6 +173,8 @@ class Ledger:
             duration_s=round(seconds, 3),
         )
         self._note(record)
+        if record.step and record.total:
+            self._planner.takes(record.number, record.params, seconds * record.total / record.step)
         self._store.report(record, self._planner.rungs(record.number))
         self._observer.update(record, "reported")
         return record
@@ -189,6 +198,8 @@ class Ledger:
             cause=result.cause,
         )
         self._note(record)
+        if record.state is TrialState.COMPLETE:
+            self._planner.takes(record.number, record.params, seconds)
         runs = self._runs[record.number]
         trial = trial_of(runs, self._study)
         if is_decided(runs, self._study):

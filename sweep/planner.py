@@ -1,23 +1,26 @@
 """What to try next: a grid in its own order, or Optuna's samplers, explainable as minituna with processes; and what to give up.
 
 Samplers and pruners look at a mirror of the study in memory; what lasts is `storage`'s. A grid that is not pruned never
-meets Optuna: point `i` is decoded from `i`. (GridSampler rescans every trial at every tell, counts failed points as visited,
-and raises at the end.)
+meets Optuna: point `i` is decoded from `i`, and where several run at a time, the longest are started first (`costs`).
+(GridSampler rescans every trial at every tell, counts failed points as visited, and raises at the end.)
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import filterfalse, islice
 
+from sweep.costs import LongestFirst
 from sweep.front import Point, dominated, feasible, goodness
 from sweep.memory import Attributes, Memory
 from sweep.mirror import Curve, Drawn, Mirror
 from sweep.prior import PriorTrial
-from sweep.records import TrialRecord
+from sweep.records import TrialRecord, complete_of
 from sweep.sampling import Sampling
 from sweep.study import StudySpec
-from sweep.trial import Scalar, TrialState
+from sweep.trial import Params, Scalar, TrialState
 
 
 class Planner:
@@ -29,6 +32,7 @@ class Planner:
         memory, attributes: what the store kept of the sampler's and the pruner's, and of what they wrote down about each trial.
         curves: what each of those trials reported: step and objective.
         prior: what samplers and pruners know from other studies.
+        slots: how many trials run at a time.
 
     Raises:
         SweepError: see `Mirror.remember`.
@@ -42,6 +46,7 @@ class Planner:
         attributes: Mapping[int, Attributes] | None = None,
         curves: Mapping[int, Curve] | None = None,
         prior: Sequence[PriorTrial] = (),
+        slots: int = 1,
     ) -> None:
         self.study = study
         self._next = 0
@@ -55,6 +60,9 @@ class Planner:
         self._deadline = None if study.budget.time_s is None else time.monotonic() + study.budget.time_s
         known = sorted(known, key=lambda record: record.number)
         self._known = {record.number for record in known}
+        self._order = LongestFirst(study.parameters, study.grid.point) if slots > 1 and _order_is_free(study) else None
+        for record in complete_of(known):
+            self.takes(record.number, record.params, (record.duration_s or 0.0) / max(1, len(record.runs)))
         self._mirror = Mirror(study, memory, prior) if needs_mirror(study) else None
         self._sampling = None
         if self._mirror is not None:
@@ -112,10 +120,15 @@ class Planner:
         return number, self.study.grid.point(number)
 
     def _place(self) -> int:
-        """Return the next trial's number: in a grid those of the points to try first, else the first that is free."""
+        """Return the next trial's number: in a grid those of the points to try first, then the longest; else the first free."""
         for number in self._first:
             if number not in self._known:
                 return number
+        if self._order is not None:
+            count = (self.study.total or 0) - len(self._known)
+            chosen = self._order.choose(count, lambda: islice(filterfalse(self._known.__contains__, itertools.count()), count))
+            if chosen is not None:
+                return chosen
         while self._next in self._known:
             self._next += 1
         return self._next
@@ -146,6 +159,11 @@ class Planner:
         """Learn how many steps all trials together have been trained."""
         self._epochs = epochs
 
+    def takes(self, number: int, params: Params, seconds: float) -> None:
+        """Learn how long a trial took, or will take as far as can be told by now."""
+        if self._order is not None:
+            self._order.costs.learn(number, params, seconds)
+
     def tell(self, number: int, state: TrialState, value: float | None, metrics: Mapping[str, float] | None = None) -> None:
         """Learn how a trial ended.
 
@@ -173,6 +191,13 @@ def reaches_targets(study: StudySpec, point: Point) -> bool:
     """Tell whether a trial, as `goodness` has it, is as good as every target, if there are any."""
     wanted = [(metric, one) for metric, one in zip(study.metrics, point, strict=True) if metric.target is not None]
     return bool(wanted) and all(one >= metric.sign * (metric.target or 0.0) for metric, one in wanted)
+
+
+def _order_is_free(study: StudySpec) -> bool:
+    """Tell whether a study comes to the same in whatever order its trials are run: a grid that nothing ends early."""
+    budget = study.budget
+    early = study.prunes or budget.time_s is not None or budget.patience is not None or budget.epochs is not None
+    return study.method == "grid" and not early and all(metric.target is None for metric in study.metrics)
 
 
 def needs_mirror(study: StudySpec) -> bool:

@@ -91,7 +91,7 @@ def run_study(
                 known = [store.reopen(reopened(record, study)) if record.state is failed else record for record in known]
             if count := count_prior(folder):
                 observer.notice(f"study {study.name}: {prior_text(count)}")
-            ledger = Ledger(study, folder, store, known, observer)
+            ledger = Ledger(study, folder, store, known, observer, len(slots))
             runner = Runner(study, folder, ledger, slots, worker_maker(study, inline, get), observer, clock)
             on_start(runner)
             return runner.run()
