@@ -6,6 +6,7 @@ NVIDIA's driver lists through NVML. A slot is a share of a device: one warm work
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Mapping
@@ -18,6 +19,10 @@ from sweep.errors import SweepError
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
+# What a worker has for itself while it trains the built-in study, and as much again for models that are larger.
+_CPU_WORKER_BYTES = 500_000_000
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
     """A visible GPU: `cuda_id` is what CUDA_VISIBLE_DEVICES calls it, `name` what its maker does."""
@@ -25,6 +30,15 @@ class Gpu:
     cuda_id: str
     name: str = "GPU"
     memory_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuReading:
+    """What a GPU is doing: the share of the last moments in which it computed (0 to 1), and its memory in bytes."""
+
+    busy: float
+    used_bytes: int
+    total_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,21 +91,34 @@ def cpu_cores() -> int:
     return cores
 
 
+def free_memory() -> int | None:
+    """Return how many bytes this process and its children may still use: the machine's, cut by the container's limit."""
+    free = None
+    with contextlib.suppress(OSError, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    with contextlib.suppress(OSError, ValueError):  # no cgroup v2 here, or no limit
+        limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current"))
+        free = min(limit - used, free or limit)
+    return free
+
+
 def plan_slots(
     devices: str | tuple[int, ...],
     per_device: int | None,
     threads: int | None,
     gpus: list[Gpu] | None = None,
     cores: int | None = None,
+    memory: int | None = None,
 ) -> list[Slot]:
     """Cut the devices into slots.
 
     Args:
         devices: `auto` (every visible GPU, else the CPU), `cpu`, or indices into the visible GPUs.
-        per_device: slots on each; None for 1 on a GPU, one per core on a CPU.
+        per_device: slots on each; None for 1 on a GPU (`packing` may add more), one per core on a CPU as far as the memory goes.
         threads: compute threads of each; None for 1 on a CPU (small models are fastest so, and the number of threads
             changes the last bits of a sum), cores / slots beside a GPU.
-        gpus, cores: what the machine has; looked up when not given.
+        gpus, cores, memory: what the machine has, in bytes free; looked up when not given.
 
     Raises:
         SweepError: a GPU is asked for that is not visible.
@@ -111,7 +138,8 @@ def plan_slots(
     else:
         chosen = gpus if devices == "auto" else []
     if not chosen:
-        count = per_device or cores
+        memory = memory or free_memory() or cores * _CPU_WORKER_BYTES
+        count = per_device or min(cores, max(1, memory // _CPU_WORKER_BYTES))
         return [_slot(i, "cpu", "cpu", threads or 1, "") for i in range(count)]
     each = per_device or 1
     beside = threads or max(1, cores // (each * len(chosen)))
@@ -120,6 +148,32 @@ def plan_slots(
     for _ in range(each):
         slots += [_slot(len(slots) + i, f"gpu {gpu.cuda_id}", "cuda", beside, gpu.cuda_id) for i, gpu in enumerate(chosen)]
     return slots
+
+
+def another_slot(beside: Slot, index: int, threads: int) -> Slot:
+    """Return one more slot on a slot's device."""
+    return _slot(index, beside.device, beside.torch_device, max(1, threads), beside.env["CUDA_VISIBLE_DEVICES"])
+
+
+def read_gpu(slot: Slot) -> GpuReading | None:
+    """Return what a slot's GPU is doing, None where NVIDIA's driver does not tell."""
+    import pynvml
+
+    token = slot.env["CUDA_VISIBLE_DEVICES"]
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        by_number = token.isdigit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(int(token)) if by_number else pynvml.nvmlDeviceGetHandleByUUID(token)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
+        return GpuReading(busy=busy, used_bytes=int(memory.used), total_bytes=int(memory.total))
+    except pynvml.NVMLError:
+        return None  # some devices do not say, parts of a GPU (MIG) among them
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def _slot(index: int, device: str, torch_device: str, threads: int, token: str) -> Slot:

@@ -36,6 +36,7 @@ from sweep.messages import (
     Worker,
 )
 from sweep.observer import Observer, RunOutcome
+from sweep.packing import Packing
 from sweep.records import TrialRecord
 from sweep.study import StudySpec
 from sweep.trial import Decision, Report, TrialResult, TrialSpec, TrialState
@@ -82,6 +83,7 @@ class Runner:
         make_worker: makes the worker of a slot.
         observer: is told what happens.
         clock: measures the run since it began.
+        packing: says when slots are to be added; None for never.
     """
 
     def __init__(
@@ -93,9 +95,10 @@ class Runner:
         make_worker: Callable[[Slot], Worker],
         observer: Observer,
         clock: RunClock,
+        packing: Packing | None = None,
     ) -> None:
         self._study, self._folder, self._ledger, self._observer = study, folder, ledger, observer
-        self._slots, self._make_worker, self._clock = slots, make_worker, clock
+        self._slots, self._make_worker, self._clock, self._packing = slots, make_worker, clock, packing
         self._lanes: list[_Lane] = []
         self._pending: dict[Future[Event], _Lane] = {}
         self._preparing: _Lane | None = None
@@ -121,8 +124,7 @@ class Runner:
         self._observer.begin(self._study, self._ledger.runs, len(slots))
         try:
             for slot in slots:
-                self._lanes.append(_Lane(slot=slot, worker=self._make_worker(slot), clock=self._clock.lane(from_start=True)))
-                self._send(self._lanes[-1], Load())
+                self._open(slot, self._clock.lane(from_start=True))
             while self._pending and not self._stopped():
                 done, _ = wait(self._pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -144,6 +146,10 @@ class Runner:
         how = "stopped by `sweep stop`" if self._stopped_from_outside else "stopped on request"
         return RunOutcome(records=self._ledger.records, ended_by=how, exit_code=code)
 
+    def _open(self, slot: Slot, clock: LaneClock) -> None:
+        self._lanes.append(_Lane(slot=slot, worker=self._make_worker(slot), clock=clock))
+        self._send(self._lanes[-1], Load())
+
     def _look_around(self) -> None:
         """Do what no event asks for: the picture, requests to stop, trials that take too long."""
         self._observer.tick()
@@ -157,6 +163,13 @@ class Runner:
             self._stopped_from_outside = self._stopped_from_outside or self._stops_asked == 0
             # Asking again is no more than asking: whoever asked repeats it until there is an answer.
             self._stops_asked = max(self._stops_asked, 2 if self._folder.taken_stop_request() == STOP_AT_ONCE else 1)
+        if self._packing is not None and self._stopping_since is None:
+            training = {lane.slot.index for lane in self._lanes if lane.trial is not None and lane.trial.step is not None}
+            slots, why = self._packing.look(training)
+            for slot in slots[: self._ledger.wanted]:
+                self._open(slot, self._clock.lane())
+            if why:
+                self._observer.notice(why)
         for lane in self._lanes:
             limit = self._study.timeout_s
             if limit is not None and lane.trial is not None and not lane.timed_out and lane.seconds > limit:

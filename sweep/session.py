@@ -16,7 +16,7 @@ from typing import Any
 from sweep import environment
 from sweep.clock import RunClock
 from sweep.database import read_records, unreadable
-from sweep.devices import Slot, plan_slots
+from sweep.devices import Slot, cpu_cores, plan_slots
 from sweep.errors import write_failed
 from sweep.executors.inline import InlineWorker
 from sweep.files import write_json, write_text
@@ -27,6 +27,7 @@ from sweep.lock import locked, set_aside
 from sweep.messages import Worker
 from sweep.objective import packed
 from sweep.observer import Observer, RunOutcome
+from sweep.packing import Packing
 from sweep.prior import count_prior, prior_text
 from sweep.results import Snapshot
 from sweep.runner import Runner
@@ -69,6 +70,8 @@ def run_study(
     slots = plan_slots(workers.devices, workers.per_device, workers.threads)
     if inline:
         slots = slots[:1]
+    open_ended = workers.per_device is None and slots[0].torch_device == "cuda" and not inline
+    packing = Packing(slots, cpu_cores()) if open_ended else None
     get = objective_getter(objective, inline)
     check_ours(folder)
     if fresh and folder.root.exists():
@@ -92,7 +95,7 @@ def run_study(
             if count := count_prior(folder):
                 observer.notice(f"study {study.name}: {prior_text(count)}")
             ledger = Ledger(study, folder, store, known, observer, len(slots))
-            runner = Runner(study, folder, ledger, slots, worker_maker(study, inline, get), observer, clock)
+            runner = Runner(study, folder, ledger, slots, worker_maker(study, inline, get), observer, clock, packing)
             on_start(runner)
             return runner.run()
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from sweep import devices
-from sweep.devices import Gpu, cpu_cores, plan_slots, visible_gpus
+from sweep.devices import Gpu, cpu_cores, free_memory, plan_slots, visible_gpus
 from sweep.errors import SweepError
 
 GPUS = [Gpu(cuda_id="0", name="A"), Gpu(cuda_id="1", name="B"), Gpu(cuda_id="2", name="C")]
@@ -54,6 +54,15 @@ def test_on_a_cpu_there_is_a_slot_for_each_core_with_one_thread() -> None:
     ]
     assert {slot.env["CUDA_VISIBLE_DEVICES"] for slot in slots} == {""}
     assert {slot.env["OMP_NUM_THREADS"] for slot in slots} == {"1"}
+
+
+def test_on_a_cpu_there_are_no_more_slots_than_the_memory_holds() -> None:
+    """With many cores and little memory; whoever asks for a number gets it, and one there always is."""
+    few = plan_slots("cpu", None, None, gpus=[], cores=64, memory=4_000_000_000)
+    assert len(few) == 8
+    assert len(plan_slots("cpu", 12, None, gpus=[], cores=64, memory=4_000_000_000)) == 12
+    assert len(plan_slots("cpu", None, None, gpus=[], cores=64, memory=1)) == 1
+    assert (free_memory() or 0) > 0
 
 
 def test_on_gpus_there_is_one_slot_each_with_a_share_of_the_cores() -> None:

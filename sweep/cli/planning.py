@@ -39,7 +39,7 @@ def show(target: Target, first: int, *, as_json: bool) -> None:
     if study.constraints:
         print(f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}")
     print(f"folder     {target.folder.root}")
-    print(f"slots      {_slots_text(slots)}\n")
+    print(f"slots      {_slots_text(slots, workers.per_device is None)}\n")
     if planned:
         print_trial_table(planned, study)
         if total is not None and total - done > len(planned):
@@ -105,10 +105,11 @@ def _plan_json(snapshot: Snapshot, slots: list[Slot], planned: list[TrialRecord]
     }
 
 
-def _slots_text(slots: list[Slot]) -> str:
+def _slots_text(slots: list[Slot], may_grow: bool) -> str:
     devices: dict[str, int] = {}
     for slot in slots:
         devices[slot.device] = devices.get(slot.device, 0) + 1
     each = ", ".join(f"{count} on {device}" for device, count in devices.items())
     threads = slots[0].threads
-    return f"{len(slots)} ({each}), {threads} thread{'s' * (threads != 1)} each"
+    more = "; more beside them if the first trial leaves room" if may_grow and slots[0].torch_device == "cuda" else ""
+    return f"{len(slots)} ({each}), {threads} thread{'s' * (threads != 1)} each{more}"
