@@ -13,12 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
 
 from sweep import failures
 from sweep.clock import LaneClock, RunClock
 from sweep.devices import Slot
 from sweep.errors import EXIT_TERMINATED, write_failed
+from sweep.lane import Lane
 from sweep.layout import STOP_AT_ONCE, StudyFolder
 from sweep.ledger import Ledger
 from sweep.messages import (
@@ -44,33 +44,6 @@ from sweep.trial import Decision, Report, TrialResult, TrialSpec, TrialState
 _POLL_S = 0.2
 # Batch systems kill soon after they have asked; what has not reached a step by then goes on from its last checkpoint.
 STOPPING_S = 25.0
-
-
-@dataclass(kw_only=True, eq=False)
-class _Lane:
-    """A slot as the runner sees it.
-
-    Attributes:
-        began: when the trial in flight began, moved back by what it had been trained before.
-        queued: the trial to start once the worker, whose process is new, is loaded: a timeout counts training alone.
-        fruitless: it reports without checkpoints, so that waiting for its next step would save nothing.
-    """
-
-    slot: Slot
-    worker: Worker
-    clock: LaneClock
-    loaded: bool = False
-    deaths_at_start: int = 0
-    trial: TrialRecord | None = None
-    queued: TrialRecord | None = None
-    began: float = 0.0
-    fruitless: bool = False
-    timed_out: bool = False
-
-    @property
-    def seconds(self) -> float:
-        """Return how long the trial in flight has been trained."""
-        return time.monotonic() - self.began
 
 
 class Runner:
@@ -99,9 +72,9 @@ class Runner:
     ) -> None:
         self._study, self._folder, self._ledger, self._observer = study, folder, ledger, observer
         self._slots, self._make_worker, self._clock, self._packing = slots, make_worker, clock, packing
-        self._lanes: list[_Lane] = []
-        self._pending: dict[Future[Event], _Lane] = {}
-        self._preparing: _Lane | None = None
+        self._lanes: list[Lane] = []
+        self._pending: dict[Future[Event], Lane] = {}
+        self._preparing: Lane | None = None
         self._ready = False
         self._stops_asked = 0
         self._stopping_since: float | None = None
@@ -147,7 +120,7 @@ class Runner:
         return RunOutcome(records=self._ledger.records, ended_by=how, exit_code=code)
 
     def _open(self, slot: Slot, clock: LaneClock) -> None:
-        self._lanes.append(_Lane(slot=slot, worker=self._make_worker(slot), clock=clock))
+        self._lanes.append(Lane(slot=slot, worker=self._make_worker(slot), clock=clock))
         self._send(self._lanes[-1], Load())
 
     def _look_around(self) -> None:
@@ -186,7 +159,7 @@ class Runner:
             who = f"trial {numbers}" if len(waits) == 1 else f"trials {numbers}"
             self._observer.notice(f"stopping {who} at the next step; once more ends everything at once")
 
-    def _stopping_lanes(self) -> list[_Lane]:
+    def _stopping_lanes(self) -> list[Lane]:
         return [lane for lane in self._lanes if lane.trial is not None and not lane.fruitless]
 
     def _stopped(self) -> bool:
@@ -196,10 +169,10 @@ class Runner:
         late = time.monotonic() - self._stopping_since > STOPPING_S
         return self._stops_asked > 1 or late or not self._stopping_lanes()
 
-    def _send(self, lane: _Lane, command: Command) -> None:
+    def _send(self, lane: Lane, command: Command) -> None:
         self._pending[lane.worker.next_event(command)] = lane
 
-    def _on_event(self, lane: _Lane, event: Event) -> None:
+    def _on_event(self, lane: Lane, event: Event) -> None:
         if isinstance(event, Resumed | Report | TrialResult):
             lane.clock.hear(event.time)
         match event:
@@ -233,7 +206,7 @@ class Runner:
             case PrepareFailed():
                 raise failures.not_prepared(event)
 
-    def _decision(self, lane: _Lane, *, prunes: bool, saves_later: bool = False) -> Decision:
+    def _decision(self, lane: Lane, *, prunes: bool, saves_later: bool = False) -> Decision:
         if lane.timed_out:
             return Decision.STOP
         if prunes:
@@ -241,7 +214,7 @@ class Runner:
         # While the sweep is being stopped, one that saves later on is let go on to there: it knows that it is to stop.
         return Decision.STOP if self._stopping_since is not None and not saves_later else Decision.GO_ON
 
-    def _on_loaded(self, lane: _Lane, event: Loaded) -> None:
+    def _on_loaded(self, lane: Lane, event: Loaded) -> None:
         lane.loaded = True
         if lane.queued is not None:
             lane.clock.turn_to("waiting")
@@ -255,14 +228,14 @@ class Runner:
         else:
             self._on_event(lane, Prepared())
 
-    def _start_next(self, lane: _Lane) -> None:
+    def _start_next(self, lane: Lane) -> None:
         lane.clock.turn_to("waiting")
         if self._stopping_since is None and not self._stops_asked:
             record = self._ledger.next()
             if record is not None:
                 self._start(lane, record)
 
-    def _start(self, lane: _Lane, record: TrialRecord) -> None:
+    def _start(self, lane: Lane, record: TrialRecord) -> None:
         if not lane.loaded:
             lane.queued = record
             lane.clock.turn_to("starting")
@@ -282,7 +255,7 @@ class Runner:
         )
         self._send(lane, spec)
 
-    def _on_result(self, lane: _Lane, result: TrialResult) -> None:
+    def _on_result(self, lane: Lane, result: TrialResult) -> None:
         record = lane.trial
         assert record is not None
         lane.clock.turn_to("waiting")
@@ -304,7 +277,7 @@ class Runner:
         self._start_next(lane)
         self._ledger.finish(record)
 
-    def _on_death(self, lane: _Lane, death: Died) -> None:
+    def _on_death(self, lane: Lane, death: Died) -> None:
         record, lane.loaded = lane.trial, False
         if record is None:
             self._on_death_at_start(lane, death)
@@ -330,7 +303,7 @@ class Runner:
 
         append_failure(self._folder.trial_dir(record.folder))
 
-    def _on_death_at_start(self, lane: _Lane, death: Died) -> None:
+    def _on_death_at_start(self, lane: Lane, death: Died) -> None:
         lane.deaths_at_start += 1
         if lane.deaths_at_start > self._study.retries:
             raise failures.died_at_start(death)

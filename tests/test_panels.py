@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.custom_scalar import layout_pb2
 
@@ -51,6 +53,32 @@ def fill(folder: Path, log: LogSpec, *, first: bool = True) -> set[tuple[str, st
     return {(kind, tag) for kind, tag, _ in points(folder)} | {
         ("projector", str(path.relative_to(folder).parent)) for path in folder.rglob("projector_config.pbtxt")
     }
+
+
+class OnGpu(torch.Tensor):
+    """A tensor that says of itself that it is not on the CPU."""
+
+    is_cpu = False
+
+
+def test_a_number_on_a_gpu_is_not_waited_for(tmp_path: Path) -> None:
+    """It is written with everything else at the next flush, as it was and with the time at which it was handed over."""
+    writer = TrialWriter(tmp_path)
+    panels = Panels(writer, LogSpec(batches=2), first=True)
+    loss = torch.tensor(3.0).as_subclass(OnGpu)
+    for number in (1, 2, 3, 4):
+        panels.batch(number, {"batch/loss": loss})
+        loss.add_(1)
+    handed_over = time.time()
+    writer._get_file_writer().flush()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    assert "batch/loss" not in scalars(tmp_path)
+    time.sleep(0.01)
+    writer.written()
+    assert scalars(tmp_path)["batch/loss"] == [(2, 4.0), (4, 6.0)]
+    found = EventAccumulator(str(tmp_path))
+    found.Reload()
+    assert all(event.wall_time <= handed_over for event in found.Scalars("batch/loss"))
+    writer.close()
 
 
 OF_LOG = {

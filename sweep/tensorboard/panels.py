@@ -89,7 +89,7 @@ class Panels:
         """
         if self._log.batches and number % self._log.batches == 0:
             for tag, value in metrics.items():
-                self._writer.add_scalar(tag, value, number)
+                self._writer.add_scalar_later(tag, value, number)
 
     def predictions(
         self, images: Tensor | None, labels: Tensor, scores: Tensor, classes: Sequence[str] | None = None, step: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ class TrialWriter(SummaryWriter):
         self._laid_out = 0  # tags in the layout that was written last
         self._complained: set[str] = set()
         self._last_step: dict[str, int] = {}
+        self._later: list[tuple[str, Any, int | None, float]] = []  # points that wait for a GPU: tag, number, step, time
         self._started = self._described = self._ended = False
         super().__init__(log_dir=str(log_dir), filename_suffix=OWN_SUFFIX)
         self._sort_last()
@@ -68,7 +70,7 @@ class TrialWriter(SummaryWriter):
         Raises:
             OSError: a record could not be written; the file may end with half of it.
         """
-        self._lay_out()
+        self._catch_up()
         writers: dict[str, Any] | None = self.all_writers
         for writer in (writers or {}).values():
             writer.flush()
@@ -95,6 +97,13 @@ class TrialWriter(SummaryWriter):
         """Add a point to a curve, as `SummaryWriter.add_scalar` does."""
         _guarded_add_scalar(self, tag, scalar_value, global_step, *args, **kwargs)
         self._last_step[tag] = global_step or 0
+
+    def add_scalar_later(self, tag: str, scalar_value: Any, global_step: int | None = None) -> None:
+        """Add a point without waiting for a GPU: what it still computes is written at the next flush, with the time of now."""
+        if getattr(scalar_value, "is_cpu", True):
+            self.add_scalar(tag, scalar_value, global_step)
+        else:
+            self._later.append((tag, scalar_value.detach().clone(), global_step, time.time()))
 
     def add_record(self, event: Any) -> None:
         """Add a whole record that was made elsewhere, with its own time."""
@@ -165,6 +174,12 @@ class TrialWriter(SummaryWriter):
         _, known = charts.get(title, ("Multiline", []))
         charts[title] = ["Multiline", list(dict.fromkeys([*known, *tags]))]
 
+    def _catch_up(self) -> None:
+        later, self._later = self._later, []
+        for point in later:
+            self.add_scalar(*point)
+        self._lay_out()
+
     def _lay_out(self) -> None:
         # The last description counts, of those that a run holds.
         size = sum(len(tags) for charts in self._layout.values() for _, tags in charts.values())
@@ -174,7 +189,7 @@ class TrialWriter(SummaryWriter):
 
     def flush(self) -> None:
         """Write out what is pending."""
-        self._lay_out()
+        self._catch_up()
         self.guard("flush", super().flush)
 
     def close(self) -> None:
@@ -186,7 +201,7 @@ class TrialWriter(SummaryWriter):
 
     def shut(self) -> None:
         """Close the file."""
-        self._lay_out()
+        self._catch_up()
         self.guard("close", super().close)
 
     def _add_hparams(
