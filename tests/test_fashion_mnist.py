@@ -125,7 +125,7 @@ def test_every_model_trains_with_every_optimizer(model: str, optimizer: str) -> 
     before, *_ = fm.evaluate(network, data)
     optimizer_ = make_optimizer(network, p)
     for _ in range(10):
-        assert list(fm.train_epoch(network, optimizer_, data, torch.arange(64), 64, fm.Epoch.at("cpu"))) == [1]
+        assert list(fm.train_epoch(network, optimizer_, data, torch.arange(64), 64, fm.Epoch())) == [1]
     assert fm.evaluate(network, data)[0] < before
 
 

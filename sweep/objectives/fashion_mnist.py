@@ -3,7 +3,7 @@
 The images are one uint8 tensor on the device, indexed by a permutation and divided by 255 there, which gives torchvision's
 `ToTensor` bit for bit (a test says so) at a fraction of a DataLoader's cost. 5,000 images, the same share of each class,
 are held out of the training set for validation; the official test set is scored once, at the end, and chooses nothing.
-Losses and counts stay tensors inside an epoch, so a GPU is never waited for. Pooling before ReLU is the same function as
+Losses and logits stay tensors inside an epoch, so a GPU is never waited for. Pooling before ReLU is the same function as
 after it, on a quarter of the numbers; `convolution` has what else the first layers gain on a CPU.
 
 Parameters: `lr` (0.001), `batch_size` (64), `shuffle` (true), `epochs` (5), `model` (`cnn`, `lenet5`, `mlp`), `optimizer`
@@ -20,7 +20,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -130,22 +130,34 @@ def _read_idx(path: Path, device: str) -> Tensor:
 class Epoch:
     """How far an epoch is: batches trained, the sum of losses and the number right so far, seconds spent.
 
-    The sums are tensors on the device, float64 and int64, so that a GPU is not waited for; so is the last batch's loss.
+    What a batch gave stays on the device until `settle`, so that a GPU is not waited for.
     """
 
-    loss_sum: Tensor
-    correct: Tensor
-    loss: Tensor
     batches: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
     seconds: float = 0.0
+    _given: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
-    @classmethod
-    def at(cls, device: str, **done: Any) -> Epoch:
-        """Return an epoch of which nothing is done, or what `done` says (the fields of one that was interrupted)."""
-        fields: dict[str, Any] = {"loss_sum": torch.zeros((), dtype=torch.float64), "correct": torch.zeros((), dtype=torch.int64)}
-        fields |= {"loss": torch.zeros(()), **done}
-        fields |= {name: value.to(device) for name, value in fields.items() if isinstance(value, Tensor)}
-        return cls(**fields)
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Take in a batch: its mean loss, logits (n, 10) and labels (n,)."""
+        self._given.append((loss.detach(), logits.detach(), labels))
+        self.batches += 1
+
+    @property
+    def loss(self) -> Tensor:
+        """Return the last batch's loss."""
+        return self._given[-1][0]
+
+    def settle(self) -> dict[str, Any]:
+        """Add up; return the fields of which `Epoch` makes this epoch again. Batch by batch, so that pauses change no digit."""
+        if self._given:
+            losses, logits, labels = zip(*self._given, strict=True)
+            for loss, batch in zip(torch.stack(losses).tolist(), labels, strict=True):
+                self.loss_sum += loss * len(batch)
+            self.correct += int((torch.cat(logits).argmax(1) == torch.cat(labels)).sum().item())
+            self._given.clear()
+        return {"batches": self.batches, "loss_sum": self.loss_sum, "correct": self.correct, "seconds": self.seconds}
 
 
 def train(trial: Trial) -> dict[str, float]:
@@ -163,18 +175,19 @@ def train(trial: Trial) -> dict[str, float]:
         done = trial.state["epoch"]
 
     def state(epoch: Epoch | None) -> dict[str, Any]:
-        return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": vars(epoch) if epoch else {}}
+        return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch.settle() if epoch else {}}
 
     show_data(trial, model, training, test, datasets.CLASSES[p["dataset"]])
     every, per_epoch = p["checkpoint_every"], math.ceil(samples / p["batch_size"])
     for number in trial.steps(p["epochs"]):
-        epoch, done = Epoch.at(trial.device, **done), {}
+        epoch, done = Epoch(**done), {}
         order = epoch_order(samples, p["shuffle"], trial.seed, number).to(trial.device)
         for batches in train_epoch(model, optimizer, training, order, p["batch_size"], epoch, precision):
             trial.panels.batch((number - 1) * per_epoch + batches, {"batch/loss": epoch.loss})
             if trial.stop_requested or (every and batches % every == 0):
                 trial.save(state(epoch))
         started = time.perf_counter()
+        epoch.settle()
         validation_loss, validation_correct, _ = evaluate(model, validation, precision)
         trial.writer.add_scalar("time/epoch_s", epoch.seconds + time.perf_counter() - started, number)
         trial.report(
@@ -182,9 +195,9 @@ def train(trial: Trial) -> dict[str, float]:
             {
                 "validation/accuracy": validation_correct / len(validation),
                 "validation/loss": validation_loss,
-                "train/loss": epoch.loss_sum.item() / samples,
-                "train/accuracy": int(epoch.correct.item()) / samples,
-                "train/correct": int(epoch.correct.item()),
+                "train/loss": epoch.loss_sum / samples,
+                "train/accuracy": epoch.correct / samples,
+                "train/correct": epoch.correct,
             },
             state(None),
         )
@@ -204,19 +217,17 @@ def train_epoch(
 ) -> Iterator[int]:
     """Train on the samples in this order, from where the epoch is; count in `epoch`, and yield the batches done after each."""
     model.train()
-    for places in torch.split(order, batch_size)[epoch.batches :]:
+    images, labels = data.images[data.index[order]], data.labels[data.index[order]]  # in order once, not batch by batch
+    for start in range(epoch.batches * batch_size, len(order), batch_size):
         started = time.perf_counter()
-        images, labels = data.batch(places)
+        inputs, targets = to_float(images[start : start + batch_size]), labels[start : start + batch_size]
         with precision:
-            logits = model(images)
-            loss = F.cross_entropy(logits, labels)
+            logits = model(inputs)
+            loss = F.cross_entropy(logits, targets)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         optimizer.step()
-        epoch.loss = loss.detach()
-        epoch.loss_sum += epoch.loss * len(places)
-        epoch.correct += (logits.detach().argmax(1) == labels).sum()
-        epoch.batches += 1
+        epoch.add(loss, logits, targets)
         epoch.seconds += time.perf_counter() - started
         yield epoch.batches
 
