@@ -61,7 +61,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudySpec:
     )
 
 
-@pytest.fixture(scope="module", params=["inline", "local", "from scratch"])
+@pytest.fixture(scope="module", params=["inline", "local", pytest.param("from scratch", marks=pytest.mark.slow)])
 def make(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[Make]:
     """Make one worker of each executor for each objective, and close them all in the end."""
     made: dict[str, Worker] = {}
@@ -78,7 +78,7 @@ def make(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[Make]:
 
 def new_worker(executor: str, study: StudySpec, slot: Slot | None = None) -> Worker:
     slot, loop = slot or plan_slots("cpu", 1, 1)[0], functools.partial(serve, study)
-    return InlineWorker(slot, loop) if executor == "inline" else LocalWorker(slot, loop, copied=executor == "local")
+    return InlineWorker(slot, loop) if executor == "inline" else LocalWorker(slot, loop, IMPORTS, copied=executor == "local")
 
 
 def ask(worker: Worker, command: Command) -> Event:
@@ -229,7 +229,7 @@ def test_a_stop_reaches_a_trial_that_computes(executor: str, study: StudySpec, t
 @pytest.mark.slow
 def test_a_killed_worker_is_started_anew(study: StudySpec, tmp_path: Path) -> None:
     """Who waits for its event gets `Died`; the next call has a new process."""
-    worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study))
+    worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study), IMPORTS)
     assert isinstance(ask(worker, spec(tmp_path, sleep=0.2, steps=1000)), Report)
     waiting = worker.next_event(Decision.GO_ON)
     worker.kill()
@@ -252,9 +252,9 @@ def test_closing_a_worker_that_computes_ends_it_at_once(executor: str, study: St
     assert isinstance(_last[worker], Died)
 
 
-@pytest.fixture(scope="module", params=[True, False])
+@pytest.fixture(scope="module", params=[True, pytest.param(False, marks=pytest.mark.slow)])
 def local(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[LocalWorker]:
-    worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study), copied=request.param)
+    worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study), IMPORTS, copied=request.param)
     yield worker
     worker.close()
 

@@ -136,7 +136,7 @@ def _a_module_with_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.syspath_prepend(tmp_path)
 
 
-@pytest.mark.parametrize("how", ["compile", "submodule"])
+@pytest.mark.parametrize("how", ["compile", pytest.param("submodule", marks=pytest.mark.slow)])
 def test_optimizers_do_without_the_compiler_until_something_is_compiled(how: str) -> None:
     """They compute what they compute with it; then it is the real one, and compiles them too."""
     with_it = COMPILING.replace("dynamo.defer()", "import torch._dynamo")

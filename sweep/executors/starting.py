@@ -18,9 +18,10 @@ from joblib.externals.loky.backend import get_context, resource_tracker
 
 from sweep.devices import Slot
 from sweep.executors.process import FOR_THE_RUNNER, be_worker
-from sweep.executors.template import Template, TemplateUnfit
+from sweep.executors.template import Template, TemplateDied, TemplateUnfit
 from sweep.messages import Channel
 
+_TEMPLATES = 2  # so many are tried: one may have been killed a moment ago
 COPIES = sys.platform == "linux"
 # multiprocessing reaps any child at any start or join; two threads doing so at once lose an exit code.
 _reaping = threading.Lock()
@@ -63,13 +64,16 @@ class Starter:
 
     def start(self, lines: Sequence[Connection]) -> WorkerProcess:
         """Return a new process that serves at the other ends of these lines."""
-        if self._copied:
+        for _ in range(_TEMPLATES if self._copied else 0):
+            template = _templates.borrow(self, self._slot, self._imports)
+            args = self._serve, self._slot, self._log, template.pid
             try:
-                template = _templates.borrow(self, self._slot, self._imports)
-                args = self._serve, self._slot, self._log, template.pid
                 return template.spawn(be_worker, *args, lines=lines, env=self._slot.env)
+            except TemplateDied:
+                continue
             except TemplateUnfit:
                 self._copied = False
+                break
         return _FromScratch(be_worker, (lines, self._serve, self._slot, self._log, os.getpid()), self._slot)
 
     def close(self) -> None:

@@ -44,6 +44,10 @@ class TemplateUnfit(Exception):
     """The template cannot be copied: something that it imported started threads, or it did not come up."""
 
 
+class TemplateDied(Exception):
+    """The template was killed; another one can be started."""
+
+
 class Copy:
     """A copy of the template, as the process that asked for it sees it.
 
@@ -81,6 +85,7 @@ class Template:
 
     def __init__(self, env: Mapping[str, str], imports: Sequence[str]) -> None:
         self._lock = threading.Lock()
+        self._lost = False
         # The kernel's signal comes when the *thread* that made the process ends, so this thread lives as long as the template.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="template")
         context = get_context("loky")
@@ -97,7 +102,7 @@ class Template:
     def is_alive(self) -> bool:
         """Tell whether copies can be had of it."""
         with self._lock:
-            return bool(self._process.is_alive())
+            return not self._lost and bool(self._process.is_alive())
 
     def spawn(self, target: Callable[..., None], *args: Any, lines: Sequence[Connection], env: Mapping[str, str]) -> Copy:
         """Start a copy that calls `target(lines, *args)` and then exits.
@@ -109,7 +114,7 @@ class Template:
 
         Raises:
             TemplateUnfit: it cannot be copied.
-            OSError: it has died.
+            TemplateDied: there is no such process any more.
         """
         death, told = get_context("loky").Pipe(duplex=False)
         asked = pickle.dumps((target, args)), {**os.environ, **env}, list(sys.path), str(Path.cwd())
@@ -119,8 +124,10 @@ class Template:
                 with socket.fromfd(self._line.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as end:
                     socket.send_fds(end, [b"."], [told.fileno(), *(line.fileno() for line in lines)])
                 pid = self._line.recv()
-            except EOFError as error:
-                raise OSError("the template has died") from error
+            except (EOFError, OSError) as error:
+                self._lost = True
+                death.close()
+                raise TemplateDied from error
             finally:
                 told.close()
         if pid is None:

@@ -199,8 +199,8 @@ class StudyModel(_Strict):
     )
     workers: Workers = Field(
         Workers(),
-        description="`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: 1 on a GPU, one per core on"
-        " a CPU), `threads` of each",
+        description="`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: on a CPU one per core, as"
+        " far as the memory goes; on a GPU 1, and more beside it if the first trial leaves time and memory), `threads` of each",
     )
     log: Log = Field(Log(), description="what TensorBoard shows beside the scalars, panel by panel: see the table above")
     retries: WholeNumber = Field(
