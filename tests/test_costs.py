@@ -7,6 +7,7 @@ import heapq
 import itertools
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_the_known_are_learned_from_and_not_planned_again() -> None:
         {"pruner": {"type": "median"}},
     ],
 )
-def test_where_the_order_decides_what_is_run_it_is_the_files(changes: dict[str, object]) -> None:
+def test_where_the_order_decides_what_is_run_it_is_the_files(changes: dict[str, Any]) -> None:
     """A budget of time, patience, epochs or a target, and a pruner, would make the results depend on the machine's speed."""
     planner = Planner(study(**changes), slots=2)
     assert [found[0] for _ in range(4) if (found := planner.ask()) is not None] == [0, 1, 2, 3]
