@@ -105,6 +105,8 @@ class Runner:
                 self._look_around()
         finally:
             for lane in self._lanes:
+                lane.worker.kill()  # all at once, and only then one after another
+            for lane in self._lanes:
                 lane.worker.close()
                 if lane.trial is not None:
                     self._ledger.interrupt(lane.trial, lane.seconds)

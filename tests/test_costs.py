@@ -30,7 +30,7 @@ SPACE: Space = {
 
 def study(parameters: Space = SPACE, **others: object) -> StudySpec:
     metrics = (MetricSpec(name="score", goal="maximize"),)
-    spec = StudySpec(name="grid", objective="a:b", import_dir=".", metrics=metrics, method="grid", parameters=parameters)
+    spec = StudySpec(name="grid", objective="a:b", import_dir=".", metrics=metrics, method="grid", parameters=dict(parameters))
     return dataclasses.replace(spec, **others)  # type: ignore[arg-type]  # tests know the fields
 
 

@@ -123,6 +123,19 @@ def test_a_template_that_dies_takes_its_copies_along_and_is_replaced(workers: li
     assert parent(workers[0]).name() == "sweep-template"
 
 
+def test_a_start_that_waits_for_the_imports_can_be_cancelled(study: StudySpec) -> None:
+    """Ctrl-C right after the start: nobody waits until the slow imports are through."""
+    imports = ("takes_a_minute",)
+    made = [LocalWorker(slot, functools.partial(serve, study), imports) for slot in plan_slots("cpu", 2, 1)]
+    events = [worker.next_event(Load()) for worker in made]
+    wait_for(lambda: any(child.name() == "sweep-template" for child in psutil.Process().children()), seconds=20)
+    for worker in made:
+        worker.kill()
+    for worker in made:
+        worker.close()
+    assert [type(event.result(timeout=10)) for event in events] == [Died, Died]
+
+
 @pytest.mark.parametrize("workers", [("starts_a_thread",)], indirect=True)
 def test_what_cannot_be_copied_is_started_from_scratch(workers: list[LocalWorker], tmp_path: Path) -> None:
     """A module that starts a thread when it is imported makes copies unsafe."""
@@ -133,6 +146,7 @@ def test_what_cannot_be_copied_is_started_from_scratch(workers: list[LocalWorker
 @pytest.fixture(autouse=True)
 def _a_module_with_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "starts_a_thread.py").write_text(THREADED)
+    (tmp_path / "takes_a_minute.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.syspath_prepend(tmp_path)
 
 

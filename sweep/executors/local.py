@@ -89,8 +89,10 @@ class LocalWorker:
         """Kill the process with everything that it started; the event that is awaited becomes `Died`."""
         self._doomed = True
         process = self._process
-        if process is not None:  # else it may be being made, and is killed when it is
+        if process is not None:
             _kill_group(process.pid)
+        else:  # it may be being made, and is killed when it is
+            self._starter.cancel()
 
     def close(self) -> None:
         """Kill the process with everything that it started, for good."""

@@ -61,20 +61,41 @@ class Starter:
         self, slot: Slot, serve: Callable[[Channel, Slot, Any], None], log: str, imports: Sequence[str], copied: bool
     ) -> None:
         self._slot, self._serve, self._log, self._imports, self._copied = slot, serve, log, tuple(imports), copied
+        self._cancelled = False
+        self._asked: Template | None = None  # while it is waited for
 
     def start(self, lines: Sequence[Connection]) -> WorkerProcess:
-        """Return a new process that serves at the other ends of these lines."""
+        """Return a new process that serves at the other ends of these lines.
+
+        Raises:
+            OSError: there can be none, or the start was cancelled.
+        """
+        self._cancelled = False
         for _ in range(_TEMPLATES if self._copied else 0):
-            template = _templates.borrow(self, self._slot, self._imports)
+            template = self._asked = _templates.borrow(self, self._slot, self._imports)
             args = self._serve, self._slot, self._log, template.pid
             try:
+                self._go_on()
                 return template.spawn(be_worker, *args, lines=lines, env=self._slot.env)
-            except TemplateDied:
-                continue
+            except TemplateDied as error:
+                self._go_on(error)
             except TemplateUnfit:
                 self._copied = False
+                _templates.give_back(self)
                 break
+            finally:
+                self._asked = None
         return _FromScratch(be_worker, (lines, self._serve, self._slot, self._log, os.getpid()), self._slot)
+
+    def _go_on(self, error: Exception | None = None) -> None:
+        if self._cancelled:
+            raise OSError(errno.ECANCELED, "the start was cancelled") from error
+
+    def cancel(self) -> None:
+        """Have a start that waits for the template's imports fail at once; other threads may call."""
+        self._cancelled = True
+        if (template := self._asked) is not None:
+            template.kill()
 
     def close(self) -> None:
         """Let go of the template."""
@@ -111,8 +132,9 @@ class _Templates:
                 borrowers.discard(who)
                 if not borrowers:
                     del self._borrowers[key]
-                    with _reaping:
-                        self._made.pop(key).close()
+                    if key in self._made:
+                        with _reaping:
+                            self._made.pop(key).close()
 
 
 _templates = _Templates()
@@ -125,7 +147,12 @@ def imports_under_way(slot: Slot, imports: Sequence[str]) -> Iterator[None]:
         yield
         return
     me = object()
-    thread = threading.Thread(target=_templates.borrow, args=(me, slot, imports))
+
+    def borrow() -> None:
+        with contextlib.suppress(OSError):  # whoever needs a process will be told
+            _templates.borrow(me, slot, imports)
+
+    thread = threading.Thread(target=borrow)
     thread.start()
     try:
         yield

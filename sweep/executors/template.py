@@ -135,11 +135,15 @@ class Template:
             raise TemplateUnfit
         return Copy(pid, death)
 
+    def kill(self) -> None:
+        """Kill it, and with it its copies, at once; who waits for a copy learns that it has died."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
     def close(self) -> None:
         """End it; its copies must have ended."""
         with self._lock:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            self.kill()
             self._process.join(_ENDING_S)
             self._line.close()
         self._thread.shutdown()

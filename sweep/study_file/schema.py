@@ -112,7 +112,7 @@ class Workers(_Strict):
     devices: Devices = Field(default="auto", description="`auto`, `cpu`, or indices of GPUs such as `[0, 1]`")
     per_device: PerDevice = Field(
         default=None,
-        description="processes on each; auto: 1 on a GPU, one per core on a CPU",
+        description="processes on each; auto: one per core of a CPU, 1 or more on a GPU",
         json_schema_extra={"default": "auto"},
     )
     threads: PositiveInt | None = Field(default=None, description="compute threads of each process")
