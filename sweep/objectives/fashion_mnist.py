@@ -217,6 +217,7 @@ def train_epoch(
 ) -> Iterator[int]:
     """Train on the samples in this order, from where the epoch is; count in `epoch`, and yield the batches done after each."""
     model.train()
+    parameters = list(model.parameters())
     images, labels = data.images[data.index[order]], data.labels[data.index[order]]  # in order once, not batch by batch
     for start in range(epoch.batches * batch_size, len(order), batch_size):
         started = time.perf_counter()
@@ -224,7 +225,8 @@ def train_epoch(
         with precision:
             logits = model(inputs)
             loss = F.cross_entropy(logits, targets)
-        optimizer.zero_grad(set_to_none=True)
+        for parameter in parameters:  # what `zero_grad` does, without its profiler's range: 1.5 % of a small step
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         optimizer.step()
         epoch.add(loss, logits, targets)
