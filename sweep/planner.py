@@ -60,7 +60,7 @@ class Planner:
         self._deadline = None if study.budget.time_s is None else time.monotonic() + study.budget.time_s
         known = sorted(known, key=lambda record: record.number)
         self._known = {record.number for record in known}
-        self._order = LongestFirst(study.parameters, study.grid.point) if slots > 1 and _order_is_free(study) else None
+        self._order = LongestFirst(study.parameters, study.grid.point) if slots > 1 and study.in_any_order else None
         for record in complete_of(known):
             self.takes(record.number, record.params, (record.duration_s or 0.0) / max(1, len(record.runs)))
         self._mirror = Mirror(study, memory, prior) if needs_mirror(study) else None
@@ -191,13 +191,6 @@ def reaches_targets(study: StudySpec, point: Point) -> bool:
     """Tell whether a trial, as `goodness` has it, is as good as every target, if there are any."""
     wanted = [(metric, one) for metric, one in zip(study.metrics, point, strict=True) if metric.target is not None]
     return bool(wanted) and all(one >= metric.sign * (metric.target or 0.0) for metric, one in wanted)
-
-
-def _order_is_free(study: StudySpec) -> bool:
-    """Tell whether a study comes to the same in whatever order its trials are run: a grid that nothing ends early."""
-    budget = study.budget
-    early = study.prunes or budget.time_s is not None or budget.patience is not None or budget.epochs is not None
-    return study.method == "grid" and not early and all(metric.target is None for metric in study.metrics)
 
 
 def needs_mirror(study: StudySpec) -> bool:

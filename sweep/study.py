@@ -208,6 +208,13 @@ class StudySpec:
         """Tell whether a pruner may end trials."""
         return str(self.pruner.get("type", "none")) != "none"
 
+    @property
+    def in_any_order(self) -> bool:
+        """Tell whether the study comes to the same in whatever order its trials are run: a grid that nothing ends early."""
+        budget = self.budget
+        early = self.prunes or budget.time_s is not None or budget.patience is not None or budget.epochs is not None
+        return self.method == "grid" and not early and all(metric.target is None for metric in self.metrics)
+
     @functools.cached_property
     def grid(self) -> Grid:
         """Return the study's numbered grid points, if it is a grid."""

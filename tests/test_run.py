@@ -366,6 +366,7 @@ def test_a_plan_starts_nothing(cli: Cli, study: Path, here: Path) -> None:
     assert done.code == 0
     assert "study: grid, 3 trials" in done.out
     assert "slots      3 (3 on cpu), 1 thread each" in done.out
+    assert "order      the longest trials are started first" in done.out
     plan = cli("plan", str(study), "--json").json
     assert [Path(trial["dir"]).name for trial in plan["trials"]] == ["0000_how=ok_x=1", "0001_how=ok_x=2", "0002_how=ok_x=3"]
     assert not (here / "runs").exists()

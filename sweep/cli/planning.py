@@ -39,7 +39,10 @@ def show(target: Target, first: int, *, as_json: bool) -> None:
     if study.constraints:
         print(f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}")
     print(f"folder     {target.folder.root}")
-    print(f"slots      {_slots_text(slots, workers.per_device is None)}\n")
+    print(f"slots      {_slots_text(slots, workers.per_device is None)}")
+    if len(slots) > 1 and study.in_any_order:
+        print("order      the longest trials are started first, as far as can be told; the numbers are the file's")
+    print()
     if planned:
         print_trial_table(planned, study)
         if total is not None and total - done > len(planned):
