@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -22,6 +23,10 @@ from sweep.objectives import datasets
 REPOSITORY = Path(__file__).parent.parent
 Cli = Callable[..., "Done"]
 SLOW_TIMEOUT_S = 900
+
+# A script may have started this in the background, where a shell has Ctrl-C ignored; tests send it, and processes inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
