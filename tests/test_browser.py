@@ -239,11 +239,11 @@ def test_images_are_drawn(page: Page, address: str, study: tb.Study) -> None:
 
 
 def test_the_graph_has_the_layers(page: Page, address: str) -> None:
-    """GRAPHS: the network opens into its layers, under their names."""
+    """GRAPHS: the network opens into its layers, under their names; the first is convolution, pooling and ReLU in one."""
     tb.open_tab(page, address, "graphs")
     nodes = page.locator("tf-graph-scene g.node")
     page.locator("tf-graph-scene g.node[data-name=Sequential] rect").first.dblclick()
-    layers = ["conv1", "pool1", "relu1", "conv2", "pool2", "relu2", "flatten", "fc1", "relu3", "fc2", "relu4", "out"]
+    layers = ["conv1", "conv2", "pool2", "relu2", "flatten", "fc1", "relu3", "fc2", "relu4", "out"]
 
     def shown() -> list[str]:
         names = " ".join(nodes.evaluate_all("nodes => nodes.map(node => node.dataset.name)"))
