@@ -198,6 +198,27 @@ def test_the_images_are_mapped_and_a_write_stays_with_its_process() -> None:
     fm.load.cache_clear()
 
 
+def test_an_epoch_that_pauses_adds_up_to_the_same_digits() -> None:
+    """Wherever it is interrupted; and a checkpoint of an earlier build, which kept tensors, is still understood."""
+    torch.manual_seed(0)
+    batches = [(torch.rand(()), torch.rand(32, 10), torch.randint(0, 10, (32,))) for _ in range(7)]
+    whole, parts = fm.Epoch(), fm.Epoch()
+    for number, batch in enumerate(batches):
+        whole.add(*batch)
+        parts.add(*batch)
+        if number in (1, 2, 5):
+            parts = fm.Epoch.again(parts.settle())
+    assert whole.settle() == parts.settle()
+    assert whole.settle()["batches"] == 7
+    earlier = {
+        "loss_sum": torch.tensor(2.5, dtype=torch.float64),
+        "correct": torch.tensor(3),
+        "loss": torch.rand(()),
+        "batches": 2,
+    }
+    assert fm.Epoch.again(earlier) == fm.Epoch(batches=2, loss_sum=2.5, correct=3)
+
+
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
     """Shuffled: a permutation of its own for each epoch; else the order of the files."""
     assert torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 7, 2))

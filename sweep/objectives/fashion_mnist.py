@@ -140,6 +140,17 @@ class Epoch:
     seconds: float = 0.0
     _given: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
+    @classmethod
+    def again(cls, done: Mapping[str, Any]) -> Epoch:
+        """Return the epoch that `settle` told of, or a new one; earlier builds had tensors, and the last loss beside them."""
+        numbers = {name: done.get(name, 0) for name in ("batches", "correct", "loss_sum", "seconds")}
+        return cls(
+            batches=int(numbers["batches"]),
+            correct=int(numbers["correct"]),
+            loss_sum=float(numbers["loss_sum"]),
+            seconds=float(numbers["seconds"]),
+        )
+
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Take in a batch: its mean loss, logits (n, 10) and labels (n,)."""
         self._given.append((loss.detach(), logits.detach(), labels))
@@ -151,7 +162,7 @@ class Epoch:
         return self._given[-1][0]
 
     def settle(self) -> dict[str, Any]:
-        """Add up; return the fields of which `Epoch` makes this epoch again. Batch by batch, so that pauses change no digit."""
+        """Add up; return what `again` makes this epoch of. Batch by batch, so that pauses change no digit."""
         if self._given:
             losses, logits, labels = zip(*self._given, strict=True)
             for loss, batch in zip(torch.stack(losses).tolist(), labels, strict=True):
@@ -181,7 +192,7 @@ def train(trial: Trial) -> dict[str, float]:
     show_data(trial, model, training, test, datasets.CLASSES[p["dataset"]])
     every, per_epoch = p["checkpoint_every"], math.ceil(samples / p["batch_size"])
     for number in trial.steps(p["epochs"]):
-        epoch, done = Epoch(**done), {}
+        epoch, done = Epoch.again(done), {}
         order = epoch_order(samples, p["shuffle"], trial.seed, number).to(trial.device)
         for batches in train_epoch(model, optimizer, training, order, p["batch_size"], epoch, precision):
             trial.panels.batch((number - 1) * per_epoch + batches, {"batch/loss": epoch.loss})
