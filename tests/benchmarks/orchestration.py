@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
 import tempfile
 import textwrap
-from datetime import datetime
 from pathlib import Path
 
 from sweep.layout import StudyFolder
 from sweep.session import run_study
 from sweep.study_file import read_study
+from tests.benchmarks.machine import describe
 from tests.observing import Silent
 
 OBJECTIVE = """
@@ -57,9 +55,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    machine = subprocess.run(["lscpu"], capture_output=True, text=True, check=False).stdout
-    model = next((line.split(":")[1].strip() for line in machine.splitlines() if line.startswith("Model name")), "?")
-    print(f"{datetime.now():%Y-%m-%d %H:%M}, {model}, Python {sys.version.split()[0]}")
+    print(describe())
     found = [measure(options.trials, options.workers) for _ in range(options.rounds)]
     print(f"{options.trials} trials of 5 reports, {options.workers} workers, {options.rounds} rounds")
     print(f"ms a trial: median {statistics.median(found):.1f}, {' '.join(f'{value:.1f}' for value in found)}")

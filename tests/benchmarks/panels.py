@@ -11,17 +11,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import datetime
 from pathlib import Path
 
 from sweep.layout import CHECKPOINT
 from sweep.study import LogSpec
 from sweep.trial import TrialState
+from tests.benchmarks.machine import describe
 from tests.conftest import REPOSITORY
 from tests.reading import records
 
@@ -50,7 +49,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("overrides", nargs="*", help="for a smaller study, such as batch_size.values=[64]")
     options = parser.parse_args()
-    print(f"{datetime.now():%Y-%m-%d %H:%M}, {platform.processor() or platform.machine()}")
+    print(describe())
     costs: dict[str, list[float]] = {"defaults": [], "everything": []}
     for number in range(options.rounds):
         found = {}

@@ -11,8 +11,6 @@ itself: the benchmark's own objective wraps the built-in one. A checkpoint's cos
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import signal
 import statistics
 import subprocess
@@ -20,8 +18,9 @@ import sys
 import tempfile
 import textwrap
 import time
-from datetime import datetime
 from pathlib import Path
+
+from tests.benchmarks.machine import describe
 
 OBJECTIVE = """
 import time
@@ -112,11 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    machine = subprocess.run(["lscpu"], capture_output=True, text=True, check=False).stdout
-    model = re.search(r"Model name:\s*(.*)", machine)
-    print(
-        f"{datetime.now():%Y-%m-%d %H:%M}, {model[1] if model else '?'}, {os.cpu_count()} cores, Python {sys.version.split()[0]}"
-    )
+    print(describe())
     stops, starts = interrupted(options.rounds)
     print(f"Ctrl-C to exit:        median {statistics.median(stops):.2f} s, longest {max(stops):.2f} s of {len(stops)}")
     print(f"resume to first batch: median {statistics.median(starts):.2f} s, longest {max(starts):.2f} s of {len(starts)}")

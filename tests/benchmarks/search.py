@@ -18,15 +18,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +34,7 @@ from sweep.strategies import SAMPLERS, make_sampler
 from sweep.study import StudySpec
 from sweep.study_file import given_study
 from sweep.trial import TrialState
+from tests.benchmarks.machine import describe
 
 _HARTMANN_A = ((10, 3, 17, 3.5, 1.7, 8), (0.05, 10, 17, 0.1, 8, 14), (3, 3.5, 1.7, 10, 17, 8), (17, 8, 0.05, 10, 0.1, 14))
 _HARTMANN_P = (
@@ -171,8 +168,7 @@ def main() -> None:
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")  # Optuna's, on what is experimental and on parameters with conditions
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    print(f"{datetime.now():%Y-%m-%d %H:%M}, {machine}, Python {sys.version.split()[0]}, Optuna {optuna.__version__}")
+    print(describe(["optuna"]))
     print(f"the median over seeds of the best of {options.trials} trials, minimised\n")
     columns = ("problem", "method", "seeds", "optimum", "ours", "Optuna's", "difference", "seeds that differ")
     print(("{:<12} {:<7} {:>5} {:>10} {:>12} {:>12} {:>12} {:>18}").format(*columns))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import re
 import statistics
 import subprocess
@@ -31,6 +30,7 @@ from sweep.planner import Planner
 from sweep.records import planned_record
 from sweep.study_file import given_study
 from sweep.trial import TrialState
+from tests.benchmarks.machine import describe
 from tests.conftest import write_study
 
 OBJECTIVE = """
@@ -131,11 +131,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(DOMAINS), choices=list(DOMAINS))
     parser.add_argument("--profile", metavar="FILE", help="where to write what cProfile saw of the last study")
     options = parser.parse_args()
-    machine = subprocess.run(["lscpu"], capture_output=True, text=True, check=False).stdout
-    model = re.search(r"Model name:\s*(.*)", machine)
-    print(
-        f"{datetime.now():%Y-%m-%d %H:%M}, {model[1] if model else '?'}, {os.cpu_count()} cores, Python {sys.version.split()[0]}"
-    )
+    print(describe())
     for method in options.methods:
         with tempfile.TemporaryDirectory() as name:
             run(Path(name), method, options.trials, options.workers, options.profile and str(Path(options.profile).absolute()))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import statistics
 import subprocess
@@ -16,9 +15,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from datetime import datetime
 from pathlib import Path
 
+from tests.benchmarks.machine import describe
 from tests.browser import chromium, missing
 from tests.conftest import write_study
 
@@ -93,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    print(f"{datetime.now():%Y-%m-%d %H:%M}, {platform.processor() or platform.machine()}")
+    print(describe())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         words = [sys.executable, "-m", "sweep"]
