@@ -115,17 +115,12 @@ class LongestFirst:
         """
         if count > _WINDOW:
             return None
+        learned = self.costs.fit()
         if self._left is None:
             self._left = {number: self._point(number) for number in left()}
-            self._sort()
-        elif self.costs.fit():
-            self._sort()
+        if learned or not self._order:
+            steps = {number: round(self.costs.expected(params) / _STEP) for number, params in self._left.items()}
+            self._order = sorted(self._left, key=lambda number: (-steps[number], number), reverse=True)
         chosen = self._order.pop()
         del self._left[chosen]
         return chosen
-
-    def _sort(self) -> None:
-        self.costs.fit()
-        assert self._left is not None
-        steps = {number: round(self.costs.expected(params) / _STEP) for number, params in self._left.items()}
-        self._order = sorted(self._left, key=lambda number: (-steps[number], number), reverse=True)

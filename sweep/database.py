@@ -5,9 +5,10 @@ What the time went to is there as well. `sweep.storage` writes it, and says what
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from sweep.account import Account
 from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
@@ -25,15 +26,12 @@ def has_trials(folder: StudyFolder) -> bool:
     Raises:
         SweepError: as `read_records`.
     """
-    if not folder.database.exists():
-        return False
-    database = connect(folder, read_only=True)
-    try:
-        return database.execute("SELECT 1 FROM trial_user_attributes WHERE key = ?", (RECORD,)).fetchone() is not None
-    except sqlite3.Error as error:
-        raise unreadable(folder, f"it is damaged: {error}") from None
-    finally:
-        database.close()
+    with _opened_to_look(folder) as database:
+        try:
+            query = "SELECT 1 FROM trial_user_attributes WHERE key = ?"
+            return database is not None and database.execute(query, (RECORD,)).fetchone() is not None
+        except sqlite3.Error as error:
+            raise unreadable(folder, f"it is damaged: {error}") from None
 
 
 def read_records(folder: StudyFolder) -> list[TrialRecord]:
@@ -42,13 +40,8 @@ def read_records(folder: StudyFolder) -> list[TrialRecord]:
     Raises:
         SweepError: the database cannot be opened, or is of another version.
     """
-    if not folder.database.exists():
-        return []
-    database = connect(folder, read_only=True)
-    try:
-        return latest(records_in(database, folder))
-    finally:
-        database.close()
+    with _opened_to_look(folder) as database:
+        return [] if database is None else latest(records_in(database, folder))
 
 
 def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> dict[int, list[tuple[int, float]]]:
@@ -61,13 +54,8 @@ def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> 
     Raises:
         SweepError: as `read_records`.
     """
-    if not folder.database.exists():
-        return {}
-    database = connect(folder, read_only=True)
-    try:
-        return curves_in(database, folder, numbers)
-    finally:
-        database.close()
+    with _opened_to_look(folder) as database:
+        return {} if database is None else curves_in(database, folder, numbers)
 
 
 def read_account(folder: StudyFolder) -> Account | None:
@@ -76,13 +64,18 @@ def read_account(folder: StudyFolder) -> Account | None:
     Raises:
         SweepError: as `read_records`.
     """
+    with _opened_to_look(folder) as database:
+        return None if database is None else account_in(database, folder)
+
+
+@contextlib.contextmanager
+def _opened_to_look(folder: StudyFolder) -> Iterator[sqlite3.Connection | None]:
+    """Give the database to a reader, None where no trial was ever started."""
     if not folder.database.exists():
-        return None
-    database = connect(folder, read_only=True)
-    try:
-        return account_in(database, folder)
-    finally:
-        database.close()
+        yield None
+        return
+    with contextlib.closing(connect(folder, read_only=True)) as database:
+        yield database
 
 
 def connect(folder: StudyFolder, *, read_only: bool) -> sqlite3.Connection:

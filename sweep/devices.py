@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from sweep.errors import SweepError
 
+_Answer = TypeVar("_Answer")
 # Each library reads its own; torch reads the first two, NumPy's BLAS one of the others.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -157,23 +159,15 @@ def another_slot(beside: Slot, index: int, threads: int) -> Slot:
 
 def read_gpu(slot: Slot) -> GpuReading | None:
     """Return what a slot's GPU is doing, None where NVIDIA's driver does not tell."""
-    import pynvml
-
     token = slot.env["CUDA_VISIBLE_DEVICES"]
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        by_number = token.isdigit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(int(token)) if by_number else pynvml.nvmlDeviceGetHandleByUUID(token)
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
+
+    def read(nvml: Any) -> GpuReading:
+        handle = nvml.nvmlDeviceGetHandleByIndex(int(token)) if token.isdigit() else nvml.nvmlDeviceGetHandleByUUID(token)
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+        busy = nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
         return GpuReading(busy=busy, used_bytes=int(memory.used), total_bytes=int(memory.total))
-    except pynvml.NVMLError:
-        return None  # some devices do not say, parts of a GPU (MIG) among them
-    finally:
-        pynvml.nvmlShutdown()
+
+    return _of_the_driver(read)  # some devices do not say, parts of a GPU (MIG) among them
 
 
 def _slot(index: int, device: str, torch_device: str, threads: int, token: str) -> Slot:
@@ -186,23 +180,32 @@ def _count(gpus: list[Gpu]) -> str:
 
 
 def _driver_gpus() -> list[Gpu]:
+    def found(nvml: Any) -> list[Gpu]:
+        return [_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+
+    return _of_the_driver(found) or []
+
+
+def _gpu(nvml: Any, index: int) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    try:
+        memory = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+    except nvml.NVMLError:
+        memory = 0  # some devices do not say; they compute all the same
+    return Gpu(cuda_id=str(index), name=str(nvml.nvmlDeviceGetName(handle)), memory_bytes=memory)
+
+
+def _of_the_driver(ask: Callable[[Any], _Answer]) -> _Answer | None:
+    """Return what NVIDIA's driver answers; None where there is none, so no GPU that this program can use, or it does not say."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return []  # no NVIDIA driver: no GPU that this program can use
+        return None
     try:
-        found = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            try:
-                memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-            except pynvml.NVMLError:
-                memory = 0  # some devices do not say; they compute all the same
-            found.append(Gpu(cuda_id=str(index), name=str(pynvml.nvmlDeviceGetName(handle)), memory_bytes=memory))
-        return found
+        return ask(pynvml)
     except pynvml.NVMLError:
-        return []
+        return None
     finally:
         pynvml.nvmlShutdown()

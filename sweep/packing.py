@@ -11,10 +11,11 @@ This was written without a GPU at hand: the rule is tested on readings, not on a
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from sweep.devices import GpuReading, Slot, another_slot, read_gpu
+from sweep.study import WorkersSpec
 
 _LOOKS = 15
 _FULL = 0.95  # of its time and of its memory
@@ -30,6 +31,11 @@ class _Gpu:
     used: int = 0
 
 
+def may_grow(workers: WorkersSpec, slots: Sequence[Slot]) -> bool:
+    """Tell whether slots may be added to those that a run begins with."""
+    return workers.per_device is None and slots[0].torch_device == "cuda"
+
+
 class Packing:
     """Watch the GPUs of a run, and say which slots are to be added.
 
@@ -39,7 +45,7 @@ class Packing:
         read: returns what a GPU is doing, None where the driver does not tell.
     """
 
-    def __init__(self, slots: Iterable[Slot], cores: int, read: Callable[[Slot], GpuReading | None] = read_gpu) -> None:
+    def __init__(self, slots: Sequence[Slot], cores: int, read: Callable[[Slot], GpuReading | None] = read_gpu) -> None:
         self._cores, self._read = cores, read
         before = [(slot, read(slot)) for slot in slots]
         self._open = [_Gpu(slot=slot, used_before=reading.used_bytes) for slot, reading in before if reading is not None]

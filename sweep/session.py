@@ -27,7 +27,7 @@ from sweep.lock import locked, set_aside
 from sweep.messages import Worker
 from sweep.objective import packed
 from sweep.observer import Observer, RunOutcome
-from sweep.packing import Packing
+from sweep.packing import Packing, may_grow
 from sweep.prior import count_prior, prior_text
 from sweep.results import Snapshot
 from sweep.runner import Runner
@@ -70,8 +70,7 @@ def run_study(
     slots = plan_slots(workers.devices, workers.per_device, workers.threads)
     if inline:
         slots = slots[:1]
-    open_ended = workers.per_device is None and slots[0].torch_device == "cuda" and not inline
-    packing = Packing(slots, cpu_cores()) if open_ended else None
+    packing = Packing(slots, cpu_cores()) if may_grow(workers, slots) and not inline else None
     get = objective_getter(objective, inline)
     check_ours(folder)
     if fresh and folder.root.exists():

@@ -12,6 +12,7 @@ from sweep.devices import Slot, plan_slots
 from sweep.errors import Problem, StudyFileError
 from sweep.inventory import taken_up
 from sweep.messages import Died, Load, LoadFailed
+from sweep.packing import may_grow
 from sweep.records import TrialRecord
 from sweep.results import Snapshot
 from sweep.strategies import learns_constraints
@@ -39,7 +40,7 @@ def show(target: Target, first: int, *, as_json: bool) -> None:
     if study.constraints:
         print(f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}")
     print(f"folder     {target.folder.root}")
-    print(f"slots      {_slots_text(slots, workers.per_device is None)}")
+    print(f"slots      {_slots_text(slots, may_grow(workers, slots))}")
     if len(slots) > 1 and study.in_any_order:
         print("order      the longest trials are started first, as far as can be told; the numbers are the file's")
     print()
@@ -108,11 +109,11 @@ def _plan_json(snapshot: Snapshot, slots: list[Slot], planned: list[TrialRecord]
     }
 
 
-def _slots_text(slots: list[Slot], may_grow: bool) -> str:
+def _slots_text(slots: list[Slot], growing: bool) -> str:
     devices: dict[str, int] = {}
     for slot in slots:
         devices[slot.device] = devices.get(slot.device, 0) + 1
     each = ", ".join(f"{count} on {device}" for device, count in devices.items())
     threads = slots[0].threads
-    more = "; more beside them if the first trial leaves room" if may_grow and slots[0].torch_device == "cuda" else ""
+    more = "; more beside them if the first trial leaves room" if growing else ""
     return f"{len(slots)} ({each}), {threads} thread{'s' * (threads != 1)} each{more}"

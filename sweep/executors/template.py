@@ -41,7 +41,7 @@ _POLL_S = 0.1
 
 
 class TemplateUnfit(Exception):
-    """The template cannot be copied: something that it imported started threads, or it did not come up."""
+    """The template cannot be copied: something that it imported started threads."""
 
 
 class TemplateDied(Exception):

@@ -143,12 +143,11 @@ class Epoch:
     @classmethod
     def again(cls, done: Mapping[str, Any]) -> Epoch:
         """Return the epoch that `settle` told of, or a new one; earlier builds had tensors, and the last loss beside them."""
-        numbers = {name: done.get(name, 0) for name in ("batches", "correct", "loss_sum", "seconds")}
         return cls(
-            batches=int(numbers["batches"]),
-            correct=int(numbers["correct"]),
-            loss_sum=float(numbers["loss_sum"]),
-            seconds=float(numbers["seconds"]),
+            batches=done.get("batches", 0),
+            correct=int(done.get("correct", 0)),
+            loss_sum=float(done.get("loss_sum", 0.0)),
+            seconds=done.get("seconds", 0.0),
         )
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
