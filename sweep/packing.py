@@ -42,11 +42,19 @@ class Packing:
     Args:
         slots: those that the run begins with, one on each GPU.
         cores: how many this machine has.
+        threads: of each slot, if the study file says; else the slots of a GPU share its cores.
         read: returns what a GPU is doing, None where the driver does not tell.
     """
 
-    def __init__(self, slots: Sequence[Slot], cores: int, read: Callable[[Slot], GpuReading | None] = read_gpu) -> None:
-        self._cores, self._read = cores, read
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        cores: int,
+        read: Callable[[Slot], GpuReading | None] = read_gpu,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        self._cores, self._read, self._threads = cores, read, threads
         before = [(slot, read(slot)) for slot in slots]
         self._open = [_Gpu(slot=slot, used_before=reading.used_bytes) for slot, reading in before if reading is not None]
         self._gpus = self._next_index = len(before)
@@ -77,7 +85,8 @@ class Packing:
             "the number of cores": self._cores // self._gpus,
         }
         count = max(1, min(limits.values()))
-        added = [another_slot(gpu.slot, self._next_index + i, self._cores // (count * self._gpus)) for i in range(count - 1)]
+        threads = self._threads or self._cores // (count * self._gpus)
+        added = [another_slot(gpu.slot, self._next_index + i, threads) for i in range(count - 1)]
         self._next_index += len(added)
         took = f"{gpu.slot.device}: a trial keeps it busy {busy:.0%} of the time and takes {gpu.used / 2**30:.1f} GiB"
         if not added:

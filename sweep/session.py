@@ -70,7 +70,7 @@ def run_study(
     slots = plan_slots(workers.devices, workers.per_device, workers.threads)
     if inline:
         slots = slots[:1]
-    packing = Packing(slots, cpu_cores()) if may_grow(workers, slots) and not inline else None
+    packing = Packing(slots, cpu_cores(), threads=workers.threads) if may_grow(workers, slots) and not inline else None
     get = objective_getter(objective, inline)
     check_ours(folder)
     if fresh and folder.root.exists():

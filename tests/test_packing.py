@@ -26,7 +26,16 @@ GIB = 2**30
 GPUS = [Gpu(cuda_id="4"), Gpu(cuda_id="5")]
 
 
-def packing(*, busy: float, takes: float, cores: int = 16, gpus: int = 1, before: float = 1.0, total: float = 16.0) -> Packing:
+def packing(
+    *,
+    busy: float,
+    takes: float,
+    cores: int = 16,
+    gpus: int = 1,
+    before: float = 1.0,
+    total: float = 16.0,
+    threads: int | None = None,
+) -> Packing:
     """Return one whose first trial on each GPU keeps it so busy and takes so many GiB."""
     slots = plan_slots("auto", None, None, gpus=GPUS[:gpus], cores=cores)
     first = {slot.index: True for slot in slots}
@@ -35,7 +44,7 @@ def packing(*, busy: float, takes: float, cores: int = 16, gpus: int = 1, before
         used = before if first.pop(slot.index, False) else before + takes
         return GpuReading(busy=busy, used_bytes=int(used * GIB), total_bytes=int(total * GIB))
 
-    return Packing(slots, cores, read)
+    return Packing(slots, cores, read, threads=threads)
 
 
 def looked(packing: Packing, training: Iterable[int]) -> tuple[list[Slot], list[str]]:
@@ -79,6 +88,13 @@ def test_the_new_slots_are_on_the_same_gpu_and_share_its_cores() -> None:
     assert {slot.env["CUDA_VISIBLE_DEVICES"] for slot in first} == {"5"}
     assert {slot.env["CUDA_VISIBLE_DEVICES"] for slot in second} == {"4"}
     assert {slot.threads for slot in first + second} == {2}
+
+
+def test_the_new_slots_have_the_threads_that_the_study_file_says() -> None:
+    """A number that somebody wrote down is not a share of the cores."""
+    slots, _ = looked(packing(busy=0.3, takes=1.0, cores=12, threads=3), [0])
+    assert [slot.threads for slot in slots] == [3, 3]
+    assert {slot.env["OMP_NUM_THREADS"] for slot in slots} == {"3"}
 
 
 def test_a_device_that_does_not_tell_gets_no_more() -> None:
