@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.errors import SweepError
-from sweep.front import front_of
-from sweep.layout import StudyFolder
-from sweep.live import Trial
-from sweep.objective import is_by_value, reference_to
-from sweep.observer import RunOutcome
-from sweep.plain_lines import PlainLines
-from sweep.records import Tally, TrialRecord, complete_of
-from sweep.runner import Runner
-from sweep.session import leave_report, run_study
-from sweep.signals import stop_in_order
-from sweep.study import StudySpec
-from sweep.study_file import given_study, read_study
-from sweep.wording import states_text
+from sweep.runner.observers import RunOutcome
+from sweep.runner.plain_lines import PlainLines
+from sweep.runner.runner import Runner
+from sweep.runner.session import leave_report, run_study
+from sweep.runner.signals import stop_in_order
+from sweep.storage.folder import StudyFolder
+from sweep.study.file.reading import given_study, read_study
+from sweep.study.formatting import states_text
+from sweep.study.objective import is_by_value, reference_to
+from sweep.study.ranking import front_of
+from sweep.study.record import Tally, TrialRecord, complete_of
+from sweep.study.spec import StudySpec
+from sweep.worker.handle import Trial
 
 if TYPE_CHECKING:
     import optuna

@@ -29,8 +29,8 @@ from typing import Any
 
 import torch
 
-from sweep.checkpoint import random_states, restore_random_states
-from sweep.live import Trial, TrialFailed
+from sweep.worker.checkpoint import random_states, restore_random_states
+from sweep.worker.handle import Trial, TrialFailed
 
 _PACKAGES = ("lightning.pytorch", "pytorch_lightning")  # the same, under two names; a trainer of one is used to its own classes
 _FILE = ".lightning.ckpt"

@@ -137,7 +137,9 @@ def start(here: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 def write_objectives(folder: Path) -> None:
     """Put the tests' objectives beside a study file, as the module `mine`."""
-    (folder / "mine.py").write_text((Path(__file__).parent / "objectives.py").read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "mine.py").write_text(
+        (Path(__file__).parent / "support" / "objectives.py").read_text(encoding="utf-8"), encoding="utf-8"
+    )
 
 
 def write_study(folder: Path, text: str, name: str = "study.yaml") -> Path:

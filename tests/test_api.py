@@ -17,8 +17,9 @@ import pytest
 
 import sweep
 from sweep.errors import StudyFileError
-from sweep.objective import packed, reference_to
-from sweep.study_file import given_study, read_study, write_study
+from sweep.study.file.reading import given_study, read_study
+from sweep.study.file.writing import write_study
+from sweep.study.objective import packed, reference_to
 from tests.conftest import REPOSITORY, Cli, wait_for
 from tests.conftest import write_study as write
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweep.errors import SweepError, did_you_mean
-from sweep.messages import Died
+from sweep.worker.protocol import Died
 from tests.conftest import Cli, write_study
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Cli, write_study
-from tests.reading import outcome, records
+from tests.support.reading import outcome, records
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("lightning") is None, reason="lightning is not installed: pip install -e '.[test]'"

@@ -10,9 +10,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweep.analysis.importance import importances
-from sweep.repeats import trainings
-from sweep.results import Snapshot
+from sweep.report.importance import importances
+from sweep.storage.snapshot import Snapshot
+from sweep.study.repeats import trainings
 
 Curves = dict[int, list[tuple[int, float]]]
 _BLOCKS, _PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=*#"

@@ -16,8 +16,8 @@ from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, SweepError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from sweep.cli.study_argument import Target
-    from sweep.results import Snapshot
+    from sweep.cli.target import Target
+    from sweep.storage.snapshot import Snapshot
 
 _STUDY_HELP = "STUDY is a study file, or the folder of a study that has run."
 
@@ -72,11 +72,11 @@ def run(study: str, overrides: Sequence[str], data: str | None, plain: bool, inl
 
     Any key of the study file can be overridden: sweep run STUDY lr.values='[0.1]' epochs.value=1
     """
-    from sweep.cli import running
-    from sweep.cli.study_argument import to_run
+    from sweep.cli.run import run_study
+    from sweep.cli.target import to_run
 
     target = to_run(study, overrides)
-    return running.run(target, study, overrides, data=data, plain=plain, inline=inline, fresh=fresh)
+    return run_study(target, study, overrides, data=data, plain=plain, inline=inline, fresh=fresh)
 
 
 @sweep.command(epilog=_STUDY_HELP)
@@ -85,10 +85,10 @@ def run(study: str, overrides: Sequence[str], data: str | None, plain: bool, inl
 @click.option("--retry-failed", is_flag=True, help="Take failed trials again.")
 def resume(study: str, overrides: Sequence[str], data: str | None, plain: bool, inline: bool, retry_failed: bool) -> int:
     """Go on with a study that was stopped; an error when there is nothing to resume."""
-    from sweep.cli import running
-    from sweep.cli.study_argument import to_run
-    from sweep.inventory import taken_up
-    from sweep.results import Snapshot
+    from sweep.cli.run import run_study
+    from sweep.cli.target import to_run
+    from sweep.storage.snapshot import Snapshot
+    from sweep.storage.stored_study import taken_up
 
     target = to_run(study, overrides)
     snapshot = Snapshot.take(taken_up(target.study, target.folder), target.folder)
@@ -100,7 +100,7 @@ def resume(study: str, overrides: Sequence[str], data: str | None, plain: bool, 
         retry = f"sweep resume {shlex.quote(study)} --retry-failed   takes the {failed} failed again" if failed else None
         finished = f"all {len(snapshot.records)} trials of {target.folder.root} are finished"
         raise SweepError("nothing-to-resume", finished, do=retry or f"sweep best {shlex.quote(study)}")
-    return running.run(target, study, overrides, data=data, plain=plain, inline=inline, retry_failed=retry_failed)
+    return run_study(target, study, overrides, data=data, plain=plain, inline=inline, retry_failed=retry_failed)
 
 
 @sweep.command(epilog=_STUDY_HELP)
@@ -109,10 +109,10 @@ def resume(study: str, overrides: Sequence[str], data: str | None, plain: bool, 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(study: str, overrides: Sequence[str], first: int, as_json: bool) -> int:
     """Show what would run, and on which device, without running it."""
-    from sweep.cli import planning
-    from sweep.cli.study_argument import to_run
+    from sweep.cli.plan import show_plan
+    from sweep.cli.target import to_run
 
-    planning.show(to_run(study, overrides), first, as_json=as_json)
+    show_plan(to_run(study, overrides), first, as_json=as_json)
     return EXIT_OK
 
 
@@ -120,10 +120,10 @@ def plan(study: str, overrides: Sequence[str], first: int, as_json: bool) -> int
 @_study_verb
 def check(study: str, overrides: Sequence[str]) -> int:
     """Say whether the study file is sound, down to importing its objective."""
-    from sweep.cli import planning
-    from sweep.cli.study_argument import to_run
+    from sweep.cli.plan import check_study
+    from sweep.cli.target import to_run
 
-    planning.check(to_run(study, overrides))
+    check_study(to_run(study, overrides))
     return EXIT_OK
 
 
@@ -133,14 +133,14 @@ def check(study: str, overrides: Sequence[str]) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(study: str, overrides: Sequence[str], watch: bool, as_json: bool) -> int:
     """Show counts, running trials with their progress, the best so far and the time left."""
-    from sweep.cli import looking
-    from sweep.cli.study_argument import to_look_at
+    from sweep.cli.status import show_status, watch_status
+    from sweep.cli.target import to_look_at
 
     target = to_look_at(study, overrides)
     if watch and not as_json:
-        looking.watch_status(lambda: _snapshot(target))
+        watch_status(lambda: _snapshot(target))
     else:
-        looking.show_status(_snapshot(target), as_json=as_json)
+        show_status(_snapshot(target), as_json=as_json)
     return EXIT_OK
 
 
@@ -154,8 +154,8 @@ def _format_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @_format_option
 def trials(study: str, overrides: Sequence[str], form: str) -> int:
     """List all trials, in the order of their numbers."""
-    from sweep.cli.study_argument import to_look_at
     from sweep.cli.tables import print_trials
+    from sweep.cli.target import to_look_at
 
     snapshot = _snapshot(to_look_at(study, overrides))
     print_trials(snapshot, snapshot.trials(), form)
@@ -168,10 +168,10 @@ def trials(study: str, overrides: Sequence[str], form: str) -> int:
 @click.option("--top", type=click.IntRange(1), help="How many (default: 5; of several metrics the whole Pareto front).")
 def best(study: str, overrides: Sequence[str], form: str, top: int | None) -> int:
     """List the best trials, the best one first; of several metrics the Pareto front, in the order of the first metric."""
-    from sweep.cli import looking
-    from sweep.cli.study_argument import to_look_at
+    from sweep.cli.status import show_best
+    from sweep.cli.target import to_look_at
 
-    looking.show_best(_snapshot(to_look_at(study, overrides)), top, form)
+    show_best(_snapshot(to_look_at(study, overrides)), top, form)
     return EXIT_OK
 
 
@@ -185,10 +185,10 @@ def import_(study: str, other: str, overrides: Sequence[str], name: str | None) 
 
     OTHER is a study of ours, or a SQLite storage of Optuna's: sqlite:///FILE.db
     """
-    from sweep.cli import importing
-    from sweep.cli.study_argument import to_run
+    from sweep.cli.import_ import import_study
+    from sweep.cli.target import to_run
 
-    importing.show(to_run(study, overrides), other, name)
+    import_study(to_run(study, overrides), other, name)
     return EXIT_OK
 
 
@@ -197,10 +197,10 @@ def import_(study: str, other: str, overrides: Sequence[str], name: str | None) 
 @click.option("--now", is_flag=True, help="Do not wait for the next step; go on from the last checkpoints later.")
 def stop(study: str, overrides: Sequence[str], now: bool) -> int:
     """Ask a running sweep, on whatever machine, to make checkpoints and stop."""
-    from sweep.cli import stopping
-    from sweep.cli.study_argument import to_look_at
+    from sweep.cli.stop import stop_study
+    from sweep.cli.target import to_look_at
 
-    stopping.stop(to_look_at(study, overrides), at_once=now)
+    stop_study(to_look_at(study, overrides), at_once=now)
     return EXIT_OK
 
 
@@ -211,10 +211,10 @@ def stop(study: str, overrides: Sequence[str], now: bool) -> int:
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 def dashboard(words: Sequence[str], host: str, port: int, no_browser: bool) -> int:
     """Open TensorBoard on a study, or on several side by side, at the HPARAMS tab."""
-    from sweep.cli import showing
-    from sweep.cli.study_argument import several_to_look_at
+    from sweep.cli.show import show_dashboard
+    from sweep.cli.target import several_to_look_at
 
-    return showing.dashboard(several_to_look_at(words), host=host, port=port, browser=not no_browser)
+    return show_dashboard(several_to_look_at(words), host=host, port=port, browser=not no_browser)
 
 
 @sweep.command(epilog=_STUDY_HELP)
@@ -226,11 +226,11 @@ def dashboard(words: Sequence[str], host: str, port: int, no_browser: bool) -> i
 )
 def report(study: str, overrides: Sequence[str], out: str | None, figures: str | None, form: str) -> int:
     """Write one page about a study that needs nothing else: what is best, what matters, and how sure that is."""
-    from sweep.cli import showing
-    from sweep.cli.study_argument import to_look_at
+    from sweep.cli.show import show_report
+    from sweep.cli.target import to_look_at
 
     target = to_look_at(study, overrides)
-    showing.report(_snapshot(target), study, out=out, figures=figures, form=form)
+    show_report(_snapshot(target), study, out=out, figures=figures, form=form)
     return EXIT_OK
 
 
@@ -242,7 +242,7 @@ def schema() -> int:
     # yaml-language-server: $schema=study.schema.json
     """
     from sweep.cli.tables import print_json
-    from sweep.study_file.editors import json_schema
+    from sweep.study.file.json_schema import json_schema
 
     print_json(json_schema())
     return EXIT_OK
@@ -268,7 +268,7 @@ def completion(shell: str) -> int:
 @sweep.command()
 def doctor() -> int:
     """Show what this machine has: devices, torch and torchvision, the data set, TensorBoard."""
-    from sweep.doctor import examine
+    from sweep.cli.doctor import examine
 
     well = True
     for finding in examine():
@@ -280,6 +280,6 @@ def doctor() -> int:
 
 
 def _snapshot(target: Target) -> Snapshot:
-    from sweep.results import Snapshot
+    from sweep.storage.snapshot import Snapshot
 
     return Snapshot.take(target.study, target.folder)

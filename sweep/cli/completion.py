@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from sweep.layout import StudyFolder
+from sweep.storage.folder import StudyFolder
 
 # How much of a file is looked at: every study file names its parameters early.
 _HEAD = 20_000

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from sweep.front import verdict
-from sweep.records import TrialRecord
-from sweep.results import Snapshot
-from sweep.space import swept
-from sweep.study import StudySpec
-from sweep.trial import TrialState
-from sweep.wording import duration_text, error_line, number_text, objective_texts, param_text
+from sweep.storage.snapshot import Snapshot
+from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text
+from sweep.study.ranking import verdict
+from sweep.study.record import TrialRecord
+from sweep.study.space import swept
+from sweep.study.spec import StudySpec
+from sweep.study.trial import TrialState
 
 STATE_STYLES = {
     TrialState.WAITING: "dim",

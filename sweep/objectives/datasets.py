@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from sweep.errors import SweepError
-from sweep.messages import Progress
+from sweep.worker.protocol import Progress
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 # torchvision's class, which is also its folder's name

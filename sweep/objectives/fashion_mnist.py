@@ -29,11 +29,11 @@ import torch.nn.functional as F  # noqa: N812  # as everybody calls it
 from torch import Tensor, nn
 
 from sweep.errors import did_you_mean
-from sweep.live import Trial
-from sweep.messages import Progress
 from sweep.objectives import datasets
 from sweep.objectives.networks import CLASSES, make_model, make_optimizer
 from sweep.objectives.precision import set_precision
+from sweep.worker.handle import Trial
+from sweep.worker.protocol import Progress
 
 VALIDATION_SAMPLES = 5_000
 _SPLIT_SEED = 20260101

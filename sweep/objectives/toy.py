@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweep.live import Trial
+from sweep.worker.handle import Trial
 
 
 def train(trial: Trial) -> None:

@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sweep import environment
-from sweep.analysis.comparison import Comparison, comparisons
-from sweep.analysis.importance import Importance, importances, noise_share
-from sweep.analysis.intervals import mean_and_half_width, wilson
-from sweep.analysis.settings import Setting, deviation, settings
-from sweep.analysis.trials import value_of
-from sweep.database import read_curves
-from sweep.front import feasible
-from sweep.records import Span, TrialRecord, complete_of
-from sweep.repeats import trainings
-from sweep.results import Snapshot
-from sweep.space import Choice, Range, swept
-from sweep.study import StudySpec
-from sweep.trial import Scalar, TrialState
-from sweep.wording import error_line, param_text
+from sweep.report.comparison import Comparison, comparisons
+from sweep.report.importance import Importance, importances, noise_share
+from sweep.report.intervals import mean_and_half_width, wilson
+from sweep.report.settings import Setting, deviation, settings
+from sweep.report.trials import value_of
+from sweep.runner import environment
+from sweep.storage.database import read_curves
+from sweep.storage.snapshot import Snapshot
+from sweep.study.formatting import error_line, param_text
+from sweep.study.ranking import feasible
+from sweep.study.record import Span, TrialRecord, complete_of
+from sweep.study.repeats import trainings
+from sweep.study.space import Choice, Range, swept
+from sweep.study.spec import StudySpec
+from sweep.study.trial import Scalar, TrialState
 
 BEST_CURVES = 5
 _SAMPLES = "samples"

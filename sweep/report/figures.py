@@ -14,9 +14,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sweep.front import feasible, objectives
 from sweep.report.facts import BEST_CURVES, Axis, Facts
-from sweep.wording import tag_text
+from sweep.study.formatting import tag_text
+from sweep.study.ranking import feasible, objectives
 
 _STYLE = {"svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _STATES = {"complete": "tab:green", "pruned": "goldenrod", "failed": "tab:red", "died": "tab:red", "running": "tab:blue"}

@@ -11,16 +11,25 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sweep.analysis.trials import factors
-from sweep.files import write_text
-from sweep.front import objectives, verdict
-from sweep.records import TrialRecord
 from sweep.report import sentences
 from sweep.report.facts import BEST_CURVES, Axis, Facts
-from sweep.space import swept
-from sweep.study import StudySpec
-from sweep.trial import Scalar
-from sweep.wording import duration_text, error_line, number_text, objective_texts, param_text, params_text, tag_text, value_text
+from sweep.report.trials import factors
+from sweep.storage.files import write_text
+from sweep.study.formatting import (
+    duration_text,
+    error_line,
+    number_text,
+    objective_texts,
+    param_text,
+    params_text,
+    tag_text,
+    value_text,
+)
+from sweep.study.ranking import objectives, verdict
+from sweep.study.record import TrialRecord
+from sweep.study.space import swept
+from sweep.study.spec import StudySpec
+from sweep.study.trial import Scalar
 
 _MOST_ROWS = 2_000  # of the table of trials: a page with more opens slowly, and `sweep trials` has them all
 

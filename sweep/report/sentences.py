@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from sweep.analysis.comparison import Comparison
+from sweep.report.comparison import Comparison
 from sweep.report.facts import Facts, Measured
-from sweep.wording import duration_text, number_text, param_text, params_text, shares_text, slots_text
+from sweep.study.formatting import duration_text, number_text, param_text, params_text, shares_text, slots_text
 
 _IDLE = 0.1  # an influence whose interval ends below this is called none
 

@@ -1,1 +1,4 @@
-"""What is written for TensorBoard: the HPARAMS records (`hparams`, no torch) and the trial's writer (`writer`)."""
+"""Everything that TensorBoard reads: HPARAMS records, the trial's writer, panels, event files.
+
+Called by workers and the runner.
+"""

@@ -28,10 +28,10 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from sweep.space import Choice, Constant, Domain, Range, Space
-from sweep.study import FRONT
+from sweep.study.space import Choice, Constant, Domain, Range, Space
+from sweep.study.spec import FRONT
+from sweep.study.trial import Params, Scalar
 from sweep.tensorboard import event_files
-from sweep.trial import Params, Scalar
 
 SUCCESS = api_pb2.STATUS_SUCCESS
 FAILURE = api_pb2.STATUS_FAILURE

@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sweep.layout import BEST_EMBEDDINGS
-from sweep.study import LogSpec
+from sweep.storage.folder import BEST_EMBEDDINGS
+from sweep.study.spec import LogSpec
 from sweep.tensorboard import projector
 from sweep.tensorboard.writer import TrialWriter
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from sweep.clock import Stopwatch, counts_as
-from sweep.space import Space
+from sweep.runner.timers import Stopwatch, counts_as
+from sweep.study.space import Space
+from sweep.study.trial import Params
 from sweep.tensorboard import event_files, hparams
-from sweep.trial import Params
 
 # Ends the name of a trial's own event files; a script may write others beside them.
 OWN_SUFFIX = ".sweep"

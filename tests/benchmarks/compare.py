@@ -43,9 +43,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sweep.devices import cpu_cores, visible_gpus
-from sweep.environment import version
 from sweep.objectives import datasets
+from sweep.runner.environment import version
+from sweep.worker.devices import cpu_cores, visible_gpus
 from tests.benchmarks import clock, peers
 from tests.benchmarks.contenders import CONTENDERS, REPOSITORY, Contender, command
 from tests.benchmarks.figures import Figures, figures, medians

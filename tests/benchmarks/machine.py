@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sweep.devices import cpu_cores, visible_gpus
-from sweep.environment import version
+from sweep.runner.environment import version
+from sweep.worker.devices import cpu_cores, visible_gpus
 
 
 def describe(packages: Sequence[str] = ()) -> str:

@@ -15,11 +15,11 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from sweep.layout import StudyFolder
-from sweep.session import run_study
-from sweep.study_file import read_study
+from sweep.runner.session import run_study
+from sweep.storage.folder import StudyFolder
+from sweep.study.file.reading import read_study
 from tests.benchmarks.machine import describe
-from tests.observing import Silent
+from tests.support.observing import Silent
 
 OBJECTIVE = """
 def train(trial):

@@ -10,8 +10,8 @@ from typing import Any, cast
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from sweep.live import Trial
 from sweep.objectives import fashion_mnist
+from sweep.worker.handle import Trial
 from tests.benchmarks import clock
 from tests.benchmarks.terms import Terms, tag
 

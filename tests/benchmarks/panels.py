@@ -17,12 +17,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sweep.layout import CHECKPOINT
-from sweep.study import LogSpec
-from sweep.trial import TrialState
+from sweep.storage.folder import CHECKPOINT
+from sweep.study.spec import LogSpec
+from sweep.study.trial import TrialState
 from tests.benchmarks.machine import describe
 from tests.conftest import REPOSITORY
-from tests.reading import records
+from tests.support.reading import records
 
 OFF = ", ".join(f"{field.name}: {0 if field.name == 'batches' else 'false'}" for field in dataclasses.fields(LogSpec))
 KINDS = {"none": f"log={{{OFF}}}", "defaults": "log={}", "everything": "log={projector: true}"}

@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.environment import version
+from sweep.runner.environment import version
 from tests.benchmarks.machine import describe, not_installed
 from tests.conftest import write_study
 

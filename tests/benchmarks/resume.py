@@ -5,7 +5,7 @@
 The study is the built-in one (full FashionMNIST, batch 64) with one worker for each core. "To the first step" ends when the
 first worker has trained its first batch after the resume, told by a file that the objective's batch loop would not write
 itself: the benchmark's own objective wraps the built-in one. A checkpoint's cost is the time inside `trial.report` that
-`sweep.checkpoint.save` and the counting of records before it take, against the time of the epoch, both in one run.
+`sweep.worker.checkpoint.save` and the counting of records before it take, against the time of the epoch, both in one run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OBJECTIVE = """
 import time
 from pathlib import Path
 
-from sweep.attempt import _Attempt
+from sweep.worker.attempt import _Attempt
 from sweep.objectives import fashion_mnist
 
 spent = []

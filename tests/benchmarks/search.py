@@ -28,12 +28,12 @@ from typing import Any
 
 import optuna
 
-from sweep.planner import Planner
-from sweep.space import assignment, distributions
-from sweep.strategies import SAMPLERS, make_sampler
-from sweep.study import StudySpec
-from sweep.study_file import given_study
-from sweep.trial import TrialState
+from sweep.search.planner import Planner
+from sweep.study.file.reading import given_study
+from sweep.study.methods import SAMPLERS, make_sampler
+from sweep.study.space import assignment, distributions
+from sweep.study.spec import StudySpec
+from sweep.study.trial import TrialState
 from tests.benchmarks.machine import describe
 
 _HARTMANN_A = ((10, 3, 17, 3.5, 1.7, 8), (0.05, 10, 17, 0.1, 8, 14), (3, 3.5, 1.7, 10, 17, 8), (17, 8, 0.05, 10, 0.1, 14))

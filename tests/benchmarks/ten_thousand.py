@@ -24,12 +24,12 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from sweep.database import read_records
-from sweep.layout import StudyFolder
-from sweep.planner import Planner
-from sweep.records import planned_record
-from sweep.study_file import given_study
-from sweep.trial import TrialState
+from sweep.search.planner import Planner
+from sweep.storage.database import read_records
+from sweep.storage.folder import StudyFolder
+from sweep.study.file.reading import given_study
+from sweep.study.record import planned_record
+from sweep.study.trial import TrialState
 from tests.benchmarks.machine import describe
 from tests.conftest import write_study
 

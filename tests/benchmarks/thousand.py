@@ -18,8 +18,8 @@ import urllib.request
 from pathlib import Path
 
 from tests.benchmarks.machine import describe
-from tests.browser import chromium, missing
 from tests.conftest import write_study
+from tests.support.browser import chromium, missing
 
 STUDY = """
 name: thousand

@@ -1,0 +1,185 @@
+"""Start TensorBoard on studies' folders, at the HPARAMS tab, and stay with it until it ends.
+
+Its fast loader keeps every event file open, and takes whichever description of the HPARAMS columns comes first. So the slow one,
+which does neither, is taken where the system's limit of open files is too low for the study, and for several studies side by
+side, whose columns are described together in a run that it finds first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep.errors import SweepError
+from sweep.storage.folder import StudyFolder
+from sweep.study.space import side_by_side_space
+from sweep.study.spec import StudySpec
+from sweep.tensorboard.event_files import PATTERN
+from sweep.worker.processes import die_with_parent
+
+_OWN_FILES = 200  # that TensorBoard has open beside the event files
+_RELOAD_THREADS = 4
+_START_TIMEOUT_S = 60
+_PROJECTOR_TIMEOUT_S = 5
+_TRIES = 3
+
+
+@contextlib.contextmanager
+def tensorboard(
+    logdir: Path, *, host: str, port: int, merged: bool = False, options: tuple[str, ...] = ()
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run TensorBoard while the block runs; give its address at the HPARAMS tab and its process.
+
+    Args:
+        logdir: the study's folder.
+        host: where it listens; 127.0.0.1 keeps it on this machine.
+        port: the port to take; another free one is taken when it is in use.
+        merged: the folder is one of `side_by_side`.
+        options: more of TensorBoard's own options.
+
+    Raises:
+        SweepError: TensorBoard does not come up.
+    """
+    if merged or _raised_file_limit() < len(list(logdir.glob(f"*/{PATTERN}"))) + _OWN_FILES:
+        options = ("--load_fast=false", f"--max_reload_threads={_RELOAD_THREADS}", *options)
+    process, address = _start(logdir, host, port, options)
+    try:
+        if any(logdir.glob("*/**/projector_config.pbtxt")):
+            _wait_for_projector(address)
+        yield f"{address}#hparams", process
+    finally:
+        _end(process)
+
+
+@contextlib.contextmanager
+def side_by_side(studies: Sequence[tuple[StudySpec, StudyFolder]]) -> Iterator[Path]:
+    """Give a folder that shows the studies together while the block runs: the folder itself if it is only one.
+
+    Each study's runs are below its name. One more run, `.`, describes the HPARAMS columns of all.
+    """
+    if len(studies) == 1:
+        yield studies[0][1].root
+        return
+    from sweep.tensorboard.hparams import write_description
+
+    with tempfile.TemporaryDirectory(prefix="sweep-dashboard-") as name:
+        place = Path(name)
+        for study, folder in studies:
+            alike = len(list(place.glob(f"{study.name}*")))
+            (place / (f"{study.name}-{alike + 1}" if (place / study.name).exists() else study.name)).symlink_to(folder.root)
+        metrics = [tag for study, _ in studies for tag in study.columns]
+        write_description(place, side_by_side_space([study.shown for study, _ in studies]), metrics)
+        yield place
+
+
+def _start(logdir: Path, host: str, port: int, options: tuple[str, ...]) -> tuple[subprocess.Popen[str], str]:
+    for _ in range(_TRIES):
+        port = port if _is_free(host, port) else _free_port(host)
+        command = [sys.executable, "-m", "tensorboard.main", f"--logdir={logdir}", f"--host={host}", f"--port={port}", *options]
+        address = f"http://{host}:{port}/"
+        with tempfile.TemporaryFile("w+") as said:  # no pipe: nobody would read it once TensorBoard is up
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                text=True,
+                preexec_fn=lambda: die_with_parent(signal.SIGTERM),  # noqa: PLW1509  # one call, and no thread runs here
+            )
+            try:
+                if _comes_up(process, address, logdir):
+                    return process, address
+            except BaseException:  # Ctrl-C while waiting
+                _end(process)
+                raise
+            _end(process)
+            said.seek(0)
+            last = said.read().strip().splitlines()[-5:]
+        if _is_free(host, port) and not any("already in use" in line for line in last):
+            break  # it was not the port, which somebody else may have taken a moment after we looked
+        port = _free_port(host)
+    raise SweepError(
+        "tensorboard-did-not-start",
+        "TensorBoard did not come up",
+        why="\n".join(last) or f"it did not answer at {address} within {_START_TIMEOUT_S} s",
+        do="sweep doctor   checks the installation",
+        exit_code=1,
+    )
+
+
+def _comes_up(process: subprocess.Popen[str], address: str, logdir: Path) -> bool:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        # Another TensorBoard may have taken the port: it would answer for its own folder.
+        if _answer(f"{address}data/environment").get("data_location") == str(logdir):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _wait_for_projector(address: str) -> None:
+    # TensorBoard looks for embeddings only once it is asked for its tabs: the first to open it would get a page without this one.
+    deadline = time.monotonic() + _PROJECTOR_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if _answer(f"{address}data/plugins_listing").get("projector", {}).get("enabled"):
+            return
+        time.sleep(0.1)
+
+
+def _answer(url: str) -> dict[str, Any]:
+    """Return what TensorBoard answers, nothing while it does not."""
+    # A proxy of the environment's is not asked for an address of this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as answer:
+            found = json.load(answer)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _raised_file_limit() -> float:
+    """Return how many files TensorBoard may have open, after having raised that as far as it goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return math.inf if soft == resource.RLIM_INFINITY else soft
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

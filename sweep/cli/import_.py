@@ -1,0 +1,38 @@
+"""`sweep import`: prior knowledge for a study that has not begun."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sweep.cli.target import Target, to_look_at
+from sweep.errors import SweepError
+from sweep.search.imported import count_prior, prior_text
+from sweep.search.importing import import_trials, is_storage, source_of_optunas, source_of_ours
+
+
+def import_study(target: Target, other: str, name: str | None) -> None:
+    """Import what fits of another study, and say what was taken and what was left out.
+
+    Args:
+        target: the study that is to learn.
+        other: a study of ours as any verb takes it, or a storage of Optuna's.
+        name: which study of the storage.
+
+    Raises:
+        SweepError: see `sweep.search.importing`.
+    """
+    if is_storage(other):
+        source = source_of_optunas(target.study, other, name)
+    elif name is not None:
+        what = f"--study chooses among the studies of an Optuna storage, and {other} is a study of ours"
+        raise SweepError("import-no-storage", what, do="leave --study out")
+    else:
+        found = to_look_at(other, ())
+        source = source_of_ours(target.study, found.study, found.folder, target.folder)
+    result = import_trials(target.study, target.folder, source)
+    states = Counter(str(trial.state) for trial in result.taken)
+    kinds = ", ".join(f"{count:,} {state}" for state, count in states.items())
+    print(f"taken     {len(result.taken):,} trials of {source.name} ({kinds})")
+    for why, count in result.left_out.most_common():
+        print(f"left out  {count:,} trials: {why}")
+    print(f"{target.study.name} starts with {prior_text(count_prior(target.folder))}")

@@ -1,0 +1,119 @@
+"""`sweep plan` and `sweep check`: what would run, and whether it can."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any
+
+from sweep.cli.tables import print_json, print_trial_table
+from sweep.cli.target import Target
+from sweep.errors import Problem, StudyFileError
+from sweep.runner.gpu_sharing import may_grow
+from sweep.storage.snapshot import Snapshot
+from sweep.storage.stored_study import taken_up
+from sweep.study.methods import learns_constraints
+from sweep.study.record import TrialRecord
+from sweep.study.spec import StudySpec
+from sweep.study.trial import TrialState
+from sweep.worker.devices import Slot, plan_slots
+from sweep.worker.protocol import Died, Load, LoadFailed
+
+
+def show_plan(target: Target, first: int, *, as_json: bool) -> None:
+    """Print the size of the study, its slots, and its first trials with their run folders."""
+    study = taken_up(target.study, target.folder)
+    workers = study.workers
+    slots = plan_slots(workers.devices, workers.per_device, workers.threads)
+    snapshot = Snapshot.take(study, target.folder)
+    planned = _first_planned(snapshot, first)
+    if as_json:
+        print_json(_plan_json(snapshot, slots, planned))
+        return
+    total = study.total
+    done = sum(record.state.finished for record in snapshot.records)
+    size = f"{total:,} trials" if total is not None else "trials until the budget is used up"
+    size += f" of {study.repeats} runs each" if study.repeats > 1 else ""
+    print(f"{study.name}: {study.method}, {size}{f', {done} finished' if done else ''}")
+    aims = [f"{metric.goal} {metric.name}" for metric in study.metrics]
+    print(f"{'command  ' if study.command else 'objective'}  {study.trained}, {', '.join(aims)}")
+    if study.constraints:
+        print(f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}")
+    print(f"folder     {target.folder.root}")
+    print(f"slots      {_slots_text(slots, may_grow(workers, slots))}")
+    if len(slots) > 1 and study.in_any_order:
+        print("order      the longest trials are started first, as far as can be told; the numbers are the file's")
+    print()
+    if planned:
+        print_trial_table(planned, study)
+        if total is not None and total - done > len(planned):
+            print(f"... and {total - done - len(planned):,} more")
+    elif study.method != "grid" and not done:
+        print(f"{study.method} chooses each trial when its turn comes: there is nothing to list yet")
+
+
+def check_study(target: Target) -> None:
+    """Import the objective in a process of its own; raise what is wrong, print one line when nothing is.
+
+    Raises:
+        StudyFileError: the objective cannot be imported.
+    """
+    from sweep.worker.executors.local import LocalWorker
+    from sweep.worker.loop import serve
+
+    study = target.study
+    slot = plan_slots("cpu", 1, 1)[0]
+    print(f"{'checking' if study.command else 'importing'} {study.trained}", file=sys.stderr, flush=True)
+    worker = LocalWorker(slot, functools.partial(serve, study))
+    try:
+        event = worker.next_event(Load()).result()
+    finally:
+        worker.close()
+    if isinstance(event, LoadFailed | Died):
+        reason = event.reason if isinstance(event, LoadFailed) else event.describe()
+        raise StudyFileError(str(target.path), [Problem(where=str(target.path), key="objective", message=reason)])
+    plan_slots(study.workers.devices, study.workers.per_device, study.workers.threads)
+    total = "" if study.total is None else f", {study.total:,} trials"
+    print(f"{target.path} is sound: {study.method}{total}{_not_steered(study)}")
+
+
+def _not_steered(study: StudySpec) -> str:
+    """Say that constraints leave the proposals as they are, where it is so."""
+    if not study.constraints or study.method == "grid" or learns_constraints(study.method):
+        return ""
+    return f" ({study.method} does not know constraints: they only say which trials are the best)"
+
+
+def _first_planned(snapshot: Snapshot, first: int) -> list[TrialRecord]:
+    found: list[TrialRecord] = []
+    for record in snapshot.trials():
+        if len(found) >= first:
+            break
+        if not record.state.finished:
+            found.append(record)
+    return found
+
+
+def _plan_json(snapshot: Snapshot, slots: list[Slot], planned: list[TrialRecord]) -> dict[str, Any]:
+    study: StudySpec = snapshot.study
+    return {
+        "study": study.name,
+        "method": study.method,
+        "total": study.total,
+        "repeats": study.repeats,
+        "finished": sum(record.state.finished for record in snapshot.records),
+        "interrupted": sum(record.state is TrialState.WAITING for record in snapshot.records),
+        "dir": str(snapshot.folder.root),
+        "slots": [{"device": slot.device, "threads": slot.threads} for slot in slots],
+        "trials": [snapshot.trial_json(record) for record in planned],
+    }
+
+
+def _slots_text(slots: list[Slot], growing: bool) -> str:
+    devices: dict[str, int] = {}
+    for slot in slots:
+        devices[slot.device] = devices.get(slot.device, 0) + 1
+    each = ", ".join(f"{count} on {device}" for device, count in devices.items())
+    threads = slots[0].threads
+    more = "; more beside them if the first trial leaves room" if growing else ""
+    return f"{len(slots)} ({each}), {threads} thread{'s' * (threads != 1)} each{more}"

@@ -1,0 +1,73 @@
+"""`sweep dashboard` and `sweep report`: the study in a browser."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweep.cli.dashboard import side_by_side, tensorboard
+from sweep.cli.target import Target
+from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, SweepError
+from sweep.runner.signals import raise_on_termination
+from sweep.storage.snapshot import Snapshot
+
+
+def show_dashboard(targets: Sequence[Target], *, host: str, port: int, browser: bool) -> int:
+    """Run TensorBoard on the studies until Ctrl-C; return the exit code.
+
+    Raises:
+        SweepError: there is no study, or TensorBoard does not come up, or it ends by itself.
+    """
+    for target in targets:
+        if not target.folder.root.exists():
+            what = f"there is no study in {target.folder.root} yet"
+            raise SweepError("no-study", what, do=f"sweep run {shlex.quote(str(target.path))}")
+    raise_on_termination()
+    try:
+        with side_by_side([(target.study, target.folder) for target in targets]) as logdir:
+            print(f"starting TensorBoard on {', '.join(str(target.folder.root) for target in targets)}", flush=True)
+            with tensorboard(logdir, host=host, port=port, merged=len(targets) > 1) as (address, process):
+                if f":{port}/" not in address:
+                    print(f"port {port} is taken")
+                print(f"{address}   (Ctrl-C ends it)", flush=True)
+                if browser and _has_display():
+                    webbrowser.open(address)
+                code = process.wait()
+    except KeyboardInterrupt:
+        return EXIT_OK
+    raise SweepError("tensorboard-ended", f"TensorBoard ended by itself with exit code {code}", exit_code=EXIT_SOME_FAILED)
+
+
+def show_report(snapshot: Snapshot, argument: str, *, out: str | None, figures: str | None, form: str) -> None:
+    """Write the report, and the figures if they are wanted, and say where they are.
+
+    Raises:
+        SweepError: nothing has run yet, or a file cannot be written.
+    """
+    from sweep.report.facts import gather
+    from sweep.report.figures import write_figures
+    from sweep.report.page import write_page
+
+    if not snapshot.folder.root.exists():
+        what = f"there is no study in {snapshot.folder.root} yet"
+        raise SweepError("no-study", what, do=f"sweep run {shlex.quote(argument)}")
+    facts = gather(snapshot)
+    path = Path(out).expanduser() if out else snapshot.folder.report
+    try:
+        write_page(facts, path)
+        print(f"report   {os.path.relpath(path)}")
+        if figures:
+            for picture in write_figures(facts, Path(figures).expanduser(), form):
+                print(f"figure   {os.path.relpath(picture)}", flush=True)
+    except OSError as error:
+        do = f"make room, or choose another place:  sweep report {shlex.quote(argument)} --out FILE"
+        what = f"a file could not be written: {error}"
+        raise SweepError("report-not-written", what, do=do, exit_code=EXIT_SOME_FAILED) from error
+
+
+def _has_display() -> bool:
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

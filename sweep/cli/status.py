@@ -1,0 +1,105 @@
+"""`sweep status` and `sweep best`: how far a study is, and what is best in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from sweep.cli.charts import importance_bars, sparklines
+from sweep.cli.live_view import LEADERS, leaders_text, running_table
+from sweep.cli.tables import console, print_json, print_trials
+from sweep.search.imported import count_prior, prior_text
+from sweep.storage.snapshot import Snapshot
+from sweep.study.formatting import duration_text, error_line, shares_text, slots_text, states_text
+from sweep.study.repeats import runs_of
+from sweep.study.trial import TrialState
+
+_WATCH_S = 2.0
+_FAILURES_SHOWN = 5
+_BEST_SHOWN = 5
+
+
+def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
+    """Print a study's status once."""
+    if as_json:
+        print_json(snapshot.status_json() | {"prior": count_prior(snapshot.folder)})
+    else:
+        console().print(_status(snapshot))
+
+
+def show_best(snapshot: Snapshot, top: int | None, form: str) -> None:
+    """Print the best trials: `top` of them, else five, or the whole front of several metrics."""
+    study, several = snapshot.study, len(snapshot.study.metrics) > 1
+    found = snapshot.front if several and top is None else snapshot.leaders[: top or _BEST_SHOWN]
+    if form != "table":
+        print_trials(snapshot, found, form)
+    elif not snapshot.ranked:
+        print(f"no trial of {study.name} is complete yet")
+    elif not found:
+        bounds = ", ".join(constraint.text for constraint in study.constraints)
+        print(f"none of the {len(snapshot.ranked)} complete trials of {study.name} keeps the constraints: {bounds}")
+    else:
+        print_trials(snapshot, found, form)
+        if several:
+            print(f"\n{_front_line(snapshot)}")
+        console().print(*importance_bars(snapshot), sep="\n")
+
+
+def _front_line(snapshot: Snapshot) -> str:
+    aims = " and ".join(f"{metric.goal} {metric.name}" for metric in snapshot.study.metrics)
+    which = "that keeps the constraints " if snapshot.study.constraints else ""
+    count = f"{len(snapshot.front)} of {len(snapshot.ranked)} complete trials"
+    return f"Pareto front ({aims}): {count}; no other one {which}is better in one metric without being worse in another"
+
+
+def watch_status(take: Callable[[], Snapshot]) -> None:
+    """Keep a study's status on the terminal until nobody runs it any more, or Ctrl-C."""
+    screen = console()
+    with Live(console=screen, auto_refresh=False) as live:
+        while True:
+            snapshot = take()
+            live.update(_status(snapshot), refresh=True)
+            if snapshot.runner is None:
+                return
+            try:
+                time.sleep(_WATCH_S)
+            except KeyboardInterrupt:
+                return
+
+
+def _status(snapshot: Snapshot) -> RenderableType:
+    study, counted = snapshot.study, snapshot.counts
+    total = sum(counted.values())
+    parts = states_text(counted) or "nothing has run"
+    runner = snapshot.runner
+    who = f"run by process {runner.get('pid')} on {runner.get('host')} since {runner.get('since')}" if runner else "not running"
+    eta = f", about {duration_text(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
+    running = [record for record in snapshot.records if record.state is TrialState.RUNNING]
+    known = f", {prior_text(count)}" if (count := count_prior(snapshot.folder)) else ""
+    sparks = sparklines(snapshot, [record.number for record in [*snapshot.leaders[:LEADERS], *running]])
+    lines: list[RenderableType] = [
+        Text.assemble((study.name, "bold"), f"  {parts} of {total}{eta}{known}"),
+        Text(f"{snapshot.folder.root}, {who}", style="dim"),
+        *_time_line(snapshot),
+        *running_table(study, runs_of(snapshot.records), sparks),
+        *leaders_text(study, snapshot.records, sparks),
+        *importance_bars(snapshot),
+    ]
+    failed = [record for record in snapshot.records if record.state is TrialState.FAILED]
+    for record in failed[:_FAILURES_SHOWN]:
+        lines.append(Text(f"trial {record.number} failed: {error_line(record)}", style="red"))
+    if len(failed) > _FAILURES_SHOWN:
+        lines.append(Text(f"... and {len(failed) - _FAILURES_SHOWN} more failed", style="red"))
+    return Group(*lines)
+
+
+def _time_line(snapshot: Snapshot) -> list[RenderableType]:
+    account = snapshot.account
+    if account is None:
+        return []
+    where = f" on {slots_text(snapshot.slots)}" if snapshot.slots else ""
+    return [Text(f"time  {duration_text(account.total)}{where}: {shares_text(account)}")]

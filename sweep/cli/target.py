@@ -1,0 +1,124 @@
+"""What STUDY on the command line means: a study file, or the folder of a study that has run."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.errors import SweepError
+from sweep.runner import environment
+from sweep.storage.folder import StudyFolder
+from sweep.storage.stored_study import stored_study
+from sweep.study.file.reading import read_study
+from sweep.study.spec import StudySpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A study, where it lives, and which file said so."""
+
+    study: StudySpec
+    folder: StudyFolder
+    path: Path
+
+
+def to_run(argument: str, overrides: Sequence[str]) -> Target:
+    """Read the study to run: from its file, or from the folder's own copy of it.
+
+    Raises:
+        StudyFileError, SweepError: see `read_study`; also when there is no such file or folder.
+    """
+    path = _existing(argument)
+    if path.is_dir():
+        _refuse_other_folder(overrides)
+        return _from_folder(path, overrides, find_objective=True)
+    study = read_study(path, overrides)
+    return Target(study=study, folder=_output_folder(study), path=path)
+
+
+def to_look_at(argument: str, overrides: Sequence[str]) -> Target:
+    """Read a study to look at its results: as it was run, wherever its folder says so.
+
+    Raises:
+        StudyFileError, SweepError: as `to_run`.
+    """
+    path = _existing(argument)
+    if path.is_dir():
+        _refuse_other_folder(overrides)
+        return _from_folder(path, overrides, find_objective=False)
+    study = read_study(path, overrides, find_objective=False)
+    folder = _output_folder(study)
+    if folder.study_file.exists():
+        try:
+            return _from_folder(folder.root, (), find_objective=False, path=path)
+        except SweepError as error:
+            if error.id != "stored-study-damaged":  # then the user's own file has to do
+                raise
+    return Target(study=study, folder=folder, path=path)
+
+
+def several_to_look_at(words: Sequence[str]) -> list[Target]:
+    """Read the studies that words name; those of the form KEY=VALUE that are no path are overrides for all of them.
+
+    Raises:
+        StudyFileError, SweepError: as `to_run`; also when no study is named.
+    """
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    names = [word for word in words if word not in overrides]
+    if not names:
+        raise SweepError("no-study", "no study is named", do="sweep dashboard studies/fashion.yaml")
+    return [to_look_at(name, overrides) for name in names]
+
+
+def _from_folder(root: Path, overrides: Sequence[str], *, find_objective: bool, path: Path | None = None) -> Target:
+    folder = StudyFolder(root=root.resolve())
+    if not folder.study_file.exists() or not (folder.environment.exists() or folder.database.exists()):
+        raise SweepError(
+            "no-study",
+            f"{root} is no folder of a study that has run",
+            do="name a study file, or the folder of a study that has run, such as runs/fashion",
+        )
+    import_dir = environment.recorded(folder).get("import_dir")
+    study = stored_study(
+        folder,
+        overrides,
+        import_dir=Path(import_dir) if isinstance(import_dir, str) else None,
+        find_objective=find_objective,
+    )
+    return Target(study=study, folder=folder, path=path or root)
+
+
+def _output_folder(study: StudySpec) -> StudyFolder:
+    return StudyFolder(root=Path(study.output).expanduser().absolute() / study.name)
+
+
+def _existing(argument: str) -> Path:
+    path = Path(argument)
+    try:
+        path.stat()
+    except (OSError, ValueError):  # not there, too long, or no path at all
+        raise _not_found(argument) from None
+    return path
+
+
+def _refuse_other_folder(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key in ("name", "output"):
+            raise SweepError(
+                "folder-keeps-its-place",
+                f"{key} cannot be changed for a study that is named by its folder",
+                do="name the study file instead:  sweep run studies/fashion.yaml name=another",
+            )
+
+
+def _not_found(argument: str) -> SweepError:
+    here = sorted(str(path) for pattern in ("*.yaml", "studies/*.yaml", "runs/*") for path in Path().glob(pattern))
+    near = difflib.get_close_matches(argument, here, n=3, cutoff=0.4) or here[:5]
+    return SweepError(
+        "study-not-found",
+        f"there is no study file or folder {argument}",
+        do=("here are: " + ", ".join(near)) if near else "go to the folder that holds your studies",
+    )

@@ -1,0 +1,129 @@
+"""Which setting is best, and how sure that is.
+
+- **Settings** trained with several seeds are compared by the seeds that they share, and have the interval of their mean and of
+  how far they are behind the best. How often each comes first when the seeds are drawn again (the bootstrap, Efron 1979)
+  tells how sure the winner is, from five seeds on: with fewer it flatters.
+- A setting with less than half of the seeds that others have is unfinished, and not compared.
+- A setting one of whose trials breaks a constraint is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweep.report.intervals import mean_and_half_width, variance_within
+from sweep.report.trials import by_setting, factors, value_of
+from sweep.study.ranking import feasible
+from sweep.study.record import TrialRecord, complete_of
+from sweep.study.spec import StudySpec
+from sweep.study.trial import Scalar
+
+_RESAMPLES = 4_000
+_AT_ONCE = 250
+_FEWEST_SEEDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behind:
+    """By how much a setting is worse than the best one, seed by seed, in the metric's unit, with its 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """An assignment of the hyperparameters, trained once or with several seeds.
+
+    Attributes:
+        params: the swept ones that apply, without the seed.
+        trainings: how many are counted: one for each seed that the compared settings share.
+        trials: the numbers of the trials that these are, or are runs of.
+        mean: of the metric over these; `low` and `high` its 95 % interval, None with one seed.
+        behind: the best one; None for the best itself, and with one seed.
+        chance: how often it comes first when the seeds are drawn again; None with fewer than five.
+        finished: it is compared with the others; False when it has less than half as many seeds as they.
+    """
+
+    params: dict[str, Scalar]
+    trainings: int
+    trials: tuple[int, ...]
+    mean: float
+    low: float | None = None
+    high: float | None = None
+    behind: Behind | None = None
+    chance: float | None = None
+    finished: bool = True
+
+
+def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
+    """Return the settings of the complete trials, the best first, the unfinished last; of several metrics by the first."""
+    names, sign = factors(study), study.metric.sign
+    groups = {
+        key: seeds
+        for key, seeds in by_setting(complete_of(records), names).items()
+        if all(feasible(study, record.metrics) for record in seeds.values())
+    }
+    if not groups:
+        return []
+    most = max(len(seeds) for seeds in groups.values())
+    compared = {key: seeds for key, seeds in groups.items() if 2 * len(seeds) >= most}
+    shared = [seed for seed in next(iter(compared.values())) if all(seed in seeds for seeds in compared.values())]
+    if not shared:  # no two were trained alike: each by its own
+        shared_of = {key: list(seeds) for key, seeds in groups.items()}
+    else:
+        shared_of = {key: shared if key in compared else list(seeds) for key, seeds in groups.items()}
+    values = {key: [value_of(groups[key][seed]) for seed in seeds] for key, seeds in shared_of.items()}
+    means = {key: mean_and_half_width(found) for key, found in values.items()}
+    first = {key: min(record.number for record in seeds.values()) for key, seeds in groups.items()}
+    order = sorted(groups, key=lambda key: (key not in compared, -sign * means[key][0], first[key]))
+    best = order[0]
+    chances = _chances([values[key] for key in compared], sign) if len(shared) >= _FEWEST_SEEDS else None
+    chance_of = dict(zip(compared, chances, strict=True)) if chances else {}
+    found = []
+    for key in order:
+        mean, half = means[key]
+        found.append(
+            Setting(
+                params={name: value for name, value in next(iter(groups[key].values())).params.items() if name in names},
+                trainings=len(shared_of[key]),
+                trials=tuple(sorted({groups[key][seed].number for seed in shared_of[key]})),
+                mean=mean,
+                low=None if half is None else mean - half,
+                high=None if half is None else mean + half,
+                behind=_behind(values[best], values[key], sign) if shared and key in compared and key != best else None,
+                chance=chance_of.get(key),
+                finished=key in compared,
+            )
+        )
+    return found
+
+
+def deviation(records: Iterable[TrialRecord], study: StudySpec) -> float | None:
+    """Return the standard deviation between trainings of one setting with different seeds. None with one seed."""
+    groups = [[value_of(r) for r in seeds.values()] for seeds in by_setting(complete_of(records), factors(study)).values()]
+    within = variance_within(groups)
+    return None if within is None else math.sqrt(within)
+
+
+def _chances(values: Sequence[Sequence[float]], sign: int) -> list[float]:
+    """Return how often each setting comes first when the seeds, the same for all, are drawn again; equals share a place."""
+    table = sign * np.array(values)
+    random = np.random.default_rng(0)
+    shares = np.zeros(len(values))
+    for _ in range(_RESAMPLES // _AT_ONCE):
+        drawn = random.integers(0, table.shape[1], (_AT_ONCE, table.shape[1]))
+        means = table[:, drawn].mean(axis=2)
+        first = means >= means.max(axis=0) - 1e-12 * np.abs(means).max(axis=0)
+        shares += (first / first.sum(axis=0)).sum(axis=1)
+    return [float(share) for share in shares / _RESAMPLES]
+
+
+def _behind(best: Sequence[float], other: Sequence[float], sign: int) -> Behind | None:
+    mean, half = mean_and_half_width([sign * (one - two) for one, two in zip(best, other, strict=True)])
+    return None if half is None else Behind(difference=mean, low=mean - half, high=mean + half)

@@ -1,0 +1,61 @@
+"""What a study was run with: versions, commit, devices; kept beside its results so that a figure can be traced."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sweep.storage.folder import StudyFolder
+from sweep.worker.devices import Slot, cpu_cores, visible_gpus
+
+_PACKAGES = ("sweep", "torch", "torchvision", "tensorboard", "optuna", "joblib", "numpy")
+
+
+def describe(study_path: Path, import_dir: str, slots: list[Slot]) -> dict[str, Any]:
+    """Return the environment as plain data; nothing heavy is imported for it."""
+    return {
+        "study_file": str(study_path.resolve()),
+        "import_dir": import_dir,
+        "command": sys.argv,
+        "working_directory": str(Path.cwd()),
+        "git_commit": _git_commit(Path(import_dir)),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "cpu_cores": cpu_cores(),
+        "gpus": [{"index": gpu.cuda_id, "name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in visible_gpus()],
+        "slots": [{"device": slot.device, "threads": slot.threads} for slot in slots],
+        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+
+
+def recorded(folder: StudyFolder) -> dict[str, Any]:
+    """Return what a study's folder says of its last run; empty when it says nothing readable."""
+    try:
+        data = json.loads(folder.environment.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def version(package: str) -> str | None:
+    """Return an installed package's version, None when it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit(folder: Path) -> str | None:
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,72 @@
+"""What is said when a trial, a worker or a whole run fails, by the runner, which alone sees how it came about."""
+
+from __future__ import annotations
+
+from sweep.errors import SweepError
+from sweep.storage.files import tail
+from sweep.storage.folder import StudyFolder
+from sweep.study.record import TrialRecord
+from sweep.study.spec import StudySpec
+from sweep.study.trial import TrialResult, TrialState
+from sweep.worker.protocol import Died, LoadFailed, PrepareFailed
+
+
+def death_text(record: TrialRecord, death: Died, folder: StudyFolder) -> str:
+    """Say how a trial's worker died, with the end of the trial's log."""
+    return f"{death.describe()}\n{_log_end(record, folder)}".rstrip()
+
+
+def death_result(record: TrialRecord, error: str) -> TrialResult:
+    """Return the result of a trial whose worker died once too often."""
+    return TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="died")
+
+
+def timeout_result(record: TrialRecord, timeout_s: float | None, folder: StudyFolder) -> TrialResult:
+    """Return the result of a trial that took too long."""
+    last = f"its last report was step {record.step}" if record.step is not None else "it never reported"
+    error = f"it took longer than {timeout_s:g} s (timeout); {last}\n{_log_end(record, folder)}".rstrip()
+    return TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="timeout")
+
+
+def not_importable(study: StudySpec, event: LoadFailed) -> SweepError:
+    """Return the error of an objective that no worker can import."""
+    return SweepError(
+        "objective-not-importable",
+        f"the objective {study.trained} cannot be imported: {event.reason}",
+        why=event.traceback,
+        do="sweep check STUDY   tries again without starting anything",
+    )
+
+
+def not_prepared(event: PrepareFailed) -> SweepError:
+    """Return the error of the objective's `prepare`."""
+    return SweepError(event.id, event.what, where=event.where, why=event.why, do=event.do)
+
+
+def metric_never_reported(record: TrialRecord, study: StudySpec, folder: StudyFolder, result: TrialResult) -> SweepError:
+    """Return the error of an objective that does not report all that the study is about."""
+    missing = [name for name in study.needed if name not in result.metrics]
+    several = len(study.needed) > 1
+    return SweepError(
+        "metric-never-reported",
+        f"trial {record.number} ended without the metric{'s' * (len(missing) > 1)} {' and '.join(map(repr, missing))}",
+        where=str(folder.trial_dir(record.folder)),
+        why=result.error,
+        do=f"{'name some' if several else 'set metric.name to one'} of those"
+        f"{' in metrics and constraints' if several else ''}, then:  sweep run STUDY --fresh",
+    )
+
+
+def died_at_start(death: Died) -> SweepError:
+    """Return the error of workers that die before they can train."""
+    return SweepError(
+        "worker-died-at-start",
+        f"a worker died before its first trial: {death.describe()}",
+        why=death.log or None,
+        do="sweep doctor   checks torch, torchvision and the devices",
+    )
+
+
+def _log_end(record: TrialRecord, folder: StudyFolder) -> str:
+    log = folder.trial_dir(record.folder) / "log.txt"
+    return f"last lines of {log}:\n{tail(log)}"

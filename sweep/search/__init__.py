@@ -1,0 +1,1 @@
+"""What to try next, and what to give up: grids in order, Optuna's samplers and pruners. Called by the runner."""

@@ -1,0 +1,141 @@
+"""What a study's folder says at this moment, for everybody who only looks: status, trials, best, and the dashboard."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sweep.storage.database import read_account, read_curves, read_records
+from sweep.storage.folder import StudyFolder
+from sweep.storage.lock import lock_holder
+from sweep.study.ranking import feasible, front_of, objectives, verdict
+from sweep.study.record import Tally, TrialRecord, planned_record, ranked
+from sweep.study.repeats import runs_in_total, runs_of, trials_of
+from sweep.study.spec import StudySpec
+from sweep.study.timing import Account
+from sweep.study.trial import TrialState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A study at one moment.
+
+    Attributes:
+        records: the trials that were ever started, by number.
+        runner: who runs it now (`host`, `pid`, `since`), or None.
+        account: what the time of its runs went to; None where nobody measured it.
+    """
+
+    study: StudySpec
+    folder: StudyFolder
+    records: list[TrialRecord]
+    runner: dict[str, Any] | None
+    account: Account | None
+
+    @classmethod
+    def take(cls, study: StudySpec, folder: StudyFolder) -> Snapshot:
+        """Read the study's folder; a study that never ran has no records.
+
+        Raises:
+            SweepError: the database cannot be opened.
+        """
+        runner = lock_holder(folder)
+        records = read_records(folder)
+        if runner is None:  # then nothing runs, whatever was written before it was killed
+            records = [r if r.state.finished else replace(r, state=TrialState.WAITING) for r in records]
+        return cls(study=study, folder=folder, records=trials_of(records, study), runner=runner, account=read_account(folder))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the number of trials in each state."""
+        return Tally(self.records).counts(self.study.total)
+
+    @functools.cached_property
+    def ranked(self) -> list[TrialRecord]:
+        """Return the complete trials, best first, those that break a constraint last."""
+        return ranked(self.records, self.study)
+
+    @functools.cached_property
+    def leaders(self) -> list[TrialRecord]:
+        """Return the complete trials that keep the constraints, best first."""
+        return [record for record in self.ranked if feasible(self.study, record.metrics)]
+
+    @functools.cached_property
+    def front(self) -> list[TrialRecord]:
+        """Return the Pareto front in the order of the first metric; of one metric the best trial alone."""
+        return front_of(self.leaders, self.study)
+
+    @functools.cached_property
+    def front_numbers(self) -> frozenset[int]:
+        """Return the numbers of the trials of the front, where there are several metrics."""
+        return frozenset(record.number for record in self.front) if len(self.study.metrics) > 1 else frozenset()
+
+    @property
+    def eta_s(self) -> float | None:
+        """Return the estimated seconds until the last trial ends, if anything runs."""
+        return Tally(runs_of(self.records)).eta_s(runs_in_total(self.study), datetime.now(UTC))
+
+    @property
+    def slots(self) -> int:
+        """Return how many slots have held a trial."""
+        return len({span.slot for run in runs_of(self.records) for span in run.spans})
+
+    def curves(self, numbers: Iterable[int]) -> dict[int, list[tuple[int, float]]]:
+        """Return step and objective of each report of these trials."""
+        return read_curves(self.folder, list(numbers))
+
+    def trials(self) -> Iterator[TrialRecord]:
+        """Iterate over all trials in order; in a grid those not yet started too, whose place is known."""
+        started = {record.number: record for record in self.records}
+        left = (self.study.total or 0) - len(started) if self.study.method == "grid" else 0
+        last, number = max(started, default=-1), 0
+        while number <= last or left > 0:  # one by one: the grid may be huge
+            if number in started:
+                yield started[number]
+            elif left > 0:
+                left -= 1
+                yield planned_record(self.study, number, self.study.grid.point(number))
+            number += 1
+
+    def trial_json(self, record: TrialRecord) -> dict[str, Any]:
+        """Return a trial as `--format json` prints it (DESIGN section 3); one that is repeated with all its runs."""
+        data = self._run_json(record)
+        del data["repeat"]
+        if self.study.repeats > 1:
+            data |= {"standard_error": record.standard_error, "runs": [self._run_json(run) for run in record.runs]}
+        return data
+
+    def _run_json(self, record: TrialRecord) -> dict[str, Any]:
+        data = record.to_json()
+        folder = data.pop("folder")
+        return data | {"dir": os.fspath(self.folder.trial_dir(folder))} | self._judged(record)
+
+    def _judged(self, record: TrialRecord) -> dict[str, Any]:
+        """Return what there is to say where a study has several metrics, or constraints."""
+        found: dict[str, Any] = {}
+        if len(self.study.metrics) > 1:
+            found["values"] = list(objectives(self.study, record.value, record.metrics))
+            found["front"] = record.number in self.front_numbers
+        if self.study.constraints:
+            found["feasible"] = verdict(self.study, record.metrics)
+        return found
+
+    def status_json(self) -> dict[str, Any]:
+        """Return the study as `sweep status --json` prints it (DESIGN section 3)."""
+        running = [record for record in self.records if record.state is TrialState.RUNNING]
+        return {
+            "study": self.study.name,
+            "dir": os.fspath(self.folder.root),
+            "counts": self.counts,
+            "total": self.study.total,
+            "best": self.trial_json(self.front[0]) if self.front else None,
+            **({"front": [self.trial_json(record) for record in self.front]} if len(self.study.metrics) > 1 else {}),
+            "eta_s": self.eta_s,
+            "time": self.account.to_json() if self.account else None,
+            "running": [self.trial_json(record) for record in running],
+            "runner": self.runner,
+        }

@@ -1,0 +1,107 @@
+"""A study file that changed since its study was run: what is taken up, and what would make trials incomparable.
+
+Taken up: budget, workers and the like; other values of constants, added constants; values added to a choice, a range made
+wider; a function of a script or notebook that now stands in a module. Refused: everything after which old and new trials
+could not stand in one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from sweep.errors import ANOTHER_OR_FRESH, EXIT_LOCKED, SweepError
+from sweep.study.grid import Grid
+from sweep.study.objective import is_by_value
+from sweep.study.space import Constant, Domain, Space, conditional, covers, domain_text
+from sweep.study.spec import StudySpec
+
+
+def continued(stored: StudySpec, current: StudySpec, folder: str) -> StudySpec:
+    """Return the study to go on with: today's file, with the parameters that earlier trials were planned with.
+
+    Args:
+        stored: as it was run last.
+        current: what the file says now.
+        folder: the study's, for the message.
+
+    Raises:
+        SweepError: old and new trials could not be compared; each difference is named.
+    """
+    if lines := [*_differences(stored, current)]:
+        raise SweepError(
+            "study-changed",
+            f"the study in {folder} was run with another study file",
+            why="\n".join(lines),
+            do=ANOTHER_OR_FRESH,
+            exit_code=EXIT_LOCKED,
+        )
+    same = _texts(stored) == _texts(current)
+    return replace(current, earlier=stored.earlier if same else (*stored.earlier, stored.parameters))
+
+
+def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
+    for label, old, new in (
+        ("command" if stored.command else "objective", stored.trained, current.trained),
+        ("metric" if len(stored.metrics) == len(current.metrics) == 1 else "metrics", _metrics(stored), _metrics(current)),
+        ("method", stored.method, current.method),
+        ("sampler", dict(stored.sampler), dict(current.sampler)),
+        ("enqueue", list(stored.enqueue), list(current.enqueue)),
+        ("seed", stored.seed, current.seed),
+        ("repeats", stored.repeats, current.repeats),
+    ):
+        if old != new and not (label == "objective" and _moved_into_a_module(stored.trained, current.trained)):
+            yield f"{label}: was {old}, is now {new}"
+    if stored.constraints != current.constraints:
+        before, after = (", ".join(item.text for item in study.constraints) or "none" for study in (stored, current))
+        yield f"constraints: was {before}, is now {after}; earlier trials were judged by the old ones, in TensorBoard too"
+    for name in (name for name in stored.parameters if name not in current.parameters):
+        yield f"parameters.{name}: was {domain_text(stored.parameters[name])}, is now absent"
+    for name, now in current.parameters.items():
+        fixed = {domain_text(space[name]) for space in (*stored.earlier, stored.parameters) if _fixes(space, name)}
+        if len(fixed) > 1 and current.method == "grid" and not isinstance(now, Constant):
+            had = " and ".join(sorted(fixed))
+            yield f"parameters.{name}: was {had} in turn, is now {domain_text(now)}; numbers would not fit"
+            continue
+        for space in (*stored.earlier, stored.parameters):
+            if reason := _mismatch(space.get(name), now):
+                was = "absent" if name not in space else domain_text(space[name])
+                yield f"parameters.{name}: was {was}, is now {domain_text(now)}; {reason}"
+                break
+    if (
+        conditional(current.parameters)
+        and current.method == "grid"
+        and Grid(spaces=[stored.parameters]).size != current.grid.size
+    ):
+        yield "parameters: a grid with conditions (when) cannot be extended; numbers would not fit"
+    order = [name for name in current.parameters if name in stored.parameters]
+    if order != [name for name in stored.parameters if name in current.parameters]:
+        yield f"order of parameters: was {', '.join(stored.parameters)}, is now {', '.join(current.parameters)}"
+
+
+def _moved_into_a_module(stored: str, current: str) -> bool:
+    """Tell whether a function of a script or notebook now stands in a module, which its name alone can tell."""
+    return is_by_value(stored) and stored.partition(":")[2] == current.partition(":")[2]
+
+
+def _mismatch(was: Domain | None, now: Domain) -> str | None:
+    if was is not None and was.when != now.when:
+        return "its condition (when) was another"
+    if isinstance(now, Constant):
+        return None if was is None or isinstance(was, Constant) else "it was varied before"
+    if was is None:
+        return "earlier trials have no value of it"
+    return None if covers(now, was) else "values can be added, not taken away"
+
+
+def _fixes(space: Space, name: str) -> bool:
+    return isinstance(space.get(name), Constant)
+
+
+def _texts(study: StudySpec) -> list[str]:
+    # The texts: 1, 1.0 and true are equal to Python.
+    return [f"{name}: {domain_text(domain)}" for name, domain in study.parameters.items()]
+
+
+def _metrics(study: StudySpec) -> str:
+    return ", ".join(f"{metric.name} ({metric.goal})" for metric in study.metrics)

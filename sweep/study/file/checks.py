@@ -1,0 +1,146 @@
+"""What is wrong with a study file beyond its single keys: what does not go together, and what is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from sweep.errors import Problem, did_you_mean
+from sweep.study.command import problems as command_problems
+from sweep.study.file.schema import Budget, Repeats, StudyModel, to_domain
+from sweep.study.file.source import Source
+from sweep.study.file.values import StudyName
+from sweep.study.methods import SAMPLERS, missing_packages, pruner_problems, sampler_problems
+from sweep.study.objective import ObjectiveNotFound, locate
+from sweep.study.space import Choice, Constant, Domain, axis_size, can_be, conditional, domain_text
+from sweep.study.spec import SEED
+
+
+def check_trains(source: Source) -> Iterator[Problem]:
+    """Yield what is wrong with what is trained: a function or a command."""
+    given = [key for key in ("objective", "command") if source.data.get(key) is not None]
+    if not given:
+        what = StudyModel.model_fields["objective"].description
+        yield source.problem(("objective",), "missing", f"it is {what}; or write command: for a script")
+    elif len(given) == 2:
+        yield source.problem(("command",), "stands beside objective", "keep one of the two")
+
+
+def check_objective(source: Source, keys: dict[str, Any], import_dir: str) -> Iterator[Problem]:
+    """Yield why the function, or what the command names, is not there."""
+    if keys.get("command") is not None:
+        for place, message, hint in command_problems(keys["command"], source.data.get("parameters") or (), Path(import_dir)):
+            yield source.problem(("command", place), message, hint)
+    if keys.get("objective") is not None:
+        try:
+            locate(keys["objective"], import_dir)
+        except ObjectiveNotFound as error:
+            yield source.problem(("objective",), str(error))
+
+
+def check_together(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
+    """Yield what does not go together; the domains are added to the keys."""
+    domains: dict[str, Domain] = {}
+    for name, parameter in keys.get("parameters", {}).items():
+        try:
+            domains[name] = to_domain(parameter)
+        except ValueError as error:
+            yield source.problem(("parameters", name), str(error))
+    keys["domains"] = domains
+    method, budget = keys.get("method"), keys.get("budget")
+    yield from _check_seed(source, method, domains.get(SEED))
+    yield from _check_repeats(source, keys.get("repeats"), domains)
+    yield from _check_conditions(source, domains)
+    for option, message, hint in pruner_problems(keys["pruner"]) if keys.get("pruner") else ():
+        yield source.problem(("pruner",) if option is None else ("pruner", option), message, hint)
+    yield from _check_search(source, method, keys.get("sampler", {}), keys.get("enqueue", []), domains)
+    if method == "grid":
+        for name, domain in domains.items():
+            if axis_size(domain) is None:
+                yield source.problem(
+                    ("parameters", name),
+                    "a grid needs finitely many values",
+                    "give values or a step, or use method: random or tpe",
+                )
+    elif method is not None:
+        if budget is not None and budget == Budget():
+            yield source.problem(("budget",), f"method {method} never ends by itself", "add budget: {trials: 50}")
+        if domains and all(isinstance(domain, Constant) for domain in domains.values()):
+            yield source.problem(("parameters",), f"method {method} has nothing to choose: every parameter is a constant")
+
+
+def _check_conditions(source: Source, domains: dict[str, Domain]) -> Iterator[Problem]:
+    names = list(domains)
+    for name, domain in domains.items():
+        for condition in domain.when:
+            where, before = ("parameters", name, "when", condition.parent), names[: names.index(name)]
+            if condition.parent not in before:
+                below = condition.parent in domains and condition.parent != name
+                hint = f"put {condition.parent} above {name}" if below else did_you_mean(condition.parent, before)
+                yield source.problem(where, f"no parameter {condition.parent!r} stands above {name}", hint)
+                continue
+            for value in condition.values:
+                if not can_be(domains[condition.parent], value):
+                    text = domain_text(domains[condition.parent])
+                    yield source.problem(where, f"{condition.parent} is never {value!r}", f"it is {text}")
+
+
+def _check_search(
+    source: Source, method: str | None, options: dict[str, Any], points: list[dict[str, Any]], domains: dict[str, Domain]
+) -> Iterator[Problem]:
+    if method == "grid":
+        if options:
+            yield source.problem(("sampler",), "a grid has no sampler", "remove it, or use another method")
+        if points and conditional(domains):
+            yield source.problem(("enqueue",), "a grid with conditions has its own order", "remove it, or use another method")
+    elif method is not None:
+        if missing := missing_packages(SAMPLERS[method]):
+            hint = f"pip install {' '.join(missing)}"
+            yield source.problem(("method",), f"{method} needs {', '.join(missing)}, which is not installed", hint)
+        elif options:
+            for option, message, hint in sampler_problems(method, options):
+                yield source.problem(("sampler",) if option is None else ("sampler", option), message, hint)
+    for place, point in enumerate(points):
+        for name, value in point.items():
+            if name not in domains:
+                yield source.problem(("enqueue",), f"point {place + 1}: no parameter {name!r}", did_you_mean(name, domains))
+            elif not can_be(domains[name], value):
+                message = f"point {place + 1}: {name} cannot be {value!r}"
+                yield source.problem(("enqueue",), message, f"it is {domain_text(domains[name])}")
+
+
+def _check_repeats(source: Source, repeats: Repeats | None, domains: dict[str, Domain]) -> Iterator[Problem]:
+    if repeats is None:
+        return
+    if repeats.allow_failed >= repeats.count:
+        hint = f"at most {repeats.count - 1}: one run has to be complete"
+        yield source.problem(("repeats", "allow_failed"), f"{repeats.allow_failed} of {repeats.count} may not fail", hint)
+    if repeats.count > 1 and SEED in domains:
+        yield source.problem(
+            ("repeats",), f"stands beside a parameter {SEED}", "both choose the random numbers: keep one of the two"
+        )
+
+
+def _check_seed(source: Source, method: str | None, domain: Domain | None) -> Iterator[Problem]:
+    where = ("parameters", SEED)
+    if isinstance(domain, (Choice, Constant)):
+        values = domain.values if isinstance(domain, Choice) else (domain.value,)
+        if any(type(value) is not int for value in values):
+            yield source.problem(
+                where, "must be whole numbers: they choose the trial's random numbers", "seed: {values: [0, 1, 2]}"
+            )
+    if method not in (None, "grid") and domain is not None and not isinstance(domain, Constant):
+        yield source.problem(where, f"method {method} would search for the luckiest seed", "use a constant, or method: grid")
+
+
+def check_name(source: Source, keys: dict[str, Any], default: str | None) -> Iterator[Problem]:
+    """Yield what is wrong with the name that is left to the default; it is added to the keys."""
+    if "name" in keys and keys["name"] is None:
+        try:
+            keys["name"] = TypeAdapter(StudyName).validate_python(default)
+        except ValidationError:
+            message = "missing" if default is None else f"{default!r} is no folder name"
+            yield source.problem(("name",), message, "it is the output folder's name, for example my-study")

@@ -1,0 +1,143 @@
+"""What one value in a study file may be, for the checks and for editors alike.
+
+Each type has its check, which says in words what is wrong, and its JSON schema, which `sweep schema` prints.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from sweep.study.methods import PRUNERS
+
+_STUDY_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
+_PARAMETER_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,79}"
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+def _duration(value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
+    if match is None:
+        raise ValueError("must be a duration such as 30m, 2h, 1h30m or 90s")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    total = hours * 3600 + minutes * 60 + seconds
+    if total <= 0:
+        raise ValueError("must be longer than nothing")
+    return total
+
+
+def _devices(value: Any) -> Any:
+    if value in ("auto", "cpu"):
+        return value
+    if isinstance(value, list) and value and all(type(item) is int and item >= 0 for item in value):
+        if len(set(value)) == len(value):
+            return tuple(value)
+        raise ValueError("names a GPU twice")
+    raise ValueError("must be auto, cpu, or a list of GPU indices such as [0, 1]")
+
+
+def _per_device(value: Any) -> int | None:
+    if value == "auto":
+        return None
+    if type(value) is int and value > 0:
+        return value
+    raise ValueError("must be auto or a whole number above 0")
+
+
+def _scalar(value: Any) -> Any:
+    if value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError("must be a finite number, a string, true, false or null")
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    raise ValueError("must be a finite number")
+
+
+def _study_name(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(_STUDY_NAME, value):
+        return value
+    raise ValueError("must be a folder name: letters, digits, '.', '_', '+' and '-', at most 100, no path")
+
+
+def _parameter_name(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(_PARAMETER_NAME, value):
+        return value
+    raise ValueError("a parameter's name has letters, digits, '_' and '-', begins with a letter, and has no dot")
+
+
+def _reference(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value):
+        return value
+    raise ValueError("must be written module:function, for example sweep.objectives.fashion_mnist:train")
+
+
+def _command(value: Any) -> tuple[str, ...]:
+    try:
+        words = shlex.split(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"cannot be split into words ({error})") from None
+    if not isinstance(words, list) or not words or words[0] == "":
+        raise ValueError('must be a program and its arguments, for example [python, train.py, "${args}"]')
+    if any(isinstance(word, bool) or not isinstance(word, (str, int, float)) for word in words):
+        raise ValueError("must be a list of words; put quotes around each")
+    return tuple(str(word) for word in words)
+
+
+def _condition(value: Any) -> Any:
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise ValueError("is empty; list at least one value of the parent")
+    return [_scalar(item) for item in values]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) and value.strip() and value.isprintable():
+        return value
+    raise ValueError("must be some text")
+
+
+_SCALAR = {"type": ["number", "string", "boolean", "null"]}
+_POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+# Editors know JavaScript's patterns: `\w` is ASCII alone there, so a reference is held less strictly than by its check.
+_TIMES = r"^(?=.)(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?$"
+_DURATIONS = {"anyOf": [_POSITIVE, {"type": "string", "pattern": _TIMES}], "examples": ["30m", "2h", "1h30m", 90]}
+_GPUS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": True}
+_COUNT = {"type": "integer", "minimum": 1}
+
+Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATIONS)]
+Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(_SCALAR)]
+Values = Annotated[list[Scalar], WithJsonSchema({"type": "array", "items": _SCALAR, "minItems": 1, "uniqueItems": True})]
+ConditionValues = Annotated[
+    list[Any],
+    BeforeValidator(_condition),
+    WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]}),
+]
+Number = Annotated[int | float, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
+Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string", "pattern": r"\S"})]
+StudyName = Annotated[str, BeforeValidator(_study_name), WithJsonSchema({"type": "string", "pattern": f"^{_STUDY_NAME}$"})]
+ParameterName = Annotated[
+    str, BeforeValidator(_parameter_name), WithJsonSchema({"type": "string", "pattern": f"^{_PARAMETER_NAME}$"})
+]
+Reference = Annotated[
+    str,
+    BeforeValidator(_reference),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^[^\s:]+:[^\s:.]+$", "examples": ["mine:train", "sweep.objectives.fashion_mnist:train"]}
+    ),
+]
+_WORDS = {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1}
+Command = Annotated[Any, BeforeValidator(_command), WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"\S"}, _WORDS]})]
+_PRUNERS = {"type": "object", "properties": {"type": {"enum": list(PRUNERS)}}, "required": ["type"]}
+Pruner = Annotated[dict[str, Any], WithJsonSchema(_PRUNERS)]
+Devices = Annotated[Any, BeforeValidator(_devices), WithJsonSchema({"anyOf": [{"enum": ["auto", "cpu"]}, _GPUS]})]
+PerDevice = Annotated[int | None, BeforeValidator(_per_device), WithJsonSchema({"anyOf": [{"const": "auto"}, _COUNT]})]
+WholeNumber = Annotated[int, Field(ge=0)]

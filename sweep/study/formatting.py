@@ -1,0 +1,101 @@
+"""Numbers, durations, parameters and errors as people read them, in the terminal and in the report alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from sweep.study.ranking import objectives
+from sweep.study.record import TrialRecord
+from sweep.study.space import swept
+from sweep.study.spec import StudySpec
+from sweep.study.timing import Account
+from sweep.study.trial import Params, Scalar
+
+# Strings that would be read as something else, and are written in quotes.
+_READ_OTHERWISE = {"", "null", "true", "false"}
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def number_text(value: float | None) -> str:
+    """Write a metric for reading: four digits after the point, or six significant ones where that says nothing."""
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.6g}"
+
+
+def param_text(value: Scalar) -> str:
+    """Write a parameter's value as the study file does, a number with six digits."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str) and (value in _READ_OTHERWISE or _NUMBER.fullmatch(value)):
+        return f"'{value}'"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def params_text(params: Params) -> str:
+    """Write parameters in one line."""
+    return " ".join(f"{name}={param_text(value)}" for name, value in params.items())
+
+
+def duration_text(seconds: float | None) -> str:
+    """Write a duration for reading: `8.3 s`, `4:05`, `2:10:00`."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def shares_text(account: Account) -> str:
+    """Write what a study's time went to, each part as a share of it."""
+    return ", ".join(f"{kind} {share:.1%}".replace("%", " %") for kind, share in account.shares.items())
+
+
+def slots_text(count: int) -> str:
+    """Write a number of slots."""
+    return f"{count} slot{'s' * (count != 1)}"
+
+
+def states_text(counts: Mapping[str, int]) -> str:
+    """Write how many trials are in which state, nothing of none."""
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+
+
+def value_text(record: TrialRecord) -> str:
+    """Write a trial's objective, with the standard error where it is the mean of several runs."""
+    text = number_text(record.value)
+    return text if record.standard_error is None else f"{text} ±{number_text(record.standard_error)}"
+
+
+def run_text(record: TrialRecord, study: StudySpec) -> str:
+    """Name a run: its trial, and which repeat it is if there are several."""
+    return f"trial {record.number}" + (f", repeat {record.repeat}" if study.repeats > 1 else "")
+
+
+def tag_text(record: TrialRecord, study: StudySpec) -> str:
+    """Write a trial's swept parameters in one line."""
+    return params_text({name: record.params[name] for name in swept(study.parameters) if name in record.params})
+
+
+def objective_texts(record: TrialRecord, study: StudySpec) -> list[str]:
+    """Write a trial's value of each metric, the first one with its standard error where it is the mean of several runs."""
+    others = objectives(study, record.value, record.metrics)[1:]
+    return [value_text(record), *(number_text(value) for value in others)]
+
+
+def objectives_text(record: TrialRecord, study: StudySpec) -> str:
+    """Write a trial's value of each metric in one line."""
+    return "  ".join(f"{metric.name}={text}" for metric, text in zip(study.metrics, objective_texts(record, study), strict=True))
+
+
+def error_line(record: TrialRecord) -> str:
+    """Return the line of a trial's error that says most: the exception, or how its worker died."""
+    if not record.error:
+        return ""
+    lines = [line for line in record.error.strip().splitlines() if line.strip()]
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]

@@ -1,0 +1,118 @@
+"""Repeats: a trial trained with several seeds, and what its runs come to together.
+
+Each run has a record, a run folder and a seed of its own; the trial's record is computed from them, here and nowhere else. Its
+value is the mean of its complete runs, with the standard error of that mean. A run that fails fails the trial, unless the
+study allows for it; one that is pruned prunes it. Runs that are not started then never are.
+
+With a pruner the first run of a trial is the one that the pruner looks at; the others start when it is complete.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from sweep.study.record import TrialRecord, planned_record
+from sweep.study.spec import SEED, StudySpec
+from sweep.study.trial import Scalar, TrialState
+
+
+def trials_of(runs: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord]:
+    """Return the record of each trial, by number, from those of its runs."""
+    found = sorted(runs, key=lambda run: run.key)
+    if study.repeats == 1:
+        return found
+    return [trial_of(list(group), study) for _, group in itertools.groupby(found, key=lambda run: run.number)]
+
+
+def trial_of(runs: Sequence[TrialRecord], study: StudySpec) -> TrialRecord:
+    """Return the record of a trial from those of its runs that were started, in order, at least one."""
+    first = runs[0]
+    if study.repeats == 1:
+        return first
+    state = _state(runs, study)
+    # While it runs the mean of what there is; of a finished one only the runs that ended as it did.
+    counted = [run for run in runs if run.state is (state if state.finished else run.state)]
+    counted = [run for run in counted if run.state is not TrialState.FAILED or state is TrialState.FAILED]
+    values = [run.value for run in counted if run.value is not None]
+    shared = [name for name in _metric_names(counted) if all(name in run.metrics for run in counted)]
+    failed = next((run for run in runs if run.state is TrialState.FAILED), None)
+    ends = [run.ended for run in runs if run.ended]
+    return replace(
+        first,
+        repeat=0,
+        state=state,
+        metrics={name: statistics.fmean(run.metrics[name] for run in counted) for name in shared},
+        value=statistics.fmean(values) if values else None,
+        standard_error=standard_error(values) if state is TrialState.COMPLETE else None,
+        attempts=max(run.attempts for run in runs),
+        started=min((run.started for run in runs if run.started), default=None),
+        ended=max(ends) if ends and state.finished else None,
+        duration_s=round(sum(run.duration_s or 0.0 for run in runs), 3) if any(run.duration_s for run in runs) else None,
+        error=f"repeat {failed.repeat}: {failed.error}" if failed is not None and state is TrialState.FAILED else None,
+        cause=failed.cause if failed is not None and state is TrialState.FAILED else None,
+        device=", ".join(dict.fromkeys(run.device for run in runs if run.device)) or None,
+        step=sum(run.step or 0 for run in runs) if any(run.step is not None for run in runs) else None,
+        total=first.total * study.repeats if first.total is not None else None,
+        spans=tuple(span for run in runs for span in run.spans),
+        runs=tuple(runs),
+    )
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Return the standard error of the mean of some values, None of fewer than two."""
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
+def due(number: int, params: dict[str, Scalar], runs: Sequence[TrialRecord], study: StudySpec) -> list[TrialRecord]:
+    """Return the runs of a trial that may start now, given those that were started."""
+    if is_decided(runs, study):
+        return []
+    known = {run.repeat: run.state for run in runs}
+    first_alone = study.prunes and known.get(0) is not TrialState.COMPLETE
+    wanted = range(1 if first_alone else study.repeats)
+    return [planned_record(study, number, params, repeat) for repeat in wanted if repeat not in known]
+
+
+def is_decided(runs: Sequence[TrialRecord], study: StudySpec) -> bool:
+    """Tell whether a trial is failed or pruned whatever its other runs bring."""
+    failed = sum(run.state is TrialState.FAILED for run in runs)
+    return failed > study.allow_failed or any(run.state is TrialState.PRUNED for run in runs)
+
+
+def runs_of(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Return the record of each run of some trials; a trial that is not repeated is its own run."""
+    return [run for trial in trials for run in trial.runs or (trial,)]
+
+
+def runs_in_total(study: StudySpec) -> int | None:
+    """Return how many runs a study comes to, None where that is open."""
+    return None if study.total is None else study.total * study.repeats
+
+
+def trainings(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Return one record for each training: those of repeated trials with the repeat as parameter `seed`, for statistics."""
+    return [
+        replace(run, params=trial.params | {SEED: run.repeat}) if trial.runs else trial
+        for trial in trials
+        for run in runs_of([trial])
+    ]
+
+
+def _metric_names(runs: Iterable[TrialRecord]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in run.metrics))
+
+
+def _state(runs: Sequence[TrialRecord], study: StudySpec) -> TrialState:
+    if any(run.state is TrialState.RUNNING for run in runs):
+        return TrialState.RUNNING
+    if any(not run.state.finished for run in runs):
+        return TrialState.WAITING
+    if any(run.state is TrialState.PRUNED for run in runs):
+        return TrialState.PRUNED
+    if sum(run.state is TrialState.FAILED for run in runs) > study.allow_failed:
+        return TrialState.FAILED
+    return TrialState.COMPLETE if len(runs) == study.repeats else TrialState.WAITING

@@ -1,0 +1,249 @@
+"""The search space: each parameter's domain, when it applies, its grid points, and its Optuna distribution.
+
+The space keeps the study file's order everywhere. A parameter with conditions comes after those that it depends on, so one
+pass in that order decides everything; a parameter that does not apply is absent from a trial's parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sweep.study.trial import Params, Scalar
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """A parameter applies only if its `parent`, one before it, applies and has one of `values`."""
+
+    parent: str
+    values: tuple[Scalar, ...]
+
+    def holds(self, params: Params) -> bool:
+        """Tell whether an assignment of the parameters before fulfils it."""
+        return self.parent in params and self.accepts(params[self.parent])
+
+    def accepts(self, value: Scalar) -> bool:
+        """Tell whether a value of the parent fulfils it; 1 is 1.0 here, but not true."""
+        return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in self.values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant:
+    """A parameter with one value."""
+
+    value: Scalar
+    when: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A parameter that takes one of `values`."""
+
+    values: tuple[Scalar, ...]
+    when: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """A number from `low` to `high`, both included; an int when both are ints.
+
+    Attributes:
+        step: distance of the allowed values from `low` on; None for every one.
+        log: drawn on a logarithmic scale.
+        when: all of these must hold for the parameter to apply.
+    """
+
+    low: int | float
+    high: int | float
+    step: int | float | None = None
+    log: bool = False
+    when: tuple[Condition, ...] = ()
+
+    @property
+    def integer(self) -> bool:
+        """Tell whether the values are ints."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+Domain = Constant | Choice | Range
+Space = Mapping[str, Domain]
+
+
+def swept(space: Space) -> list[str]:
+    """Return the names of the parameters that are not constants, in order."""
+    return [name for name, domain in space.items() if not isinstance(domain, Constant)]
+
+
+def assignment(space: Space, choose: Callable[[str, Domain], Scalar]) -> dict[str, Scalar]:
+    """Return a value for each parameter that applies, in order; `choose` gives those of the parameters that are no constants."""
+    params: dict[str, Scalar] = {}
+    for name, domain in space.items():
+        if all(condition.holds(params) for condition in domain.when):
+            params[name] = domain.value if isinstance(domain, Constant) else choose(name, domain)
+    return params
+
+
+def conditional(space: Space) -> bool:
+    """Tell whether some parameter applies only to some trials."""
+    return any(domain.when for domain in space.values())
+
+
+def axis_size(domain: Domain) -> int | None:
+    """Return the number of the domain's grid points, or None when there are infinitely many."""
+    if isinstance(domain, Constant):
+        return 1
+    if isinstance(domain, Choice):
+        return len(domain.values)
+    if domain.integer:
+        return int(domain.high - domain.low) // int(domain.step or 1) + 1
+    if domain.step is None:
+        return None
+    return math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1
+
+
+def axis_step(domain: Range) -> int | float | None:
+    """Return the distance of a range's grid points, None when there are infinitely many."""
+    return domain.step or (1 if domain.integer else None)
+
+
+def axis_value(domain: Domain, place: int) -> Scalar:
+    """Return the domain's grid point at a place from 0 on."""
+    if isinstance(domain, Constant):
+        return domain.value
+    if isinstance(domain, Choice):
+        return domain.values[place]
+    if domain.integer:
+        return int(domain.low) + place * int(domain.step or 1)
+    # 12 significant digits hide the dust of binary fractions: 0.1 + 2 * 0.1 is 0.3 here.
+    return float(f"{domain.low + place * (domain.step or 0.0):.12g}")
+
+
+def place_of(domain: Domain, value: Scalar) -> int | None:
+    """Return the place of a value among the domain's grid points, None when it is not one of them; 1 is not 1.0 here."""
+    if isinstance(domain, Range):
+        if isinstance(value, (bool, str)) or value is None or not isinstance(value, int if domain.integer else float):
+            return None
+        step = axis_step(domain)
+        place = round((value - domain.low) / step) if step is not None else -1
+        inside = 0 <= place < (axis_size(domain) or 0)
+        return place if inside and _same(axis_value(domain, place), value) else None
+    values = domain.values if isinstance(domain, Choice) else (domain.value,)
+    return next((place for place, other in enumerate(values) if _same(other, value)), None)
+
+
+def covers(domain: Domain, other: Domain) -> bool:
+    """Tell whether every value that `other` can take is one that `domain` can take, on a like scale and condition."""
+    if domain.when != other.when:
+        return False
+    if isinstance(other, Range):
+        if not isinstance(domain, Range) or (domain.integer, domain.log) != (other.integer, other.log):
+            return False
+        if other.low < domain.low or domain.high < other.high:
+            return False
+        step, other_step = axis_step(domain), axis_step(other)
+        if step is None:
+            return True
+        same_steps = step == other_step and place_of(domain, other.low) is not None
+        return same_steps or (domain.integer and step == 1)
+    values = other.values if isinstance(other, Choice) else (other.value,)
+    return all(_holds(domain, value) for value in values)
+
+
+def can_be(domain: Domain, value: Scalar) -> bool:
+    """Tell whether a parameter can have a value; a whole number can stand for the same float."""
+    if isinstance(domain, Range) and not domain.integer and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    return _holds(domain, value)
+
+
+def domain_keys(domain: Domain) -> dict[str, object]:
+    """Return a domain as a study file writes it."""
+    keys: dict[str, object]
+    match domain:
+        case Constant(value=value):
+            keys = {"value": value}
+        case Choice(values=values):
+            keys = {"values": list(values)}
+        case Range(low=low, high=high, step=step, log=log):
+            written = {"min": low, "max": high, "step": step, "log": log or None}
+            keys = {key: value for key, value in written.items() if value is not None}
+    if domain.when:
+        keys["when"] = {condition.parent: list(condition.values) for condition in domain.when}
+    return keys
+
+
+def domain_text(domain: Domain) -> str:
+    """Return a domain as a study file writes it, for people."""
+    return "{" + ", ".join(f"{key}: {value}" for key, value in domain_keys(domain).items()) + "}"
+
+
+def united(spaces: Sequence[Space]) -> dict[str, Domain]:
+    """Return today's space, the last, with every value that a constant has had."""
+    result: dict[str, Domain] = {}
+    for name, domain in spaces[-1].items():
+        result[name] = domain
+        if isinstance(domain, Constant):
+            had = [space[name] for space in spaces if name in space]
+            values = {repr(item.value): item.value for item in had if isinstance(item, Constant)}
+            if len(values) > 1:
+                result[name] = Choice(values=tuple(values.values()), when=domain.when)
+    return result
+
+
+def side_by_side_space(spaces: Sequence[Space]) -> dict[str, Domain | None]:
+    """Return every parameter of several spaces with every value that it can take in any of them.
+
+    Ranges, and the numbers beside them, become one range over all; a range beside a word has no domain that holds both: None.
+    """
+    result: dict[str, Domain | None] = {}
+    for name in dict.fromkeys(name for space in spaces for name in space):
+        domains = [space[name] for space in spaces if name in space]
+        if any(isinstance(domain, Range) for domain in domains):
+            ends = [end for domain in domains for end in _ends(domain)]
+            numbers = [end for end in ends if isinstance(end, (int, float)) and not isinstance(end, bool)]
+            result[name] = Range(low=min(numbers), high=max(numbers)) if len(numbers) == len(ends) else None
+            continue
+        values = {repr(value): value for domain in domains for value in _ends(domain)}
+        result[name] = Choice(values=tuple(values.values())) if len(values) > 1 else domains[0]
+    return result
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Return the Optuna distributions of the swept parameters, in order, those that apply only to some trials too."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    result: dict[str, BaseDistribution] = {}
+    for name, domain in space.items():
+        if isinstance(domain, Choice):
+            result[name] = CategoricalDistribution(domain.values)
+        elif isinstance(domain, Range) and domain.integer:
+            result[name] = IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=int(domain.step or 1))
+        elif isinstance(domain, Range):
+            result[name] = FloatDistribution(float(domain.low), float(domain.high), log=domain.log, step=domain.step)
+    return result
+
+
+def _holds(domain: Domain, value: Scalar) -> bool:
+    if isinstance(domain, Range) and domain.step is None and not domain.integer:
+        return isinstance(value, float) and domain.low <= value <= domain.high
+    return place_of(domain, value) is not None
+
+
+def _ends(domain: Domain) -> tuple[Scalar, ...]:
+    match domain:
+        case Constant(value=value):
+            return (value,)
+        case Choice(values=values):
+            return values
+        case Range(low=low, high=high):
+            return low, high
+
+
+def _same(one: Scalar, other: Scalar) -> bool:
+    return type(one) is type(other) and one == other

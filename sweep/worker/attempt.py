@@ -1,0 +1,323 @@
+"""One attempt at a trial, inside a worker: from its checkpoint or from the start to its result.
+
+    go back to a checkpoint (event files cut back) ─► tell the runner again ─► seeds ─► objective(trial) ─► TrialResult
+                                                                                           │
+       trial.report(step, metrics, state):  scalars written ─► checkpoint renamed ─► Report sent ─► Decision
+
+Whatever ends the process between two of these effects, the next attempt finds a checkpoint that says how many records each
+event file held then, cuts the files back to that, and tells the runner all reports of the checkpoint again. So each point
+stands once in the files and each report reaches the runner, and no number depends on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import random
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from sweep.runner.timers import Stopwatch, counts_as
+from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT, run_folder_name
+from sweep.study.ranking import feasible
+from sweep.study.space import swept
+from sweep.study.spec import FEASIBLE, StudySpec
+from sweep.study.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
+from sweep.tensorboard import event_files
+from sweep.worker.devices import Slot
+from sweep.worker.handle import MetricNotFinite, StateIgnored, Trial, TrialFailed, TrialPruned, TrialStopped
+from sweep.worker.protocol import Channel, Resumed
+
+if TYPE_CHECKING:
+    from sweep.worker.checkpoint import Checkpoint
+
+LogTo = Callable[[Path], AbstractContextManager[None]]
+
+# The disk is full, or the user is over quota: no other trial would fare better.
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+class _WriteFailed(BaseException):
+    """A file of the trial could not be written. Not an `Exception`: user code must not swallow it."""
+
+
+def run_trial(
+    channel: Channel, objective: Callable[[Trial], Any], spec: TrialSpec, study: StudySpec, slot: Slot, log_to: LogTo
+) -> TrialResult:
+    """Run a trial to its end, from its checkpoint if there is one.
+
+    Args:
+        channel: where reports go.
+        objective: the user's function.
+        spec: which trial.
+        study: which study it belongs to.
+        slot: where to compute.
+        log_to: makes what is printed inside it go to a file.
+    """
+    folder, stopwatch = Path(spec.dir), Stopwatch()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with log_to(folder / "log.txt"):
+            now = time.strftime("%Y-%m-%d %H:%M:%S")
+            repeat = f", repeat {spec.repeat}" if study.repeats > 1 else ""
+            print(f"--- trial {spec.number}{repeat}, attempt {spec.attempt}, {now}, {slot.device}", flush=True)
+            try:
+                result = _Attempt(channel, objective, spec, study, slot, stopwatch).run()
+            except StateIgnored:
+                print("sweep: the objective does not read trial.state, so the trial starts over", file=sys.stderr, flush=True)
+                for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT):
+                    path.unlink(missing_ok=True)
+                stopwatch.turn_to("starting")
+                result = _Attempt(channel, objective, spec, study, slot, stopwatch).run()
+            if result.error:
+                with contextlib.suppress(OSError):
+                    print(result.error, file=sys.stderr, flush=True)
+    except (OSError, _WriteFailed) as error:
+        result = _waits(error)
+    return replace(result, time=stopwatch.read())
+
+
+class _Attempt:
+    """The host of a trial: what `trial.report` and `trial.save` cause."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        objective: Callable[[Trial], Any],
+        spec: TrialSpec,
+        study: StudySpec,
+        slot: Slot,
+        stopwatch: Stopwatch,
+    ) -> None:
+        from sweep.tensorboard.panels import Panels
+        from sweep.tensorboard.writer import TrialWriter
+        from sweep.worker import checkpoint
+
+        self._channel, self._objective, self._study, self._spec = channel, objective, study, spec
+        self._checkpoint, self._stopwatch = checkpoint, stopwatch
+        self._folder = Path(spec.dir)
+        self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
+        self._columns = tuple(getattr(objective, "metrics", ()))
+        self._shown = study.shown
+        self._group = run_folder_name(spec.number, spec.params, swept(study.parameters)) if study.repeats > 1 else None
+        self._first = spec.number == spec.repeat == 0  # what the whole study needs once is in its run
+        self._start = self._go_back()
+        self._best: dict[str, float] = {}  # of each metric, until now
+        self._tally = event_files.Tally(self._folder)
+        lays_out = self._first and study.log.charts
+        self._writer = TrialWriter(self._folder, keep_open=True, lays_out=lays_out, stopwatch=stopwatch)
+        self._panels = Panels(self._writer, study.log, first=self._first)
+        self._trial = Trial(
+            spec,
+            metric=study.metric.name,
+            device=slot.torch_device,
+            writer=self._writer,
+            panels=self._panels,
+            host=self,
+            position=self._start.position if self._start else None,
+            state=self._start.state if self._start else None,
+        )
+
+    def run(self) -> TrialResult:
+        """Run the objective to its end.
+
+        Raises:
+            OSError: a file of the trial could not be written.
+        """
+        if self._start is not None:
+            self._writer.restore(self._start.writer)
+            self._panels.restore(self._start.writer.get("panels", {}))
+            self._best = dict(self._start.writer.get("best") or self._best_until(self._start.position))
+        if self._columns:
+            self._describe(())
+            self._writer.charts_of(self._columns)
+        self._writer.start_session(self._spec.params, self._shown, self._group)
+        self._writer.written()
+        result = self._decided_before() or self._call()
+        self._stopwatch.turn_to("logging")
+        self._describe(result.metrics)  # if nothing was reported on the way
+        if result.state.finished:
+            self._writer.end_session(success=result.state is not TrialState.FAILED)
+        self._writer.written()
+        self._writer.shut()
+        return result
+
+    @counts_as("logging")
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write metrics as scalars, and have everything that was given to the writer written out."""
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+        for metric in self._study.metrics:
+            if metric.name in metrics:
+                value = metrics[metric.name]
+                best = self._best[metric.name] = max(value, self._best.get(metric.name, value), key=lambda one: metric.sign * one)
+                if metric.best_tag not in metrics:
+                    self._writer.add_scalar(metric.best_tag, best, step)
+        self._judge(step, metrics)
+        if not self._columns:
+            self._writer.charts_of(metrics)
+        try:
+            self._writer.written()
+        except OSError as error:
+            raise _WriteFailed(str(error)) from error
+        self._checkpoint.passed("scalars written")
+
+    def _best_until(self, position: Position) -> dict[str, float]:
+        """Return the best value of the first metric that was reported: an older version's checkpoint holds no more."""
+        metric = self._study.metric
+        values = [value for _, value in position.history if value is not None]
+        return {metric.name: max(values, key=lambda value: metric.sign * value)} if values else {}
+
+    def _judge(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write whether the trial keeps its constraints, as far as a report tells anything new of that."""
+        known = {**self._trial.metrics, **metrics}
+        names = {constraint.metric for constraint in self._study.constraints}
+        if names & metrics.keys() and names <= known.keys() and FEASIBLE not in metrics:
+            self._writer.add_scalar(FEASIBLE, float(feasible(self._study, known)), step)
+
+    @counts_as("checkpointing")
+    def save(self, position: Position, state: Mapping[str, Any]) -> None:
+        """Make a checkpoint of the trial at this moment."""
+        checkpoint = self._checkpoint
+        if position.metrics:
+            self._describe(position.metrics)
+        try:
+            self._writer.written()
+            events = self._tally.count(sync=True)
+            checkpoint.passed("event files synced")
+            checkpoint.save(
+                self._folder,
+                checkpoint.Checkpoint(
+                    identity=self._identity,
+                    position=position,
+                    state=dict(state),
+                    randomness=checkpoint.random_states(),
+                    events=events,
+                    writer=self._writer.memory() | {"panels": self._panels.memory(), "best": dict(self._best)},
+                ),
+            )
+        except OSError as error:
+            raise _WriteFailed(str(error)) from error
+
+    @counts_as("waiting")
+    def exchange(self, report: Report) -> Decision:
+        """Send a report and wait for the decision on it."""
+        self._describe(report.metrics)
+        self._channel.send(replace(report, time=self._stopwatch.read()))
+        self._checkpoint.passed("report sent")
+        decision = Decision(self._channel.recv() or Decision.STOP)
+        self._checkpoint.passed("decided")
+        return decision
+
+    def stop_requested(self) -> bool:
+        """Tell whether the sweep is being stopped."""
+        return self._channel.stop_requested()
+
+    def restore_random_states(self) -> None:
+        """Put the random number generators back to where the checkpoint found them."""
+        assert self._start is not None
+        self._checkpoint.restore_random_states(self._start.randomness)
+
+    def _go_back(self) -> Checkpoint | None:
+        """Return where the trial goes on from, with its event files cut back to that; None when it starts."""
+
+        def complain(text: str) -> None:
+            print(f"sweep: {text}; going back further", file=sys.stderr, flush=True)
+
+        for candidate in self._checkpoint.candidates(self._folder, self._identity, complain):
+            try:
+                event_files.cut_back(self._folder, candidate.events)
+                print(f"goes on after step {candidate.position.step or 0}", flush=True)
+                return candidate
+            except event_files.NotEnoughRecords as error:
+                complain(str(error))
+        event_files.cut_back(self._folder, {})
+        return None
+
+    def _describe(self, reported: Mapping[str, float] | tuple[()]) -> None:
+        self._writer.describe(self._shown, (*self._study.columns, *(self._columns or reported)))
+
+    def _decided_before(self) -> TrialResult | None:
+        """Tell the runner again what it may have missed; return the result if its decision on that ends the trial."""
+        if self._start is None:
+            return None
+        self._channel.send(Resumed(position=self._start.position, time=self._stopwatch.read()))
+        decision = Decision(self._channel.recv() or Decision.STOP)
+        ends = {Decision.PRUNE: TrialState.PRUNED, Decision.STOP: TrialState.WAITING}
+        return TrialResult(state=ends[decision], metrics=self._trial.metrics) if decision in ends else None
+
+    def _call(self) -> TrialResult:
+        trial = self._trial
+        import torch
+
+        def failed(error: str, cause: str, *, spent: bool = False) -> TrialResult:
+            return TrialResult(state=TrialState.FAILED, metrics=trial.metrics, error=error, cause=cause, spent=spent)
+
+        try:
+            _seed(trial.seed)
+            self._stopwatch.turn_to("training")
+            trial.finish(self._objective(trial))
+        except TrialPruned:
+            return TrialResult(state=TrialState.PRUNED, metrics=trial.metrics)
+        except TrialStopped:
+            return TrialResult(state=TrialState.WAITING, metrics=trial.metrics)
+        except MetricNotFinite as error:
+            return failed(str(error), "not-finite")
+        except TrialFailed as error:
+            return failed(str(error), "exception")
+        except (_WriteFailed, StateIgnored):
+            self._writer.shut()
+            raise
+        except torch.OutOfMemoryError as error:
+            return failed(f"{_memory_text()}\n{user_traceback(error)}", "out-of-memory", spent=True)
+        except BaseException as error:  # sys.exit and KeyboardInterrupt too: only this trial ends
+            if isinstance(error, OSError) and error.errno in _NO_SPACE:
+                print(user_traceback(error), file=sys.stderr)
+                raise
+            return failed(user_traceback(error), "exception")
+        if missing := [repr(name) for name in self._study.needed if name not in trial.metrics]:
+            reported = ", ".join(sorted(trial.metrics)) or "nothing"
+            return failed(f"the objective never reported {' and '.join(missing)}; it reported: {reported}", "metric-missing")
+        return TrialResult(state=TrialState.COMPLETE, metrics=trial.metrics)
+
+
+def user_traceback(error: BaseException) -> str:
+    """Return the traceback without this package's own first frames, which tell the user nothing."""
+    here = str(Path(__file__).parent)
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_next is not None and str(Path(trace.tb_frame.f_code.co_filename).parent) == here:
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(error.with_traceback(trace))).rstrip()
+
+
+def _waits(error: BaseException) -> TrialResult:
+    return TrialResult(state=TrialState.WAITING, metrics={}, error=str(error), cause="write-failed")
+
+
+def _memory_text() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "the device's memory ran out"
+    peak, total = torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()[1]
+    return f"the GPU's memory ran out: at most {peak / 2**30:.2f} GiB were in use by this trial, the GPU has {total / 2**30:.2f}"
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        import numpy
+
+        numpy.random.seed(seed)
+    import torch
+
+    torch.manual_seed(seed)
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        torch.cuda.reset_peak_memory_stats()

@@ -1,0 +1,270 @@
+"""Checkpoints: what a trial needs to go on exactly where it stopped, whatever stopped it.
+
+    checkpoint.pt            the last one, an ordinary torch file: torch.load(path, weights_only=True)
+    checkpoint.previous.pt   the one before, while the trial runs
+
+A checkpoint is written under another name, synced, and renamed, so that it is there whole or not at all. Its digest (the
+comment of the zip archive that a torch file is) tells whether the disk kept it; a damaged one is passed over for the one
+before. It is read with `weights_only=True`: nothing in it can run.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import hashlib
+import os
+import random
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from sweep.storage.files import sync_folder
+from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT, UNUSABLE_CHECKPOINT
+from sweep.study.trial import Position, Scalar
+
+VERSION = 1
+_COMMENT = re.compile(rb"sweep checkpoint (\d+) sha256:([0-9a-f]{64})")
+_COMMENT_BYTES = len(f"sweep checkpoint {VERSION} sha256:".encode()) + 64
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, torch.Size, torch.dtype, torch.device)
+
+
+def passed(_effect: str) -> None:
+    """Do nothing: called after each lasting effect of a save; tests replace it to end the process there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One moment of a trial.
+
+    Attributes:
+        identity: number, parameters and seed of the trial that it belongs to.
+        position: how far the trial is, and what it has reported.
+        state: what the objective gave.
+        randomness: the states of the random number generators.
+        events: how many records each event file held, by path in the run folder.
+        writer: what the trial's TensorBoard writer remembers.
+    """
+
+    identity: dict[str, Any]
+    position: Position
+    state: dict[str, Any]
+    randomness: dict[str, Any] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
+    writer: dict[str, Any] = field(default_factory=dict)
+
+
+class CheckpointDamaged(Exception):
+    """A checkpoint cannot be used; the message says why."""
+
+
+def identity(number: int, params: Mapping[str, Scalar], seed: int) -> dict[str, Any]:
+    """Return what tells one trial's checkpoint from another's."""
+    return {"number": number, "params": dict(params), "seed": seed}
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; the one before it is kept.
+
+    Raises:
+        OSError: it cannot be written; what was there is unharmed.
+        TypeError: the state holds something that could not be read back.
+    """
+    check_state(checkpoint.state)
+    content = asdict(checkpoint.position) | {"history": [list(point) for point in checkpoint.position.history]}
+    data = {"version": VERSION} | {name: getattr(checkpoint, name) for name in checkpoint.__dataclass_fields__}
+    last, previous = folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT
+    unfinished = folder / f".{CHECKPOINT}.unfinished"
+    try:
+        with unfinished.open("wb") as file:
+            _write(data | {"position": content}, file)
+            passed("written")
+            os.fsync(file.fileno())
+        passed("synced")
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise
+    if last.exists():
+        last.replace(previous)
+        passed("kept the previous")
+    unfinished.replace(last)
+    passed("renamed")
+    sync_folder(folder)
+    passed("folder synced")
+
+
+def candidates(folder: Path, wanted: Mapping[str, Any], complain: Callable[[str], None]) -> Iterator[Checkpoint]:
+    """Iterate over a trial's usable checkpoints, the newest first; one that is damaged is put aside.
+
+    Args:
+        folder: the run folder.
+        wanted: the trial's `identity`; another trial's checkpoint is not used.
+        complain: is told of each one that is passed over.
+
+    Raises:
+        OSError, MemoryError: one cannot be read now; perhaps it can be later.
+    """
+    (folder / f".{CHECKPOINT}.unfinished").unlink(missing_ok=True)
+    for name in (CHECKPOINT, PREVIOUS_CHECKPOINT):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            found = read(path)
+            if found.identity != wanted:
+                raise CheckpointDamaged("it belongs to another trial")
+        except CheckpointDamaged as error:
+            complain(f"{name} cannot be used: {error}")
+        else:
+            yield found
+        # It could not be used, here or by whoever asks for another one. It must not become the previous one of the next save.
+        path.replace(folder / UNUSABLE_CHECKPOINT)
+
+
+def read(path: Path) -> Checkpoint:
+    """Read one checkpoint.
+
+    Raises:
+        CheckpointDamaged: it is not whole, or of another version.
+        OSError, MemoryError: it cannot be read now.
+    """
+    try:
+        with path.open("rb") as file:
+            _verify(file)
+        data = torch.load(path, map_location="cpu", weights_only=True)
+        if data["version"] != VERSION:
+            raise CheckpointDamaged(f"it is of version {data['version']}, this program knows {VERSION}")
+        position = data["position"]
+        history = tuple((step, value) for step, value in position["history"])
+        fields = {name: data[name] for name in Checkpoint.__dataclass_fields__}
+        return Checkpoint(**(fields | {"position": Position(**(position | {"history": history}))}))
+    except (CheckpointDamaged, OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever a hostile or damaged file makes torch raise
+        raise CheckpointDamaged(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from None
+
+
+def check_state(state: object, where: str = "state") -> None:
+    """Check that a state holds only what a checkpoint can be read back from.
+
+    Raises:
+        TypeError: naming the place and the type.
+    """
+    if type(state) in _PLAIN or isinstance(state, torch.Tensor):
+        return
+    if type(state) in (dict, collections.OrderedDict, collections.Counter):
+        assert isinstance(state, dict)
+        for key, value in state.items():
+            check_state(key, f"the key {key!r} of {where}")
+            check_state(value, f"{where}[{key!r}]")
+    elif type(state) in (list, tuple, set):
+        assert isinstance(state, (list, tuple, set))
+        for place, value in enumerate(state):
+            check_state(value, f"{where}[{place}]")
+    else:
+        kind = f"{type(state).__module__}.{type(state).__qualname__}"
+        raise TypeError(
+            f"{where} is a {kind}; a checkpoint holds tensors, numbers, strings, and lists, tuples, sets and dicts of them"
+            " (a NumPy value becomes one with .item() or torch.from_numpy)"
+        )
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state to a file that another process reads with `read_state`."""
+    with path.open("wb") as file:
+        torch.save(dict(state), file)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what `write_state` wrote; nothing in it can run."""
+    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return found
+
+
+def random_states() -> dict[str, Any]:
+    """Return the states of Python's, NumPy's and torch's generators, CUDA's too where it is in use."""
+    states: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
+    if "numpy" in sys.modules:
+        import numpy
+
+        name, keys, place, has_gauss, gauss = numpy.random.get_state(legacy=True)
+        states["numpy"] = [name, torch.from_numpy(numpy.asarray(keys, dtype="int64")), int(place), int(has_gauss), float(gauss)]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def restore_random_states(states: Mapping[str, Any]) -> None:
+    """Put the generators back into the states that `random_states` returned."""
+    random.setstate(states["python"])
+    torch.set_rng_state(states["torch"])
+    if "numpy" in states:
+        import numpy
+
+        name, keys, *rest = states["numpy"]
+        numpy.random.set_state((name, keys.numpy().astype("uint32"), *rest))
+    if "cuda" in states and torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+class _Hashed:
+    """A file that computes the digest of what is written, and remembers an error that torch would turn into another."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            self.digest.update(data)
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _write(data: dict[str, Any], file: BinaryIO) -> None:
+    hashed = _Hashed(file)
+    try:
+        torch.save(data, hashed)  # type: ignore[arg-type]  # it needs no more of a file than this
+    except RuntimeError:
+        if hashed.error is not None:
+            raise hashed.error from None
+        raise
+    # A zip archive ends with the length of its comment, 0 here, and the comment.
+    comment = f"sweep checkpoint {VERSION} sha256:{hashed.digest.hexdigest()}".encode()
+    file.seek(-2, os.SEEK_END)
+    file.write(len(comment).to_bytes(2, "little") + comment)
+    file.flush()
+
+
+def _verify(file: BinaryIO) -> None:
+    size = file.seek(0, os.SEEK_END) - _COMMENT_BYTES - 2
+    if size <= 0:
+        raise CheckpointDamaged("it is cut off")
+    file.seek(size + 2)
+    comment = _COMMENT.fullmatch(file.read())
+    if comment is None:
+        raise CheckpointDamaged("it is cut off, or no checkpoint of this program")
+    if int(comment[1]) != VERSION:
+        raise CheckpointDamaged(f"it is of version {int(comment[1])}, this program knows {VERSION}")
+    digest = hashlib.sha256()
+    file.seek(0)
+    left = size
+    while left:
+        block = file.read(min(left, 1 << 20))
+        digest.update(block)
+        left -= len(block)
+    digest.update(b"\0\0")  # the comment's length, as it was when the digest was taken
+    if digest.hexdigest().encode() != comment[2]:
+        raise CheckpointDamaged("its digest does not match: the file was damaged")

@@ -1,0 +1,93 @@
+"""Run trials in this process, one at a time: for debugging (a breakpoint works, prints are seen) and for fast tests.
+
+The objective runs in a thread of its own, because it blocks in `trial.report` while the runner decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from sweep.study.trial import TrialSpec
+from sweep.worker.devices import Slot
+from sweep.worker.protocol import Channel, Command, Died, Event
+
+
+class _QueueChannel:
+    """A worker's end of two queues."""
+
+    def __init__(self, commands: queue.SimpleQueue[Any], answer: Callable[[Event], None], stop: threading.Event) -> None:
+        self._commands, self._answer = commands, answer
+        self.stop_requested = stop.is_set
+
+    def send(self, obj: Event) -> None:
+        self._answer(obj)
+
+    def recv(self) -> Any:
+        return self._commands.get()
+
+
+class InlineWorker:
+    """A worker that is a thread of this process.
+
+    Args:
+        slot: its device; the slot's environment variables are not applied, this process has its own.
+        serve: the worker's loop, called with a channel and a log.
+    """
+
+    def __init__(self, slot: Slot, serve: Callable[[Channel, Slot, Any], None]) -> None:
+        self.slot = slot
+        self._commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._waiting: Future[Event] | None = None
+        self._serve = serve
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def next_event(self, command: Command) -> Future[Event]:
+        """Give the command to the worker and promise its next event."""
+        if self._thread.ident is None:
+            self._thread.start()
+        if isinstance(command, TrialSpec):
+            self._stop.clear()
+        self._waiting = Future()
+        self._commands.put(command)
+        return self._waiting
+
+    def stop(self) -> None:
+        """Ask the trial in flight to make a checkpoint and stop at its next step."""
+        self._stop.set()
+
+    def kill(self) -> None:
+        """Ask the trial in flight to stop at its next step, since nothing can kill a thread."""
+        self.stop()
+
+    def close(self) -> None:
+        """Ask the thread to end; one that computes ends with the process, since nothing can kill a thread."""
+        for _ in range(2):  # one may end a trial that waits in `report`, the next then ends the thread
+            self._commands.put(None)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(Died(exit_code=None, log="the sweep was closed"))
+
+    def _run(self) -> None:
+        try:
+            self._serve(_QueueChannel(self._commands, self._answer, self._stop), self.slot, _header_only)
+        except BaseException:  # as a process that dies: whoever waits must hear of it
+            self._answer(Died(exit_code=None, log=traceback.format_exc()))
+
+    def _answer(self, event: Event) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(event)
+
+
+@contextlib.contextmanager
+def _header_only(log: Path) -> Iterator[None]:
+    """Leave prints on the terminal, where somebody who debugs wants them."""
+    with log.open("a", encoding="utf-8") as file:
+        file.write("run inline: prints went to the terminal\n")
+    yield

@@ -1,0 +1,168 @@
+"""Run trials in warm processes of this machine, one for each slot, so that one that dies breaks only its own trial.
+
+    runner thread                       slot's thread                    process (main thread)
+    next_event(command) ── submit ──►   send ══════ pipe ══════════════► recv, serve(...)
+    Future ◄───────────── result ────   recv ◄═════ pipe ══════════════  send(event)
+                                        EOFError: the process died ─► Died(exit code), a new process next time
+    stop() ─────────────────────────── a byte ══ second pipe ══════════► trial.stop_requested, whatever it is doing
+
+On Linux the processes are copies of a template that has imported torch (see `template`); elsewhere they come from loky's
+context (joblib). Either way they start without importing the user's main module and take an environment of their own. Each
+leads a session of its own, so the terminal's Ctrl-C reaches only the runner, and killing the group takes grandchildren along. A
+worker dies with its runner, even with one that is killed with -9: one that waits sees the pipe close, one that computes gets
+SIGKILL from the kernel (PR_SET_PDEATHSIG on Linux), and the guardian, a tiny process that sees its own pipe close, kills the
+groups, grandchildren too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from joblib.externals.loky.backend import get_context
+
+from sweep.storage.files import tail
+from sweep.study.trial import Decision, TrialResult
+from sweep.worker.devices import Slot
+from sweep.worker.executors.starting import COPIES, Starter, WorkerProcess
+from sweep.worker.processes import Guardian
+from sweep.worker.protocol import Channel, Command, Died, Event
+
+_DYING_S = 2.0
+_POLL_S = 0.5
+guardian = Guardian()
+
+
+class LocalWorker:
+    """A worker that is a process of this machine.
+
+    Args:
+        slot: its device and environment.
+        serve: the worker's loop, called in the process with a channel, the slot and a log; picklable.
+        imports: modules that are slow to import and that every worker needs: they are shared where the system can.
+        copied: start processes as copies of a template that has the imports.
+    """
+
+    def __init__(
+        self,
+        slot: Slot,
+        serve: Callable[[Channel, Slot, Any], None],
+        imports: Sequence[str] = (),
+        *,
+        copied: bool = COPIES,
+    ) -> None:
+        self.slot = slot
+        # PR_SET_PDEATHSIG fires when the *thread* that made the process ends, so this thread lives as long as the worker.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"slot-{slot.index}")
+        self._process: WorkerProcess | None = None
+        self._pipe: Any = None
+        self._stop_line: Any = None
+        self._closed = self._doomed = False
+        descriptor, name = tempfile.mkstemp(prefix="sweep-worker-", suffix=".log")
+        os.close(descriptor)
+        self._log = Path(name)
+        guardian.remove_at_end(self._log)
+        self._starter = Starter(slot, serve, str(self._log), imports, copied)
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process's id, None while there is none."""
+        return self._process.pid if self._process is not None else None
+
+    def next_event(self, command: Command) -> Future[Event]:
+        """Give the command to the worker and promise its next event; start the process if there is none."""
+        return self._thread.submit(self._exchange, command)
+
+    def stop(self) -> None:
+        """Ask the trial in flight to make a checkpoint and stop at its next step."""
+        with contextlib.suppress(OSError, AttributeError):  # the process is gone, or there was none yet
+            self._stop_line.send_bytes(b"stop")
+
+    def kill(self) -> None:
+        """Kill the process with everything that it started; the event that is awaited becomes `Died`."""
+        self._doomed = True
+        process = self._process
+        if process is not None:
+            _kill_group(process.pid)
+        else:  # it may be being made, and is killed when it is
+            self._starter.cancel()
+
+    def close(self) -> None:
+        """Kill the process with everything that it started, for good."""
+        self._closed = True
+        self.kill()
+        self._thread.shutdown(wait=True)
+        if self._process is not None:
+            self._died()
+        self._starter.close()
+        self._log.unlink(missing_ok=True)
+        guardian.keep_at_end(self._log)
+
+    def _exchange(self, command: Command) -> Event:
+        if self._closed:
+            return Died(exit_code=None)
+        if not isinstance(command, Decision) and self._process is not None and (self._doomed or not self._process.is_alive()):
+            self._died()  # after its last event: that is not the fault of what comes now
+        try:
+            process = self._process or self._start()
+            self._pipe.send(command)
+            self._wait_for_event(process)
+            event: Event = self._pipe.recv()
+        except (EOFError, OSError):
+            return self._died()
+        if isinstance(event, TrialResult) and event.spent:
+            self._died()  # the next call has a new process
+        return event
+
+    def _wait_for_event(self, process: WorkerProcess) -> None:
+        """Wait for the pipe, or for the process's death: what it forked may hold the pipe open after it."""
+        if process.death is None:
+            while not self._pipe.poll(_POLL_S) and process.is_alive():
+                pass
+        else:
+            wait([self._pipe, process.death])
+        if not self._pipe.poll(0):
+            raise EOFError
+
+    def _start(self) -> WorkerProcess:
+        self._doomed = False
+        context = get_context("loky")
+        self._pipe, theirs = context.Pipe()
+        stop_line, self._stop_line = context.Pipe(duplex=False)
+        try:
+            process = self._process = self._starter.start((theirs, stop_line))
+        finally:
+            theirs.close()
+            stop_line.close()
+        guardian.watch(process.pid)
+        if self._closed or self._doomed:  # close() or kill() came while the process was being made
+            _kill_group(process.pid)
+        return process
+
+    def _died(self) -> Died:
+        process, self._process = self._process, None
+        if process is None:
+            return Died(exit_code=None)
+        process.end(_DYING_S)  # the pipe breaks a moment before the process has an exit code
+        _kill_group(process.pid)  # what it started, and itself if only its pipe broke
+        code = process.end()
+        guardian.forget(process.pid)
+        self._pipe.close()
+        self._stop_line.close()
+        return Died(exit_code=code, log=tail(self._log))
+
+
+def _kill_group(pid: int) -> None:
+    for kill in (os.killpg, os.kill):  # the group is made by the process itself, a moment after its start
+        try:
+            kill(pid, signal.SIGKILL)
+            return
+        except (ProcessLookupError, PermissionError):
+            continue

@@ -1,0 +1,101 @@
+"""A worker: the loop that a slot's process runs, from the first import to the last trial.
+
+    commands in ──► serve ──► Load      import the objective (torch, TensorBoard): once
+                          ├─► Prepare   the objective's own prepare(params): once, in one worker
+                          └─► TrialSpec `sweep.worker.attempt`: objective(trial) ─► TrialResult
+
+The user's code runs in the process's main thread, so it may install signal handlers. `serve` itself knows nothing of
+processes: an executor gives it a channel and, per trial, a place for what the objective prints.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sweep.errors import SweepError
+from sweep.study.objective import ObjectiveNotFound, load
+from sweep.study.spec import StudySpec
+from sweep.study.trial import TrialSpec
+from sweep.worker.attempt import LogTo, run_trial, user_traceback
+from sweep.worker.devices import Slot
+from sweep.worker.handle import Trial
+from sweep.worker.protocol import Channel, Load, Loaded, LoadFailed, Prepare, Prepared, PrepareFailed, Progress
+from sweep.worker.script.objective import objective_of
+
+Objective = Callable[[Trial], Any]
+# Heavy, and every trial needs them.
+IMPORTS = ("torch", "sweep.worker.checkpoint", "sweep.tensorboard.writer")
+
+
+def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get: Callable[[], Objective] | None = None) -> None:
+    """Obey commands until the channel closes.
+
+    Args:
+        study: what is swept.
+        channel: where commands come from and events go.
+        slot: where this worker computes.
+        log_to: makes what is printed inside it go to a file.
+        get: returns the objective; default: import what the study names.
+    """
+    get = get or functools.partial(_named, study)
+    objective: Objective | None = None
+    while True:
+        try:
+            command = channel.recv()
+        except EOFError:
+            return
+        if command is None:
+            return
+        if objective is None:
+            try:
+                objective = _load(get, slot)
+            except BaseException as error:
+                channel.send(LoadFailed(reason=_reason(error), traceback=user_traceback(error)))
+                continue
+        if isinstance(command, Load):
+            channel.send(Loaded(prepare=hasattr(objective, "prepare")))
+        elif isinstance(command, Prepare):
+            _prepare(channel, objective, command)
+        elif isinstance(command, TrialSpec):
+            channel.send(run_trial(channel, objective, command, study, slot, log_to))
+
+
+def _named(study: StudySpec) -> Objective:
+    if study.command is not None:
+        return objective_of(study.command, Path(study.import_dir), study.metric.name)
+    return load(str(study.objective), study.import_dir)
+
+
+def _load(get: Callable[[], Objective], slot: Slot) -> Objective:
+    objective = get()
+    for name in IMPORTS:  # now, while nobody waits
+        importlib.import_module(name)
+    import torch
+
+    # Also bounds a torch that was imported before the environment could tell it.
+    torch.set_num_threads(slot.threads)
+    return objective
+
+
+def _prepare(channel: Channel, objective: Any, command: Prepare) -> None:
+    try:
+        steps = objective.prepare(dict(command.params))
+        for progress in steps if isinstance(steps, Iterator) else ():
+            channel.send(progress if isinstance(progress, Progress) else Progress(text=str(progress)))
+            channel.recv()
+        channel.send(Prepared())
+    except SweepError as error:
+        channel.send(PrepareFailed(id=error.id, what=error.what, where=error.where, why=error.why, do=error.do))
+    except BaseException as error:  # sys.exit too: it must be told, whoever executes this
+        what = "the objective's prepare(params) raised"
+        channel.send(PrepareFailed(id="prepare-failed", what=what, why=user_traceback(error)))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ObjectiveNotFound):
+        return str(error)
+    return f"importing it raised {type(error).__name__}: {error}"

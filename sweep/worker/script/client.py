@@ -1,0 +1,186 @@
+"""The handle that a script holds: `from sweep import trial`, then `trial.report(step, {"loss": 0.1})`.
+
+    script                                     worker (sweep.worker.script)
+    trial.report(...) ── one JSON line ══ socket ══► the live Trial's report(...): scalars, checkpoint, decision
+    returns, or raises ◄═ one JSON line ══════════
+
+`SWEEP_TRIAL` in the environment, JSON, says which trial this is and where the worker listens. Each call is answered by the
+worker's live handle (`sweep.worker.handle.Trial`), so everything said there holds here; a state travels through a file.
+Where a script runs without sweep there is no such variable: parameters are empty, `report` prints, nothing is stopped.
+
+Nothing heavy is imported before it is used, and nothing at all happens at the import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+from sweep.worker.handle import MetricNotFinite, TrialPruned, TrialStopped
+
+VARIABLE = "SWEEP_TRIAL"
+_REFUSALS = {"MetricNotFinite": MetricNotFinite, "TypeError": TypeError, "ValueError": ValueError}
+
+
+class _Pruned(TrialPruned, SystemExit):
+    """End the script without a traceback: the trial is not worth finishing."""
+
+
+class _Stopped(TrialStopped, SystemExit):
+    """End the script without a traceback: the sweep is being stopped, or its process is gone."""
+
+
+class ScriptTrial:
+    """The trial that this process was started for; or, in a script that is run by hand, one that only prints.
+
+    In a script that computes with several processes, one of them reports.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Return every parameter of this trial; an empty dict in a script run by hand."""
+        return dict(self._facts.get("params", {}))
+
+    @property
+    def number(self) -> int:
+        """Return the trial's number."""
+        return int(self._facts.get("number", 0))
+
+    @property
+    def seed(self) -> int:
+        """Return what everything random in the script should derive from; the script seeds its generators itself."""
+        return int(self._facts.get("seed", 0))
+
+    @property
+    def attempt(self) -> int:
+        """Return 1 for the first time that the trial runs, one more each time it was started again."""
+        return int(self._facts.get("attempt", 1))
+
+    @property
+    def dir(self) -> Path:
+        """Return the run folder; the working directory in a script run by hand."""
+        return Path(self._facts.get("dir", "."))
+
+    @property
+    def logdir(self) -> Path:
+        """Return the folder for a `SummaryWriter` of the script's own; `runs` in a script run by hand."""
+        return Path(self._facts.get("logdir", "runs"))
+
+    @property
+    def device(self) -> str:
+        """Return what to train on: `cuda` or `cpu`."""
+        if "device" in self._facts:
+            return str(self._facts["device"])
+        if importlib.util.find_spec("torch") is None:
+            return "cpu"
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def state(self) -> Any:
+        """Return the state that the trial goes on from, None when it starts; see `sweep.worker.handle.Trial.state`."""
+        name = self._ask("state")
+        if name is None:
+            return None
+        from sweep.worker import checkpoint
+
+        path = Path(name)
+        found = checkpoint.read_state(path)
+        path.unlink()
+        checkpoint.restore_random_states(found["randomness"])
+        return found["state"]
+
+    @property
+    def stop_requested(self) -> bool:
+        """Tell whether the sweep is being stopped: time for `trial.save(state)`."""
+        return bool(self._ask("stop_requested"))
+
+    def steps(self, total: int) -> Iterator[int]:
+        """Iterate over the steps 1 to `total` that are still to be done; the live view shows how far the trial is."""
+        if not self._facts:
+            yield from range(1, total + 1)
+            return
+        step = self._ask("steps", total=total)
+        while step is not None:
+            yield step
+            step = self._ask("next")
+
+    def report(self, step: int, metrics: Mapping[str, SupportsFloat], state: Mapping[str, Any] | None = None) -> None:
+        """Report metrics, as `sweep.worker.handle.Trial.report` does; the script ends here if the trial is pruned or stopped."""
+        numbers = {str(name): _plain(value) for name, value in metrics.items()}
+        if not self._facts:
+            pairs = numbers.items()
+            shown = "  ".join(f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}" for name, value in pairs)
+            print(f"step {step}  {shown}", flush=True)
+            return
+        self._ask("report", step=_plain(step), metrics=numbers, state=self._packed(state))
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Make a checkpoint between two reports; the script ends here if the sweep is being stopped."""
+        if self._facts:
+            self._ask("save", state=self._packed(state))
+
+    @functools.cached_property
+    def _facts(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
+        return found
+
+    @functools.cached_property
+    def _line(self) -> Any:
+        line = socket.create_connection(("127.0.0.1", self._facts["port"]))
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return line.makefile("rw", encoding="utf-8", newline="\n")
+
+    def _ask(self, what: str, **words: Any) -> Any:
+        if not self._facts:
+            return None
+        with self._lock:
+            try:
+                self._line.write(json.dumps({"do": what, "token": self._facts["token"], **words}) + "\n")
+                self._line.flush()
+                answer = self._line.readline()
+            except OSError:
+                answer = ""
+        if not answer:
+            raise _Stopped  # the worker is gone, and with it whoever wanted this
+        told = json.loads(answer)
+        if "end" in told:
+            raise _Pruned if told["end"] == "pruned" else _Stopped
+        if "refused" in told:
+            kind, message = told["refused"]
+            raise _REFUSALS[kind](message)
+        return told["answer"]
+
+    def _packed(self, state: Mapping[str, Any] | None) -> str | None:
+        """Put a state into a file for the worker, with the random number generators of this process."""
+        if state is None:
+            return None
+        from sweep.worker import checkpoint
+
+        checkpoint.check_state(dict(state))
+        path = self.dir / f".state.{os.getpid()}"
+        checkpoint.write_state(path, {"state": dict(state), "randomness": checkpoint.random_states()})
+        return str(path)
+
+
+def _plain(value: Any) -> Any:
+    item = value.item() if hasattr(value, "item") else value
+    with contextlib.suppress(TypeError):
+        json.dumps(item)
+        return item
+    return repr(item)  # the worker says what is wrong with it
+
+
+trial = ScriptTrial()

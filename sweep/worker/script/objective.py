@@ -1,0 +1,195 @@
+"""One run of a script, from its start to its end: one loop that waits for its output, its requests and its death."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import selectors
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep.study.command import filled, goes_on, program
+from sweep.study.trial import Scalar
+from sweep.worker.handle import Trial, TrialFailed, TrialStopped
+from sweep.worker.script.client import VARIABLE
+from sweep.worker.script.connection import Connections
+from sweep.worker.script.process import GrowingFile, Script, line_reader
+from sweep.worker.script.reports import METRICS, Reports
+
+PATIENCE_S = 10.0
+GRACE_S = 20.0  # less than the runner's own
+_POLL_S = 0.05
+_LOOK_S = 0.25
+_LAST_LINES = 30
+
+
+def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[[Trial], None]:
+    """Return the objective that a command is.
+
+    Args:
+        command: its words, with placeholders (`sweep.study.command`).
+        folder: where it runs.
+        metric: the name by which a report is told from other output.
+    """
+
+    def train(trial: Trial) -> None:
+        with _logdir(trial) as logdir:
+            reports = Reports(trial, metric, logdir, goes_on=goes_on(command, trial.params))
+            try:
+                _Run(trial, reports, command, folder, logdir).to_its_end()
+            except TrialStopped:
+                raise
+            except BaseException:
+                reports.remove_files()
+                raise
+            reports.remove_files()
+
+    return train
+
+
+@contextlib.contextmanager
+def _logdir(trial: Trial) -> Iterator[Path]:
+    """Make a folder outside of what TensorBoard shows; the next attempt finds the one of an attempt that was killed."""
+    mark = hashlib.sha256(str(trial.dir).encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"sweep-{os.getuid()}-{mark}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Run:
+    """One run of the script."""
+
+    def __init__(self, trial: Trial, reports: Reports, command: Sequence[str], folder: Path, logdir: Path) -> None:
+        self._trial, self._reports, self._command, self._folder, self._logdir = trial, reports, command, folder, logdir
+        self._selector = selectors.DefaultSelector()
+        self._connections = Connections(trial, reports, self._selector, lambda: self._ending, self._end)
+        self._metrics = GrowingFile(trial.dir / METRICS, from_end=bool(reports.after))
+        self._ending: BaseException | None = None
+        self._asked: float | None = None  # when it was asked to end
+        self._looked = 0.0  # when its files were looked at
+        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+
+    def to_its_end(self) -> None:
+        """Start the script and stay until it has ended.
+
+        Raises:
+            TrialFailed: it cannot be started, or failed.
+            BaseException: whatever the live trial raised at one of its reports.
+        """
+        with self._selector, self._connections as connections:
+            words, environment = self._filled(connections.facts)
+            with Script(words, self._folder, environment) as script:
+                line_reader(self._selector, script.stdout, self._printed)
+                line_reader(self._selector, script.stderr, self._complained)
+                self._follow(script)
+                with self._kept():
+                    if self._ending is None:
+                        self._reports.finish()
+                if self._ending is not None:
+                    raise self._ending
+                if script.code:
+                    raise connections.refused or self._failure(script, words)
+        if not self._trial.metrics:
+            print(
+                "sweep: the command reported nothing. Three ways:  from sweep import trial; trial.report(step, {...})"
+                '  or print {"step": 1, "name": 0.1} as a line  or SummaryWriter(log_dir=...) in ${logdir}',
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _follow(self, script: Script) -> None:
+        while True:
+            gone = script.gone()
+            if gone:
+                script.kill()  # what it left running: it may hold the pipes, or a device's memory
+            ready = self._selector.select(0 if gone else _POLL_S)
+            for key, _ in ready:
+                key.data()
+            if gone or time.monotonic() - self._looked > _LOOK_S:
+                self._looked = time.monotonic()
+                self._look(last=gone)
+            self._bring_to_end(script)
+            if gone and not ready:
+                return
+
+    def _look(self, *, last: bool) -> None:
+        with self._kept():
+            for line in self._metrics.lines(last=last):
+                self._line(line)
+        with self._kept():
+            if self._ending is None:
+                self._reports.look()
+
+    def _bring_to_end(self, script: Script) -> None:
+        now = time.monotonic()
+        if self._asked is None and self._trial.stop_requested:
+            self._asked = now
+            self._connections.stopping = True
+        if self._asked is None:
+            return
+        if not self._connections.used or now - self._asked > PATIENCE_S:
+            self._ending = self._ending or TrialStopped()
+            script.terminate()
+        if now - self._asked > GRACE_S:
+            script.kill()
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Keep what the trial raises until the script has ended because of it."""
+        try:
+            yield
+        except BaseException as error:  # TrialPruned and a write that failed as well
+            self._end(error)
+
+    def _end(self, error: BaseException) -> None:
+        self._ending = self._ending or error
+        self._asked = self._asked or time.monotonic()
+
+    def _printed(self, line: str) -> None:
+        with self._kept():  # line by line: what comes after the last report is none
+            if not self._line(line):
+                self._echo(line, sys.stdout)
+
+    def _complained(self, line: str) -> None:
+        with self._kept():
+            self._echo(line, sys.stderr)
+
+    def _line(self, line: str) -> bool:
+        return self._ending is None and self._reports.line(line)
+
+    def _echo(self, line: str, stream: Any) -> None:
+        self._last.append(line.rstrip("\r").rpartition("\r")[2][:500])  # of a progress bar, what is seen
+        print(line, file=stream, flush=True)
+
+    def _filled(self, connection: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+        trial = self._trial
+        own: dict[str, Scalar] = {
+            "number": trial.number,
+            "seed": trial.seed,
+            "dir": str(trial.dir),
+            "logdir": str(self._logdir),
+            "device": trial.device,
+            "step": self._reports.after,
+        }
+        words = filled(self._command, trial.params, own)
+        facts = own | {"attempt": trial.attempt, "params": trial.params} | connection
+        # Python keeps what it prints into a pipe for itself, which would make every report late.
+        environment = {"PYTHONUNBUFFERED": "1"} | os.environ | {VARIABLE: json.dumps(facts)}
+        return [program(words[0], self._folder), *words[1:]], environment
+
+    def _failure(self, script: Script, words: Sequence[str]) -> TrialFailed:
+        printed = "\n".join(self._last) or "(it printed nothing)"
+        return TrialFailed(f"the command {script.how_it_ended}: {shlex.join(words)}\nthe last lines of its output:\n{printed}")

@@ -1,0 +1,1 @@
+"""Tests of whole sweeps: interrupted, resumed, and under faults."""

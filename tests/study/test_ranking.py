@@ -1,0 +1,557 @@
+"""Several metrics and constraints: the Pareto front and who may be in it, from the study file to the HPARAMS tab."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import io
+import json
+import math
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
+import optuna
+import pytest
+from tensorboard.plugins.hparams import metadata
+
+import sweep
+from sweep.cli.dashboard import tensorboard
+from sweep.errors import StudyFileError, SweepError
+from sweep.search.planner import Planner
+from sweep.storage.database import read_records
+from sweep.storage.folder import StudyFolder
+from sweep.storage.store import StudyStore
+from sweep.study.file.json_schema import json_schema
+from sweep.study.file.reading import given_study, read_study
+from sweep.study.file.writing import write_study
+from sweep.study.methods import SAMPLERS, make_sampler
+from sweep.study.ranking import undominated
+from sweep.study.record import TrialRecord, planned_record, ranked
+from sweep.study.space import distributions
+from sweep.study.spec import StudySpec
+from sweep.study.trial import TrialState
+from sweep.tensorboard.hparams import append_front
+from sweep.tensorboard.pareto_front import FrontMarks
+from tests.conftest import Cli, no_process_left, wait_for
+from tests.conftest import write_study as write_file
+from tests.support.reading import hparams_tags, scalars
+from tests.tensorboard.test_hparams import post, rows
+
+KEEPS_WORKERS = True  # the study that most tests look at is run once; the fixture looks for itself
+
+# ---------------------------------------------------------------- the front
+
+
+def _by_definition(points: Sequence[tuple[float, ...]]) -> list[int]:
+    return [
+        place
+        for place, one in enumerate(points)
+        if not any(other != one and all(a >= b for a, b in zip(other, one, strict=True)) for other in points)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_the_front_is_what_no_point_dominates(count: int) -> None:
+    """Equal points stand in it together."""
+    draw = random.Random(count)
+    for _ in range(200):
+        points = [tuple(float(draw.randint(0, 5)) for _ in range(count)) for _ in range(draw.randint(0, 20))]
+        assert undominated(points) == _by_definition(points)
+
+
+BASE: dict[str, Any] = {
+    "name": "study",
+    "objective": "sweep.objectives.toy:train",
+    "metrics": [{"name": "a", "goal": "maximize"}, {"name": "b", "goal": "minimize"}],
+    "method": "tpe",
+    "parameters": {"x": {"min": -5.0, "max": 10.0}, "y": {"min": 1e-3, "max": 1.0, "log": True}, "n": {"min": 1, "max": 1000}},
+    "budget": {"trials": 40},
+    "seed": 7,
+}
+ONE = {"metrics": None, "metric": {"name": "a", "goal": "maximize"}}
+
+
+def spec(**changed: Any) -> StudySpec:
+    return given_study({key: value for key, value in (BASE | changed).items() if value is not None}, import_dir=Path())
+
+
+def record(number: int, state: TrialState = TrialState.COMPLETE, **metrics: float) -> TrialRecord:
+    return TrialRecord(number=number, state=state, params={}, seed=0, folder="f", value=metrics.get("a"), metrics=metrics)
+
+
+def test_the_front_comes_first_and_broken_constraints_last() -> None:
+    """Within each by the first metric; what breaks constraints by how far it is beyond them."""
+    study = spec(constraints={"c": {"min": 1, "max": 10}})
+    trials = [
+        record(0, a=1, b=1, c=5),
+        record(1, a=3, b=3, c=5),
+        record(2, a=2, b=4, c=5),
+        record(3, a=9, b=0, c=12),
+        record(4, a=8, b=0, c=0.5),
+        record(5, a=7, b=0),
+        record(6, TrialState.FAILED, a=9, b=0, c=5),
+    ]
+    assert [item.number for item in ranked(trials, study)] == [1, 0, 2, 4, 3, 5]
+
+
+# ---------------------------------------------------------------- the study file
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"metrics": None}, "metric: missing; it is `{name, goal: maximize or minimize}`"),
+        ({"metric": {"name": "a", "goal": "maximize"}}, "metrics: stands beside metric; keep one of the two"),
+        ({"metrics": []}, "metrics: is empty"),
+        ({"metrics": [{"name": "a", "goal": "up"}]}, "metrics[0].goal: 'up' is not known"),
+        ({"metrics": [{"name": "a", "gaol": "maximize"}]}, "metrics[0].gaol: unknown key; did you mean 'goal'?"),
+        ({"metrics": [*BASE["metrics"], BASE["metrics"][0]]}, "metrics[2].name: 'a' is listed twice"),
+        ({"constraints": {"c": {}}}, "constraints.c: has no bound; write c: {max: 50000}"),
+        ({"constraints": {"c": {"min": 2, "max": 1}}}, "constraints.c: min (2) must not be above max (1)"),
+        ({"constraints": {"c": {"most": 1}}}, "constraints.c.most: unknown key"),
+        ({"constraints": {"c": {"max": "many"}}}, "constraints.c.max: must be a finite number, got 'many'"),
+        ({"method": "cmaes"}, "method: cmaes can search for one metric only: Optuna's CmaEsSampler refuses several"),
+        ({"pruner": {"type": "median"}}, "pruner: there are several metrics, and Optuna's pruners compare trials by one value"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(changed: dict[str, Any], message: str) -> None:
+    """With the reason, and what to write; the editors' schema refuses no more than that."""
+    with pytest.raises(StudyFileError, match=re.escape(message)):
+        spec(**changed)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"metrics": BASE["metrics"][:1]},
+        {"metrics": [*BASE["metrics"], {"name": "c", "goal": "minimize", "target": 0.5}], "method": "qmc"},
+        {
+            "constraints": {
+                "model/parameters": {"max": 50000},
+                "a": {"min": 0.5, "max": 1.5},
+                "null": {"max": 1},
+                "a: b": {"max": 1},
+            }
+        },
+        ONE | {"method": "cmaes", "pruner": {"type": "median"}, "constraints": {"c": {"max": 1}}},
+    ],
+)
+def test_metrics_and_constraints_survive_being_written_and_read(changed: dict[str, Any], tmp_path: Path) -> None:
+    """And editors know them."""
+    study = spec(**changed)
+    again = read_study(write_file(tmp_path, write_study(study)))
+    assert (again.metrics, again.constraints) == (study.metrics, study.constraints)
+    given = {key: value for key, value in (BASE | changed).items() if value is not None}
+    jsonschema.Draft202012Validator(json_schema()).validate(given)
+
+
+@pytest.mark.parametrize("changed", [{"metrics": None}, {"metric": ONE["metric"]}, {"constraints": {"c": {}}}, {"metrics": []}])
+def test_editors_underline_the_same_mistakes(changed: dict[str, Any]) -> None:
+    """Both keys or none, a constraint without a bound."""
+    given = {key: value for key, value in (BASE | changed).items() if value is not None}
+    assert not jsonschema.Draft202012Validator(json_schema()).is_valid(given)
+
+
+# ---------------------------------------------------------------- the search
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "random": {},
+    "tpe": {"n_startup_trials": 5},
+    "gp": {"n_startup_trials": 5},
+    "qmc": {"qmc_type": "halton", "scramble": True},
+    "nsgaii": {"population_size": 6},
+    "cmaes": {"popsize": 5},
+}
+COUNTS = dict.fromkeys(SAMPLERS, 20) | {"gp": 9}  # each of its proposals takes seconds
+BOUNDS = {"c": {"min": 0.0, "max": 6.0}}
+SEARCHES = [
+    pytest.param(name, several, marks=pytest.mark.slow) if name == "gp" else (name, several)
+    for name in SAMPLERS
+    for several in (True, False)
+    if SAMPLERS[name].several_metrics or not several
+]
+
+
+def reported(params: Any) -> dict[str, float]:
+    x, y = params["x"], math.log10(params["y"])
+    return {"a": -((x - 1) ** 2) - y**2, "b": (x + 2) ** 2 + abs(params["n"] - 417) / 1000, "c": x + 2 - y}
+
+
+def excesses(metrics: dict[str, float]) -> dict[str, float]:
+    return {"c min": -metrics["c"], "c max": metrics["c"] - 6.0}
+
+
+def searched(method: str, several: bool) -> StudySpec:
+    changed = {} if several else ONE
+    return spec(method=method, sampler=OPTIONS[method], constraints=BOUNDS, **changed)
+
+
+def asked(planner: Planner) -> tuple[int, dict[str, Any]]:
+    found = planner.ask()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("method", "several"), SEARCHES)
+@pytest.mark.filterwarnings("ignore")
+def test_a_method_proposes_what_optunas_sampler_proposes(method: str, several: bool) -> None:
+    """In a plain loop with the same directions and constraints."""
+    study = searched(method, several)
+    directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"] if several else ["maximize"]
+    plain = optuna.create_study(directions=directions, sampler=make_sampler(method, study.seed, OPTIONS[method]))
+    planner, broken, count = Planner(study), 0, COUNTS[method]
+    for _ in range(count):
+        trial = plain.ask(distributions(study.parameters))
+        number, params = asked(planner)
+        assert params == trial.params
+        metrics = reported(params)
+        for name, beyond in excesses(metrics).items():
+            trial.set_constraint(name, beyond)
+        broken += any(beyond > 0 for beyond in excesses(metrics).values())
+        plain.tell(trial, [metrics["a"], metrics["b"]][: len(directions)])
+        planner.tell(number, TrialState.COMPLETE, metrics["a"], metrics)
+    assert 0 < broken < count
+
+
+@pytest.mark.parametrize(("method", "several"), SEARCHES)
+@pytest.mark.filterwarnings("ignore")
+def test_an_interrupted_search_goes_on_with_the_same_proposals(here: Path, method: str, several: bool) -> None:
+    """Everything is read from the study's folder again after every seventh trial."""
+    study = searched(method, several)
+    calm, expected, count = Planner(study), [], COUNTS[method]
+    for _ in range(count):
+        number, params = asked(calm)
+        expected.append(params)
+        calm.tell(number, TrialState.COMPLETE, reported(params)["a"], reported(params))
+    folder = StudyFolder(root=here)
+    found: list[dict[str, Any]] = []
+    while len(found) < count:
+        store = StudyStore(folder, study)
+        planner = Planner(study, store.records(), *store.sampler(), store.curves())
+        for _ in range(min(7, count - len(found))):
+            number, params = asked(planner)
+            trial = planned_record(study, number, params)
+            folder.trial_dir(trial.folder).mkdir()
+            store.start(trial, planner.drawn(number))
+            metrics = reported(params)
+            planner.tell(number, TrialState.COMPLETE, metrics["a"], metrics)
+            store.finish(replace(trial, state=TrialState.COMPLETE, value=metrics["a"], metrics=metrics))
+            found.append(params)
+        store.close()
+    assert found == expected
+
+
+@pytest.mark.parametrize("method", SAMPLERS)
+@pytest.mark.filterwarnings("ignore")
+def test_what_each_method_can_do_is_what_optuna_says(method: str) -> None:
+    """Whether it takes several metrics, and whether it knows constraints."""
+    plain = optuna.create_study(directions=["maximize", "minimize"], sampler=make_sampler(method, 0, {}))
+    if SAMPLERS[method].several_metrics:
+        plain.ask(distributions(spec().parameters))
+    else:
+        with pytest.raises(ValueError, match="multi-objective"):
+            plain.ask(distributions(spec().parameters))
+    options = inspect.signature(getattr(optuna.samplers, SAMPLERS[method].optuna)).parameters
+    assert SAMPLERS[method].constraints == ("constraints_func" in options)
+
+
+def told(planner: Planner, *trials: dict[str, float]) -> str | None:
+    for metrics in trials:
+        assert planner.ended_by is None
+        planner.tell(asked(planner)[0], TrialState.COMPLETE, metrics["a"], metrics)
+    return planner.ended_by
+
+
+def test_patience_waits_for_a_new_trial_on_the_front() -> None:
+    """One that is worse in the first metric and better in the second is one; an equal one and a broken one are none."""
+    study = spec(method="random", budget={"patience": 2}, constraints={"c": {"max": 1}})
+    trials: list[dict[str, float]]
+    trials = [{"a": 1, "b": 5, "c": 0}, {"a": 0, "b": 9, "c": 0}, {"a": 0, "b": 4, "c": 0}, {"a": 9, "b": 0, "c": 2}]
+    assert told(Planner(study), *trials) is None
+    assert told(Planner(study), *trials, {"a": 0, "b": 4, "c": 0}) == "2 trials brought no new best"
+
+
+def test_one_trial_must_reach_every_target() -> None:
+    """And keep the constraints."""
+    metrics = [{"name": "a", "goal": "maximize", "target": 0.5}, {"name": "b", "goal": "minimize", "target": 2}]
+    study = spec(method="random", metrics=metrics, constraints={"c": {"max": 1}})
+    trials: list[dict[str, float]] = [{"a": 1, "b": 3, "c": 0}, {"a": 0, "b": 1, "c": 0}, {"a": 1, "b": 1, "c": 2}]
+    assert told(Planner(study), *trials) is None
+    assert told(Planner(study), *trials, {"a": 0.5, "b": 2, "c": 1}) == "a trial reached the targets a 0.5, b 2"
+    only = spec(method="random", metric=metrics[0], metrics=None, constraints={"c": {"max": 1}})
+    assert told(Planner(only), {"a": 1, "c": 2}, {"a": 0.5, "c": 1}) == "the target 0.5 is reached"
+
+
+# ---------------------------------------------------------------- a whole study
+
+STUDY = """
+name: study
+objective: mine:train
+metrics: [{name: good, goal: maximize}, {name: cost, goal: minimize}]
+constraints: {model/parameters: {max: 500}}
+method: grid
+parameters:
+  width: {values: [1, 2, 4, 8]}
+  lr:    {values: [0.1, 0.2]}
+checkpoints: {keep_best: 2}
+workers: {per_device: 1}
+"""
+OBJECTIVE = """
+import os, signal
+
+def train(trial):
+    width, lr = trial.params["width"], trial.params["lr"]
+    assert trial.state is None or trial.state["step"]
+    for step in trial.steps(3):
+        good, cost = width * step / 3 - lr, width * 10 * lr * step if step != 2 else 1
+        trial.report(step, {"cost": cost, "model/parameters": 100 * width, "good": good, "loss": -good}, {"step": step})
+        mark = trial.dir / "once"
+        if trial.params.get("die") and step == 2 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+# Trials 0 to 7: good is width - lr, cost is 30 * width * lr, 8 is too wide.
+FRONT, BROKEN = [4, 2, 0], [6, 7]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the study file; the study in it has run."""
+    folder = tmp_path_factory.mktemp("front")
+    (folder / "mine.py").write_text(OBJECTIVE)
+    words = [sys.executable, "-m", "sweep", "run", str(write_file(folder, STUDY))]
+    with no_process_left():
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_best_is_the_front(study: Path, cli: Cli) -> None:
+    """In the order of the first metric, with a line that says what it is; --top may go beyond it, not to broken ones."""
+    path = str(study / "runs" / "study")
+    shown = cli("best", path).out
+    assert [int(line.split()[0]) for line in shown.splitlines()[1:4]] == FRONT
+    assert "Pareto front (maximize good and minimize cost): 3 of 8 complete trials" in shown
+    assert [row["number"] for row in cli("best", path, "--format", "json").json] == FRONT
+    assert [row["number"] for row in cli("best", path, "--format", "json", "--top", "9").json] == [*FRONT, 5, 3, 1]
+    status = cli("status", path, "--json").json
+    assert status["best"]["number"] == FRONT[0]
+    assert [row["number"] for row in status["front"]] == FRONT
+    assert "Pareto front of good, cost: 3 of 8 complete" in cli("status", path).out
+
+
+def test_trials_are_marked(study: Path, cli: Cli) -> None:
+    """In the table, in CSV and in JSON, with their values in the metrics' order."""
+    path = str(study / "runs" / "study")
+    listed = cli("trials", path, "--format", "json").json
+    assert [row["number"] for row in listed if row["front"]] == sorted(FRONT)
+    assert [row["number"] for row in listed if not row["feasible"]] == BROKEN
+    assert all(row["values"] == [row["metrics"]["good"], row["metrics"]["cost"]] for row in listed)
+    assert all(row["value"] == row["values"][0] for row in listed)
+    table = [line.split() for line in cli("trials", path).out.splitlines()]
+    assert table[0][:9] == ["trial", "state", "front", "feasible", "width", "lr", "good", "cost", "curve"]
+    assert [row[:4] for row in table[1:3]] == [["0", "complete", "*", "yes"], ["1", "complete", "yes", "1"]]
+    assert table[8][:3] == ["7", "complete", "no"]
+    cells = [*csv.DictReader(io.StringIO(cli("trials", path, "--format", "csv").out))]
+    assert [(row["front"], row["feasible"]) for row in cells[5:7]] == [("False", "True"), ("False", "False")]
+
+
+def test_optuna_sees_the_same_front(study: Path) -> None:
+    """Every value, every constraint; its own best trials are ours."""
+    kept = optuna.load_study(study_name="study", storage=f"sqlite:///{study}/runs/study/study.db")
+    assert [direction.name for direction in kept.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert [trial.number for trial in kept.best_trials] == sorted(FRONT)
+    assert kept.trials[5].values == pytest.approx([3.8, 24])
+    assert kept.trials[5].constraints == {"model/parameters max": -100}
+
+
+def test_the_fronts_checkpoints_stay(study: Path) -> None:
+    """So many as are wanted, the best of the first metric."""
+    found = sorted(path.parent.name[:4] for path in (study / "runs" / "study").glob("*/checkpoint.pt"))
+    assert found == ["0002", "0004"]
+
+
+def test_the_report_draws_the_front(study: Path, cli: Cli, tmp_path: Path) -> None:
+    """Metric against metric with its table, on the page and as a picture; broken trials are told apart."""
+    page = (study / "runs" / "study" / "report.html").read_text()
+    data = json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[0])
+    assert data["front"] == sorted(FRONT)
+    assert [trial["n"] for trial in data["trials"] if trial["feasible"] is False] == BROKEN
+    assert data["trials"][5]["values"] == pytest.approx([3.8, 24])
+    assert data["metrics"] == [{"name": "good", "maximize": True}, {"name": "cost", "maximize": False}]
+    for words in ("The Pareto front", "3 of 8 complete trials", "The best trial in good", "model/parameters at most 500"):
+        assert words in page
+    assert data["history"][-1][1] == pytest.approx(3.9)  # the broken ones are better
+    done = cli("report", str(study / "runs" / "study"), "--out", str(tmp_path / "r.html"), "--figures", str(tmp_path))
+    assert done.code == 0, done.err
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_trials_columns_begin_with_the_metrics(study: Path) -> None:
+    """Then what is constrained, whether it is kept, and each metric at its best."""
+    trials = read_records(StudyFolder(root=study / "runs" / "study"))
+    folder = study / "runs" / "study" / trials[7].folder
+    described = metadata.parse_experiment_plugin_data(hparams_tags(folder)[metadata.EXPERIMENT_TAG])
+    tags = [info.name.tag for info in described.metric_infos]
+    assert tags == ["good", "cost", "model/parameters", "front", "feasible", "best/good", "best/cost", "loss"]
+    points = scalars(folder)
+    assert points["feasible"] == [(1, 0), (2, 0), (3, 0)]
+    assert [value for _, value in points["best/cost"]] == pytest.approx([16, 1, 1])
+    assert [value for _, value in points["best/good"]] == pytest.approx([value for _, value in points["good"]])
+    assert scalars(study / "runs" / "study" / trials[0].folder)["feasible"] == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_the_tab_sorts_and_filters_by_each_metric(study: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns in their order; an interval of `feasible` leaves broken trials out."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with tensorboard(study / "runs" / "study", host="127.0.0.1", port=6006) as (address, _):
+        wait_for(lambda: len(rows(address)) == 8)
+        infos = wait_for(lambda: (post(address, "experiment", {}) or {}).get("metricInfos"))
+        assert [info["name"]["tag"] for info in infos][:5] == ["good", "cost", "model/parameters", "front", "feasible"]
+        wait_for(lambda: all(len(row.get("metricValues", ())) == 8 for row in rows(address)))
+        name = {"group": "", "tag": "cost"}
+        body = {
+            "allowedStatuses": ["STATUS_SUCCESS"],
+            "colParams": [
+                {"metric": name, "order": "ORDER_ASC"},
+                {"metric": name | {"tag": "feasible"}, "filterInterval": {"minValue": "1", "maxValue": "1"}},
+            ],
+            "sliceSize": 100,
+            "startIndex": 0,
+        }
+        found = post(address, "session_groups", body)["sessionGroups"]
+        values = [{item["name"]["tag"]: item["value"] for item in row["metricValues"]} for row in found]
+        assert [row["cost"] for row in values] == pytest.approx([3, 6, 6, 12, 12, 24])
+        assert {row["feasible"] for row in values} == {1}
+        body["colParams"][1] = {"metric": name | {"tag": "front"}, "filterInterval": {"minValue": "1", "maxValue": "1"}}  # type: ignore[index]
+        shown = {row["sessions"][0]["name"] for row in post(address, "session_groups", body)["sessionGroups"]}
+        best = cli("best", str(study / "runs" / "study"), "--format", "json").json
+        assert shown == {Path(trial["dir"]).name for trial in best}
+
+
+def test_the_best_of_each_metric_survives_an_interruption(cli: Cli, here: Path, study: Path) -> None:
+    """The worker dies after the report that was the second metric's best."""
+    (here / "mine.py").write_text(OBJECTIVE)
+    text = STUDY.replace("[1, 2, 4, 8]", "[8]").replace("[0.1, 0.2]", "[0.2]") + "retries: 1\n"
+    done = cli("run", str(write_file(here, text.replace("checkpoints:", "  die: {value: true}\ncheckpoints:"))))
+    assert done.code == 0, done.err
+    assert "goes on after step" in done.out
+    calm = scalars(next((study / "runs" / "study").glob("0007*")))
+    died = scalars(next((here / "runs" / "study").glob("0000*")))
+    assert {tag for tag in calm if calm[tag] != died[tag]} == {"front"}  # which is the study's doing
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "goal: minimize",
+            "goal: maximize",
+            "metrics: was good (maximize), cost (minimize), is now good (maximize), cost (maximize)",
+        ),
+        ("max: 500", "max: 600", "constraints: was model/parameters at most 500, is now model/parameters at most 600; earlier"),
+        (", {name: cost, goal: minimize}", "", "metrics: was good (maximize), cost (minimize), is now good (maximize)"),
+    ],
+)
+def test_other_metrics_or_constraints_are_another_study(study: Path, cli: Cli, old: str, new: str, line: str) -> None:
+    """Old and new trials could not stand in one table."""
+    path = write_file(study, STUDY.replace(old, new), "changed.yaml")
+    done = cli("run", str(path), f"output={study / 'runs'}")
+    assert done.code == 4
+    assert line in done.err
+
+
+def test_it_is_said_where_constraints_do_not_steer_the_search(study: Path, cli: Cli) -> None:
+    """By `sweep plan`, and by `sweep check`."""
+    path = write_file(study, STUDY.replace("name: study", "name: other") + "budget: {trials: 3}\n", "other.yaml")
+    note = "(random does not know constraints: they only say which trials are the best)"
+    found = {method: note in cli("plan", str(path), f"method={method}").out for method in ("grid", "tpe", "random")}
+    assert found == {"grid": False, "tpe": False, "random": True}
+    assert note in cli("check", str(path), "method=random").out
+
+
+def _train(trial: sweep.Trial) -> dict[str, float]:
+    x = trial.params["x"]
+    return {"a": x, "b": x * x, "c": x}
+
+
+def run(**changed: Any) -> sweep.StudyResult:
+    given = BASE | {"method": "grid", "parameters": {"x": {"values": [-1, 0, 1, 2]}}, "budget": {}} | changed
+    return sweep.run({key: value for key, value in given.items() if value is not None}, _train, inline=True, quiet=True)
+
+
+def test_python_gets_the_front(here: Path) -> None:
+    """`best` is its first."""
+    result = run(constraints={"c": {"max": 1}})
+    assert [trial.number for trial in result.front] == [2, 1]
+    assert result.best == result.front[0]
+    assert "one of 2 in the Pareto front" in repr(result)
+
+
+def test_when_no_trial_keeps_the_constraints_there_is_no_best(cli: Cli, here: Path) -> None:
+    """That is said, the report is made, and nothing is called best."""
+    result = run(constraints={"c": {"max": -9}})
+    assert (result.best, result.front) == (None, ())
+    assert "No trial keeps the constraints yet" in (result.dir / "report.html").read_text()
+    assert "none of the 4 complete trials of study keeps the constraints: c at most -9" in cli("best", str(result.dir)).out
+    status = cli("status", str(result.dir), "--json").json
+    assert (status["best"], status["front"]) == (None, [])
+
+
+def test_a_metric_or_constraint_that_is_never_reported_stops_the_sweep(here: Path) -> None:
+    """All that are missing are named, with those that were reported."""
+    with pytest.raises(SweepError) as caught:
+        run(metrics=[*BASE["metrics"], {"name": "d", "goal": "minimize"}], constraints={"e": {"max": 1}})
+    said = str(caught.value)
+    assert "trial 0 ended without the metrics 'd' and 'e'" in said
+    assert "it reported: a, b, c" in said
+    assert "name some of those in metrics and constraints" in said
+
+
+def test_one_metric_keeps_its_words(cli: Cli, here: Path) -> None:
+    """Without several metrics and constraints there is no column, key or curve of either."""
+    result = run(**ONE)
+    first, *_ = cli("trials", str(result.dir), "--format", "json").json
+    status = cli("status", str(result.dir), "--json").json
+    assert not {"values", "front", "feasible"} & {*first, *status}
+    assert set(scalars(result.dir / first["dir"])) == {"a", "best/a", "b", "c"}
+
+
+def test_a_trial_that_is_beaten_leaves_the_front_in_tensorboard_too(here: Path) -> None:
+    """Its last mark is 0; a record that a killed runner left half written is cut off first."""
+    (here / "mine.py").write_text(OBJECTIVE)
+    spec = read_study(write_file(here, STUDY.replace("constraints: {model/parameters: {max: 500}}\n", "")))
+    folder = StudyFolder(root=here / "runs")
+
+    def ended(number: int, good: float, cost: float) -> TrialRecord:
+        run = folder.root / f"000{number}"
+        run.mkdir(parents=True)
+        (run / "events.out.tfevents.1").write_bytes(b"")
+        append_front(run, inside=False, step=0)
+        metrics = {"good": good, "cost": cost}
+        return TrialRecord(
+            number=number, state=TrialState.COMPLETE, params={}, seed=0, folder=run.name, value=good, metrics=metrics
+        )
+
+    def marks() -> dict[str, float]:
+        return {run.name: scalars(run)["front"][-1][1] for run in sorted(folder.root.iterdir())}
+
+    first, second, third = ended(0, 1.0, 5.0), ended(1, 2.0, 6.0), ended(2, 3.0, 5.0)
+    found = FrontMarks(spec, folder, ())
+    found.ended(first)
+    found.ended(second)
+    assert marks() == {"0000": 1, "0001": 1, "0002": 0}
+    found.ended(third)
+    assert marks() == {"0000": 0, "0001": 0, "0002": 1}
+    with (folder.root / "0002" / "events.out.tfevents.1").open("ab") as file:
+        file.write(b"half a rec")
+    FrontMarks(spec, folder, (first, second, third))
+    assert marks() == {"0000": 0, "0001": 0, "0002": 1}

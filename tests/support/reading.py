@@ -1,0 +1,97 @@
+"""Reading a study's folder in tests, as somebody who knows only TensorBoard and torch would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.event_pb2 import Event
+
+from sweep.storage.database import read_records
+from sweep.storage.folder import StudyFolder
+from sweep.study.record import TrialRecord
+from sweep.tensorboard import event_files
+
+Points = dict[str, list[tuple[int, float]]]
+
+
+def scalars(folder: Path) -> Points:
+    """Return every point of every curve of a run, in the order in which TensorBoard reads them."""
+    found = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    found.Reload()
+    return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+
+
+def hparams_tags(folder: Path) -> dict[str, Any]:
+    """Return the contents of the HPARAMS plugin's records of a run, by tag."""
+    found = EventAccumulator(str(folder))
+    found.Reload()
+    return dict(found.PluginTagToContent("hparams"))
+
+
+def points(folder: Path) -> list[tuple[str, str, int]]:
+    """Return plugin, tag and step of everything in a run's event files, in order; a graph has the tag `graph`."""
+    found = []
+    for path in sorted(folder.glob(event_files.PATTERN)):
+        with path.open("rb") as file:
+            for start, length in list(event_files.records(file)):
+                file.seek(start)
+                event = Event.FromString(file.read(length))
+                if event.graph_def:
+                    found.append(("graphs", "graph", event.step))
+                for value in event.summary.value:
+                    kind = value.metadata.plugin_data.plugin_name or value.WhichOneof("value") or ""
+                    found.append((kind, value.tag, event.step))
+    return found
+
+
+def records(study_folder: Path) -> list[TrialRecord]:
+    """Return the trials of a study as its database has them."""
+    return read_records(StudyFolder(root=study_folder))
+
+
+def outcome(study_folder: Path, *, timings: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """Return all that must not depend on interruptions: each trial's params, metrics, points and last weights.
+
+    Args:
+        study_folder: such as runs/fashion.
+        timings: curves whose values are times; of these only the steps count.
+    """
+    found = []
+    for record in records(study_folder):
+        folder = study_folder / record.folder
+        points = scalars(folder)
+        for tag in timings:
+            points[tag] = [(step, 0.0) for step, _ in points[tag]]
+        kept = folder / "checkpoint.pt"
+        state = torch.load(kept, weights_only=True)["state"] if kept.exists() else {}
+        found.append(
+            {
+                "number": record.number,
+                "state": str(record.state),
+                "params": record.params,
+                "seed": record.seed,
+                "metrics": record.metrics,
+                "points": points,
+                "weights": _bits(state),
+                "ends": len([tag for tag in hparams_tags(folder) if "session_end" in tag]),
+            }
+        )
+    folders = {path.name for path in study_folder.iterdir() if path.is_dir()}
+    assert folders == {record.folder for record in records(study_folder)}, "a run folder without a trial, or the other way round"
+    return found
+
+
+def _bits(state: Any) -> Any:
+    if isinstance(state, torch.Tensor):
+        return (
+            state.dtype,
+            state.shape,
+            state.stride(),
+            state.contiguous().view(torch.uint8).tolist() if state.dim() else state.item(),
+        )
+    if isinstance(state, dict):
+        return {key: _bits(value) for key, value in state.items() if key != "seconds"}
+    return [_bits(value) for value in state] if isinstance(state, (list, tuple)) else state

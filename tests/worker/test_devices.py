@@ -1,0 +1,95 @@
+"""Devices and slots."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from sweep.errors import SweepError
+from sweep.worker import devices
+from sweep.worker.devices import Gpu, cpu_cores, free_memory, plan_slots, visible_gpus
+
+GPUS = [Gpu(cuda_id="0", name="A"), Gpu(cuda_id="1", name="B"), Gpu(cuda_id="2", name="C")]
+
+
+@pytest.mark.parametrize(
+    ("value", "tokens"),
+    [
+        (None, ["0", "1", "2"]),
+        ("2,0", ["2", "0"]),
+        (" 1 ", ["1"]),
+        ("", []),
+        ("-1", []),
+        ("0,-1,1", ["0"]),
+        ("0,7,1", ["0"]),
+        ("GPU-1234,1", ["GPU-1234", "1"]),
+    ],
+)
+def test_cuda_visible_devices_chooses_and_orders_the_gpus(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, tokens: list[str]
+) -> None:
+    """As in CUDA itself: order counts, and the first invalid entry hides all that follow."""
+    monkeypatch.setattr(devices, "_driver_gpus", lambda: GPUS)
+    environ = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
+    assert [gpu.cuda_id for gpu in visible_gpus(environ)] == tokens
+
+
+def test_without_a_driver_there_is_no_gpu_whatever_the_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable left over on a machine without GPUs does not send trials to one."""
+    monkeypatch.setattr(devices, "_driver_gpus", list)
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "0"}) == []
+
+
+def test_asking_this_machine_for_its_gpus_never_fails() -> None:
+    """With or without NVIDIA's driver the answer is a list."""
+    assert isinstance(visible_gpus(), list)
+
+
+def test_on_a_cpu_there_is_a_slot_for_each_core_with_one_thread() -> None:
+    """No GPU is visible to a CPU worker, and it computes with one thread."""
+    slots = plan_slots("auto", None, None, gpus=[], cores=3)
+    assert [(slot.index, slot.device, slot.torch_device, slot.threads) for slot in slots] == [
+        (i, "cpu", "cpu", 1) for i in range(3)
+    ]
+    assert {slot.env["CUDA_VISIBLE_DEVICES"] for slot in slots} == {""}
+    assert {slot.env["OMP_NUM_THREADS"] for slot in slots} == {"1"}
+
+
+def test_on_a_cpu_there_are_no_more_slots_than_the_memory_holds() -> None:
+    """With many cores and little memory; whoever asks for a number gets it, and one there always is."""
+    few = plan_slots("cpu", None, None, gpus=[], cores=64, memory=4_000_000_000)
+    assert len(few) == 8
+    assert len(plan_slots("cpu", 12, None, gpus=[], cores=64, memory=4_000_000_000)) == 12
+    assert len(plan_slots("cpu", None, None, gpus=[], cores=64, memory=1)) == 1
+    assert (free_memory() or 0) > 0
+
+
+def test_on_gpus_there_is_one_slot_each_with_a_share_of_the_cores() -> None:
+    """The slot's process sees its GPU alone."""
+    slots = plan_slots("auto", None, None, gpus=GPUS, cores=8)
+    assert [(slot.device, slot.env["CUDA_VISIBLE_DEVICES"], slot.torch_device, slot.threads) for slot in slots] == [
+        ("gpu 0", "0", "cuda", 2),
+        ("gpu 1", "1", "cuda", 2),
+        ("gpu 2", "2", "cuda", 2),
+    ]
+
+
+def test_indices_count_the_visible_gpus() -> None:
+    """With CUDA_VISIBLE_DEVICES=4,5 index 0 is GPU 4; several slots on each go round the devices."""
+    slots = plan_slots((1, 0), 2, 1, gpus=[Gpu(cuda_id="4"), Gpu(cuda_id="5")], cores=8)
+    assert [slot.env["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["5", "4", "5", "4"]
+    assert [slot.index for slot in slots] == [0, 1, 2, 3]
+
+
+def test_a_gpu_that_is_not_there_is_an_error() -> None:
+    """It says which are."""
+    with pytest.raises(SweepError, match=r"asks for GPU 2, but only GPUs 0 to 1 are visible here"):
+        plan_slots((0, 2), None, None, gpus=GPUS[:2], cores=1)
+    with pytest.raises(SweepError, match=r"asks for GPU 0, but none is visible here"):
+        plan_slots((0,), None, None, gpus=[], cores=1)
+
+
+def test_the_cores_are_those_that_this_process_may_use() -> None:
+    """Affinity counts, not what the machine has."""
+    assert 1 <= cpu_cores() <= len(os.sched_getaffinity(0))

@@ -1,0 +1,163 @@
+"""Workers as copies of one process: what they share, what they do not, and what happens when it cannot be had."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sweep.study.space import Constant
+from sweep.study.spec import MetricSpec, StudySpec
+from sweep.study.trial import Decision, Report, TrialSpec
+from sweep.worker.devices import plan_slots
+from sweep.worker.executors.local import LocalWorker
+from sweep.worker.loop import IMPORTS, serve
+from sweep.worker.protocol import Died, Event, Load, Loaded
+from tests.conftest import REPOSITORY, no_process_left, wait_for
+
+# A thread that lives on holds nothing here; one that held a lock would hold it for ever in a copy.
+THREADED = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+COMPILING = """
+import sys
+from sweep.worker.executors import dynamo
+dynamo.defer()
+import torch
+torch.manual_seed(0)
+model = torch.nn.Linear(3, 1)
+optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+for _ in range(3):
+    optimizer.zero_grad()
+    model(torch.ones(2, 3)).square().sum().backward()
+    optimizer.step()
+optimizer.load_state_dict(optimizer.state_dict())
+print(hasattr(sys.modules["torch._dynamo"], "__file__"), *(p.sum().item() for p in model.parameters()))
+if sys.argv[1] == "submodule":
+    import torch._dynamo.config
+double = torch.compile(lambda x: 2 * x, backend="eager")
+print(double(torch.ones(1)).item(), torch._dynamo.__file__ == sys.modules["torch._dynamo"].__file__)
+optimizer.zero_grad()
+torch.compile(optimizer.step, backend="eager")()
+print(torch.compiler.disable(double)(torch.ones(1)).item())
+"""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    with no_process_left():
+        yield
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> StudySpec:
+    shutil.copy(REPOSITORY / "tests" / "objectives.py", tmp_path / "mine_to_copy.py")
+    return StudySpec(
+        name="copies",
+        objective="mine_to_copy:train",
+        import_dir=str(tmp_path),
+        metrics=(MetricSpec(name="score", goal="maximize"),),
+        method="grid",
+        parameters={"x": Constant(value=1), "steps": Constant(value=3)},
+    )
+
+
+@pytest.fixture
+def workers(study: StudySpec, request: pytest.FixtureRequest) -> Iterator[list[LocalWorker]]:
+    """Two loaded workers."""
+    imports = getattr(request, "param", IMPORTS)
+    made = [LocalWorker(slot, functools.partial(serve, study), imports) for slot in plan_slots("cpu", 2, 1)]
+    for future in [worker.next_event(Load()) for worker in made]:
+        assert future.result(timeout=60) == Loaded(prepare=False)
+    yield made
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(LocalWorker.close, made))
+
+
+def parent(worker: LocalWorker) -> psutil.Process:
+    found = psutil.Process(worker.pid).parent()
+    assert found is not None
+    return found
+
+
+def ask(worker: LocalWorker, folder: Path, **params: str) -> Event:
+    spec = TrialSpec(number=0, params={"x": 1, "steps": 3, **params}, seed=7, dir=str(folder / "trial"))
+    return worker.next_event(spec).result(timeout=60)
+
+
+def test_workers_are_copies_of_one_process_and_share_its_memory(workers: list[LocalWorker]) -> None:
+    """What torch fills is there once; each worker has names and a session of its own."""
+    template = parent(workers[0])
+    assert template == parent(workers[1])
+    assert (template.name(), template.ppid()) == ("sweep-template", os.getpid())
+    for number, worker in enumerate(workers):
+        process = psutil.Process(worker.pid)
+        assert process.name() == f"sweep-slot-{number}"
+        assert os.getsid(process.pid) == process.pid
+        assert process.memory_full_info().uss < template.memory_info().rss / 4
+
+
+def test_the_template_ends_with_the_last_of_them(workers: list[LocalWorker]) -> None:
+    """Not before: a worker may die and be needed again."""
+    template = parent(workers[0])
+    workers[0].close()
+    assert template.is_running()
+    workers[1].close()
+    wait_for(lambda: not template.is_running(), seconds=5)
+
+
+def test_a_template_that_dies_takes_its_copies_along_and_is_replaced(workers: list[LocalWorker], tmp_path: Path) -> None:
+    """The trials in flight end as if their workers had died; the next call has a new template and a new worker."""
+    assert isinstance(ask(workers[0], tmp_path, how="kill"), Report)
+    template = parent(workers[0])
+    template.kill()
+    assert isinstance(workers[0].next_event(Decision.GO_ON).result(timeout=60), Died)
+    assert isinstance(ask(workers[0], tmp_path), Report)
+    assert parent(workers[0]) != template
+    assert parent(workers[0]).name() == "sweep-template"
+
+
+def test_a_start_that_waits_for_the_imports_can_be_cancelled(study: StudySpec) -> None:
+    """Ctrl-C right after the start: nobody waits until the slow imports are through."""
+    imports = ("takes_a_minute",)
+    made = [LocalWorker(slot, functools.partial(serve, study), imports) for slot in plan_slots("cpu", 2, 1)]
+    events = [worker.next_event(Load()) for worker in made]
+    wait_for(lambda: any(child.name() == "sweep-template" for child in psutil.Process().children()), seconds=20)
+    for worker in made:
+        worker.kill()
+    for worker in made:
+        worker.close()
+    assert [type(event.result(timeout=10)) for event in events] == [Died, Died]
+
+
+@pytest.mark.parametrize("workers", [("starts_a_thread",)], indirect=True)
+def test_what_cannot_be_copied_is_started_from_scratch(workers: list[LocalWorker], tmp_path: Path) -> None:
+    """A module that starts a thread when it is imported makes copies unsafe."""
+    assert [parent(worker).pid for worker in workers] == [os.getpid()] * 2
+    assert isinstance(ask(workers[0], tmp_path), Report)
+
+
+@pytest.fixture(autouse=True)
+def _a_module_with_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "starts_a_thread.py").write_text(THREADED)
+    (tmp_path / "takes_a_minute.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["compile", pytest.param("submodule", marks=pytest.mark.slow)])
+def test_optimizers_do_without_the_compiler_until_something_is_compiled(how: str) -> None:
+    """They compute what they compute with it; then it is the real one, and compiles them too."""
+    with_it = COMPILING.replace("dynamo.defer()", "import torch._dynamo")
+    lazily, eagerly = (
+        subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, timeout=120, check=True).stdout.split()
+        for code in (COMPILING, with_it)
+    )
+    assert (lazily[0], eagerly[0]) == ("False", "True")
+    assert lazily[1:] == eagerly[1:]
+    assert lazily[3:] == ["2.0", "True", "2.0"]
