@@ -18,17 +18,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.errors import SweepError
+from sweep.report.page import leave_report
 from sweep.runner.observers import RunOutcome
 from sweep.runner.plain_lines import PlainLines
 from sweep.runner.runner import Runner
-from sweep.runner.session import leave_report, run_study
+from sweep.runner.session import run_study
 from sweep.runner.signals import stop_in_order
-from sweep.storage.folder import StudyFolder
+from sweep.search.methods import option_problems
+from sweep.storage.folder import StudyFolder, folder_of
 from sweep.study.file.reading import given_study, read_study
 from sweep.study.formatting import states_text
 from sweep.study.objective import is_by_value, reference_to
-from sweep.study.ranking import front_of
-from sweep.study.record import Tally, TrialRecord, complete_of
+from sweep.study.progress import TrialCounts
+from sweep.study.ranking import rank
+from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.worker.handle import Trial
 
@@ -115,7 +118,7 @@ def run(
         KeyboardInterrupt: Ctrl-C, after the trials have made checkpoints; the same call then goes on.
     """
     spec, path = _read(study, objective, dict(overrides or {}))
-    folder = StudyFolder(root=Path(spec.output).expanduser().absolute() / spec.name)
+    folder = folder_of(spec)
     asked: list[int] = []
     handlers: dict[signal.Signals, Any] = {}
 
@@ -142,14 +145,14 @@ def run(
             signal.signal(number, handler)
     if asked:
         signal.raise_signal(asked[0])
-    front = front_of(complete_of(outcome.records), spec)
+    ranking = rank(outcome.records, spec)
     return StudyResult(
         name=spec.name,
         dir=folder.root,
         metric=spec.metric.name,
         trials=tuple(outcome.records),
-        best=front[0] if front else None,
-        front=tuple(front),
+        best=ranking.best,
+        front=ranking.front,
         ended_by=outcome.ended_by,
     )
 
@@ -168,12 +171,12 @@ def _read(study: Any, objective: Any, overrides: dict[str, Any]) -> tuple[StudyS
         program = getattr(sys.modules["__main__"], "__file__", None)
         path = Path(program).resolve() if program else Path.cwd()  # a notebook does not know its own name
         import_dir = import_dir or (path.parent if program else path)
-        return given_study(study, overrides, import_dir=import_dir, find_objective=find), path
+        return given_study(study, overrides, import_dir=import_dir, find_objective=find, option_problems=option_problems), path
     path = Path(study)
     if path.is_dir():
         what = f"{path} is a folder; sweep.run takes a study file or a dict"
         raise SweepError("study-is-a-folder", what, do=f"in a terminal:  sweep resume {path}")
-    return read_study(path, overrides, import_dir=import_dir, find_objective=find), path
+    return read_study(path, overrides, import_dir=import_dir, find_objective=find, option_problems=option_problems), path
 
 
 def _say_how_it_ended(study: StudySpec, folder: StudyFolder, outcome: RunOutcome, asked: list[int], observer: PlainLines) -> None:
@@ -188,7 +191,7 @@ def _say_how_it_ended(study: StudySpec, folder: StudyFolder, outcome: RunOutcome
 
 
 def _counted(records: tuple[TrialRecord, ...] | list[TrialRecord], total: int | None) -> str:
-    return states_text(Tally(records).counts(total)) or "no trials"
+    return states_text(TrialCounts(records).counts(total)) or "no trials"
 
 
 def _row(folder: Path, trial: TrialRecord) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def side_by_side(studies: Sequence[tuple[StudySpec, StudyFolder]]) -> Iterator[P
     if len(studies) == 1:
         yield studies[0][1].root
         return
+    from sweep.tensorboard.columns import metric_columns
     from sweep.tensorboard.hparams import write_description
 
     with tempfile.TemporaryDirectory(prefix="sweep-dashboard-") as name:
@@ -79,7 +80,7 @@ def side_by_side(studies: Sequence[tuple[StudySpec, StudyFolder]]) -> Iterator[P
         for study, folder in studies:
             alike = len(list(place.glob(f"{study.name}*")))
             (place / (f"{study.name}-{alike + 1}" if (place / study.name).exists() else study.name)).symlink_to(folder.root)
-        metrics = [tag for study, _ in studies for tag in study.columns]
+        metrics = [tag for study, _ in studies for tag in metric_columns(study)]
         write_description(place, side_by_side_space([study.shown for study, _ in studies]), metrics)
         yield place
 

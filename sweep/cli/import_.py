@@ -6,7 +6,7 @@ from collections import Counter
 
 from sweep.cli.target import Target, to_look_at
 from sweep.errors import SweepError
-from sweep.search.imported import count_prior, prior_text
+from sweep.search.imported import count_imported, imported_text
 from sweep.search.importing import import_trials, is_storage, source_of_optunas, source_of_ours
 
 
@@ -35,4 +35,4 @@ def import_study(target: Target, other: str, name: str | None) -> None:
     print(f"taken     {len(result.taken):,} trials of {source.name} ({kinds})")
     for why, count in result.left_out.most_common():
         print(f"left out  {count:,} trials: {why}")
-    print(f"{target.study.name} starts with {prior_text(count_prior(target.folder))}")
+    print(f"{target.study.name} starts with {imported_text(count_imported(target.folder))}")

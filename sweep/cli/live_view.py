@@ -16,8 +16,9 @@ from rich.text import Text
 
 from sweep.runner.plain_lines import PlainLines, shown_loss
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, run_text, states_text, tag_text
-from sweep.study.ranking import feasible, front_of, objectives
-from sweep.study.record import Tally, TrialRecord, complete_of, ranked
+from sweep.study.progress import TrialCounts
+from sweep.study.ranking import objective_values, rank
+from sweep.study.record import TrialRecord
 from sweep.study.repeats import runs_in_total, trials_of
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
@@ -34,7 +35,7 @@ class LiveView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._study: StudySpec | None = None
-        self._tally = Tally()
+        self._tally = TrialCounts()
         self._preparing: tuple[str, float | None] | None = None
         # The last: it draws at once, and again from a thread of its own.
         self._live = Live(console=console, auto_refresh=True, refresh_per_second=4, get_renderable=self._render)
@@ -49,7 +50,7 @@ class LiveView:
     def begin(self, study: StudySpec, runs: Sequence[TrialRecord], workers: int) -> None:
         """Take the study to show."""
         self._study = study
-        self._tally = Tally(runs)
+        self._tally = TrialCounts(runs)
         self._preparing = (f"starting {workers} worker{'s' * (workers != 1)}", None) if workers else None
 
     def preparing(self, text: str, fraction: float | None) -> None:
@@ -87,7 +88,7 @@ class LiveView:
     def _heading(self, study: StudySpec, trials: list[TrialRecord]) -> Text:
         eta = self._tally.eta_s(runs_in_total(study), datetime.now(UTC))
         left = f"  about {duration_text(eta)} left" if eta is not None else ""
-        return Text.assemble((study.name, "bold"), "  ", states_text(Tally(trials).counts(study.total)), (left, "bold"))
+        return Text.assemble((study.name, "bold"), "  ", states_text(TrialCounts(trials).counts(study.total)), (left, "bold"))
 
     def _preparation(self) -> list[RenderableType]:
         if self._preparing is None:
@@ -120,7 +121,7 @@ def running_table(study: StudySpec, runs: Iterable[TrialRecord], sparks: Sparkli
             bar,
             f"{step}/{record.total}" if record.total else str(step),
             number_text(record.metrics.get(loss)) if loss else "-",
-            *(number_text(value) for value in objectives(study, record.value, record.metrics)),
+            *(number_text(value) for value in objective_values(study, record.value, record.metrics)),
             *([Text(sparks.of(record.number), style="cyan")] if sparks else []),
             duration_text((datetime.now(UTC) - began).total_seconds()),
         )
@@ -132,8 +133,8 @@ def leaders_text(study: StudySpec, records: list[TrialRecord], sparks: Sparkline
 
     Of several metrics they are of the front, in the order of the first metric.
     """
-    several, complete = len(study.metrics) > 1, complete_of(records)
-    best = front_of(complete, study) if several else [r for r in ranked(complete, study) if feasible(study, r.metrics)]
+    ranking = rank(records, study)
+    best = ranking.top(LEADERS)
     if not best:
         return []
     lines = [
@@ -147,7 +148,8 @@ def leaders_text(study: StudySpec, records: list[TrialRecord], sparks: Sparkline
         for place, r in enumerate(best[:LEADERS], 1)
     ]
     names = ", ".join(metric.name for metric in study.metrics)
-    what = f"Pareto front of {names}: {len(best)} of {len(complete)} complete" if several else f"best {names}"
+    size = f"{len(best)} of {len(ranking.order)} complete"
+    what = f"Pareto front of {names}: {size}" if study.multi_objective else f"best {names}"
     return [Text(what, style="dim"), *lines]
 
 

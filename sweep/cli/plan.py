@@ -10,9 +10,9 @@ from sweep.cli.tables import print_json, print_trial_table
 from sweep.cli.target import Target
 from sweep.errors import Problem, StudyFileError
 from sweep.runner.gpu_sharing import may_grow
+from sweep.search.methods import learns_constraints
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import taken_up
-from sweep.study.methods import learns_constraints
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState

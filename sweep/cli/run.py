@@ -14,14 +14,14 @@ from sweep.cli.live_view import observer_for
 from sweep.cli.tables import console, print_trial_table
 from sweep.cli.target import Target
 from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED
+from sweep.report.page import leave_report
 from sweep.runner import session
 from sweep.runner.observers import RunOutcome
-from sweep.runner.session import leave_report
 from sweep.runner.signals import stop_in_order
 from sweep.storage.folder import StudyFolder
 from sweep.study.formatting import duration_text, states_text
-from sweep.study.ranking import front_of
-from sweep.study.record import Tally, ranked
+from sweep.study.progress import TrialCounts
+from sweep.study.ranking import rank
 
 
 def run_study(
@@ -71,12 +71,11 @@ def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], sec
     study = target.study
     # With overrides the folder says it all: what was run is written there.
     words_text = shlex.join(words if len(words) == 1 else [os.path.relpath(target.folder.root)])
-    leaders = ranked(outcome.records, study)
-    if leaders:
-        front = [record.number for record in front_of(leaders, study)] if len(study.metrics) > 1 else []
+    ranking = rank(outcome.records, study)
+    if ranking.order:
         print()
-        print_trial_table(leaders[:12], study, front=front)
-    summary = states_text(Tally(outcome.records).counts(study.total))
+        print_trial_table(ranking.order[:12], study, front=ranking.front_numbers)
+    summary = states_text(TrialCounts(outcome.records).counts(study.total))
     how = f"stopped by {signal.Signals(stopped_by[0]).name}" if outcome.exit_code is None else outcome.ended_by
     print(f"\n{study.name}: {summary}; {how}, after {duration_text(seconds)}")
     if len(stopped_by) < 2 and outcome.records:  # who asked twice is in a hurry

@@ -12,9 +12,9 @@ from rich.text import Text
 from sweep.cli.charts import importance_bars, sparklines
 from sweep.cli.live_view import LEADERS, leaders_text, running_table
 from sweep.cli.tables import console, print_json, print_trials
-from sweep.search.imported import count_prior, prior_text
+from sweep.search.imported import count_imported, imported_text
 from sweep.storage.snapshot import Snapshot
-from sweep.study.formatting import duration_text, error_line, shares_text, slots_text, states_text
+from sweep.study.formatting import duration_text, error_line, slots_text, states_text, time_shares_text
 from sweep.study.repeats import runs_of
 from sweep.study.trial import TrialState
 
@@ -26,25 +26,25 @@ _BEST_SHOWN = 5
 def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
     """Print a study's status once."""
     if as_json:
-        print_json(snapshot.status_json() | {"prior": count_prior(snapshot.folder)})
+        print_json(snapshot.status_json() | {"prior": count_imported(snapshot.folder)})
     else:
         console().print(_status(snapshot))
 
 
 def show_best(snapshot: Snapshot, top: int | None, form: str) -> None:
     """Print the best trials: `top` of them, else five, or the whole front of several metrics."""
-    study, several = snapshot.study, len(snapshot.study.metrics) > 1
-    found = snapshot.front if several and top is None else snapshot.leaders[: top or _BEST_SHOWN]
+    study, ranking = snapshot.study, snapshot.ranking
+    found = ranking.leaders[:top] if top else ranking.top(_BEST_SHOWN)
     if form != "table":
         print_trials(snapshot, found, form)
-    elif not snapshot.ranked:
+    elif not ranking.order:
         print(f"no trial of {study.name} is complete yet")
     elif not found:
         bounds = ", ".join(constraint.text for constraint in study.constraints)
-        print(f"none of the {len(snapshot.ranked)} complete trials of {study.name} keeps the constraints: {bounds}")
+        print(f"none of the {len(ranking.order)} complete trials of {study.name} keeps the constraints: {bounds}")
     else:
         print_trials(snapshot, found, form)
-        if several:
+        if study.multi_objective:
             print(f"\n{_front_line(snapshot)}")
         console().print(*importance_bars(snapshot), sep="\n")
 
@@ -52,7 +52,7 @@ def show_best(snapshot: Snapshot, top: int | None, form: str) -> None:
 def _front_line(snapshot: Snapshot) -> str:
     aims = " and ".join(f"{metric.goal} {metric.name}" for metric in snapshot.study.metrics)
     which = "that keeps the constraints " if snapshot.study.constraints else ""
-    count = f"{len(snapshot.front)} of {len(snapshot.ranked)} complete trials"
+    count = f"{len(snapshot.ranking.front)} of {len(snapshot.ranking.order)} complete trials"
     return f"Pareto front ({aims}): {count}; no other one {which}is better in one metric without being worse in another"
 
 
@@ -79,8 +79,8 @@ def _status(snapshot: Snapshot) -> RenderableType:
     who = f"run by process {runner.get('pid')} on {runner.get('host')} since {runner.get('since')}" if runner else "not running"
     eta = f", about {duration_text(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
     running = [record for record in snapshot.records if record.state is TrialState.RUNNING]
-    known = f", {prior_text(count)}" if (count := count_prior(snapshot.folder)) else ""
-    sparks = sparklines(snapshot, [record.number for record in [*snapshot.leaders[:LEADERS], *running]])
+    known = f", {imported_text(count)}" if (count := count_imported(snapshot.folder)) else ""
+    sparks = sparklines(snapshot, [record.number for record in [*snapshot.ranking.leaders[:LEADERS], *running]])
     lines: list[RenderableType] = [
         Text.assemble((study.name, "bold"), f"  {parts} of {total}{eta}{known}"),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),
@@ -102,4 +102,4 @@ def _time_line(snapshot: Snapshot) -> list[RenderableType]:
     if account is None:
         return []
     where = f" on {slots_text(snapshot.slots)}" if snapshot.slots else ""
-    return [Text(f"time  {duration_text(account.total)}{where}: {shares_text(account)}")]
+    return [Text(f"time  {duration_text(account.total)}{where}: {time_shares_text(account)}")]

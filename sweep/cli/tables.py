@@ -73,7 +73,7 @@ def trial_table(
 
     Of several metrics it marks the trials of the `front`, and where there are constraints those that break one.
     """
-    names, several = swept(study.parameters), len(study.metrics) > 1
+    names, several = swept(study.parameters), study.multi_objective
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("trial", justify="right")
     table.add_column("state")
@@ -109,7 +109,7 @@ def trial_table(
 
 def _judged(record: TrialRecord, study: StudySpec, front: Collection[int]) -> list[str | Text]:
     marks: list[str | Text] = []
-    if len(study.metrics) > 1:
+    if study.multi_objective:
         marks.append("*" if record.number in front else "")
     if study.constraints:
         marks.append(_FEASIBLE[verdict(study, record.metrics)])
@@ -133,7 +133,7 @@ def print_trials(snapshot: Snapshot, records: Iterable[TrialRecord], form: str) 
         from sweep.cli.charts import sparklines
 
         sparks = sparklines(snapshot, [record.number for record in records])
-        print_trial_table(records, snapshot.study, sparks, snapshot.front_numbers)
+        print_trial_table(records, snapshot.study, sparks, snapshot.ranking.front_numbers)
 
 
 def metric_names(records: Iterable[TrialRecord]) -> list[str]:
@@ -143,7 +143,7 @@ def metric_names(records: Iterable[TrialRecord]) -> list[str]:
 
 def _csv(snapshot: Snapshot, records: list[TrialRecord]) -> str:
     params, metrics = list(snapshot.study.parameters), metric_names(records)
-    judged = (*(["front"] if len(snapshot.study.metrics) > 1 else []), *(["feasible"] if snapshot.study.constraints else []))
+    judged = (*(["front"] if snapshot.study.multi_objective else []), *(["feasible"] if snapshot.study.constraints else []))
     spread = ("standard_error",) if snapshot.study.repeats > 1 else ()
     plain = ("value", *spread, *judged, "seed", "attempts", "started", "duration_s", "dir", "error")
     out = io.StringIO()

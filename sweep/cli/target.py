@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.errors import SweepError
-from sweep.runner import environment
-from sweep.storage.folder import StudyFolder
+from sweep.search.methods import option_problems
+from sweep.storage.folder import StudyFolder, folder_of, recorded
 from sweep.storage.stored_study import stored_study
-from sweep.study.file.reading import read_study
+from sweep.study.file.reading import no_problems, read_study
 from sweep.study.spec import StudySpec
 
 
@@ -33,9 +33,9 @@ def to_run(argument: str, overrides: Sequence[str]) -> Target:
     path = _existing(argument)
     if path.is_dir():
         _refuse_other_folder(overrides)
-        return _from_folder(path, overrides, find_objective=True)
-    study = read_study(path, overrides)
-    return Target(study=study, folder=_output_folder(study), path=path)
+        return _from_folder(path, overrides, to_run=True)
+    study = read_study(path, overrides, option_problems=option_problems)
+    return Target(study=study, folder=folder_of(study), path=path)
 
 
 def to_look_at(argument: str, overrides: Sequence[str]) -> Target:
@@ -47,12 +47,12 @@ def to_look_at(argument: str, overrides: Sequence[str]) -> Target:
     path = _existing(argument)
     if path.is_dir():
         _refuse_other_folder(overrides)
-        return _from_folder(path, overrides, find_objective=False)
+        return _from_folder(path, overrides)
     study = read_study(path, overrides, find_objective=False)
-    folder = _output_folder(study)
+    folder = folder_of(study)
     if folder.study_file.exists():
         try:
-            return _from_folder(folder.root, (), find_objective=False, path=path)
+            return _from_folder(folder.root, (), path=path)
         except SweepError as error:
             if error.id != "stored-study-damaged":  # then the user's own file has to do
                 raise
@@ -72,7 +72,7 @@ def several_to_look_at(words: Sequence[str]) -> list[Target]:
     return [to_look_at(name, overrides) for name in names]
 
 
-def _from_folder(root: Path, overrides: Sequence[str], *, find_objective: bool, path: Path | None = None) -> Target:
+def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, path: Path | None = None) -> Target:
     folder = StudyFolder(root=root.resolve())
     if not folder.study_file.exists() or not (folder.environment.exists() or folder.database.exists()):
         raise SweepError(
@@ -80,18 +80,15 @@ def _from_folder(root: Path, overrides: Sequence[str], *, find_objective: bool, 
             f"{root} is no folder of a study that has run",
             do="name a study file, or the folder of a study that has run, such as runs/fashion",
         )
-    import_dir = environment.recorded(folder).get("import_dir")
+    import_dir = recorded(folder).get("import_dir")
     study = stored_study(
         folder,
         overrides,
         import_dir=Path(import_dir) if isinstance(import_dir, str) else None,
-        find_objective=find_objective,
+        find_objective=to_run,
+        option_problems=option_problems if to_run else no_problems,
     )
     return Target(study=study, folder=folder, path=path or root)
-
-
-def _output_folder(study: StudySpec) -> StudyFolder:
-    return StudyFolder(root=Path(study.output).expanduser().absolute() / study.name)
 
 
 def _existing(argument: str) -> Path:

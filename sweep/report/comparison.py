@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from sweep.report.intervals import mean_and_half_width
 from sweep.report.trials import Key, factors, key_of, value_of, varied
-from sweep.study.record import TrialRecord, complete_of
+from sweep.study.ranking import complete_of
+from sweep.study.record import TrialRecord
 from sweep.study.spec import SEED, StudySpec
 from sweep.study.trial import Scalar
 

@@ -16,12 +16,12 @@ from sweep.report.importance import Importance, importances, noise_share
 from sweep.report.intervals import mean_and_half_width, wilson
 from sweep.report.settings import Setting, deviation, settings
 from sweep.report.trials import value_of
-from sweep.runner import environment
 from sweep.storage.database import read_curves
+from sweep.storage.folder import recorded
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import error_line, param_text
-from sweep.study.ranking import feasible
-from sweep.study.record import Span, TrialRecord, complete_of
+from sweep.study.ranking import complete_of, feasible
+from sweep.study.record import Span, TrialRecord
 from sweep.study.repeats import trainings
 from sweep.study.space import Choice, Range, swept
 from sweep.study.spec import StudySpec
@@ -129,13 +129,15 @@ class Facts:
     @functools.cached_property
     def shown(self) -> tuple[float, float] | None:
         """Return the part of the metric's axis to show for the trials' values."""
-        return shown_range([record.value for record in self.snapshot.ranked if record.value is not None], self.study.metric.sign)
+        return shown_range(
+            [record.value for record in self.snapshot.ranking.order if record.value is not None], self.study.metric.sign
+        )
 
     @functools.cached_property
     def outside(self) -> int:
         """Return how many trials' values lie outside what is shown."""
         low, high = self.shown or (0.0, 0.0)
-        return sum(not low <= (record.value or 0.0) <= high for record in self.snapshot.ranked)
+        return sum(not low <= (record.value or 0.0) <= high for record in self.snapshot.ranking.order)
 
     @functools.cached_property
     def shown_curves(self) -> tuple[float, float] | None:
@@ -183,7 +185,7 @@ def gather(snapshot: Snapshot) -> Facts:
         busy_share=_share(busy),
         failures=_failures(records),
         study_text=_text_of(snapshot),
-        environment=environment.recorded(snapshot.folder),
+        environment=recorded(snapshot.folder),
     )
 
 

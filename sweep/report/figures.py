@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sweep.report.facts import BEST_CURVES, Axis, Facts
 from sweep.study.formatting import tag_text
-from sweep.study.ranking import feasible, objectives
+from sweep.study.ranking import feasible, objective_values
 
 _STYLE = {"svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _STATES = {"complete": "tab:green", "pruned": "goldenrod", "failed": "tab:red", "died": "tab:red", "running": "tab:blue"}
@@ -51,9 +51,9 @@ def _figures(facts: Facts) -> dict[str, Callable[[], Figure]]:
     found: dict[str, Callable[[], Figure]] = {}
     if facts.importances:
         found["importances"] = functools.partial(_importances, facts)
-    for x, y in facts.pairs if facts.snapshot.front else ():
+    for x, y in facts.pairs if facts.snapshot.ranking.front else ():
         found["front" if len(facts.pairs) == 1 else f"front_{x + 1}_{y + 1}"] = functools.partial(_front, facts, x, y)
-    if facts.snapshot.ranked:
+    if facts.snapshot.ranking.order:
         found |= {f"effect_{axis.name}": functools.partial(_effect, facts, axis) for axis in facts.axes}
         found |= {"history": functools.partial(_history, facts), "parallel": functools.partial(_parallel, facts)}
     if any(len(points) > 1 for points in facts.curves.values()):
@@ -89,12 +89,12 @@ def _importances(facts: Facts) -> Figure:
 
 def _front(facts: Facts, x: int, y: int) -> Figure:
     figure, axes = _new(4.2, 3.4)
-    study, leading = facts.study, facts.snapshot.front_numbers
+    study, leading = facts.study, facts.snapshot.ranking.front_numbers
     broken: list[_Spot] = []
     others: list[_Spot] = []
     best: list[_Spot] = []
-    for record in facts.snapshot.ranked:
-        values = objectives(study, record.value, record.metrics)
+    for record in facts.snapshot.ranking.order:
+        values = objective_values(study, record.value, record.metrics)
         group = best if record.number in leading else others if feasible(study, record.metrics) else broken
         group.append((values[x], values[y]))
     axes.scatter(*_columns(others), s=12, alpha=0.6, label="complete trials")
@@ -116,7 +116,7 @@ def _columns(points: Sequence[_Spot]) -> tuple[list[float | None], list[float | 
 
 def _effect(facts: Facts, axis: Axis) -> Figure:
     figure, axes = _new(3.6, 2.8)
-    points = [(axis.place(record.params.get(axis.name)), record) for record in facts.snapshot.ranked]
+    points = [(axis.place(record.params.get(axis.name)), record) for record in facts.snapshot.ranking.order]
     known = [(at, record) for at, record in points if at is not None]
     if axis.categories:
         shift = [((record.number * 0.618034) % 1 - 0.5) * 0.5 for _, record in known]
@@ -140,7 +140,7 @@ def _effect(facts: Facts, axis: Axis) -> Figure:
 
 def _history(facts: Facts) -> Figure:
     figure, axes = _new(5, 2.8)
-    values = {record.number: record.value for record in facts.snapshot.ranked}
+    values = {record.number: record.value for record in facts.snapshot.ranking.order}
     order = range(1, len(facts.history) + 1)
     axes.scatter(order, [values[number] for number, _ in facts.history], s=8, color="grey", label="trials")
     axes.step(
@@ -159,7 +159,7 @@ def _history(facts: Facts) -> Figure:
 
 def _parallel(facts: Facts) -> Figure:
     figure, axes = _new(1.5 * (len(facts.axes) + 1), 3.2)
-    ranked, metric = facts.snapshot.ranked, Axis(name=facts.study.metric.name)
+    ranked, metric = facts.snapshot.ranking.order, Axis(name=facts.study.metric.name)
     columns = [(axis, [axis.place(record.params.get(axis.name)) for record in ranked]) for axis in facts.axes]
     columns.append((metric, [record.value for record in ranked]))
     scales = [_Scale.of(axis, places) for axis, places in columns]
@@ -211,7 +211,7 @@ class _Scale:
 
 def _curves(facts: Facts) -> Figure:
     figure, axes = _new(5, 3.2)
-    best = {record.number: record for record in facts.snapshot.ranked[:BEST_CURVES]}
+    best = {record.number: record for record in facts.snapshot.ranking.order[:BEST_CURVES]}
     others = [points for number, points in facts.curves.items() if number not in best]
     axes.add_collection(LineCollection(others, colors="grey", linewidths=0.6, alpha=0.35))
     for number, record in best.items():

@@ -21,7 +21,8 @@ import numpy as np
 
 from sweep.report.intervals import variance_within
 from sweep.report.trials import Key, by_setting, factors, key_of, value_of
-from sweep.study.record import TrialRecord, complete_of
+from sweep.study.ranking import complete_of
+from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar
 

@@ -15,6 +15,9 @@ from sweep.report import sentences
 from sweep.report.facts import BEST_CURVES, Axis, Facts
 from sweep.report.trials import factors
 from sweep.storage.files import write_text
+from sweep.storage.folder import StudyFolder
+from sweep.storage.snapshot import Snapshot
+from sweep.storage.stored_study import stored_study
 from sweep.study.formatting import (
     duration_text,
     error_line,
@@ -25,10 +28,8 @@ from sweep.study.formatting import (
     tag_text,
     value_text,
 )
-from sweep.study.ranking import objectives, verdict
-from sweep.study.record import TrialRecord
+from sweep.study.ranking import objective_values, verdict
 from sweep.study.space import swept
-from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar
 
 _MOST_ROWS = 2_000  # of the table of trials: a page with more opens slowly, and `sweep trials` has them all
@@ -60,9 +61,9 @@ def render(facts: Facts) -> str:
     }
     templates.globals |= {
         "objectives": functools.partial(objective_texts, study=study),
-        "verdict": functools.partial(_verdict, study),
+        "verdict": lambda record: verdict(study, record.metrics),
     }
-    leaders = snapshot.ranked
+    leaders = snapshot.ranking.order
     placed = {record.number for record in leaders}
     shown = [*leaders, *(record for record in snapshot.records if record.number not in placed)]
     scripts = [_resource("echarts.min.js"), _resource("report.js")]
@@ -80,8 +81,8 @@ def render(facts: Facts) -> str:
         factors=factors(study),
         records=shown[:_MOST_ROWS],
         hidden=max(0, len(shown) - _MOST_ROWS),
-        front=snapshot.front,
-        front_numbers=snapshot.front_numbers,
+        front=snapshot.ranking.front,
+        front_numbers=snapshot.ranking.front_numbers,
         data=_data(facts),
         css=_resource("report.css"),
         scripts=scripts,
@@ -92,12 +93,12 @@ def render(facts: Facts) -> str:
 def _data(facts: Facts) -> dict[str, Any]:
     """Return what the charts are drawn from, as plain data; a trial's parameters are places on the axes."""
     study, snapshot = facts.study, facts.snapshot
-    best = [record.number for record in snapshot.ranked[:BEST_CURVES]]
+    best = [record.number for record in snapshot.ranking.order[:BEST_CURVES]]
     return {
         "metric": study.metric.name,
         "maximize": study.metric.sign > 0,
         "metrics": [{"name": metric.name, "maximize": metric.sign > 0} for metric in study.metrics],
-        "front": sorted(snapshot.front_numbers),
+        "front": sorted(snapshot.ranking.front_numbers),
         "axes": [{"name": axis.name, "categories": axis.categories, "log": axis.log} for axis in facts.axes],
         "trials": [
             {
@@ -106,8 +107,8 @@ def _data(facts: Facts) -> dict[str, Any]:
                 "at": [_rounded(axis, record.params.get(axis.name)) for axis in facts.axes],
                 "text": tag_text(record, study),
                 "value": record.value,
-                **({"values": _objectives(study, record)} if len(study.metrics) > 1 else {}),
-                **({"feasible": _verdict(study, record)} if study.constraints else {}),
+                **({"values": objective_values(study, record.value, record.metrics)} if study.multi_objective else {}),
+                **({"feasible": verdict(study, record.metrics)} if study.constraints else {}),
             }
             for record in snapshot.records
         ],
@@ -123,14 +124,6 @@ def _data(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _objectives(study: StudySpec, record: TrialRecord) -> tuple[float | None, ...]:
-    return objectives(study, record.value, record.metrics)
-
-
-def _verdict(study: StudySpec, record: TrialRecord) -> bool | None:
-    return verdict(study, record.metrics)
-
-
 def _rounded(axis: Axis, value: Scalar) -> float | None:
     place = axis.place(value)
     return None if place is None else float(f"{place:.6g}")
@@ -142,3 +135,18 @@ def _resource(name: str) -> str:
 
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def leave_report(folder: StudyFolder) -> str:
+    """Write the report of a run that has ended; return why it could not be written, or nothing.
+
+    Whatever is wrong with it: the results are safe, and the page can be made again.
+    """
+    from sweep.report.facts import gather
+    from sweep.report.page import write_page
+
+    try:
+        write_page(gather(Snapshot.take(stored_study(folder), folder)), folder.report)
+    except Exception as error:
+        return str(error).partition("\n")[0] or repr(error)
+    return ""

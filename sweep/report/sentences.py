@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sweep.report.comparison import Comparison
 from sweep.report.facts import Facts, Measured
-from sweep.study.formatting import duration_text, number_text, param_text, params_text, shares_text, slots_text
+from sweep.study.formatting import duration_text, number_text, param_text, params_text, slots_text, time_shares_text
 
 _IDLE = 0.1  # an influence whose interval ends below this is called none
 
@@ -111,8 +111,9 @@ def time_spent(facts: Facts) -> str:
     if account is None:
         return ""
     return (
-        f"All runs took {duration_text(account.total)} on {slots_text(slots)}: {shares_text(account)}. Starting is importing,"
-        " preparing the data and reading checkpoints; waiting is for decisions, for the next trial or for the other slots."
+        f"All runs took {duration_text(account.total)} on {slots_text(slots)}: {time_shares_text(account)}. Starting is"
+        " importing, preparing the data and reading checkpoints; waiting is for decisions, for the next trial or for the"
+        " other slots."
     )
 
 

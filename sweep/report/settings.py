@@ -17,8 +17,8 @@ import numpy as np
 
 from sweep.report.intervals import mean_and_half_width, variance_within
 from sweep.report.trials import by_setting, factors, value_of
-from sweep.study.ranking import feasible
-from sweep.study.record import TrialRecord, complete_of
+from sweep.study.ranking import complete_of, feasible
+from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar
 

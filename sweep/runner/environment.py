@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -11,7 +10,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sweep.storage.folder import StudyFolder
 from sweep.worker.devices import Slot, cpu_cores, visible_gpus
 
 _PACKAGES = ("sweep", "torch", "torchvision", "tensorboard", "optuna", "joblib", "numpy")
@@ -33,15 +31,6 @@ def describe(study_path: Path, import_dir: str, slots: list[Slot]) -> dict[str, 
         "slots": [{"device": slot.device, "threads": slot.threads} for slot in slots],
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
-
-
-def recorded(folder: StudyFolder) -> dict[str, Any]:
-    """Return what a study's folder says of its last run; empty when it says nothing readable."""
-    try:
-        data = json.loads(folder.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
 
 
 def version(package: str) -> str | None:

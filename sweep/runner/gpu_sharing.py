@@ -36,7 +36,7 @@ def may_grow(workers: WorkersSpec, slots: Sequence[Slot]) -> bool:
     return workers.per_device is None and slots[0].torch_device == "cuda"
 
 
-class Packing:
+class GpuSharing:
     """Watch the GPUs of a run, and say which slots are to be added.
 
     Args:

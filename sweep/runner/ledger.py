@@ -15,17 +15,17 @@ from datetime import UTC, datetime
 
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES
 from sweep.runner.observers import Observer, RunOutcome
-from sweep.search.imported import read_prior
-from sweep.search.planner import Planner, needs_mirror
+from sweep.search.imported import read_imported
+from sweep.search.planner import Planner, needs_optuna
 from sweep.storage.folder import StudyFolder
 from sweep.storage.retention import Retention
 from sweep.storage.store import StudyStore
 from sweep.study.record import Span, TrialRecord
 from sweep.study.repeats import due, is_decided, trial_of
 from sweep.study.spec import StudySpec
-from sweep.study.timing import Account
+from sweep.study.timing import TimeBreakdown
 from sweep.study.trial import Params, Report, TrialResult, TrialState
-from sweep.tensorboard.pareto_front import FrontMarks
+from sweep.tensorboard.pareto_front import FrontColumn
 from sweep.worker.devices import Slot
 from sweep.worker.protocol import Resumed
 
@@ -60,8 +60,8 @@ class Ledger:
         for run in waiting:
             self._runs.setdefault(run.number, []).append(run)
         trials = self.records
-        curves = store.curves() if needs_mirror(study) else None
-        self._planner = Planner(study, trials, *store.sampler(), curves, read_prior(folder, study), slots)
+        curves = store.curves() if needs_optuna(study) else None
+        self._planner = Planner(study, trials, *store.sampler(), curves, read_imported(folder, study), slots)
         self._epochs = sum(run.step or 0 for run in waiting)
         self._planner.trained(self._epochs)
         self._ahead: list[TrialRecord] = []  # of trials that were planned, to be started before anything else is planned
@@ -73,7 +73,7 @@ class Ledger:
                 self._unfinished += due(trial.number, trial.params, runs, study)
         store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
         self._retention = Retention(study, folder, trials)
-        self._marks = FrontMarks(study, folder, trials)
+        self._front_column = FrontColumn(study, folder, trials)
         self._noted = 0.0
         self._failures_in_a_row = 0
         self._gave_up = False
@@ -227,7 +227,7 @@ class Ledger:
         sync = (record.duration_s or 0) > _WORTH_A_SYNC_S
         self._store.finish(record, trial, self._planner.rungs(record.number), sync=sync)
         self._retention.ended(trial)
-        self._marks.ended(trial)
+        self._front_column.ended(trial)
         self._observer.update(record, "ended")
 
     def interrupt(self, record: TrialRecord, seconds: float) -> None:
@@ -238,7 +238,7 @@ class Ledger:
             self._store.interrupt([record])
         self._observer.update(record, "stopped")
 
-    def note_time(self, run: Account, *, last: bool = False) -> None:
+    def note_time(self, run: TimeBreakdown, *, last: bool = False) -> None:
         """Note what the time of this run went to until now; if it is not the last word, only every few seconds."""
         if time.monotonic() - self._noted < _NOTE_S and not last:
             return

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sweep.study.formatting import duration_text, error_line, number_text, objectives_text, run_text, tag_text
+from sweep.study.progress import TrialCounts
 from sweep.study.ranking import verdict
-from sweep.study.record import Tally, TrialRecord
+from sweep.study.record import TrialRecord
 from sweep.study.repeats import runs_in_total, trial_of, trials_of
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
@@ -37,7 +38,7 @@ class PlainLines:
     def begin(self, study: StudySpec, runs: Sequence[TrialRecord], workers: int) -> None:
         """Say what is about to run."""
         self._study = study
-        self._tally = Tally(runs)
+        self._tally = TrialCounts(runs)
         self._done = sum(trial.state.finished for trial in trials_of(runs, study))
         of = f" of {study.total}" if study.total is not None else ""
         self._line(f"study {study.name}: {self._done}{of} trials finished, starting {workers} worker{'s' * (workers != 1)}")

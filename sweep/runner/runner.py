@@ -16,11 +16,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from sweep.errors import EXIT_TERMINATED, write_failed
 from sweep.runner import failures
-from sweep.runner.gpu_sharing import Packing
+from sweep.runner.gpu_sharing import GpuSharing
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, RunOutcome
-from sweep.runner.slots import Lane
-from sweep.runner.timers import LaneClock, RunClock
+from sweep.runner.slots import SlotState
+from sweep.runner.timers import SessionTimer, SlotTimer
 from sweep.storage.folder import STOP_AT_ONCE, StudyFolder
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
@@ -67,14 +67,14 @@ class Runner:
         slots: Sequence[Slot],
         make_worker: Callable[[Slot], Worker],
         observer: Observer,
-        clock: RunClock,
-        packing: Packing | None = None,
+        clock: SessionTimer,
+        packing: GpuSharing | None = None,
     ) -> None:
         self._study, self._folder, self._ledger, self._observer = study, folder, ledger, observer
         self._slots, self._make_worker, self._clock, self._packing = slots, make_worker, clock, packing
-        self._lanes: list[Lane] = []
-        self._pending: dict[Future[Event], Lane] = {}
-        self._preparing: Lane | None = None
+        self._lanes: list[SlotState] = []
+        self._pending: dict[Future[Event], SlotState] = {}
+        self._preparing: SlotState | None = None
         self._ready = False
         self._stops_asked = 0
         self._stopping_since: float | None = None
@@ -121,8 +121,8 @@ class Runner:
         how = "stopped by `sweep stop`" if self._stopped_from_outside else "stopped on request"
         return RunOutcome(records=self._ledger.records, ended_by=how, exit_code=code)
 
-    def _open(self, slot: Slot, clock: LaneClock) -> None:
-        self._lanes.append(Lane(slot=slot, worker=self._make_worker(slot), clock=clock))
+    def _open(self, slot: Slot, clock: SlotTimer) -> None:
+        self._lanes.append(SlotState(slot=slot, worker=self._make_worker(slot), clock=clock))
         self._send(self._lanes[-1], Load())
 
     def _look_around(self) -> None:
@@ -161,7 +161,7 @@ class Runner:
             who = f"trial {numbers}" if len(waits) == 1 else f"trials {numbers}"
             self._observer.notice(f"stopping {who} at the next step; once more ends everything at once")
 
-    def _stopping_lanes(self) -> list[Lane]:
+    def _stopping_lanes(self) -> list[SlotState]:
         return [lane for lane in self._lanes if lane.trial is not None and not lane.fruitless]
 
     def _stopped(self) -> bool:
@@ -171,17 +171,17 @@ class Runner:
         late = time.monotonic() - self._stopping_since > STOPPING_S
         return self._stops_asked > 1 or late or not self._stopping_lanes()
 
-    def _send(self, lane: Lane, command: Command) -> None:
+    def _send(self, lane: SlotState, command: Command) -> None:
         self._pending[lane.worker.next_event(command)] = lane
 
-    def _on_event(self, lane: Lane, event: Event) -> None:
+    def _on_event(self, lane: SlotState, event: Event) -> None:
         if isinstance(event, Resumed | Report | TrialResult):
             lane.clock.hear(event.time)
         match event:
             case Loaded():
                 self._on_loaded(lane, event)
             case Progress():
-                self._send(lane, Decision.GO_ON)
+                self._send(lane, Decision.CONTINUE)
                 self._observer.preparing(event.text, event.fraction)
             case Prepared():
                 self._ready = True
@@ -208,15 +208,15 @@ class Runner:
             case PrepareFailed():
                 raise failures.not_prepared(event)
 
-    def _decision(self, lane: Lane, *, prunes: bool, saves_later: bool = False) -> Decision:
+    def _decision(self, lane: SlotState, *, prunes: bool, saves_later: bool = False) -> Decision:
         if lane.timed_out:
             return Decision.STOP
         if prunes:
             return Decision.PRUNE
         # While the sweep is being stopped, one that saves later on is let go on to there: it knows that it is to stop.
-        return Decision.STOP if self._stopping_since is not None and not saves_later else Decision.GO_ON
+        return Decision.STOP if self._stopping_since is not None and not saves_later else Decision.CONTINUE
 
-    def _on_loaded(self, lane: Lane, event: Loaded) -> None:
+    def _on_loaded(self, lane: SlotState, event: Loaded) -> None:
         lane.loaded = True
         if lane.queued is not None:
             lane.clock.turn_to("waiting")
@@ -230,14 +230,14 @@ class Runner:
         else:
             self._on_event(lane, Prepared())
 
-    def _start_next(self, lane: Lane) -> None:
+    def _start_next(self, lane: SlotState) -> None:
         lane.clock.turn_to("waiting")
         if self._stopping_since is None and not self._stops_asked:
             record = self._ledger.next()
             if record is not None:
                 self._start(lane, record)
 
-    def _start(self, lane: Lane, record: TrialRecord) -> None:
+    def _start(self, lane: SlotState, record: TrialRecord) -> None:
         if not lane.loaded:
             lane.queued = record
             lane.clock.turn_to("starting")
@@ -257,7 +257,7 @@ class Runner:
         )
         self._send(lane, spec)
 
-    def _on_result(self, lane: Lane, result: TrialResult) -> None:
+    def _on_result(self, lane: SlotState, result: TrialResult) -> None:
         record = lane.trial
         assert record is not None
         lane.clock.turn_to("waiting")
@@ -279,7 +279,7 @@ class Runner:
         self._start_next(lane)
         self._ledger.finish(record)
 
-    def _on_death(self, lane: Lane, death: Died) -> None:
+    def _on_death(self, lane: SlotState, death: Died) -> None:
         record, lane.loaded = lane.trial, False
         if record is None:
             self._on_death_at_start(lane, death)
@@ -305,7 +305,7 @@ class Runner:
 
         append_failure(self._folder.trial_dir(record.folder))
 
-    def _on_death_at_start(self, lane: Lane, death: Died) -> None:
+    def _on_death_at_start(self, lane: SlotState, death: Died) -> None:
         lane.deaths_at_start += 1
         if lane.deaths_at_start > self._study.retries:
             raise failures.died_at_start(death)

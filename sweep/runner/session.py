@@ -10,26 +10,29 @@ import functools
 import pickle
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweep.errors import write_failed
 from sweep.runner import environment
-from sweep.runner.gpu_sharing import Packing, may_grow
+from sweep.runner.gpu_sharing import GpuSharing, may_grow
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, RunOutcome
 from sweep.runner.runner import Runner
-from sweep.runner.timers import RunClock
-from sweep.search.imported import count_prior, prior_text
+from sweep.runner.timers import SessionTimer
+from sweep.search.imported import count_imported, imported_text
 from sweep.storage.database import read_records, unreadable
 from sweep.storage.files import write_json, write_text
 from sweep.storage.folder import StudyFolder
+from sweep.storage.integrity import check_ours, check_whole, set_orphans_aside
 from sweep.storage.lock import locked, set_aside
-from sweep.storage.snapshot import Snapshot
 from sweep.storage.store import StudyStore, remove_if_empty
-from sweep.storage.stored_study import check_ours, check_whole, renew_columns, reopened, set_orphans_aside, stored_study, taken_up
+from sweep.storage.stored_study import stored_study, taken_up
 from sweep.study.file.writing import write_study
 from sweep.study.objective import packed
+from sweep.study.record import TrialRecord
+from sweep.study.space import assignment
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 from sweep.worker.devices import Slot, cpu_cores, plan_slots
@@ -70,17 +73,17 @@ def run_study(
     slots = plan_slots(workers.devices, workers.per_device, workers.threads)
     if inline:
         slots = slots[:1]
-    packing = Packing(slots, cpu_cores(), threads=workers.threads) if may_grow(workers, slots) and not inline else None
+    packing = GpuSharing(slots, cpu_cores(), threads=workers.threads) if may_grow(workers, slots) and not inline else None
     get = objective_getter(objective, inline)
     check_ours(folder)
     if fresh and folder.root.exists():
         with locked(folder, observer.notice):
             observer.notice(f"the old study is now in {set_aside(folder)}")
     with locked(folder, observer.notice), _told_what_to_do(folder):
-        clock = RunClock()
+        clock = SessionTimer()
         folder.stop_request.unlink(missing_ok=True)  # it was meant for an earlier run
         check_whole(folder)
-        set_orphans_aside(folder, read_records(folder), observer)
+        set_orphans_aside(folder, read_records(folder), observer.notice)
         remove_if_empty(folder)
         study = taken_up(study, folder)
         renew_columns(study, folder, observer)
@@ -91,8 +94,8 @@ def run_study(
             if retry_failed:
                 failed = TrialState.FAILED
                 known = [store.reopen(reopened(record, study)) if record.state is failed else record for record in known]
-            if count := count_prior(folder):
-                observer.notice(f"study {study.name}: {prior_text(count)}")
+            if count := count_imported(folder):
+                observer.notice(f"study {study.name}: {imported_text(count)}")
             ledger = Ledger(study, folder, store, known, observer, len(slots))
             runner = Runner(study, folder, ledger, slots, worker_maker(study, inline, get), observer, clock, packing)
             on_start(runner)
@@ -141,16 +144,21 @@ def worker_maker(study: StudySpec, inline: bool, get: Callable[[], Any] | None =
     return lambda slot: LocalWorker(slot, loop, IMPORTS)
 
 
-def leave_report(folder: StudyFolder) -> str:
-    """Write the report of a run that has ended; return why it could not be written, or nothing.
+def renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer) -> None:
+    """Give the trials that there are the HPARAMS columns of a study that was extended: TensorBoard reads any trial's.
 
-    Whatever is wrong with it: the results are safe, and the page can be made again.
+    Before the study file is written: what is interrupted here is done again.
     """
-    from sweep.report.facts import gather
-    from sweep.report.page import write_page
+    if not study.earlier or not folder.study_file.exists() or stored_study(folder).shown == study.shown:
+        return
+    from sweep.tensorboard.hparams import renew
 
-    try:
-        write_page(gather(Snapshot.take(stored_study(folder), folder)), folder.report)
-    except Exception as error:
-        return str(error).partition("\n")[0] or repr(error)
-    return ""
+    records = read_records(folder)
+    observer.notice(f"the parameters have changed: renewing the HPARAMS columns of {len(records)} trials")
+    for record in records:
+        renew(folder.trial_dir(record.folder), record.params, study.shown)
+
+
+def reopened(record: TrialRecord, study: StudySpec) -> TrialRecord:
+    """Return a failed trial as it is run again: from its start, with today's constants."""
+    return replace(record, params=assignment(study.parameters, lambda name, _: record.params[name]))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sweep.runner.timers import LaneClock
+from sweep.runner.timers import SlotTimer
 from sweep.study.record import TrialRecord
 from sweep.worker.devices import Slot
 from sweep.worker.protocol import Worker
 
 
 @dataclass(kw_only=True, eq=False)
-class Lane:
+class SlotState:
     """What the runner keeps of a slot.
 
     Attributes:
@@ -23,7 +23,7 @@ class Lane:
 
     slot: Slot
     worker: Worker
-    clock: LaneClock
+    clock: SlotTimer
     loaded: bool = False
     deaths_at_start: int = 0
     trial: TrialRecord | None = None

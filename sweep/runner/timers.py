@@ -1,7 +1,7 @@
 """Clocks that find out where the time goes: one in the worker, for the attempt at a trial, and one in the runner for each slot.
 
     worker   Stopwatch ──┐ told with each event, as it was when that was sent
-    runner               └─► LaneClock, one a slot ──► RunClock ──► the run's account, which adds up to its wall clock
+    runner               └─► SlotTimer, one a slot ──► SessionTimer ──► the run's account, which adds up to its wall clock
 
 A slot is doing something at every moment, and the runner knows what but while a trial is in flight. Of that time the worker's
 account comes first; what is missing from it when it arrives was spent on the way (waiting), and what has passed since
@@ -13,125 +13,59 @@ them: a scalar that is a tensor on the GPU takes, as logging, the training that 
 
 from __future__ import annotations
 
-import functools
-import threading
 import time
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from sweep.study.timing import KINDS, Account, Kind
-
-_Now = Callable[[], float]
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
+from sweep.study.timing import Kind, TimeBreakdown, _Now
 
 
-class Stopwatch:
-    """Measure an attempt at a trial inside its worker; it begins with starting.
-
-    Only training is interrupted: what happens within anything else belongs to that, as a flush before a checkpoint does.
-    """
-
-    def __init__(self, now: _Now = time.monotonic) -> None:
-        self._now = now
-        self._seconds: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
-        self._kind: Kind = "starting"
-        self._since = now()
-        self._thread = threading.get_ident()
-
-    def turn_to(self, kind: Kind) -> None:
-        """Count from now on as this."""
-        now = self._now()
-        self._seconds[self._kind] += now - self._since
-        self._kind, self._since = kind, now
-
-    def interrupt(self, kind: Kind) -> bool:
-        """Count from now on as this if it interrupts the training, which another thread of the objective's does not; tell so."""
-        if self._kind != "training" or threading.get_ident() != self._thread:
-            return False
-        self.turn_to(kind)
-        return True
-
-    def read(self) -> Account:
-        """Return what was measured until now."""
-        self.turn_to(self._kind)
-        return Account(**self._seconds)
-
-
-class _HasStopwatch(Protocol):
-    _stopwatch: Stopwatch
-
-
-_Self = TypeVar("_Self", bound=_HasStopwatch)
-
-
-def counts_as(kind: Kind) -> Callable[[Callable[Concatenate[_Self, _P], _R]], Callable[Concatenate[_Self, _P], _R]]:
-    """Have the time in a method counted by its object's stopwatch."""
-
-    def decorate(method: Callable[Concatenate[_Self, _P], _R]) -> Callable[Concatenate[_Self, _P], _R]:
-        @functools.wraps(method)
-        def call(self: _Self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-            stopwatch = self._stopwatch
-            if not stopwatch.interrupt(kind):
-                return method(self, *args, **kwargs)
-            try:
-                return method(self, *args, **kwargs)
-            finally:
-                stopwatch.turn_to("training")
-
-        return cast("Callable[Concatenate[_Self, _P], _R]", call)
-
-    return decorate
-
-
-class LaneClock:
+class SlotTimer:
     """Measure a slot's time as the runner sees it; it begins with starting."""
 
     def __init__(self, now: _Now, since: float) -> None:
         self._now = now
-        self._past = Account()
+        self._past = TimeBreakdown()
         self._kind: Kind | None = "starting"
         self._since = self._heard = since
-        self._told = Account()
+        self._told = TimeBreakdown()
 
     def turn_to(self, kind: Kind | None) -> None:
         """Count from now on as this: training while a trial is in flight, None when the slot is given up."""
         now = self._now()
         self._past = self._until(now)
-        self._kind, self._since, self._heard, self._told = kind, now, now, Account()
+        self._kind, self._since, self._heard, self._told = kind, now, now, TimeBreakdown()
 
-    def hear(self, told: Account) -> None:
+    def hear(self, told: TimeBreakdown) -> None:
         """Take what the worker tells of the attempt in flight, all of it until now."""
         self._told, self._heard = told, self._now()
 
-    def read(self) -> Account:
+    def read(self) -> TimeBreakdown:
         """Return what the slot's time went to until now."""
         return self._until(self._now())
 
-    def _until(self, now: float) -> Account:
+    def _until(self, now: float) -> TimeBreakdown:
         if self._kind is None:
             return self._past
         if self._kind != "training":
-            return self._past + Account(**{self._kind: now - self._since})
+            return self._past + TimeBreakdown(**{self._kind: now - self._since})
         on_the_way = max(0.0, self._heard - self._since - self._told.total)
-        return self._past + self._told + Account(waiting=on_the_way, training=now - self._heard)
+        return self._past + self._told + TimeBreakdown(waiting=on_the_way, training=now - self._heard)
 
 
-class RunClock:
+class SessionTimer:
     """Measure a run of the sweep, from when this is made; slots may come and go while it lasts."""
 
     def __init__(self, now: _Now = time.monotonic) -> None:
         self._now = now
         self._began = now()
-        self._lanes: list[LaneClock] = []
+        self._lanes: list[SlotTimer] = []
 
-    def lane(self, *, from_start: bool = False) -> LaneClock:
+    def lane(self, *, from_start: bool = False) -> SlotTimer:
         """Return the clock of another slot; one of the first slots has been starting since the run began."""
-        lane = LaneClock(self._now, self._began if from_start else self._now())
+        lane = SlotTimer(self._now, self._began if from_start else self._now())
         self._lanes.append(lane)
         return lane
 
-    def read(self) -> Account:
+    def read(self) -> TimeBreakdown:
         """Return what the wall clock went to until now: the slots' time, scaled to it."""
-        spent = sum((lane.read() for lane in self._lanes), Account())
+        spent = sum((lane.read() for lane in self._lanes), TimeBreakdown())
         return spent.scaled_to(self._now() - self._began)

@@ -25,7 +25,7 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorTrial:
+class ImportedTrial:
     """A trial of another study.
 
     Attributes:
@@ -61,10 +61,10 @@ def fitted(study: StudySpec, params: Params) -> dict[str, Scalar] | str:
 
 def judged_by_one_value(study: StudySpec) -> bool:
     """Tell whether one value says how good a trial is, which is all that prior knowledge holds."""
-    return len(study.metrics) == 1 and not study.constraints
+    return not study.multi_objective and not study.constraints
 
 
-def read_prior(folder: StudyFolder, study: StudySpec) -> list[PriorTrial]:
+def read_imported(folder: StudyFolder, study: StudySpec) -> list[ImportedTrial]:
     """Return the prior knowledge in a study's folder, source by source; nothing when there is none.
 
     Raises:
@@ -91,7 +91,7 @@ def read_prior(folder: StudyFolder, study: StudySpec) -> list[PriorTrial]:
     return [trial for source in sources for trial in source["trials"]]
 
 
-def count_prior(folder: StudyFolder) -> int:
+def count_imported(folder: StudyFolder) -> int:
     """Return how many trials of prior knowledge a study's folder holds.
 
     Raises:
@@ -100,7 +100,7 @@ def count_prior(folder: StudyFolder) -> int:
     return sum(len(source["trials"]) for source in _sources(folder))
 
 
-def add_prior(folder: StudyFolder, study: StudySpec, name: str, trials: Iterable[PriorTrial]) -> None:
+def add_imported(folder: StudyFolder, study: StudySpec, name: str, trials: Iterable[ImportedTrial]) -> None:
     """Write down what was taken from a source, in place of what was taken from it before; other sources stay.
 
     Raises:
@@ -118,18 +118,18 @@ def add_prior(folder: StudyFolder, study: StudySpec, name: str, trials: Iterable
     write_json(folder.prior, {"version": _VERSION, "sources": data})
 
 
-def prior_changed(before: int, now: int) -> SweepError:
+def imported_changed(before: int, now: int) -> SweepError:
     """Return the error of a study whose prior knowledge is not what its trials were planned with."""
     return SweepError(
         "prior-changed",
-        f"the study's trials were planned with {prior_text(before)}, and its prior.json now has {now:,}",
+        f"the study's trials were planned with {imported_text(before)}, and its prior.json now has {now:,}",
         why="what was learned from them is part of what was proposed",
         do="put prior.json back as it was, or start another study:  sweep run STUDY name=another-name",
         exit_code=EXIT_LOCKED,
     )
 
 
-def prior_text(count: int) -> str:
+def imported_text(count: int) -> str:
     """Return how many trials of prior knowledge there are, for people."""
     return f"{count:,} trial{'s' * (count != 1)} of prior knowledge"
 
@@ -156,18 +156,18 @@ def _sources(folder: StudyFolder) -> list[dict[str, Any]]:
         ) from None
 
 
-def _to_json(trial: PriorTrial) -> dict[str, Any]:
+def _to_json(trial: ImportedTrial) -> dict[str, Any]:
     return {"state": str(trial.state), "params": trial.params, "value": trial.value, "curve": trial.curve}
 
 
-def _from_json(data: dict[str, Any]) -> PriorTrial:
+def _from_json(data: dict[str, Any]) -> ImportedTrial:
     state, value, params = TrialState(data["state"]), data["value"], dict(data["params"])
     curve = tuple((int(step), float(number)) for step, number in data["curve"])
     if state not in (TrialState.COMPLETE, TrialState.PRUNED) or (value is None and state is TrialState.COMPLETE):
         raise ValueError(f"a trial is {state} with the value {value}")
     if not all(math.isfinite(number) for number in (float(value or 0.0), *(number for _, number in curve))):
         raise ValueError("a value is not finite")
-    return PriorTrial(state=state, params=params, value=None if value is None else float(value), curve=curve)
+    return ImportedTrial(state=state, params=params, value=None if value is None else float(value), curve=curve)
 
 
 def _allowed(domain: Domain, value: Scalar) -> bool:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import SweepError
-from sweep.search.imported import PriorTrial, add_prior, fitted, judged_by_one_value
+from sweep.search.imported import ImportedTrial, add_imported, fitted, judged_by_one_value
 from sweep.storage.database import read_curves, read_records
 from sweep.storage.folder import StudyFolder
+from sweep.storage.integrity import check_ours
 from sweep.storage.lock import locked
-from sweep.storage.stored_study import check_ours
 from sweep.study.methods import SAMPLERS
 from sweep.study.repeats import trials_of
 from sweep.study.spec import StudySpec
@@ -31,7 +31,7 @@ class Found:
 
     Attributes:
         state: waiting if it has not ended.
-        params, value, curve: as of `PriorTrial`, with every parameter that it has there.
+        params, value, curve: as of `ImportedTrial`, with every parameter that it has there.
     """
 
     state: TrialState
@@ -62,7 +62,7 @@ class Imported:
         left_out: why others are not, and how many.
     """
 
-    taken: list[PriorTrial]
+    taken: list[ImportedTrial]
     left_out: Counter[str]
 
 
@@ -89,7 +89,7 @@ def import_trials(study: StudySpec, folder: StudyFolder, source: Source) -> Impo
         raise SweepError("import-nothing-fits", what, why=whys or "it has no trials")
     with locked(folder):
         _check_that_nothing_began(folder)
-        add_prior(folder, study, source.name, result.taken)
+        add_imported(folder, study, source.name, result.taken)
     return result
 
 
@@ -154,7 +154,7 @@ def is_storage(argument: str) -> bool:
 
 
 def _check_that_something_learns(study: StudySpec) -> None:
-    if len(study.metrics) > 1 or study.constraints:
+    if study.multi_objective or study.constraints:
         what = "a study with several metrics or constraints takes no prior knowledge: trials of another have one value"
         raise SweepError("import-one-metric", what)
     if study.prunes or (study.method != "grid" and SAMPLERS[study.method].learns):
@@ -192,7 +192,7 @@ def _fitting(study: StudySpec, trials: Iterable[Found]) -> Imported:
         else:
             value = trial.value if trial.value is not None and math.isfinite(trial.value) else None
             curve = tuple((step, number) for step, number in trial.curve if math.isfinite(number))
-            taken.append(PriorTrial(state=trial.state, params=params, value=value, curve=curve))
+            taken.append(ImportedTrial(state=trial.state, params=params, value=value, curve=curve))
     return Imported(taken=taken, left_out=left_out)
 
 

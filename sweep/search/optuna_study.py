@@ -13,41 +13,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sweep.search.imported import PriorTrial, prior_changed
-from sweep.search.sampler_state import Attributes, Memory, checked, resources_of, restore, restore_resources, state_of
-from sweep.study.methods import make_pruner, make_sampler
-from sweep.study.ranking import excesses, objectives
+from sweep.search.imported import ImportedTrial, imported_changed
+from sweep.search.methods import make_pruner, make_sampler
+from sweep.search.sampler_state import checked, resources_of, restore, restore_resources, state_of
+from sweep.storage.optuna_terms import (
+    OPTUNA_STATES,
+    RUNG,
+    Attributes,
+    Drawn,
+    SamplerState,
+    constraint_attributes,
+    directions,
+    distributions,
+    values_told,
+)
 from sweep.study.record import TrialRecord
-from sweep.study.space import distributions
 from sweep.study.spec import StudySpec, derive_seed
 from sweep.study.trial import Params, TrialState
 
 Curve = Iterable[tuple[int, float | None]]
 
-# What Optuna calls a trial's state; it knows nothing of one that was interrupted.
-OPTUNA_STATES = {
-    TrialState.WAITING: "RUNNING",
-    TrialState.RUNNING: "RUNNING",
-    TrialState.COMPLETE: "COMPLETE",
-    TrialState.PRUNED: "PRUNED",
-    TrialState.FAILED: "FAIL",
-}
-RUNG = "completed_rung_"
-_CONSTRAINT = "constraints:"
 
-
-@dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """What must survive of an ask: the sampler's attributes of the trial, and all memory afterwards; plain data."""
-
-    attributes: Attributes
-    memory: Memory
-
-
-class Mirror:
+class OptunaStudy:
     """An in-memory Optuna study; its trials have our numbers but for what came before them, and those that were discarded.
 
     Args:
@@ -59,7 +48,7 @@ class Mirror:
         SweepError: there was other prior knowledge when the last trial was asked for.
     """
 
-    def __init__(self, study: StudySpec, memory: Memory | None = None, prior: Sequence[PriorTrial] = ()) -> None:
+    def __init__(self, study: StudySpec, memory: SamplerState | None = None, prior: Sequence[ImportedTrial] = ()) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -79,7 +68,7 @@ class Mirror:
         self._passed: dict[int, Attributes] = {}  # rungs of trials that were started again and have not reported yet
         self._prior = len(prior)
         if memory and memory.get("prior", 0) != self._prior:
-            raise prior_changed(memory.get("prior", 0), self._prior)
+            raise imported_changed(memory.get("prior", 0), self._prior)
         for trial in prior:
             self._add(trial.state, trial.params, None if trial.value is None else [trial.value], trial.curve)
 
@@ -189,7 +178,7 @@ class Mirror:
     def drawn(self, number: int) -> Drawn:
         """Return what must survive of the last ask."""
         attributes = self._storage.get_study_system_attrs(self.optuna._study_id)
-        memory: Memory = {"discarded": [*self._discarded], "attributes": dict(attributes), "prior": self._prior}
+        memory: SamplerState = {"discarded": [*self._discarded], "attributes": dict(attributes), "prior": self._prior}
         memory |= {"resources": resources_of(self.optuna.pruner)} | state_of(self.optuna.sampler)
         return Drawn(attributes=dict(self._trial(number).system_attrs), memory=memory)
 
@@ -213,26 +202,6 @@ class Mirror:
         while self._size in self._discarded:
             self.optuna.add_trial(create_trial(state=OptunaState.FAIL))
             self._size += 1
-
-
-def directions(study: StudySpec) -> list[Any]:
-    """Return where each metric is to go, in Optuna's terms."""
-    from optuna.study import StudyDirection
-
-    return [StudyDirection[metric.goal.upper()] for metric in study.metrics]
-
-
-def values_told(study: StudySpec, state: TrialState, value: float | None, metrics: Mapping[str, float]) -> list[float] | None:
-    """Return what Optuna is told of a finished trial's metrics, None for nothing; it has all of them or none."""
-    values = [one for one in objectives(study, value, metrics) if one is not None]
-    ended = state in (TrialState.COMPLETE, TrialState.PRUNED)
-    return values if ended and len(values) == len(study.metrics) else None
-
-
-def constraint_attributes(study: StudySpec, state: TrialState, metrics: Mapping[str, float]) -> Attributes:
-    """Return what Optuna's `Trial.set_constraint` would have written down about a finished trial."""
-    ended = state in (TrialState.COMPLETE, TrialState.PRUNED)
-    return {f"{_CONSTRAINT}{name}": beyond for name, beyond in excesses(study, metrics).items()} if ended else {}
 
 
 def _rungs(attributes: Attributes) -> Attributes:

@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import filterfalse, islice
 
-from sweep.search.imported import PriorTrial
-from sweep.search.optuna_study import Curve, Drawn, Mirror
+from sweep.search.imported import ImportedTrial
+from sweep.search.optuna_study import Curve, OptunaStudy
 from sweep.search.order import LongestFirst
-from sweep.search.sampler_state import Attributes, Memory
 from sweep.search.sampling import Sampling
-from sweep.study.ranking import Point, dominated, feasible, goodness
-from sweep.study.record import TrialRecord, complete_of
+from sweep.storage.optuna_terms import Attributes, Drawn, SamplerState
+from sweep.study.ranking import Front, complete_of, reaches_targets
+from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Params, Scalar, TrialState
 
@@ -35,24 +35,24 @@ class Planner:
         slots: how many trials run at a time.
 
     Raises:
-        SweepError: see `Mirror.remember`.
+        SweepError: see `OptunaStudy.remember`.
     """
 
     def __init__(
         self,
         study: StudySpec,
         known: Iterable[TrialRecord] = (),
-        memory: Memory | None = None,
+        memory: SamplerState | None = None,
         attributes: Mapping[int, Attributes] | None = None,
         curves: Mapping[int, Curve] | None = None,
-        prior: Sequence[PriorTrial] = (),
+        prior: Sequence[ImportedTrial] = (),
         slots: int = 1,
     ) -> None:
         self.study = study
         self._next = 0
         found = [study.grid.find(point) for point in study.enqueue] if study.method == "grid" else []
         self._first = [number for number in found if number is not None]
-        self._front: list[Point] = []  # of one metric its best value
+        self._front = Front(study)
         self._reached = False
         self._since_best = 0
         self._epochs = 0
@@ -63,7 +63,7 @@ class Planner:
         self._order = LongestFirst(study.parameters, study.grid.point) if slots > 1 and study.in_any_order else None
         for record in complete_of(known):
             self.takes(record.number, record.params, (record.duration_s or 0.0) / max(1, len(record.runs)))
-        self._mirror = Mirror(study, memory, prior) if needs_mirror(study) else None
+        self._mirror = OptunaStudy(study, memory, prior) if needs_optuna(study) else None
         self._sampling = None
         if self._mirror is not None:
             self._mirror.remember(known, attributes or {}, curves or {})
@@ -71,7 +71,7 @@ class Planner:
                 self._sampling = Sampling(study, self._mirror, known)
         # In the order in which they ended, for the patience.
         for record in sorted((r for r in known if r.state.finished), key=lambda record: record.ended or ""):
-            self._count(record.state, record.value, record.metrics)
+            self._count(record.number, record.state, record.value, record.metrics)
 
     @property
     def ended_by(self) -> str | None:
@@ -89,7 +89,7 @@ class Planner:
 
     def _stop_reason(self) -> str | None:
         budget, targets = self.study.budget, [metric for metric in self.study.metrics if metric.target is not None]
-        if self._reached and len(self.study.metrics) == 1:
+        if self._reached and not self.study.multi_objective:
             return f"the target {targets[0].target:g} is reached"
         if self._reached:
             names = ", ".join(f"{metric.name} {metric.target:g}" for metric in targets)
@@ -174,25 +174,17 @@ class Planner:
         """
         if self._mirror is not None:
             self._mirror.tell(number, state, value, metrics or {})
-        self._count(state, value, metrics or {})
+        self._count(number, state, value, metrics or {})
 
-    def _count(self, state: TrialState, value: float | None, metrics: Mapping[str, float]) -> None:
+    def _count(self, number: int, state: TrialState, value: float | None, metrics: Mapping[str, float]) -> None:
         self._since_best += 1
-        if state is not TrialState.COMPLETE or value is None or not feasible(self.study, metrics):
+        if state is not TrialState.COMPLETE or value is None:
             return
-        point = goodness(self.study, value, metrics)
-        if not dominated(point, self._front):
+        if self._front.add(number, value, metrics).new_best:
             self._since_best = 0
-            self._front = [other for other in self._front if not dominated(other, [point])] + [point]
-        self._reached = self._reached or reaches_targets(self.study, point)
+        self._reached = self._reached or reaches_targets(self.study, value, metrics)
 
 
-def reaches_targets(study: StudySpec, point: Point) -> bool:
-    """Tell whether a trial, as `goodness` has it, is as good as every target, if there are any."""
-    wanted = [(metric, one) for metric, one in zip(study.metrics, point, strict=True) if metric.target is not None]
-    return bool(wanted) and all(one >= metric.sign * (metric.target or 0.0) for metric, one in wanted)
-
-
-def needs_mirror(study: StudySpec) -> bool:
+def needs_optuna(study: StudySpec) -> bool:
     """Tell whether Optuna has a say: a sampler draws, or a pruner decides."""
     return study.method != "grid" or study.prunes

@@ -19,15 +19,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
+from sweep.storage.optuna_terms import Attributes, SamplerState
 
-Memory = dict[str, Any]
-Attributes = dict[str, Any]
 _GP_CACHES = ("_gprs_cache_list", "_constraints_gprs_cache_list")
 _KERNEL = ("inverse_squared_lengthscales", "kernel_scale", "noise_var")
 _RESOURCES = ("_min_resource", "_max_resource")  # of pruners: what "auto" came to
 
 
-def state_of(sampler: Any) -> Memory:
+def state_of(sampler: Any) -> SamplerState:
     """Return a sampler's random numbers and, of GP, the kernels' parameters, as plain data."""
     numbers = {}
     for path, generator in _generators(sampler):
@@ -45,7 +44,7 @@ def state_of(sampler: Any) -> Memory:
     return {"random": numbers, "kernels": kernels}
 
 
-def restore(sampler: Any, memory: Memory) -> None:
+def restore(sampler: Any, memory: SamplerState) -> None:
     """Give a sampler what `state_of` returned."""
     import numpy as np
 

@@ -6,8 +6,8 @@ import random
 import warnings
 from collections.abc import Iterable, Mapping
 
-from sweep.search.optuna_study import Mirror
-from sweep.study.methods import make_sampler
+from sweep.search.methods import make_sampler
+from sweep.search.optuna_study import OptunaStudy
 from sweep.study.record import TrialRecord
 from sweep.study.space import assignment
 from sweep.study.spec import StudySpec, derive_seed
@@ -25,7 +25,7 @@ class Sampling:
         known: the same trials.
     """
 
-    def __init__(self, study: StudySpec, mirror: Mirror, known: Iterable[TrialRecord] = ()) -> None:
+    def __init__(self, study: StudySpec, mirror: OptunaStudy, known: Iterable[TrialRecord] = ()) -> None:
         self._study, self._mirror = study, mirror
         self._points = study.points
         self._seen = {_key(record.params) for record in known}

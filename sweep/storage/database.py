@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
 from sweep.storage.folder import StudyFolder
 from sweep.study.record import TrialRecord
-from sweep.study.timing import Account
+from sweep.study.timing import TimeBreakdown
 
 RECORD = "sweep"
 TIME = "sweep:time"
@@ -58,14 +58,14 @@ def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> 
         return {} if database is None else curves_in(database, folder, numbers)
 
 
-def read_account(folder: StudyFolder) -> Account | None:
+def read_time(folder: StudyFolder) -> TimeBreakdown | None:
     """Return what the time of all runs went to until now; None of a study that nobody measured.
 
     Raises:
         SweepError: as `read_records`.
     """
     with _opened_to_look(folder) as database:
-        return None if database is None else account_in(database, folder)
+        return None if database is None else time_in(database, folder)
 
 
 @contextlib.contextmanager
@@ -142,11 +142,11 @@ def curves_in(
         raise unreadable(folder, f"it is damaged: {error}") from None
 
 
-def account_in(database: sqlite3.Connection, folder: StudyFolder) -> Account | None:
-    """Return what `read_account` does, of an open database."""
+def time_in(database: sqlite3.Connection, folder: StudyFolder) -> TimeBreakdown | None:
+    """Return what `read_time` does, of an open database."""
     try:
         found = database.execute("SELECT value_json FROM study_user_attributes WHERE key = ?", (TIME,)).fetchone()
-        return Account.from_json(json.loads(found[0])) if found else None
+        return TimeBreakdown.from_json(json.loads(found[0])) if found else None
     except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
         raise unreadable(folder, f"it is damaged: {error}") from None
 

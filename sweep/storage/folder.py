@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sweep.study.trial import Params, Scalar
+from sweep.study.spec import StudySpec
 
-# TensorBoard adds its own long file name below the folder; most file systems end a name at 255 bytes.
-_LONGEST_TAG = 120
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 UNUSABLE_CHECKPOINT = "checkpoint.unusable.pt"
@@ -21,7 +19,6 @@ BEST_EMBEDDINGS = "plugins/org_tensorflow_tensorboard_projector"
 STOP_AT_NEXT_STEP = "at the next step\n"
 STOP_AT_ONCE = "at once\n"
 _SEPARATORS = frozenset({os.sep, os.altsep or os.sep, "\0"})
-_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,19 +108,15 @@ class StudyFolder:
         return self.trial_dir(folder) / BEST_EMBEDDINGS
 
 
-def run_folder_name(number: int, params: Params, swept: list[str], repeat: int | None = None) -> str:
-    """Return a run folder's name: the zero-padded number, the comment tag of the swept parameters, which repeat if there are any.
-
-    Never a path separator or a character that a shell would take for its own, never much longer than 126 characters
-    for the first ten thousand trials: a longer tag is cut and closed with a short hash of the whole.
-    """
-    tag = "".join(f"_{name}={_word(params[name])}" for name in swept if name in params)
-    if len(tag) > _LONGEST_TAG:
-        digest = hashlib.sha256(tag.encode()).hexdigest()[:8]
-        tag = f"{tag[: _LONGEST_TAG - 9]}-{digest}"
-    return f"{number:04d}{tag}" + (f"_repeat={repeat}" if repeat is not None else "")
+def folder_of(study: StudySpec) -> StudyFolder:
+    """Return the folder that a study's results are or will be in."""
+    return StudyFolder(root=Path(study.output).expanduser().absolute() / study.name)
 
 
-def _word(value: Scalar) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return _UNSAFE.sub("-", text)
+def recorded(folder: StudyFolder) -> dict[str, Any]:
+    """Return what a study's folder says of its last run; empty when it says nothing readable."""
+    try:
+        data = json.loads(folder.environment.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sweep.storage.database import read_account, read_curves, read_records
+from sweep.storage.database import read_curves, read_records, read_time
 from sweep.storage.folder import StudyFolder
 from sweep.storage.lock import lock_holder
-from sweep.study.ranking import feasible, front_of, objectives, verdict
-from sweep.study.record import Tally, TrialRecord, planned_record, ranked
+from sweep.study.progress import TrialCounts
+from sweep.study.ranking import Ranking, objective_values, rank, verdict
+from sweep.study.record import TrialRecord, planned_record
 from sweep.study.repeats import runs_in_total, runs_of, trials_of
 from sweep.study.spec import StudySpec
-from sweep.study.timing import Account
+from sweep.study.timing import TimeBreakdown
 from sweep.study.trial import TrialState
 
 
@@ -34,7 +35,7 @@ class Snapshot:
     folder: StudyFolder
     records: list[TrialRecord]
     runner: dict[str, Any] | None
-    account: Account | None
+    account: TimeBreakdown | None
 
     @classmethod
     def take(cls, study: StudySpec, folder: StudyFolder) -> Snapshot:
@@ -47,37 +48,22 @@ class Snapshot:
         records = read_records(folder)
         if runner is None:  # then nothing runs, whatever was written before it was killed
             records = [r if r.state.finished else replace(r, state=TrialState.WAITING) for r in records]
-        return cls(study=study, folder=folder, records=trials_of(records, study), runner=runner, account=read_account(folder))
+        return cls(study=study, folder=folder, records=trials_of(records, study), runner=runner, account=read_time(folder))
 
     @property
     def counts(self) -> dict[str, int]:
         """Return the number of trials in each state."""
-        return Tally(self.records).counts(self.study.total)
+        return TrialCounts(self.records).counts(self.study.total)
 
     @functools.cached_property
-    def ranked(self) -> list[TrialRecord]:
-        """Return the complete trials, best first, those that break a constraint last."""
-        return ranked(self.records, self.study)
-
-    @functools.cached_property
-    def leaders(self) -> list[TrialRecord]:
-        """Return the complete trials that keep the constraints, best first."""
-        return [record for record in self.ranked if feasible(self.study, record.metrics)]
-
-    @functools.cached_property
-    def front(self) -> list[TrialRecord]:
-        """Return the Pareto front in the order of the first metric; of one metric the best trial alone."""
-        return front_of(self.leaders, self.study)
-
-    @functools.cached_property
-    def front_numbers(self) -> frozenset[int]:
-        """Return the numbers of the trials of the front, where there are several metrics."""
-        return frozenset(record.number for record in self.front) if len(self.study.metrics) > 1 else frozenset()
+    def ranking(self) -> Ranking:
+        """Return the complete trials, best first."""
+        return rank(self.records, self.study)
 
     @property
     def eta_s(self) -> float | None:
         """Return the estimated seconds until the last trial ends, if anything runs."""
-        return Tally(runs_of(self.records)).eta_s(runs_in_total(self.study), datetime.now(UTC))
+        return TrialCounts(runs_of(self.records)).eta_s(runs_in_total(self.study), datetime.now(UTC))
 
     @property
     def slots(self) -> int:
@@ -117,9 +103,9 @@ class Snapshot:
     def _judged(self, record: TrialRecord) -> dict[str, Any]:
         """Return what there is to say where a study has several metrics, or constraints."""
         found: dict[str, Any] = {}
-        if len(self.study.metrics) > 1:
-            found["values"] = list(objectives(self.study, record.value, record.metrics))
-            found["front"] = record.number in self.front_numbers
+        if self.study.multi_objective:
+            found["values"] = list(objective_values(self.study, record.value, record.metrics))
+            found["front"] = record.number in self.ranking.front_numbers
         if self.study.constraints:
             found["feasible"] = verdict(self.study, record.metrics)
         return found
@@ -132,8 +118,8 @@ class Snapshot:
             "dir": os.fspath(self.folder.root),
             "counts": self.counts,
             "total": self.study.total,
-            "best": self.trial_json(self.front[0]) if self.front else None,
-            **({"front": [self.trial_json(record) for record in self.front]} if len(self.study.metrics) > 1 else {}),
+            "best": self.trial_json(best) if (best := self.ranking.best) else None,
+            **({"front": [self.trial_json(record) for record in self.ranking.front]} if self.study.multi_objective else {}),
             "eta_s": self.eta_s,
             "time": self.account.to_json() if self.account else None,
             "running": [self.trial_json(record) for record in running],

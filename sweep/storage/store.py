@@ -24,15 +24,23 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from sweep.search.optuna_study import OPTUNA_STATES, RUNG, Drawn, constraint_attributes, directions, values_told
-from sweep.search.sampler_state import Attributes, Memory
-from sweep.storage.database import RECORD, TIME, account_in, connect, curves_in, has_trials, latest, records_in, unreadable
+from sweep.storage.database import RECORD, TIME, connect, curves_in, has_trials, latest, records_in, time_in, unreadable
 from sweep.storage.files import write_json
 from sweep.storage.folder import StudyFolder
+from sweep.storage.optuna_terms import (
+    OPTUNA_STATES,
+    RUNG,
+    Attributes,
+    Drawn,
+    SamplerState,
+    constraint_attributes,
+    directions,
+    distributions,
+    values_told,
+)
 from sweep.study.record import TrialRecord
-from sweep.study.space import distributions
 from sweep.study.spec import StudySpec
-from sweep.study.timing import Account
+from sweep.study.timing import TimeBreakdown
 from sweep.study.trial import TrialState
 
 _MEMORY = "sweep:sampler"
@@ -69,7 +77,7 @@ class StudyStore:
         self._rows: int = self._db.execute(count, (self._study_id,)).fetchone()[0]
         self._trial_ids: dict[int, int] = {}  # the last entry of each trial
         self._numbers: dict[int, int] = {}
-        self._time_before = account_in(self._db, folder) or Account()
+        self._time_before = time_in(self._db, folder) or TimeBreakdown()
         self._has_rungs = study.pruner.get("type") in ("asha", "hyperband", "patient")
 
     def records(self) -> list[TrialRecord]:
@@ -79,7 +87,7 @@ class StudyStore:
         self._numbers = {trial_id: record.number for trial_id, record in found}
         return latest(found)
 
-    def sampler(self) -> tuple[Memory | None, dict[int, Attributes]]:
+    def sampler(self) -> tuple[SamplerState | None, dict[int, Attributes]]:
         """Return what is to be remembered of the sampler: its memory, and what it wrote down about each trial, by number."""
         query = "SELECT value_json FROM study_system_attributes WHERE study_id = ? AND key = ?"
         found = self._db.execute(query, (self._study_id, _MEMORY)).fetchone()
@@ -170,7 +178,7 @@ class StudyStore:
                 )
         write_json(self._folder.trial_file(record.folder), record.to_json())
 
-    def note_time(self, run: Account) -> None:
+    def note_time(self, run: TimeBreakdown) -> None:
         """Note what the time of this run went to until now; what all runs before it took is added."""
         with self._db:
             self._db.execute(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from sweep.study.ranking import objectives
+from sweep.study.ranking import objective_values
 from sweep.study.record import TrialRecord
 from sweep.study.space import swept
 from sweep.study.spec import StudySpec
-from sweep.study.timing import Account
+from sweep.study.timing import TimeBreakdown
 from sweep.study.trial import Params, Scalar
 
 # Strings that would be read as something else, and are written in quotes.
@@ -51,7 +51,7 @@ def duration_text(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def shares_text(account: Account) -> str:
+def time_shares_text(account: TimeBreakdown) -> str:
     """Write what a study's time went to, each part as a share of it."""
     return ", ".join(f"{kind} {share:.1%}".replace("%", " %") for kind, share in account.shares.items())
 
@@ -84,7 +84,7 @@ def tag_text(record: TrialRecord, study: StudySpec) -> str:
 
 def objective_texts(record: TrialRecord, study: StudySpec) -> list[str]:
     """Write a trial's value of each metric, the first one with its standard error where it is the mean of several runs."""
-    others = objectives(study, record.value, record.metrics)[1:]
+    others = objective_values(study, record.value, record.metrics)[1:]
     return [value_text(record), *(number_text(value) for value in others)]
 
 

@@ -1,27 +1,31 @@
-"""Which trials are best: by one metric, or the Pareto front of several, among those that keep the constraints.
+"""Which trials are best, and whether a study has one metric or several: the one answer for the whole package.
 
-- A trial is **feasible** if it is within every bound. One that is not is never best: such trials come last, those nearest to
-  the bounds first (by the sum of what is beyond them, as Optuna's samplers have it).
-- The **front** of several metrics are the feasible trials that no other one beats, being at least as good in every metric and
-  better in one. Equal trials stand in it together. It comes first, then the others; both in the order of the first metric.
-- With one metric the front is the best trial alone.
+- A trial is **feasible** if its metrics keep every constraint. One that is not is never best: such trials come last, those
+  nearest to the bounds first (by the sum of what exceeds them, as Optuna's samplers have it).
+- The **Pareto front** of several metrics is the set of feasible trials that no other one dominates: none is at least as good in
+  every metric and better in one. Equal trials are in it together. It comes first, then the others, both in the order of the
+  first metric.
+- With one metric the front is the best trial alone, the earliest of equal ones. So whoever asks for the front needs no
+  special case; `StudySpec.multi_objective` tells those who have to word it.
+
+`rank` orders trials that are known; `Front` is kept up to date as trials end.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
-
-if TYPE_CHECKING:  # `records` stands above: it ranks by what is here
-    from sweep.study.record import TrialRecord
+from sweep.study.trial import TrialState
 
 Point = tuple[float, ...]
 
 
-def objectives(study: StudySpec, value: float | None, metrics: Mapping[str, float]) -> tuple[float | None, ...]:
+def objective_values(study: StudySpec, value: float | None, metrics: Mapping[str, float]) -> tuple[float | None, ...]:
     """Return a trial's value of each metric, in their order.
 
     Args:
@@ -63,25 +67,116 @@ def verdict(study: StudySpec, metrics: Mapping[str, float]) -> bool | None:
 
 def goodness(study: StudySpec, value: float | None, metrics: Mapping[str, float]) -> Point:
     """Return a trial as a point whose coordinates, one for each metric, are the larger the better; a missing one is the worst."""
-    values = objectives(study, value, metrics)
+    values = objective_values(study, value, metrics)
     return tuple([-math.inf if one is None else metric.sign * one for metric, one in zip(study.metrics, values, strict=True)])
 
 
-def in_order(complete: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord]:
-    """Return complete trials, the best first: the front, the other feasible ones, the others."""
-    by_first = _by_first(complete, study)
-    if len(study.metrics) == 1 and not study.constraints:
-        return by_first
+def reaches_targets(study: StudySpec, value: float, metrics: Mapping[str, float]) -> bool:
+    """Return whether a feasible trial is as good as every target, if there are any."""
+    point = goodness(study, value, metrics)
+    wanted = [(metric, one) for metric, one in zip(study.metrics, point, strict=True) if metric.target is not None]
+    good = bool(wanted) and all(one >= metric.sign * (metric.target or 0.0) for metric, one in wanted)
+    return good and feasible(study, metrics)
+
+
+def complete_of(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Return the complete trials that have a value."""
+    return [record for record in records if record.state is TrialState.COMPLETE and record.value is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """The complete trials of a study, best first.
+
+    Attributes:
+        study: whose trials.
+        order: the front, the other feasible trials, the others.
+        feasible: how many of them keep every constraint; they come first.
+    """
+
+    study: StudySpec
+    order: tuple[TrialRecord, ...]
+    feasible: int
+
+    @property
+    def leaders(self) -> tuple[TrialRecord, ...]:
+        """Return the trials that keep every constraint, best first."""
+        return self.order[: self.feasible]
+
+    @functools.cached_property
+    def front(self) -> tuple[TrialRecord, ...]:
+        """Return the Pareto front in the order of the first metric; of one metric the best trial alone."""
+        return tuple(_leading(self.leaders, self.study))
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """Return the best trial, or of several metrics the best of the front in the first one."""
+        return self.order[0] if self.feasible else None
+
+    @functools.cached_property
+    def front_numbers(self) -> frozenset[int]:
+        """Return which trials are to be marked as the front: none where there is one metric."""
+        return frozenset(record.number for record in self.front) if self.study.multi_objective else frozenset()
+
+    def top(self, count: int) -> tuple[TrialRecord, ...]:
+        """Return what answers "which are the best?": the first `count` trials, of several metrics the whole front."""
+        return self.front if self.study.multi_objective else self.leaders[:count]
+
+
+def rank(records: Iterable[TrialRecord], study: StudySpec) -> Ranking:
+    """Rank the complete ones of some trials."""
+    by_first = sorted(complete_of(records), key=lambda record: (-study.metric.sign * (record.value or 0.0), record.number))
+    if not study.multi_objective and not study.constraints:
+        return Ranking(study=study, order=tuple(by_first), feasible=len(by_first))
     beyond = {record.number: excess(study, record.metrics) for record in by_first}
     within = [record for record in by_first if beyond[record.number] == 0]
-    leading = {record.number for record in _leading(within, study)}
-    rest = {record.number for record in within} - leading
-    return sorted(by_first, key=lambda record: (beyond[record.number], record.number in rest))
+    rest = {record.number for record in within} - {record.number for record in _leading(within, study)}
+    ordered = sorted(by_first, key=lambda record: (beyond[record.number], record.number in rest))
+    return Ranking(study=study, order=tuple(ordered), feasible=len(within))
 
 
-def front_of(complete: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord]:
-    """Return the front of all complete trials: of one metric the best one, nothing if none is feasible."""
-    return _leading(_by_first([record for record in complete if feasible(study, record.metrics)], study), study)
+@dataclass(frozen=True, kw_only=True)
+class Joined:
+    """What a trial that has ended does to the front.
+
+    Attributes:
+        inside: it is in the front, perhaps beside its equals.
+        new_best: it is in the front and equals no trial there.
+        pushed_out: the numbers of the trials that it takes the place of.
+    """
+
+    inside: bool = False
+    new_best: bool = False
+    pushed_out: tuple[int, ...] = ()
+
+
+class Front:
+    """The Pareto front of a study, of one metric its best value, kept up to date as trials end."""
+
+    def __init__(self, study: StudySpec) -> None:
+        self._study = study
+        self._points: dict[int, Point] = {}
+
+    def add(self, number: int, value: float, metrics: Mapping[str, float]) -> Joined:
+        """Take in a complete trial.
+
+        Args:
+            number: the trial's.
+            value: the first metric's.
+            metrics: last values by tag; the first metric's need not be there.
+        """
+        if not feasible(self._study, metrics):
+            return Joined()
+        point = goodness(self._study, value, metrics)
+        better = [other for other in self._points.values() if _at_least_as_good(other, point)]
+        if any(other != point for other in better):
+            return Joined()
+        pushed_out = tuple(n for n, other in self._points.items() if other != point and _at_least_as_good(point, other))
+        for beaten in pushed_out:
+            del self._points[beaten]
+        if self._study.multi_objective or not better:
+            self._points[number] = point
+        return Joined(inside=number in self._points, new_best=not better, pushed_out=pushed_out)
 
 
 def undominated(points: Sequence[Point]) -> list[int]:
@@ -95,19 +190,15 @@ def undominated(points: Sequence[Point]) -> list[int]:
     return sorted(place for point in kept for place in places[point])
 
 
-def dominated(point: Point, others: Iterable[Point]) -> bool:
-    """Tell whether one of some points is at least as good in everything, equal ones included."""
-    return any(all(one >= own for one, own in zip(other, point, strict=True)) for other in others)
+def _at_least_as_good(one: Point, other: Point) -> bool:
+    """Return whether a point is at least as good as another in every metric, which equal points are."""
+    return all(own >= its for own, its in zip(one, other, strict=True))
 
 
-def _by_first(records: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord]:
-    return sorted(records, key=lambda record: (-study.metric.sign * (record.value or 0.0), record.number))
-
-
-def _leading(within: list[TrialRecord], study: StudySpec) -> list[TrialRecord]:
-    if len(study.metrics) == 1:
+def _leading(within: Sequence[TrialRecord], study: StudySpec) -> Sequence[TrialRecord]:
+    if not study.multi_objective:
         return within[:1]
-    return [within[place] for place in undominated([goodness(study, record.value, record.metrics) for record in within])]
+    return [within[place] for place in undominated([goodness(study, record.value or 0.0, record.metrics) for record in within])]
 
 
 def _kept_of_two(ordered: list[Point]) -> list[Point]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-from collections.abc import Iterable
+import hashlib
+import re
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from sweep.storage.folder import run_folder_name
-from sweep.study.ranking import in_order
 from sweep.study.space import swept
 from sweep.study.spec import SEED, StudySpec, derive_seed
-from sweep.study.trial import Scalar, TrialState
+from sweep.study.trial import Params, Scalar, TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,66 +106,26 @@ def planned_record(study: StudySpec, number: int, params: dict[str, Scalar], rep
     )
 
 
-def complete_of(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Return the complete trials that have a value."""
-    return [record for record in records if record.state is TrialState.COMPLETE and record.value is not None]
+# TensorBoard adds its own long file name below the folder; most file systems end a name at 255 bytes.
+_LONGEST_TAG = 120
 
 
-def ranked(records: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord]:
-    """Return the complete trials, best first; the earlier one first among equals."""
-    return in_order(complete_of(records), study)
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
-class Tally:
-    """How many runs are in which state, and how long they take; kept up as they change, whatever their number."""
+def run_folder_name(number: int, params: Params, swept: list[str], repeat: int | None = None) -> str:
+    """Return a run folder's name: the zero-padded number, the comment tag of the swept parameters, which repeat if there are any.
 
-    def __init__(self, runs: Iterable[TrialRecord] = ()) -> None:
-        self._runs: dict[tuple[int, int], TrialRecord] = {}
-        self._states: collections.Counter[TrialState] = collections.Counter()
-        self._running: dict[tuple[int, int], TrialRecord] = {}
-        self._seconds, self._timed = 0.0, 0
-        for run in runs:
-            self.update(run)
+    Never a path separator or a character that a shell would take for its own, never much longer than 126 characters
+    for the first ten thousand trials: a longer tag is cut and closed with a short hash of the whole.
+    """
+    tag = "".join(f"_{name}={_word(params[name])}" for name in swept if name in params)
+    if len(tag) > _LONGEST_TAG:
+        digest = hashlib.sha256(tag.encode()).hexdigest()[:8]
+        tag = f"{tag[: _LONGEST_TAG - 9]}-{digest}"
+    return f"{number:04d}{tag}" + (f"_repeat={repeat}" if repeat is not None else "")
 
-    @property
-    def runs(self) -> list[TrialRecord]:
-        """Return every run, as it is now."""
-        return list(self._runs.values())
 
-    def update(self, run: TrialRecord) -> None:
-        """Take a run as it is now."""
-        if (before := self._runs.get(run.key)) is not None:
-            self._count(before, -1)
-        self._runs[run.key] = run
-        self._count(run, 1)
-        self._running.pop(run.key, None)
-        if run.state is TrialState.RUNNING and run.started is not None:
-            self._running[run.key] = run
-
-    def counts(self, total: int | None) -> dict[str, int]:
-        """Return the number of runs in each state; those not yet planned are waiting."""
-        result = {str(state): self._states[state] for state in TrialState}
-        if total is not None:
-            result["waiting"] += max(0, total - len(self._runs))
-        return result
-
-    def eta_s(self, total: int | None, clock: datetime) -> float | None:
-        """Estimate the seconds until the last run ends, from the mean duration of the complete ones and what runs now.
-
-        None when nothing runs, nothing is complete yet, or their number is open.
-        """
-        running = list(self._running.values())
-        if not self._timed or not running or total is None:
-            return None
-        mean = self._seconds / self._timed
-        left = mean * self.counts(total)["waiting"]
-        for run in running:
-            elapsed = (clock - datetime.fromisoformat(run.started or "")).total_seconds()
-            left += max(0.0, mean - elapsed)
-        return left / len(running)
-
-    def _count(self, run: TrialRecord, by: int) -> None:
-        self._states[run.state] += by
-        if run.state is TrialState.COMPLETE and run.duration_s is not None:
-            self._seconds += by * run.duration_s
-            self._timed += by
+def _word(value: Scalar) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return _UNSAFE.sub("-", text)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sweep.study.trial import Params, Scalar
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,21 +211,6 @@ def side_by_side_space(spaces: Sequence[Space]) -> dict[str, Domain | None]:
             continue
         values = {repr(value): value for domain in domains for value in _ends(domain)}
         result[name] = Choice(values=tuple(values.values())) if len(values) > 1 else domains[0]
-    return result
-
-
-def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Return the Optuna distributions of the swept parameters, in order, those that apply only to some trials too."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    result: dict[str, BaseDistribution] = {}
-    for name, domain in space.items():
-        if isinstance(domain, Choice):
-            result[name] = CategoricalDistribution(domain.values)
-        elif isinstance(domain, Range) and domain.integer:
-            result[name] = IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=int(domain.step or 1))
-        elif isinstance(domain, Range):
-            result[name] = FloatDistribution(float(domain.low), float(domain.high), log=domain.log, step=domain.step)
     return result
 
 

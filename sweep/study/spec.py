@@ -17,10 +17,6 @@ from sweep.study.trial import Scalar
 # A parameter of this name is no hyperparameter: it says which of several trainings of one setting a trial is.
 SEED = "seed"
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./${}-]+", re.ASCII)  # of a command: needs no quotes, placeholders included
-# The tag that says whether a trial keeps its constraints: 1 or 0.
-FEASIBLE = "feasible"
-# The tag that says whether it is in the Pareto front of several metrics: 1 or 0.
-FRONT = "front"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +39,9 @@ class MetricSpec:
         """Return 1 when larger is better, else -1."""
         return 1 if self.goal == "maximize" else -1
 
-    @property
-    def best_tag(self) -> str:
-        """Return the TensorBoard tag of the best value so far."""
-        return f"best/{self.name}"
+    def better(self, one: float, other: float) -> float:
+        """Return the better of two values."""
+        return max(one, other, key=lambda value: self.sign * value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,16 +180,15 @@ class StudySpec:
         return self.metrics[0]
 
     @property
+    def multi_objective(self) -> bool:
+        """Return whether there are several metrics, so that the best trials are a Pareto front."""
+        return len(self.metrics) > 1
+
+    @property
     def needed(self) -> tuple[str, ...]:
         """Return the tags that every complete trial has reported: the metrics, then those of the constraints."""
         tags = (*(metric.name for metric in self.metrics), *(constraint.metric for constraint in self.constraints))
         return tuple(dict.fromkeys(tags))
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Return the tags that come first in the HPARAMS tab: those needed, in the front and feasible or not, the best values."""
-        judged = (*((FRONT,) if len(self.metrics) > 1 else ()), *((FEASIBLE,) if self.constraints else ()))
-        return (*self.needed, *judged, *(metric.best_tag for metric in self.metrics))
 
     @property
     def trained(self) -> str:

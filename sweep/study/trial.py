@@ -9,7 +9,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sweep.study.timing import Account
+from sweep.study.timing import TimeBreakdown
 
 Scalar = bool | int | float | str | None
 Params = Mapping[str, Scalar]
@@ -68,7 +68,7 @@ class Report:
     total: int | None = None
     saved: bool = False
     saves: bool = False
-    time: Account = field(default=Account(), compare=False)
+    time: TimeBreakdown = field(default=TimeBreakdown(), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +111,12 @@ class TrialResult:
     error: str | None = None
     cause: str | None = None
     spent: bool = False
-    time: Account = field(default=Account(), compare=False)
+    time: TimeBreakdown = field(default=TimeBreakdown(), compare=False)
 
 
 class Decision(enum.StrEnum):
     """The runner's answer to a report."""
 
-    GO_ON = "go_on"
+    CONTINUE = "continue"
     PRUNE = "prune"
     STOP = "stop"

@@ -44,7 +44,7 @@ def records(file: BinaryIO) -> Iterator[tuple[int, int]]:
         place = end
 
 
-class Tally:
+class RecordCounter:
     """Count the records of a run folder's event files, reading only what was added since the last count."""
 
     def __init__(self, folder: Path) -> None:

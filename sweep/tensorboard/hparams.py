@@ -29,9 +29,9 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from sweep.study.space import Choice, Constant, Domain, Range, Space
-from sweep.study.spec import FRONT
 from sweep.study.trial import Params, Scalar
 from sweep.tensorboard import event_files
+from sweep.tensorboard.columns import FRONT
 
 SUCCESS = api_pb2.STATUS_SUCCESS
 FAILURE = api_pb2.STATUS_FAILURE

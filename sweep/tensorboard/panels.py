@@ -141,13 +141,13 @@ class Panels:
                 self._writer.guard("panels.histograms", self._histogram, f"weights/{name}", parameter, step)
                 self._writer.guard("panels.histograms", self._histogram, f"gradients/{name}", parameter.grad, step)
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what a trial that goes on must know; plain data."""
         return {"done": list(self._done), "reports": self._reports}
 
-    def restore(self, memory: Mapping[str, Any]) -> None:
-        """Go on, knowing what `memory` returned; an older checkpoint knows nothing."""
-        self._done, self._reports = list(memory.get("done", [])), memory.get("reports", 0)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on, knowing what `state_dict` returned; an older checkpoint knows nothing."""
+        self._done, self._reports = list(state.get("done", [])), state.get("reports", 0)
 
     def _once(self, name: str, write: Callable[[], None]) -> None:
         if self._first and name not in self._done:

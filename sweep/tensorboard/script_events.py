@@ -52,7 +52,7 @@ class ScriptEvents:
         self._files: dict[Path, _File] = {}
         self._root: Path | None = None
         self._before = {path for path in folder.rglob(event_files.PATTERN) if not path.name.endswith(OWN_SUFFIX)}
-        self._written: dict[str, int] = writer.memory()["last_step"]  # by an attempt before
+        self._written: dict[str, int] = writer.state_dict()["last_step"]  # by an attempt before
         self._waiting: list[tuple[str, float, int, float]] = []
         self._step: int | None = None  # of the metric, until its report
         self._found: dict[str, float] = {}

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from sweep.runner.timers import Stopwatch, counts_as
 from sweep.study.space import Space
+from sweep.study.timing import Stopwatch, counts_as
 from sweep.study.trial import Params
 from sweep.tensorboard import event_files, hparams
 
@@ -52,17 +52,17 @@ class TrialWriter(SummaryWriter):
         super().__init__(log_dir=str(log_dir), filename_suffix=OWN_SUFFIX)
         self._sort_last()
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what a writer that continues this run must know; plain data."""
         layout = {category: dict(charts) for category, charts in self._layout.items()}
         return {"described": self._described, "last_step": dict(self._last_step), "layout": layout, "laid_out": self._laid_out}
 
-    def restore(self, memory: Mapping[str, Any]) -> None:
-        """Continue a run whose row has appeared, knowing what `memory` returned."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue a run whose row has appeared, knowing what `state_dict` returned."""
         self._started = True
-        self._described = bool(memory["described"])
-        self._last_step = dict(memory["last_step"])
-        self._layout, self._laid_out = memory.get("layout", {}), memory.get("laid_out", 0)  # older checkpoints have none
+        self._described = bool(state["described"])
+        self._last_step = dict(state["last_step"])
+        self._layout, self._laid_out = state.get("layout", {}), state.get("laid_out", 0)  # older checkpoints have none
 
     def written(self) -> None:
         """Have every record written to its file, and make sure of it.

@@ -24,11 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sweep.runner.timers import Stopwatch, counts_as
-from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT, run_folder_name
-from sweep.study.ranking import feasible
-from sweep.study.space import swept
-from sweep.study.spec import FEASIBLE, StudySpec
+from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT
+from sweep.study.spec import StudySpec
+from sweep.study.timing import Stopwatch, counts_as
 from sweep.study.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
 from sweep.tensorboard import event_files
 from sweep.worker.devices import Slot
@@ -96,30 +94,22 @@ class _Attempt:
         slot: Slot,
         stopwatch: Stopwatch,
     ) -> None:
-        from sweep.tensorboard.panels import Panels
-        from sweep.tensorboard.writer import TrialWriter
+        from sweep.tensorboard.trial_log import TrialLog
         from sweep.worker import checkpoint
 
         self._channel, self._objective, self._study, self._spec = channel, objective, study, spec
         self._checkpoint, self._stopwatch = checkpoint, stopwatch
         self._folder = Path(spec.dir)
         self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
-        self._columns = tuple(getattr(objective, "metrics", ()))
-        self._shown = study.shown
-        self._group = run_folder_name(spec.number, spec.params, swept(study.parameters)) if study.repeats > 1 else None
-        self._first = spec.number == spec.repeat == 0  # what the whole study needs once is in its run
         self._start = self._go_back()
-        self._best: dict[str, float] = {}  # of each metric, until now
-        self._tally = event_files.Tally(self._folder)
-        lays_out = self._first and study.log.charts
-        self._writer = TrialWriter(self._folder, keep_open=True, lays_out=lays_out, stopwatch=stopwatch)
-        self._panels = Panels(self._writer, study.log, first=self._first)
+        self._tally = event_files.RecordCounter(self._folder)
+        self._log = TrialLog(spec, study, getattr(objective, "metrics", ()), stopwatch)
         self._trial = Trial(
             spec,
             metric=study.metric.name,
             device=slot.torch_device,
-            writer=self._writer,
-            panels=self._panels,
+            writer=self._log.writer,
+            panels=self._log.panels,
             host=self,
             position=self._start.position if self._start else None,
             state=self._start.state if self._start else None,
@@ -132,64 +122,30 @@ class _Attempt:
             OSError: a file of the trial could not be written.
         """
         if self._start is not None:
-            self._writer.restore(self._start.writer)
-            self._panels.restore(self._start.writer.get("panels", {}))
-            self._best = dict(self._start.writer.get("best") or self._best_until(self._start.position))
-        if self._columns:
-            self._describe(())
-            self._writer.charts_of(self._columns)
-        self._writer.start_session(self._spec.params, self._shown, self._group)
-        self._writer.written()
+            self._log.load_state_dict(self._start.writer, self._start.position)
+        self._log.start()
         result = self._decided_before() or self._call()
         self._stopwatch.turn_to("logging")
-        self._describe(result.metrics)  # if nothing was reported on the way
-        if result.state.finished:
-            self._writer.end_session(success=result.state is not TrialState.FAILED)
-        self._writer.written()
-        self._writer.shut()
+        self._log.end(result.metrics, success=result.state is not TrialState.FAILED if result.state.finished else None)
         return result
 
     @counts_as("logging")
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write metrics as scalars, and have everything that was given to the writer written out."""
-        for name, value in metrics.items():
-            self._writer.add_scalar(name, value, step)
-        for metric in self._study.metrics:
-            if metric.name in metrics:
-                value = metrics[metric.name]
-                best = self._best[metric.name] = max(value, self._best.get(metric.name, value), key=lambda one: metric.sign * one)
-                if metric.best_tag not in metrics:
-                    self._writer.add_scalar(metric.best_tag, best, step)
-        self._judge(step, metrics)
-        if not self._columns:
-            self._writer.charts_of(metrics)
         try:
-            self._writer.written()
+            self._log.record(step, metrics, self._trial.metrics)
         except OSError as error:
             raise _WriteFailed(str(error)) from error
         self._checkpoint.passed("scalars written")
-
-    def _best_until(self, position: Position) -> dict[str, float]:
-        """Return the best value of the first metric that was reported: an older version's checkpoint holds no more."""
-        metric = self._study.metric
-        values = [value for _, value in position.history if value is not None]
-        return {metric.name: max(values, key=lambda value: metric.sign * value)} if values else {}
-
-    def _judge(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write whether the trial keeps its constraints, as far as a report tells anything new of that."""
-        known = {**self._trial.metrics, **metrics}
-        names = {constraint.metric for constraint in self._study.constraints}
-        if names & metrics.keys() and names <= known.keys() and FEASIBLE not in metrics:
-            self._writer.add_scalar(FEASIBLE, float(feasible(self._study, known)), step)
 
     @counts_as("checkpointing")
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
         """Make a checkpoint of the trial at this moment."""
         checkpoint = self._checkpoint
         if position.metrics:
-            self._describe(position.metrics)
+            self._log.describe(position.metrics)
         try:
-            self._writer.written()
+            self._log.flush()
             events = self._tally.count(sync=True)
             checkpoint.passed("event files synced")
             checkpoint.save(
@@ -200,7 +156,7 @@ class _Attempt:
                     state=dict(state),
                     randomness=checkpoint.random_states(),
                     events=events,
-                    writer=self._writer.memory() | {"panels": self._panels.memory(), "best": dict(self._best)},
+                    writer=self._log.state_dict(),
                 ),
             )
         except OSError as error:
@@ -209,7 +165,7 @@ class _Attempt:
     @counts_as("waiting")
     def exchange(self, report: Report) -> Decision:
         """Send a report and wait for the decision on it."""
-        self._describe(report.metrics)
+        self._log.describe(report.metrics)
         self._channel.send(replace(report, time=self._stopwatch.read()))
         self._checkpoint.passed("report sent")
         decision = Decision(self._channel.recv() or Decision.STOP)
@@ -241,9 +197,6 @@ class _Attempt:
         event_files.cut_back(self._folder, {})
         return None
 
-    def _describe(self, reported: Mapping[str, float] | tuple[()]) -> None:
-        self._writer.describe(self._shown, (*self._study.columns, *(self._columns or reported)))
-
     def _decided_before(self) -> TrialResult | None:
         """Tell the runner again what it may have missed; return the result if its decision on that ends the trial."""
         if self._start is None:
@@ -273,7 +226,7 @@ class _Attempt:
         except TrialFailed as error:
             return failed(str(error), "exception")
         except (_WriteFailed, StateIgnored):
-            self._writer.shut()
+            self._log.close()
             raise
         except torch.OutOfMemoryError as error:
             return failed(f"{_memory_text()}\n{user_traceback(error)}", "out-of-memory", spent=True)

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sweep.study.timing import Account
+from sweep.study.timing import TimeBreakdown
 from sweep.study.trial import Decision, Position, Report, Scalar, TrialResult, TrialSpec
 
 
@@ -83,7 +83,7 @@ class Resumed:
     """
 
     position: Position
-    time: Account = field(default=Account(), compare=False)  # as in a `Report`
+    time: TimeBreakdown = field(default=TimeBreakdown(), compare=False)  # as in a `Report`
 
 
 @dataclass(frozen=True, kw_only=True)

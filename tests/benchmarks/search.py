@@ -28,10 +28,12 @@ from typing import Any
 
 import optuna
 
+from sweep.search.methods import make_sampler
 from sweep.search.planner import Planner
+from sweep.storage.optuna_terms import distributions
 from sweep.study.file.reading import given_study
-from sweep.study.methods import SAMPLERS, make_sampler
-from sweep.study.space import assignment, distributions
+from sweep.study.methods import SAMPLERS
+from sweep.study.space import assignment
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 from tests.benchmarks.machine import describe

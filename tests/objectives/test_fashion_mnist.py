@@ -41,7 +41,7 @@ class Host:
     def exchange(self, report: Report) -> Decision:
         """Note the report."""
         self.reports.append(report)
-        return Decision.GO_ON
+        return Decision.CONTINUE
 
     def stop_requested(self) -> bool:
         """Nobody does."""

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sweep.runner.gpu_sharing import Packing
+from sweep.runner.gpu_sharing import GpuSharing
 from sweep.runner.ledger import Ledger
 from sweep.runner.runner import Runner
 from sweep.runner.session import worker_maker
-from sweep.runner.timers import RunClock
+from sweep.runner.timers import SessionTimer
 from sweep.storage.folder import StudyFolder
 from sweep.storage.store import StudyStore
 from sweep.study.file.reading import read_study
@@ -35,7 +35,7 @@ def packing(
     before: float = 1.0,
     total: float = 16.0,
     threads: int | None = None,
-) -> Packing:
+) -> GpuSharing:
     """Return one whose first trial on each GPU keeps it so busy and takes so many GiB."""
     slots = plan_slots("auto", None, None, gpus=GPUS[:gpus], cores=cores)
     first = {slot.index: True for slot in slots}
@@ -44,10 +44,10 @@ def packing(
         used = before if first.pop(slot.index, False) else before + takes
         return GpuReading(busy=busy, used_bytes=int(used * GIB), total_bytes=int(total * GIB))
 
-    return Packing(slots, cores, read, threads=threads)
+    return GpuSharing(slots, cores, read, threads=threads)
 
 
-def looked(packing: Packing, training: Iterable[int]) -> tuple[list[Slot], list[str]]:
+def looked(packing: GpuSharing, training: Iterable[int]) -> tuple[list[Slot], list[str]]:
     slots, told = [], []
     for _ in range(50):
         added, why = packing.look(set(training))
@@ -101,7 +101,7 @@ def test_a_device_that_does_not_tell_gets_no_more() -> None:
     """Parts of a GPU, and machines without NVIDIA's driver, such as this one may be."""
     slots = plan_slots("auto", None, None, gpus=[Gpu(cuda_id="MIG-1")], cores=4)
     assert read_gpu(slots[0]) is None
-    assert looked(Packing(slots, 4), [0]) == ([], [])
+    assert looked(GpuSharing(slots, 4), [0]) == ([], [])
 
 
 STUDY = """
@@ -127,11 +127,11 @@ def test_a_sweep_opens_slots_while_it_runs(here: Path) -> None:
     like_a_gpu = [dataclasses.replace(slot, env={**slot.env, "CUDA_VISIBLE_DEVICES": ""}) for slot in slots]
     idle, training = (GpuReading(busy=busy, used_bytes=used, total_bytes=16 * GIB) for busy, used in ((0.0, 0), (0.3, GIB)))
     readings = itertools.chain([idle], itertools.repeat(training))
-    clock = RunClock()
+    clock = SessionTimer()
     store = StudyStore(folder, study)
     try:
         ledger = Ledger(study, folder, store, [], observer, 1)
-        packing = Packing(like_a_gpu, 8, lambda _: next(readings))
+        packing = GpuSharing(like_a_gpu, 8, lambda _: next(readings))
         runner = Runner(study, folder, ledger, like_a_gpu, worker_maker(study, False), observer, clock, packing)
         timer = threading.Timer(90, runner.stop)
         timer.start()

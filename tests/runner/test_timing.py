@@ -15,12 +15,12 @@ import pytest
 
 import sweep
 from sweep.runner import ledger
-from sweep.runner.timers import RunClock, Stopwatch
-from sweep.storage.database import read_account
+from sweep.runner.timers import SessionTimer
+from sweep.storage.database import read_time
 from sweep.storage.folder import StudyFolder
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
-from sweep.study.timing import Account
+from sweep.study.timing import Stopwatch, TimeBreakdown
 from sweep.worker import checkpoint
 from tests.conftest import Cli, wait_for, write_objectives, write_study
 
@@ -46,13 +46,13 @@ workers: {devices: cpu, per_device: 2}
 ALMOST = 0.98  # what is slept, when it is shared out over the wall clock to the millisecond
 
 
-def account_of(folder: Path) -> Account:
-    found = read_account(StudyFolder(root=folder.resolve()))
+def account_of(folder: Path) -> TimeBreakdown:
+    found = read_time(StudyFolder(root=folder.resolve()))
     assert found is not None
     return found
 
 
-def run_inline(objective: Callable[[sweep.Trial], Any] | None, **keys: Any) -> Account:
+def run_inline(objective: Callable[[sweep.Trial], Any] | None, **keys: Any) -> TimeBreakdown:
     return account_of(sweep.run(STUDY | keys, objective, inline=True, quiet=True).dir)
 
 
@@ -187,7 +187,7 @@ def test_a_killed_runner_leaves_an_account_that_adds_up(here: Path, start: Calla
     study, folder = str(write_study(here, TEXT)), here / "runs" / "study"
     words = ["sleep.values=[0.1]", "steps.value=600"]
     process = start("run", study, *words)
-    wait_for(lambda: (read_account(StudyFolder(root=folder)) or Account()).training > 0)
+    wait_for(lambda: (read_time(StudyFolder(root=folder)) or TimeBreakdown()).training > 0)
     process.kill()
     process.wait()
     killed = account_of(folder)
@@ -218,23 +218,23 @@ def test_a_study_that_nobody_measured_has_no_such_line(cli: Cli, here: Path) -> 
 def test_slots_that_come_and_go_share_the_wall_clock() -> None:
     """Each counts for as long as it was there; what a worker tells is taken before what the runner guesses."""
     now = Now()
-    clock = RunClock(now)
+    clock = SessionTimer(now)
     now.seconds += 1
     first = clock.lane(from_start=True)
-    assert clock.read() == Account(starting=1)
+    assert clock.read() == TimeBreakdown(starting=1)
     now.seconds += 1
     first.turn_to("training")
     now.seconds += 4
-    assert clock.read() == Account(starting=2, training=4)
-    first.hear(Account(starting=1, training=2, logging=0.5))
-    assert clock.read() == Account(starting=3, training=2, logging=0.5, waiting=0.5)
+    assert clock.read() == TimeBreakdown(starting=2, training=4)
+    first.hear(TimeBreakdown(starting=1, training=2, logging=0.5))
+    assert clock.read() == TimeBreakdown(starting=3, training=2, logging=0.5, waiting=0.5)
     second = clock.lane()
     now.seconds += 2
     second.turn_to("waiting")
     now.seconds += 2
     second.turn_to(None)
     now.seconds += 2
-    whole = Account(starting=3 + 2, training=2 + 6, logging=0.5, waiting=0.5 + 2)
+    whole = TimeBreakdown(starting=3 + 2, training=2 + 6, logging=0.5, waiting=0.5 + 2)
     assert whole.total == 12 + 4
     assert clock.read() == whole.scaled_to(12)
     assert clock.read().total == pytest.approx(12)
@@ -253,13 +253,13 @@ def test_a_stopwatch_counts_what_interrupts_the_training_once() -> None:
     assert not watch.interrupt("logging")
     now.seconds += 8
     watch.turn_to("training")
-    assert watch.read() == Account(starting=1, training=2, checkpointing=12)
+    assert watch.read() == TimeBreakdown(starting=1, training=2, checkpointing=12)
 
 
 def test_an_account_without_slots_is_all_start() -> None:
     """A run that has not come to its slots yet; and what is stored comes back."""
-    assert Account().scaled_to(3) == Account(starting=3)
-    assert Account().shares == {}
-    whole = Account(training=1.0004, waiting=2)
-    assert Account.from_json(whole.to_json()) == Account(training=1, waiting=2)
+    assert TimeBreakdown().scaled_to(3) == TimeBreakdown(starting=3)
+    assert TimeBreakdown().shares == {}
+    whole = TimeBreakdown(training=1.0004, waiting=2)
+    assert TimeBreakdown.from_json(whole.to_json()) == TimeBreakdown(training=1, waiting=2)
     assert whole.to_json()["wall_s"] == 3

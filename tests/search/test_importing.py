@@ -12,15 +12,15 @@ import optuna
 import pytest
 
 from sweep.errors import SweepError
-from sweep.search.imported import PriorTrial, add_prior, count_prior, read_prior
+from sweep.search.imported import ImportedTrial, add_imported, count_imported, read_imported
 from sweep.search.importing import Source, import_trials, source_of_optunas, source_of_ours
+from sweep.search.methods import make_pruner, make_sampler
 from sweep.search.planner import Planner
 from sweep.storage.folder import StudyFolder
+from sweep.storage.optuna_terms import distributions
 from sweep.storage.store import StudyStore
 from sweep.study.file.reading import read_study
-from sweep.study.methods import make_pruner, make_sampler
 from sweep.study.record import planned_record
-from sweep.study.space import distributions
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 from tests.conftest import Cli, write_study
@@ -62,7 +62,7 @@ def trained(study: StudySpec, count: int, planner: Planner | None = None) -> lis
     folder = folder_of(study)
     folder.root.mkdir(parents=True, exist_ok=True)
     store = StudyStore(folder, study)
-    prior = read_prior(folder, study)
+    prior = read_imported(folder, study)
     planner = planner or Planner(study, store.records(), *store.sampler(), store.curves(), prior)
     found = []
     for _ in range(count):
@@ -198,7 +198,7 @@ def test_prior_knowledge_is_no_part_of_the_study(cli: Cli, here: Path) -> None:
     assert len(cli("best", "study.yaml", "--format", "json").json) == 3
     done = cli("import", "study.yaml", "source.yaml")
     assert (done.code, "[import-too-late]" in done.err) == (2, True)
-    assert count_prior(folder_of(study)) == 6
+    assert count_imported(folder_of(study)) == 6
 
 
 def test_a_source_is_replaced_and_another_one_added(here: Path) -> None:
@@ -208,10 +208,10 @@ def test_a_source_is_replaced_and_another_one_added(here: Path) -> None:
     trained(other, 4)
     for source, expected in ((one, 3), (one, 3), (other, 7), (one, 7)):
         imported(study, source)
-        assert count_prior(folder_of(study)) == expected
+        assert count_imported(folder_of(study)) == expected
     trained(one, 2)
     imported(study, one)
-    assert count_prior(folder_of(study)) == 9
+    assert count_imported(folder_of(study)) == 9
 
 
 def storage(here: Path, name: str = "one", direction: Any = "minimize", file: str = "other.db") -> optuna.Study:
@@ -287,11 +287,11 @@ def test_of_an_optuna_study_what_fits_is_taken(cli: Cli, here: Path) -> None:
         "left out  1 trials: dropout is not in {min: 0.0, max: 0.5, step: 0.1}",
         "left out  1 trials: without a finite value",
     }
-    found = read_prior(folder_of(study), study)
+    found = read_imported(folder_of(study), study)
     assert [trial.params["lr"] for trial in found] == [0.1, 1.0, 0.1, 0.1, 0.1]
     assert type(found[1].params["lr"]) is float
     assert found[2].params == {"lr": 0.1, "dropout": 0.1 * 3, "optimizer": "sgd", "momentum": 0.5, "nesterov": True}
-    assert found[3] == PriorTrial(state=TrialState.PRUNED, params=found[0].params, value=0.7, curve=((0, 0.9), (1, 0.7)))
+    assert found[3] == ImportedTrial(state=TrialState.PRUNED, params=found[0].params, value=0.7, curve=((0, 0.9), (1, 0.7)))
     assert Planner(study, prior=found).ask() is not None
 
 
@@ -310,7 +310,9 @@ def test_of_several_optuna_studies_one_is_named(cli: Cli, here: Path) -> None:
     assert "one, two" in done.err
     done = cli("import", "study.yaml", "other.db", "--study", "two")
     assert done.code == 0, done.err
-    assert read_prior(folder_of(study), study)[0] == PriorTrial(state=TrialState.COMPLETE, params={"x": 1.5, "n": 2}, value=3.5)
+    assert read_imported(folder_of(study), study)[0] == ImportedTrial(
+        state=TrialState.COMPLETE, params={"x": 1.5, "n": 2}, value=3.5
+    )
 
 
 def _optuna_file(here: Path, study: StudySpec) -> Source:
@@ -365,34 +367,34 @@ def _damaged(here: Path, study: StudySpec) -> None:
     _into()(here, study)
     text = folder_of(study).prior.read_text()
     folder_of(study).prior.write_text(text.replace('"complete"', '"waiting"'))
-    read_prior(folder_of(study), study)
+    read_imported(folder_of(study), study)
 
 
 def _newer(here: Path, study: StudySpec) -> None:
     _into()(here, study)
     folder_of(study).prior.write_text('{"version": 2}')
-    read_prior(folder_of(study), study)
+    read_imported(folder_of(study), study)
 
 
 def _narrowed(here: Path, study: StudySpec) -> None:
     _into()(here, study)
-    read_prior(folder_of(study), spec(here, "study", x="  x: {min: 20.0, max: 30.0}"))
+    read_imported(folder_of(study), spec(here, "study", x="  x: {min: 20.0, max: 30.0}"))
 
 
 def _turned(here: Path, study: StudySpec) -> None:
     _into()(here, study)
-    read_prior(folder_of(study), spec(here, "study", metric="metric: {name: loss, goal: maximize}"))
+    read_imported(folder_of(study), spec(here, "study", metric="metric: {name: loss, goal: maximize}"))
 
 
 def _constrained(here: Path, study: StudySpec) -> None:
     _into()(here, study)
-    read_prior(folder_of(study), spec(here, "study", seed="constraints: {size: {max: 3}}"))
+    read_imported(folder_of(study), spec(here, "study", seed="constraints: {size: {max: 3}}"))
 
 
 def _changed(here: Path, study: StudySpec) -> None:
     _into()(here, study)
     trained(study, 1)
-    add_prior(folder_of(study), study, "more", read_prior(folder_of(study), study))
+    add_imported(folder_of(study), study, "more", read_imported(folder_of(study), study))
     trained(study, 1)
 
 

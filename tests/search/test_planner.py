@@ -11,7 +11,9 @@ import pytest
 
 from sweep.search.planner import Planner
 from sweep.study.grid import Grid
-from sweep.study.record import Tally, TrialRecord, planned_record, ranked
+from sweep.study.progress import TrialCounts
+from sweep.study.ranking import rank
+from sweep.study.record import TrialRecord, planned_record
 from sweep.study.space import Choice, Constant, Range, axis_size, axis_value
 from sweep.study.spec import BudgetSpec, MetricSpec, StudySpec, derive_seed
 from sweep.study.trial import TrialState
@@ -153,9 +155,9 @@ def test_the_best_is_first_and_only_complete_trials_are_ranked() -> None:
         record(3, TrialState.FAILED, 0.0),
         record(4, TrialState.RUNNING, 0.0),
     ]
-    assert [item.number for item in ranked(records, make())] == [1, 2, 0]
-    assert [item.number for item in ranked(records, make(metrics=(MetricSpec(name="a", goal="maximize"),)))] == [0, 1, 2]
-    assert Tally(records).counts(12) == {"waiting": 7, "running": 1, "complete": 3, "pruned": 0, "failed": 1}
+    assert [item.number for item in rank(records, make()).order] == [1, 2, 0]
+    assert [item.number for item in rank(records, make(metrics=(MetricSpec(name="a", goal="maximize"),))).order] == [0, 1, 2]
+    assert TrialCounts(records).counts(12) == {"waiting": 7, "running": 1, "complete": 3, "pruned": 0, "failed": 1}
 
 
 def test_the_time_left_comes_from_the_mean_of_what_is_done() -> None:
@@ -163,6 +165,6 @@ def test_the_time_left_comes_from_the_mean_of_what_is_done() -> None:
     clock = datetime.fromisoformat("2026-01-01T00:00:05+00:00")
     done = dataclasses.replace(record(0, TrialState.COMPLETE, 1.0), duration_s=10.0)
     running = dataclasses.replace(record(1, TrialState.RUNNING), started="2026-01-01T00:00:00+00:00")
-    assert Tally([done, running]).eta_s(4, clock) == 25.0
-    assert Tally([done]).eta_s(4, clock) is None
-    assert Tally([running]).eta_s(4, clock) is None
+    assert TrialCounts([done, running]).eta_s(4, clock) == 25.0
+    assert TrialCounts([done]).eta_s(4, clock) is None
+    assert TrialCounts([running]).eta_s(4, clock) is None

@@ -12,14 +12,15 @@ import optuna
 import pytest
 
 from sweep.errors import StudyFileError
+from sweep.search.methods import make_pruner, make_sampler, option_problems
 from sweep.search.planner import Planner
 from sweep.storage.database import read_curves, read_records
 from sweep.storage.folder import StudyFolder
+from sweep.storage.optuna_terms import distributions
 from sweep.storage.store import StudyStore
 from sweep.study.file.reading import read_study
-from sweep.study.methods import PRUNERS, make_pruner, make_sampler
+from sweep.study.methods import PRUNERS
 from sweep.study.record import planned_record
-from sweep.study.space import distributions
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 from tests.conftest import Cli, wait_for, write_objectives, write_study
@@ -49,7 +50,7 @@ STEPS, COUNT = 12, 20
 
 def spec(here: Path, pruner: str, more: str = "") -> StudySpec:
     options = {"type": pruner} | PRUNER_OPTIONS[pruner]
-    return read_study(write_study(here, f"{STUDY}pruner: {options}\n{more}"))
+    return read_study(write_study(here, f"{STUDY}pruner: {options}\n{more}"), option_problems=option_problems)
 
 
 def curve(x: float, number: int) -> list[float]:
@@ -167,7 +168,7 @@ def test_an_interrupted_search_prunes_as_if_nothing_had_happened(here: Path, pru
 def test_a_wrong_pruner_is_found_in_the_file(here: Path, text: str, message: str) -> None:
     """With its line, before anything runs."""
     with pytest.raises(StudyFileError) as caught:
-        read_study(write_study(here, f"{STUDY}pruner: {text}\n"))
+        read_study(write_study(here, f"{STUDY}pruner: {text}\n"), option_problems=option_problems)
     assert [str(problem).partition("study.yaml:10: ")[2].startswith(message) for problem in caught.value.problems] == [True]
 
 

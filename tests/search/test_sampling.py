@@ -12,13 +12,14 @@ import optuna
 import pytest
 
 from sweep.errors import SweepError
+from sweep.search.methods import make_sampler
 from sweep.search.planner import Planner
 from sweep.storage.folder import StudyFolder
+from sweep.storage.optuna_terms import distributions
 from sweep.storage.store import StudyStore
 from sweep.study.file.reading import read_study
-from sweep.study.methods import SAMPLERS, make_sampler
+from sweep.study.methods import SAMPLERS
 from sweep.study.record import TrialRecord, planned_record
-from sweep.study.space import distributions
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 from tests.conftest import Cli, write_study

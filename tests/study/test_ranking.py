@@ -24,21 +24,22 @@ from tensorboard.plugins.hparams import metadata
 import sweep
 from sweep.cli.dashboard import tensorboard
 from sweep.errors import StudyFileError, SweepError
+from sweep.search.methods import make_sampler
 from sweep.search.planner import Planner
 from sweep.storage.database import read_records
 from sweep.storage.folder import StudyFolder
+from sweep.storage.optuna_terms import distributions
 from sweep.storage.store import StudyStore
 from sweep.study.file.json_schema import json_schema
 from sweep.study.file.reading import given_study, read_study
 from sweep.study.file.writing import write_study
-from sweep.study.methods import SAMPLERS, make_sampler
-from sweep.study.ranking import undominated
-from sweep.study.record import TrialRecord, planned_record, ranked
-from sweep.study.space import distributions
+from sweep.study.methods import SAMPLERS
+from sweep.study.ranking import rank, undominated
+from sweep.study.record import TrialRecord, planned_record
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 from sweep.tensorboard.hparams import append_front
-from sweep.tensorboard.pareto_front import FrontMarks
+from sweep.tensorboard.pareto_front import FrontColumn
 from tests.conftest import Cli, no_process_left, wait_for
 from tests.conftest import write_study as write_file
 from tests.support.reading import hparams_tags, scalars
@@ -98,7 +99,7 @@ def test_the_front_comes_first_and_broken_constraints_last() -> None:
         record(5, a=7, b=0),
         record(6, TrialState.FAILED, a=9, b=0, c=5),
     ]
-    assert [item.number for item in ranked(trials, study)] == [1, 0, 2, 4, 3, 5]
+    assert [item.number for item in rank(trials, study).order] == [1, 0, 2, 4, 3, 5]
 
 
 # ---------------------------------------------------------------- the study file
@@ -545,7 +546,7 @@ def test_a_trial_that_is_beaten_leaves_the_front_in_tensorboard_too(here: Path) 
         return {run.name: scalars(run)["front"][-1][1] for run in sorted(folder.root.iterdir())}
 
     first, second, third = ended(0, 1.0, 5.0), ended(1, 2.0, 6.0), ended(2, 3.0, 5.0)
-    found = FrontMarks(spec, folder, ())
+    found = FrontColumn(spec, folder, ())
     found.ended(first)
     found.ended(second)
     assert marks() == {"0000": 1, "0001": 1, "0002": 0}
@@ -553,5 +554,5 @@ def test_a_trial_that_is_beaten_leaves_the_front_in_tensorboard_too(here: Path) 
     assert marks() == {"0000": 0, "0001": 0, "0002": 1}
     with (folder.root / "0002" / "events.out.tfevents.1").open("ab") as file:
         file.write(b"half a rec")
-    FrontMarks(spec, folder, (first, second, third))
+    FrontColumn(spec, folder, (first, second, third))
     assert marks() == {"0000": 0, "0001": 0, "0002": 1}

@@ -206,7 +206,7 @@ def test_histograms_of_many_reports_become_rarer(tmp_path: Path) -> None:
     for step in range(1, 101):
         panels.reported(step)
     later = Panels(writer, ALL, first=True)
-    later.restore(panels.memory())
+    later.load_state_dict(panels.state_dict())
     later.watch(torch.nn.Linear(1, 1, bias=False))
     for step in range(101, 141):
         later.reported(step)
@@ -257,8 +257,8 @@ def test_a_layout_that_is_none_costs_no_trial(tmp_path: Path, capfd: pytest.Capt
 def test_a_checkpoint_from_before_the_panels_is_taken(tmp_path: Path) -> None:
     """A trial that was interrupted by an older version goes on."""
     writer = TrialWriter(tmp_path)
-    writer.restore({"described": True, "last_step": {"a": 3}})
-    Panels(writer, ALL, first=True).restore({})
+    writer.load_state_dict({"described": True, "last_step": {"a": 3}})
+    Panels(writer, ALL, first=True).load_state_dict({})
     writer.add_scalar("a", 1.0, 4)
     writer.close()
     assert scalars(tmp_path) == {"a": [(4, 1.0)]}

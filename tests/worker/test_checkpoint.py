@@ -224,7 +224,7 @@ def test_records_are_counted_at_every_cut(tmp_path: Path) -> None:
     for size in range(len(content) + 1):
         path.write_bytes(content[:size])
         whole = sum(end <= size for end in ends)
-        assert event_files.Tally(tmp_path).count() == {path.name: whole}
+        assert event_files.RecordCounter(tmp_path).count() == {path.name: whole}
         with pytest.raises(event_files.NotEnoughRecords):
             event_files.cut_back(tmp_path, {path.name: whole + 1})
         assert path.stat().st_size == size
@@ -235,7 +235,7 @@ def test_records_are_counted_at_every_cut(tmp_path: Path) -> None:
 def test_cutting_back_removes_what_came_later(tmp_path: Path) -> None:
     """Records, whole files, and the sub-runs that `add_scalars` makes."""
     path = write(tmp_path, 1, 2, 3)
-    tally = event_files.Tally(tmp_path)
+    tally = event_files.RecordCounter(tmp_path)
     counts = tally.count(sync=True)
     assert counts == {path.name: 4}
     later = write(tmp_path, 4)
@@ -243,10 +243,10 @@ def test_cutting_back_removes_what_came_later(tmp_path: Path) -> None:
     sub = write(tmp_path / "sub", 5)
     assert tally.count() == {path.name: 4, later.name: 2, f"sub/{sub.name}": 2}
     event_files.cut_back(tmp_path, {path.name: 3})
-    assert event_files.Tally(tmp_path).count() == {path.name: 3}
+    assert event_files.RecordCounter(tmp_path).count() == {path.name: 3}
     with pytest.raises(event_files.NotEnoughRecords):
         event_files.cut_back(tmp_path, {path.name: 2, "events.out.tfevents.gone": 1})
-    assert event_files.Tally(tmp_path).count() == {path.name: 3}
+    assert event_files.RecordCounter(tmp_path).count() == {path.name: 3}
 
 
 def test_a_new_file_sorts_after_those_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def test_a_new_file_sorts_after_those_that_are_there(tmp_path: Path, monkeypatch
         names += [path.name for path in tmp_path.iterdir() if path.name not in before]
     assert names == sorted(names)
     assert len(names) == 3
-    assert event_files.Tally(tmp_path).count() == dict.fromkeys(names, 2)
+    assert event_files.RecordCounter(tmp_path).count() == dict.fromkeys(names, 2)
 
 
 def test_a_replaced_record_leaves_the_others(tmp_path: Path) -> None:

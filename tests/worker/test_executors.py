@@ -50,7 +50,7 @@ def _trials_are_over() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> StudySpec:
     folder = tmp_path_factory.mktemp("objectives")
-    shutil.copy(REPOSITORY / "tests" / "objectives.py", folder / "mine_for_workers.py")
+    shutil.copy(REPOSITORY / "tests" / "support" / "objectives.py", folder / "mine_for_workers.py")
     return StudySpec(
         name="contract",
         objective="mine_for_workers:train",
@@ -96,7 +96,7 @@ def test_a_trial_sends_its_reports_one_by_one_and_then_its_result(make: Make, tm
     assert ask(worker, Load()) == Loaded(prepare=False)
     events = [ask(worker, spec(tmp_path))]
     while isinstance(events[-1], Report):
-        events.append(ask(worker, Decision.GO_ON))
+        events.append(ask(worker, Decision.CONTINUE))
     assert [event.step for event in events[:-1] if isinstance(event, Report)] == [1, 2, 3]
     assert events[-1] == TrialResult(state=TrialState.COMPLETE, metrics={"score": 1 / 3, "loss": 1 / 3})
 
@@ -114,7 +114,7 @@ def test_an_objective_that_raises_fails_its_trial_alone(make: Make, tmp_path: Pa
     """The result carries the traceback, which names the user's line first, and the worker lives on."""
     worker = make()
     assert isinstance(ask(worker, spec(tmp_path, how=how)), Report)
-    result = ask(worker, Decision.GO_ON)
+    result = ask(worker, Decision.CONTINUE)
     assert isinstance(result, TrialResult)
     assert (result.state, result.cause) == (TrialState.FAILED, "exception")
     assert result.error is not None
@@ -127,7 +127,7 @@ def test_a_metric_that_is_nan_fails_the_trial_with_that_reason(make: Make, tmp_p
     """The reason names metric, value and step; the metrics of the step before stay."""
     worker = make()
     ask(worker, spec(tmp_path, how="nan"))
-    result = ask(worker, Decision.GO_ON)
+    result = ask(worker, Decision.CONTINUE)
     assert isinstance(result, TrialResult)
     assert (result.state, result.cause) == (TrialState.FAILED, "not-finite")
     assert result.error is not None
@@ -169,7 +169,7 @@ def test_the_seed_makes_everything_random_the_same(make: Make, tmp_path: Path) -
         report = ask(worker, spec(tmp_path))
         assert isinstance(report, Report)
         values.append(report.metrics["score"])
-        ask(worker, Decision.GO_ON)
+        ask(worker, Decision.CONTINUE)
     assert values[0] == values[1]
 
 
@@ -188,10 +188,10 @@ def test_a_trial_goes_on_from_its_checkpoint_and_tells_again(make: Make, tmp_pat
     expected = Position(step=1, total=4, done=1, metrics=first.metrics, history=((1, first.metrics["score"]),))
     assert dataclasses.replace(again.position, seconds=0.0) == expected
     assert again.position.seconds > 0
-    event = ask(worker, Decision.GO_ON)
+    event = ask(worker, Decision.CONTINUE)
     while isinstance(event, Report):
         steps.append(event.step)
-        event = ask(worker, Decision.GO_ON)
+        event = ask(worker, Decision.CONTINUE)
     assert steps == [2, 3, 4]
     assert isinstance(event, TrialResult)
     assert event.state is TrialState.COMPLETE
@@ -207,7 +207,7 @@ def test_a_step_has_one_report_with_a_state(make: Make, tmp_path: Path) -> None:
     """Another one could not tell where to go on: the trial is failed at once, with what to use instead."""
     worker = make("mine_for_workers:twice")
     assert isinstance(ask(worker, spec(tmp_path)), Report)
-    result = ask(worker, Decision.GO_ON)
+    result = ask(worker, Decision.CONTINUE)
     assert isinstance(result, TrialResult)
     assert result.state is TrialState.FAILED
     assert "make checkpoints inside a step with trial.save" in (result.error or "")
@@ -231,7 +231,7 @@ def test_a_killed_worker_is_started_anew(study: StudySpec, tmp_path: Path) -> No
     """Who waits for its event gets `Died`; the next call has a new process."""
     worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study), IMPORTS)
     assert isinstance(ask(worker, spec(tmp_path, sleep=0.2, steps=1000)), Report)
-    waiting = worker.next_event(Decision.GO_ON)
+    waiting = worker.next_event(Decision.CONTINUE)
     worker.kill()
     died = waiting.result(timeout=10)
     assert isinstance(died, Died)
@@ -246,7 +246,7 @@ def test_closing_a_worker_that_computes_ends_it_at_once(executor: str, study: St
     """Whoever waits for its event gets `Died`; so does whoever asks a closed worker."""
     worker = new_worker(executor, study)
     assert isinstance(ask(worker, spec(tmp_path, sleep=0.5, steps=1000)), Report)
-    waiting: Future[Event] = worker.next_event(Decision.GO_ON)
+    waiting: Future[Event] = worker.next_event(Decision.CONTINUE)
     worker.close()
     _last[worker] = waiting.result(timeout=10)
     assert isinstance(_last[worker], Died)
@@ -269,7 +269,7 @@ def test_a_process_that_dies_is_an_event_and_the_next_call_has_a_new_one(
     """The event says how the process ended; the worker is as good as new."""
     ask(local, spec(tmp_path, how=how))
     first = local.pid
-    died = ask(local, Decision.GO_ON)
+    died = ask(local, Decision.CONTINUE)
     assert isinstance(died, Died)
     assert words in died.describe()
     assert isinstance(ask(local, spec(tmp_path)), Report)
@@ -281,7 +281,7 @@ def test_a_death_is_seen_though_a_forked_child_lives_on(study: StudySpec, tmp_pa
     """The child holds a copy of the pipe; it ends with the worker."""
     worker = new_worker("local", study)
     ask(worker, spec(tmp_path, how="fork and die"))
-    died = worker.next_event(Decision.GO_ON).result(timeout=10)
+    died = worker.next_event(Decision.CONTINUE).result(timeout=10)
     assert isinstance(died, Died)
     assert "SIGKILL" in died.describe()
     worker.close()
@@ -299,7 +299,7 @@ def test_a_death_is_seen_where_the_system_cannot_announce_it(
     monkeypatch.setattr(os, "pidfd_open", forbidden)
     worker = new_worker("from scratch", study)
     assert isinstance(ask(worker, spec(tmp_path, how="fork and die")), Report)
-    assert isinstance(worker.next_event(Decision.GO_ON).result(timeout=10), Died)
+    assert isinstance(worker.next_event(Decision.CONTINUE).result(timeout=10), Died)
     worker.close()
     _last.clear()
 
@@ -308,7 +308,7 @@ def test_a_worker_takes_its_children_along(study: StudySpec, tmp_path: Path) -> 
     """What an objective started ends with its worker."""
     worker = new_worker("local", study)
     ask(worker, spec(tmp_path, how="children", steps=2))
-    assert isinstance(ask(worker, Decision.GO_ON), Report)
+    assert isinstance(ask(worker, Decision.CONTINUE), Report)
     child = int((tmp_path / "trial" / "child").read_text())
     assert psutil.pid_exists(child)
     worker.close()
@@ -319,7 +319,7 @@ def test_a_worker_takes_its_children_along(study: StudySpec, tmp_path: Path) -> 
 def test_prints_go_to_the_trials_log(local: LocalWorker, tmp_path: Path) -> None:
     """What the objective prints and the traceback of its failure are in log.txt."""
     ask(local, spec(tmp_path, how="raise"))
-    ask(local, Decision.GO_ON)
+    ask(local, Decision.CONTINUE)
     log = (tmp_path / "trial" / "log.txt").read_text()
     assert "hello from trial 0" in log
     assert "RuntimeError: boom" in log

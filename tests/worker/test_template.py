@@ -57,7 +57,7 @@ def _nothing_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def study(tmp_path: Path) -> StudySpec:
-    shutil.copy(REPOSITORY / "tests" / "objectives.py", tmp_path / "mine_to_copy.py")
+    shutil.copy(REPOSITORY / "tests" / "support" / "objectives.py", tmp_path / "mine_to_copy.py")
     return StudySpec(
         name="copies",
         objective="mine_to_copy:train",
@@ -117,7 +117,7 @@ def test_a_template_that_dies_takes_its_copies_along_and_is_replaced(workers: li
     assert isinstance(ask(workers[0], tmp_path, how="kill"), Report)
     template = parent(workers[0])
     template.kill()
-    assert isinstance(workers[0].next_event(Decision.GO_ON).result(timeout=60), Died)
+    assert isinstance(workers[0].next_event(Decision.CONTINUE).result(timeout=60), Died)
     assert isinstance(ask(workers[0], tmp_path), Report)
     assert parent(workers[0]) != template
     assert parent(workers[0]).name() == "sweep-template"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,15 @@ from sweep.study.command import problems as command_problems
 from sweep.study.file.schema import Budget, Repeats, StudyModel, to_domain
 from sweep.study.file.source import Source
 from sweep.study.file.values import StudyName
-from sweep.study.methods import SAMPLERS, missing_packages, pruner_problems, sampler_problems
+from sweep.study.methods import PRUNERS, SAMPLERS, WRAPPED, missing_packages
 from sweep.study.objective import ObjectiveNotFound, locate
 from sweep.study.space import Choice, Constant, Domain, axis_size, can_be, conditional, domain_text
 from sweep.study.spec import SEED
+
+# The option (None: all of them together), what is wrong, and what to write instead.
+OptionProblem = tuple[str | None, str, str]
+# Called with `sampler` or `pruner`, its name and its options.
+OptionProblems = Callable[[str, str, Mapping[str, Any]], Iterable[OptionProblem]]
 
 
 def check_trains(source: Source) -> Iterator[Problem]:
@@ -41,8 +46,14 @@ def check_objective(source: Source, keys: dict[str, Any], import_dir: str) -> It
             yield source.problem(("objective",), str(error))
 
 
-def check_together(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
-    """Yield what does not go together; the domains are added to the keys."""
+def check_together(source: Source, keys: dict[str, Any], option_problems: OptionProblems) -> Iterator[Problem]:
+    """Yield what does not go together; the domains are added to the keys.
+
+    Args:
+        source: the study file's keys as they are written.
+        keys: those that are well by themselves.
+        option_problems: yields what is wrong with the options of a sampler or pruner.
+    """
     domains: dict[str, Domain] = {}
     for name, parameter in keys.get("parameters", {}).items():
         try:
@@ -54,9 +65,10 @@ def check_together(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
     yield from _check_seed(source, method, domains.get(SEED))
     yield from _check_repeats(source, keys.get("repeats"), domains)
     yield from _check_conditions(source, domains)
-    for option, message, hint in pruner_problems(keys["pruner"]) if keys.get("pruner") else ():
-        yield source.problem(("pruner",) if option is None else ("pruner", option), message, hint)
-    yield from _check_search(source, method, keys.get("sampler", {}), keys.get("enqueue", []), domains)
+    if pruner := keys.get("pruner"):
+        yield from _check_pruner(source, pruner, ("pruner",), option_problems)
+    yield from _check_sampler(source, method, keys.get("sampler", {}), option_problems)
+    yield from _check_points(source, method, keys.get("enqueue", []), domains)
     if method == "grid":
         for name, domain in domains.items():
             if axis_size(domain) is None:
@@ -88,21 +100,50 @@ def _check_conditions(source: Source, domains: dict[str, Domain]) -> Iterator[Pr
                     yield source.problem(where, f"{condition.parent} is never {value!r}", f"it is {text}")
 
 
-def _check_search(
-    source: Source, method: str | None, options: dict[str, Any], points: list[dict[str, Any]], domains: dict[str, Domain]
+def _check_pruner(source: Source, pruner: Any, where: tuple[str, ...], option_problems: OptionProblems) -> Iterator[Problem]:
+    if not isinstance(pruner, dict):
+        yield source.problem(where, f"must be a pruner, got {pruner!r}", "{type: median}")
+        return
+    kind = pruner.get("type")
+    if kind not in PRUNERS:
+        what = f"{kind!r} is not known" if "type" in pruner else "missing"
+        hint = did_you_mean(str(kind), PRUNERS) if "type" in pruner else f"it is one of {', '.join(PRUNERS)}"
+        yield source.problem(where if len(where) > 1 else (*where, "type"), what, hint)
+    elif missing := missing_packages(PRUNERS[kind]):
+        message = f"{kind} needs {', '.join(missing)}, which is not installed"
+        yield source.problem((*where, "type"), message, f"pip install {' '.join(missing)}")
+    else:
+        options = {name: value for name, value in pruner.items() if name != "type"}
+        wrapped = [*_check_pruner(source, options[WRAPPED], (*where, WRAPPED), option_problems)] if options.get(WRAPPED) else []
+        yield from wrapped
+        if not wrapped:
+            yield from _check_options(source, where, option_problems("pruner", kind, options))
+
+
+def _check_sampler(
+    source: Source, method: str | None, options: dict[str, Any], option_problems: OptionProblems
 ) -> Iterator[Problem]:
     if method == "grid":
         if options:
             yield source.problem(("sampler",), "a grid has no sampler", "remove it, or use another method")
-        if points and conditional(domains):
-            yield source.problem(("enqueue",), "a grid with conditions has its own order", "remove it, or use another method")
     elif method is not None:
         if missing := missing_packages(SAMPLERS[method]):
             hint = f"pip install {' '.join(missing)}"
             yield source.problem(("method",), f"{method} needs {', '.join(missing)}, which is not installed", hint)
         elif options:
-            for option, message, hint in sampler_problems(method, options):
-                yield source.problem(("sampler",) if option is None else ("sampler", option), message, hint)
+            yield from _check_options(source, ("sampler",), option_problems("sampler", method, options))
+
+
+def _check_options(source: Source, where: tuple[str, ...], found: Iterable[OptionProblem]) -> Iterator[Problem]:
+    for option, message, hint in found:
+        yield source.problem(where if option is None else (*where, option), message, hint)
+
+
+def _check_points(
+    source: Source, method: str | None, points: list[dict[str, Any]], domains: dict[str, Domain]
+) -> Iterator[Problem]:
+    if method == "grid" and points and conditional(domains):
+        yield source.problem(("enqueue",), "a grid with conditions has its own order", "remove it, or use another method")
     for place, point in enumerate(points):
         for name, value in point.items():
             if name not in domains:

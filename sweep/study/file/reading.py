@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_you_mean
 from sweep.study.file import metrics
-from sweep.study.file.checks import check_name, check_objective, check_together, check_trains
+from sweep.study.file.checks import OptionProblem, OptionProblems, check_name, check_objective, check_together, check_trains
 from sweep.study.file.schema import Parameter, StudyModel, has_parts, model_of, to_domain
 from sweep.study.file.source import Overrides, Source, given_source, read_source
 from sweep.study.file.values import ParameterName
@@ -23,8 +23,18 @@ _FORMAT = re.compile(r"# sweep format (\d+)")
 _KNOWN_KEYS = {key: has_parts(field.annotation) for key, field in StudyModel.model_fields.items()}
 
 
+def no_problems(key: str, name: str, options: Mapping[str, Any]) -> tuple[OptionProblem, ...]:
+    """Check no options: those of a study that is only looked at."""
+    return ()
+
+
 def read_study(
-    path: Path, overrides: Overrides = (), *, import_dir: Path | None = None, find_objective: bool = True
+    path: Path,
+    overrides: Overrides = (),
+    *,
+    import_dir: Path | None = None,
+    find_objective: bool = True,
+    option_problems: OptionProblems = no_problems,
 ) -> StudySpec:
     """Read a study file and check it whole; nothing of the objective is imported.
 
@@ -33,6 +43,7 @@ def read_study(
         overrides: `key=value` words of the command line, or keys with their values, applied in order.
         import_dir: folder searched for the objective's module; default: the file's own.
         find_objective: look whether the objective is there; not needed to read results.
+        option_problems: yields what is wrong with the options of a sampler or pruner; not needed to read results.
 
     Raises:
         StudyFileError: with every problem found.
@@ -52,18 +63,25 @@ def read_study(
         )
     source = read_source(str(path), text, overrides, _KNOWN_KEYS)
     folder = str((import_dir or path.parent).resolve())
-    return _checked(source, folder, default_name=path.stem, find_objective=find_objective)
+    return _checked(source, folder, path.stem, find_objective, option_problems)
 
 
 def given_study(
-    data: Mapping[str, Any], overrides: Overrides = (), *, import_dir: Path, find_objective: bool = True
+    data: Mapping[str, Any],
+    overrides: Overrides = (),
+    *,
+    import_dir: Path,
+    find_objective: bool = True,
+    option_problems: OptionProblems = no_problems,
 ) -> StudySpec:
     """Check a study given as a dict of a study file's keys, which must have a name; else as `read_study`."""
     source = given_source(data, overrides, _KNOWN_KEYS)
-    return _checked(source, str(import_dir.resolve()), default_name=None, find_objective=find_objective)
+    return _checked(source, str(import_dir.resolve()), None, find_objective, option_problems)
 
 
-def _checked(source: Source, import_dir: str, *, default_name: str | None, find_objective: bool) -> StudySpec:
+def _checked(
+    source: Source, import_dir: str, default_name: str | None, find_objective: bool, option_problems: OptionProblems
+) -> StudySpec:
     fields, problems = StudyModel.model_fields, list(source.problems)
     keys: dict[str, Any] = {}
     if source.data or not problems:
@@ -82,7 +100,7 @@ def _checked(source: Source, import_dir: str, *, default_name: str | None, find_
         problems += metrics.problems(source, keys)
         if find_objective:
             problems += check_objective(source, keys, import_dir)
-        problems += check_together(source, keys)
+        problems += check_together(source, keys, option_problems)
         problems += check_name(source, keys, default_name)
     if problems:
         raise StudyFileError(source.name or "the dict", sorted(dict.fromkeys(problems), key=_order))

@@ -73,7 +73,7 @@ class Line:
     def recv(self) -> Decision:
         """Decide on the last event."""
         if isinstance(self.sent[-1], Resumed) or not self.decisions:
-            return Decision.GO_ON
+            return Decision.CONTINUE
         return self.decisions.pop(0)
 
     def stop_requested(self) -> bool:
@@ -309,7 +309,7 @@ def test_a_decision_ends_a_connected_script_quietly(trial: Run, tmp_path: Path, 
         finally:
             print("tidied up")
         """
-    result = trial(script, line=Line([Decision.GO_ON, decision]))
+    result = trial(script, line=Line([Decision.CONTINUE, decision]))
     assert result == TrialResult(state=state, metrics={"score": 2})
     assert log(tmp_path).endswith("tidied up\n")
     assert "Traceback" not in log(tmp_path)
@@ -324,7 +324,7 @@ def test_a_decision_ends_a_script_that_only_prints(trial: Run) -> None:
             print('{"score": %d}' % step, flush=True); time.sleep(0.05)
         """
     started = time.monotonic()
-    line = Line([Decision.GO_ON, Decision.PRUNE])
+    line = Line([Decision.CONTINUE, Decision.PRUNE])
     assert trial(script, line=line) == TrialResult(state=TrialState.PRUNED, metrics={"score": 1})
     assert len(line.reports) == 2
     assert time.monotonic() - started < objective.GRACE_S
@@ -465,7 +465,7 @@ def test_a_connected_script_goes_on_from_its_state(trial: Run, tmp_path: Path) -
     whole = trial(script)
     wanted = scalars(tmp_path / "run")
     (tmp_path / "run").rename(tmp_path / "whole")
-    stopped = trial(script, line=Line([Decision.GO_ON, Decision.STOP]))
+    stopped = trial(script, line=Line([Decision.CONTINUE, Decision.STOP]))
     assert stopped.state is TrialState.WAITING
     line = Line()
     assert trial(script, line=line, attempt=2) == whole, log(tmp_path)
@@ -490,7 +490,7 @@ def test_a_script_that_asks_for_the_step_goes_on_by_itself(trial: Run, tmp_path:
             own.write_text(str(step - 1))
         """
     words = ("${dir}", "${step}")
-    assert trial(script, *words, line=Line([Decision.GO_ON, Decision.GO_ON, Decision.STOP])).state is TrialState.WAITING
+    assert trial(script, *words, line=Line([Decision.CONTINUE, Decision.CONTINUE, Decision.STOP])).state is TrialState.WAITING
     line = Line()
     assert trial(script, *words, line=line, attempt=2) == TrialResult(state=TrialState.COMPLETE, metrics={"score": 5})
     assert log(tmp_path).count("told 0") == log(tmp_path).count("told 3") == 1

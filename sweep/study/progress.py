@@ -1,0 +1,65 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable
+from datetime import datetime
+
+from sweep.study.record import TrialRecord
+from sweep.study.trial import TrialState
+
+
+class TrialCounts:
+    """How many runs are in which state, and how long they take; kept up as they change, whatever their number."""
+
+    def __init__(self, runs: Iterable[TrialRecord] = ()) -> None:
+        self._runs: dict[tuple[int, int], TrialRecord] = {}
+        self._states: collections.Counter[TrialState] = collections.Counter()
+        self._running: dict[tuple[int, int], TrialRecord] = {}
+        self._seconds, self._timed = 0.0, 0
+        for run in runs:
+            self.update(run)
+
+    @property
+    def runs(self) -> list[TrialRecord]:
+        """Return every run, as it is now."""
+        return list(self._runs.values())
+
+    def update(self, run: TrialRecord) -> None:
+        """Take a run as it is now."""
+        if (before := self._runs.get(run.key)) is not None:
+            self._count(before, -1)
+        self._runs[run.key] = run
+        self._count(run, 1)
+        self._running.pop(run.key, None)
+        if run.state is TrialState.RUNNING and run.started is not None:
+            self._running[run.key] = run
+
+    def counts(self, total: int | None) -> dict[str, int]:
+        """Return the number of runs in each state; those not yet planned are waiting."""
+        result = {str(state): self._states[state] for state in TrialState}
+        if total is not None:
+            result["waiting"] += max(0, total - len(self._runs))
+        return result
+
+    def eta_s(self, total: int | None, clock: datetime) -> float | None:
+        """Estimate the seconds until the last run ends, from the mean duration of the complete ones and what runs now.
+
+        None when nothing runs, nothing is complete yet, or their number is open.
+        """
+        running = list(self._running.values())
+        if not self._timed or not running or total is None:
+            return None
+        mean = self._seconds / self._timed
+        left = mean * self.counts(total)["waiting"]
+        for run in running:
+            elapsed = (clock - datetime.fromisoformat(run.started or "")).total_seconds()
+            left += max(0.0, mean - elapsed)
+        return left / len(running)
+
+    def _count(self, run: TrialRecord, by: int) -> None:
+        self._states[run.state] += by
+        if run.state is TrialState.COMPLETE and run.duration_s is not None:
+            self._seconds += by * run.duration_s
+            self._timed += by

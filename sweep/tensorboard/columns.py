@@ -1,0 +1,19 @@
+"""The tags that this package adds to an objective's own, and the order of the metrics' columns in the HPARAMS tab."""
+
+from __future__ import annotations
+
+from sweep.study.spec import MetricSpec, StudySpec
+
+# 1 or 0: whether a trial keeps its constraints, and whether it is in the Pareto front of several metrics.
+FEASIBLE, FRONT = "feasible", "front"
+
+
+def best_tag(metric: MetricSpec) -> str:
+    """Return the tag of a metric's best value so far."""
+    return f"best/{metric.name}"
+
+
+def metric_columns(study: StudySpec) -> tuple[str, ...]:
+    """Return the tags that come first in the tab: those that every trial reports, the marks, the best values."""
+    marks = (*((FRONT,) if study.multi_objective else ()), *((FEASIBLE,) if study.constraints else ()))
+    return (*study.needed, *marks, *(best_tag(metric) for metric in study.metrics))
