@@ -26,6 +26,7 @@ from sweep.runner.session import run_study
 from sweep.runner.signals import stop_in_order
 from sweep.search.methods import option_problems
 from sweep.storage.folder import StudyFolder, folder_of
+from sweep.storage.optuna_database import load_read_only
 from sweep.study.file.reading import given_study, read_study
 from sweep.study.formatting import states_text
 from sweep.study.objective import is_by_value, reference_to
@@ -70,11 +71,7 @@ class StudyResult:
     @property
     def optuna_study(self) -> optuna.Study:
         """Return the study for Optuna's tools; the file is only read, so nothing can be added to it."""
-        import optuna
-
-        # Optuna would make the file if it were not there, and a write would be a second author's.
-        storage = f"sqlite:///file:{_quoted(self.dir / 'study.db')}?mode=ro&uri=true"
-        return optuna.load_study(study_name=None, storage=storage)
+        return load_read_only(self.dir / "study.db")
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a row for each trial, by number: `state`, `value`, `params_...`, `metrics_...` and how it went.
@@ -208,7 +205,3 @@ def _row(folder: Path, trial: TrialRecord) -> dict[str, Any]:
         "dir": str(folder / trial.folder),
         "error": trial.error,
     }
-
-
-def _quoted(path: Path) -> str:
-    return path.as_uri().removeprefix("file://")

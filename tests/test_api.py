@@ -127,8 +127,8 @@ def test_a_script_needs_no_main_guard(cli: Cli, here: Path) -> None:
         f"error: the study in {here}/runs/study was run from Python: its objective is the function train of a program or"
         " notebook  [objective-in-python]\n"
         "  where: search.py\n"
-        "  why:   the function is stored nowhere, so only that program can go on with it\n"
-        "  do:    run that program again: it goes on where the study stopped\n"
+        "  why:   the function is not stored, so only that program can continue the study\n"
+        "  do:    run that program again: it resumes the study\n"
         f"         or put the function into a module:  sweep resume {here}/runs/study objective=MODULE:train\n"
     )
 

@@ -88,10 +88,10 @@ def resume(study: str, overrides: Sequence[str], data: str | None, plain: bool, 
     from sweep.cli.run import run_study
     from sweep.cli.target import to_run
     from sweep.storage.snapshot import Snapshot
-    from sweep.storage.stored_study import taken_up
+    from sweep.storage.stored_study import continued_study
 
     target = to_run(study, overrides)
-    snapshot = Snapshot.take(taken_up(target.study, target.folder), target.folder)
+    snapshot = Snapshot.take(continued_study(target.study, target.folder), target.folder)
     if not target.folder.database.exists():
         raise SweepError("nothing-to-resume", f"there is no study in {target.folder.root}", do=f"sweep run {shlex.quote(study)}")
     left = snapshot.counts["waiting"] + snapshot.counts["running"]

@@ -12,7 +12,7 @@ from sweep.errors import Problem, StudyFileError
 from sweep.runner.gpu_sharing import may_grow
 from sweep.search.methods import learns_constraints
 from sweep.storage.snapshot import Snapshot
-from sweep.storage.stored_study import taken_up
+from sweep.storage.stored_study import continued_study
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
@@ -22,7 +22,7 @@ from sweep.worker.protocol import Died, Load, LoadFailed
 
 def show_plan(target: Target, first: int, *, as_json: bool) -> None:
     """Print the size of the study, its slots, and its first trials with their run folders."""
-    study = taken_up(target.study, target.folder)
+    study = continued_study(target.study, target.folder)
     workers = study.workers
     slots = plan_slots(workers.devices, workers.per_device, workers.threads)
     snapshot = Snapshot.take(study, target.folder)

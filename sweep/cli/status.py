@@ -98,7 +98,7 @@ def _status(snapshot: Snapshot) -> RenderableType:
 
 
 def _time_line(snapshot: Snapshot) -> list[RenderableType]:
-    account = snapshot.account
+    account = snapshot.time_spent
     if account is None:
         return []
     where = f" on {slots_text(snapshot.slots)}" if snapshot.slots else ""

@@ -107,7 +107,7 @@ def importance(facts: Facts) -> list[str]:
 
 def time_spent(facts: Facts) -> str:
     """Say what the time of all runs went to; nothing where nobody measured it."""
-    account, slots = facts.snapshot.account, facts.snapshot.slots
+    account, slots = facts.snapshot.time_spent, facts.snapshot.slots
     if account is None:
         return ""
     return (

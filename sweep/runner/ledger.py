@@ -60,8 +60,8 @@ class Ledger:
         for run in waiting:
             self._runs.setdefault(run.number, []).append(run)
         trials = self.records
-        curves = store.curves() if needs_optuna(study) else None
-        self._planner = Planner(study, trials, *store.sampler(), curves, read_imported(folder, study), slots)
+        stored = store.search() if needs_optuna(study) else None
+        self._planner = Planner(study, trials, stored=stored, imported=read_imported(folder, study), slots=slots)
         self._epochs = sum(run.step or 0 for run in waiting)
         self._planner.trained(self._epochs)
         self._ahead: list[TrialRecord] = []  # of trials that were planned, to be started before anything else is planned

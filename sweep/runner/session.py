@@ -25,10 +25,10 @@ from sweep.search.imported import count_imported, imported_text
 from sweep.storage.database import read_records, unreadable
 from sweep.storage.files import write_json, write_text
 from sweep.storage.folder import StudyFolder
-from sweep.storage.integrity import check_ours, check_whole, set_orphans_aside
-from sweep.storage.lock import locked, set_aside
+from sweep.storage.integrity import check_ours, check_whole, set_aside, set_orphans_aside
+from sweep.storage.lock import locked
 from sweep.storage.store import StudyStore, remove_if_empty
-from sweep.storage.stored_study import stored_study, taken_up
+from sweep.storage.stored_study import continued_study, stored_study
 from sweep.study.file.writing import write_study
 from sweep.study.objective import packed
 from sweep.study.record import TrialRecord
@@ -85,7 +85,7 @@ def run_study(
         check_whole(folder)
         set_orphans_aside(folder, read_records(folder), observer.notice)
         remove_if_empty(folder)
-        study = taken_up(study, folder)
+        study = continued_study(study, folder)
         renew_columns(study, folder, observer)
         write_text(folder.study_file, f"{write_study(study)}# resolved from {study_path}\n", sync=True)
         write_json(folder.environment, environment.describe(study_path, study.import_dir, slots))

@@ -1,8 +1,8 @@
-"""Prior knowledge: finished trials of other studies, from which samplers and pruners learn before a study's own first trial.
+"""Imported trials: finished trials of other studies, from which samplers and pruners learn before a study's own first trial.
 
-They stand in `prior.json` in the study's folder, source by source, and are no trials of the study: nothing counts, ranks or
-shows them, and what was tried there may be tried again. The mirror puts them before the study's own trials, where samplers
-and pruners find them; so the file must stay as it is once a trial has started.
+They are in `prior.json` in the study's folder, by source. They are not trials of the study: they are not counted, ranked or
+shown, and their parameters may be proposed again. The in-memory Optuna study has them before the study's own trials, so the
+file must not change once a trial has started.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ class ImportedTrial:
     """A trial of another study.
 
     Attributes:
-        state: complete or pruned.
-        params: the parameters that this study sweeps.
-        value: the objective's last value; None of a pruned trial that reported none.
-        curve: step and objective of each report.
+        state: complete or pruned; in its own study any.
+        params: the swept parameters of the study that it was imported into; in its own study all of them.
+        value: the last objective value; None of a pruned trial without a report.
+        curve: step and objective value of each report.
     """
 
     state: TrialState
-    params: dict[str, Scalar]
+    params: Params
     value: float | None
     curve: tuple[tuple[int, float], ...] = ()
 
 
 def fitted(study: StudySpec, params: Params) -> dict[str, Scalar] | str:
-    """Return those of the parameters that the study sweeps and that apply, or why they do not fit the study."""
+    """Return the parameters that the study sweeps and that apply, or the reason why they do not fit the study."""
     found: dict[str, Scalar] = {}
-    whole: dict[str, Scalar] = {}  # constants too, which conditions may name
+    whole: dict[str, Scalar] = {}  # with the constants, which conditions may name
     for name, domain in study.parameters.items():
         if not all(condition.holds(whole) for condition in domain.when):
             continue
@@ -59,21 +59,21 @@ def fitted(study: StudySpec, params: Params) -> dict[str, Scalar] | str:
     return found
 
 
-def judged_by_one_value(study: StudySpec) -> bool:
-    """Tell whether one value says how good a trial is, which is all that prior knowledge holds."""
+def ranked_by_one_value(study: StudySpec) -> bool:
+    """Return whether one value says how good a trial is: an imported trial has no other."""
     return not study.multi_objective and not study.constraints
 
 
 def read_imported(folder: StudyFolder, study: StudySpec) -> list[ImportedTrial]:
-    """Return the prior knowledge in a study's folder, source by source; nothing when there is none.
+    """Return the imported trials in a study's folder, by source.
 
     Raises:
-        SweepError: the file is damaged, or the study file was changed so that what was imported does not fit any more.
+        SweepError: the file is damaged, or the study file was changed so that they no longer fit.
     """
     sources = _sources(folder)
     reasons: Counter[str] = Counter()
     for source in sources:
-        if not judged_by_one_value(study):
+        if not ranked_by_one_value(study):
             reasons["the study has several metrics or constraints"] += len(source["trials"])
         elif (source["metric"], source["goal"]) != (study.metric.name, study.metric.goal):
             reasons[f"the metric was {source['goal']} {source['metric']}"] += len(source["trials"])
@@ -82,17 +82,17 @@ def read_imported(folder: StudyFolder, study: StudySpec) -> list[ImportedTrial]:
     if reasons:
         raise SweepError(
             "prior-does-not-fit",
-            f"{reasons.total()} trials of prior knowledge do not fit the study file any more",
-            where=str(folder.prior),
+            f"{reasons.total()} imported trials no longer fit the study file",
+            where=str(folder.imported_trials),
             why="\n".join(f"{count} times: {why}" for why, count in reasons.most_common()),
-            do=f"change the study file back, or import again, after:  rm {folder.prior}",
+            do=f"change the study file back, or import again, after:  rm {folder.imported_trials}",
             exit_code=EXIT_LOCKED,
         )
     return [trial for source in sources for trial in source["trials"]]
 
 
 def count_imported(folder: StudyFolder) -> int:
-    """Return how many trials of prior knowledge a study's folder holds.
+    """Return the number of imported trials in a study's folder.
 
     Raises:
         SweepError: the file is damaged.
@@ -101,7 +101,7 @@ def count_imported(folder: StudyFolder) -> int:
 
 
 def add_imported(folder: StudyFolder, study: StudySpec, name: str, trials: Iterable[ImportedTrial]) -> None:
-    """Write down what was taken from a source, in place of what was taken from it before; other sources stay.
+    """Store the trials of a source, in place of those that were imported from it before; other sources stay.
 
     Raises:
         SweepError: the file is damaged.
@@ -115,28 +115,28 @@ def add_imported(folder: StudyFolder, study: StudySpec, name: str, trials: Itera
     else:
         sources.append(new)
     data = [source | {"trials": [_to_json(trial) for trial in source["trials"]]} for source in sources]
-    write_json(folder.prior, {"version": _VERSION, "sources": data})
+    write_json(folder.imported_trials, {"version": _VERSION, "sources": data})
 
 
 def imported_changed(before: int, now: int) -> SweepError:
-    """Return the error of a study whose prior knowledge is not what its trials were planned with."""
+    """Return the error for a study whose imported trials are not those with which its trials were planned."""
     return SweepError(
         "prior-changed",
         f"the study's trials were planned with {imported_text(before)}, and its prior.json now has {now:,}",
-        why="what was learned from them is part of what was proposed",
-        do="put prior.json back as it was, or start another study:  sweep run STUDY name=another-name",
+        why="the proposals depend on them",
+        do="restore prior.json, or start another study:  sweep run STUDY name=another-name",
         exit_code=EXIT_LOCKED,
     )
 
 
 def imported_text(count: int) -> str:
-    """Return how many trials of prior knowledge there are, for people."""
-    return f"{count:,} trial{'s' * (count != 1)} of prior knowledge"
+    """Return the number of imported trials as text."""
+    return f"{count:,} imported trial{'s' * (count != 1)}"
 
 
 def _sources(folder: StudyFolder) -> list[dict[str, Any]]:
     try:
-        data = json.loads(folder.prior.read_text(encoding="utf-8"))
+        data = json.loads(folder.imported_trials.read_text(encoding="utf-8"))
         if data["version"] != _VERSION:
             raise ValueError(f"it is of version {data['version']}, this program knows {_VERSION}")
         return [
@@ -149,9 +149,9 @@ def _sources(folder: StudyFolder) -> list[dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SweepError(
             "prior-not-readable",
-            f"{folder.prior} cannot be used",
+            f"{folder.imported_trials} cannot be used",
             why=str(error) or type(error).__name__,
-            do="put it back as it was; before the first trial it may be removed and imported anew",
+            do="restore it; before the first trial you can also remove it and import again",
             exit_code=EXIT_LOCKED,
         ) from None
 
@@ -171,9 +171,9 @@ def _from_json(data: dict[str, Any]) -> ImportedTrial:
 
 
 def _allowed(domain: Domain, value: Scalar) -> bool:
-    # The steps of a range have the dust of binary fractions in what a sampler drew, and none here.
-    dusty = isinstance(domain, Range) and domain.step is not None and isinstance(value, float)
-    return can_be(domain, float(f"{value:.12g}") if dusty else value)
+    # A sampler's steps of a range have errors of binary fractions, the study's own have none.
+    inexact = isinstance(domain, Range) and domain.step is not None and isinstance(value, float)
+    return can_be(domain, float(f"{value:.12g}") if inexact else value)
 
 
 def _typed(domain: Domain, value: Scalar) -> Scalar:

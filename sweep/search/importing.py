@@ -1,43 +1,29 @@
-"""`sweep import`: take the finished trials of another study, of ours or of Optuna's, as a study's prior knowledge."""
+"""`sweep import`: store finished trials of another study, of this program's or of Optuna's, for a study to learn from."""
 
 from __future__ import annotations
 
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sweep.errors import SweepError
-from sweep.search.imported import ImportedTrial, add_imported, fitted, judged_by_one_value
+from sweep.search.imported import ImportedTrial, add_imported, fitted, ranked_by_one_value
 from sweep.storage.database import read_curves, read_records
 from sweep.storage.folder import StudyFolder
 from sweep.storage.integrity import check_ours
 from sweep.storage.lock import locked
+from sweep.storage.optuna_database import open_read_only
 from sweep.study.methods import SAMPLERS
 from sweep.study.repeats import trials_of
 from sweep.study.spec import StudySpec
-from sweep.study.trial import Params, TrialState
+from sweep.study.trial import TrialState
 
 _SQLITE = "sqlite:///"
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAILED}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A trial of another study as it stands there.
-
-    Attributes:
-        state: waiting if it has not ended.
-        params, value, curve: as of `ImportedTrial`, with every parameter that it has there.
-    """
-
-    state: TrialState
-    params: Params
-    value: float | None
-    curve: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,21 +31,21 @@ class Source:
     """Another study.
 
     Attributes:
-        name: the same each time that it is read.
-        trials: all of its trials, in the order of their numbers.
+        name: the same each time it is read.
+        trials: all of its trials, by number.
     """
 
     name: str
-    trials: list[Found]
+    trials: list[ImportedTrial]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """What came of an import.
+    """The result of an import.
 
     Attributes:
-        taken: the trials that are prior knowledge now.
-        left_out: why others are not, and how many.
+        taken: the trials that were imported.
+        left_out: how many others were left out, by the reason.
     """
 
     taken: list[ImportedTrial]
@@ -67,55 +53,59 @@ class Imported:
 
 
 def import_trials(study: StudySpec, folder: StudyFolder, source: Source) -> Imported:
-    """Write what fits of another study into a study's folder.
+    """Store the trials of another study that fit a study in its folder.
 
     Args:
-        study, folder: what is to learn, and where it lives or will live.
-        source: what to learn from.
+        study: the study that is to learn from them.
+        folder: its folder, which may not exist yet.
+        source: the other study.
 
     Raises:
-        SweepError: the study has trials already, nothing in it learns, nothing of the source fits, or the folder is not ours.
+        SweepError: the study has trials already or cannot learn, no trial fits, or the folder is not a study's.
     """
-    if not judged_by_one_value(study):
+    if not ranked_by_one_value(study):
         what = "a study with several metrics or with constraints takes no trials of other studies"
-        raise SweepError("import-one-metric", what, why="of a trial there one value is known")
-    _check_that_something_learns(study)
+        raise SweepError("import-one-metric", what, why="an imported trial has one value")
+    _check_that_it_learns(study)
     check_ours(folder)
-    _check_that_nothing_began(folder)
+    _check_without_trials(folder)
     result = _fitting(study, source.trials)
     if not result.taken:
         whys = "\n".join(f"{count} times: {why}" for why, count in result.left_out.most_common())
-        what = f"nothing of {source.name} fits the study; nothing was written"
+        what = f"no trial of {source.name} fits the study; nothing was written"
         raise SweepError("import-nothing-fits", what, why=whys or "it has no trials")
     with locked(folder):
-        _check_that_nothing_began(folder)
+        _check_without_trials(folder)
         add_imported(folder, study, source.name, result.taken)
     return result
 
 
 def source_of_ours(study: StudySpec, other: StudySpec, folder: StudyFolder, into: StudyFolder) -> Source:
-    """Return another study of ours as a source.
+    """Return a study of this program's as a source.
 
     Args:
-        study: what is to learn.
-        other, folder: what to learn from.
+        study: the study that is to learn from it.
+        other: the other study.
+        folder: the other study's folder.
         into: the folder of the study that is to learn.
 
     Raises:
-        SweepError: it optimises something else, or is the study itself.
+        SweepError: its metric or goal is another one, or it is the study itself.
     """
     if folder.root == into.root:
-        what = f"{folder.root} is the study itself: it knows its own trials"
+        what = f"{folder.root} is the study itself: it learns from its own trials anyway"
         raise SweepError("import-itself", what, do="name another study")
     if (other.metric.name, other.metric.goal) != (study.metric.name, study.metric.goal):
         raise SweepError(
             "import-other-metric",
             f"{folder.root} is to {other.metric.goal} {other.metric.name}, this study to {study.metric.goal} {study.metric.name}",
-            why="values of another metric say nothing here",
+            why="values of another metric cannot be compared",
         )
     curves = read_curves(folder)
     records = trials_of(read_records(folder), other)
-    trials = [Found(state=r.state, params=r.params, value=r.value, curve=tuple(curves.get(r.number, ()))) for r in records]
+    trials = [
+        ImportedTrial(state=r.state, params=r.params, value=r.value, curve=tuple(curves.get(r.number, ()))) for r in records
+    ]
     return Source(name=str(folder.root), trials=trials)
 
 
@@ -123,27 +113,26 @@ def source_of_optunas(study: StudySpec, storage: str, name: str | None) -> Sourc
     """Return a study in a SQLite storage of Optuna's as a source.
 
     Args:
-        study: what is to learn.
+        study: the study that is to learn from it.
         storage: `sqlite:///file.db`, or a path.
-        name: which study, when there are several.
+        name: which study, if there are several.
 
     Raises:
-        SweepError: there is no such file or study, or it optimises something else.
+        SweepError: there is no such file or study, or its goal is another one.
     """
     path = _path(storage)
-    loaded = _load(path, name, storage)
-    directions = [direction.name.lower() for direction in loaded.directions]
-    if directions != [study.metric.goal]:
+    found, goals, trials = _load(path, name, storage)
+    if goals != [study.metric.goal]:
         raise SweepError(
             "import-other-metric",
-            f"the study {loaded.study_name} in {path} is to {' and '.join(directions)}, this one to {study.metric.goal}",
-            why="values of another goal say nothing here",
+            f"the study {found} in {path} is to {' and '.join(goals)}, this one to {study.metric.goal}",
+            why="values of another goal cannot be compared",
         )
-    return Source(name=f"{path}#{loaded.study_name}", trials=[_found(trial) for trial in loaded.trials])
+    return Source(name=f"{path}#{found}", trials=trials)
 
 
 def is_storage(argument: str) -> bool:
-    """Tell whether a word names a storage of Optuna's: a URL, or a file that SQLite wrote."""
+    """Return whether an argument is a storage of Optuna's: a URL, or a SQLite file."""
     if "://" in argument:
         return True
     try:
@@ -153,31 +142,28 @@ def is_storage(argument: str) -> bool:
         return argument.endswith(".db")
 
 
-def _check_that_something_learns(study: StudySpec) -> None:
-    if study.multi_objective or study.constraints:
-        what = "a study with several metrics or constraints takes no prior knowledge: trials of another have one value"
-        raise SweepError("import-one-metric", what)
+def _check_that_it_learns(study: StudySpec) -> None:
     if study.prunes or (study.method != "grid" and SAMPLERS[study.method].learns):
         return
     learning = ", ".join(name for name, strategy in SAMPLERS.items() if strategy.learns)
     raise SweepError(
         "import-in-vain",
-        f"method {study.method} learns nothing from the trials of other studies, and there is no pruner that could",
+        f"method {study.method} learns nothing from the trials of other studies, and the study has no pruner",
         do=f"choose a method that learns ({learning}), or a pruner:  pruner: {{type: median}}",
     )
 
 
-def _check_that_nothing_began(folder: StudyFolder) -> None:
+def _check_without_trials(folder: StudyFolder) -> None:
     if records := read_records(folder):
         raise SweepError(
             "import-too-late",
             f"the study in {folder.root} has {len(records)} trials already",
-            why="they were planned without this knowledge",
+            why="they were planned without the imported ones",
             do="import into another study:  sweep import STUDY OTHER name=another-name",
         )
 
 
-def _fitting(study: StudySpec, trials: Iterable[Found]) -> Imported:
+def _fitting(study: StudySpec, trials: Iterable[ImportedTrial]) -> Imported:
     taken, left_out = [], Counter[str]()
     for trial in trials:
         params = fitted(study, trial.params)
@@ -192,7 +178,7 @@ def _fitting(study: StudySpec, trials: Iterable[Found]) -> Imported:
         else:
             value = trial.value if trial.value is not None and math.isfinite(trial.value) else None
             curve = tuple((step, number) for step, number in trial.curve if math.isfinite(number))
-            taken.append(ImportedTrial(state=trial.state, params=params, value=value, curve=curve))
+            taken.append(replace(trial, params=params, value=value, curve=curve))
     return Imported(taken=taken, left_out=left_out)
 
 
@@ -207,45 +193,33 @@ def _path(storage: str) -> Path:
     return path
 
 
-def _load(path: Path, name: str | None, storage: str) -> Any:
+def _load(path: Path, name: str | None, storage: str) -> tuple[str, list[str], list[ImportedTrial]]:
+    """Return an Optuna study's name, its goals, and its trials."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # Read-only: Optuna would add tables to a file that has none.
-    url = f"sqlite:///file:{path.as_uri().removeprefix('file://')}?mode=ro&uri=true"
     try:
-        opened = optuna.storages.RDBStorage(url)
+        opened = open_read_only(path)
         try:
             names = optuna.get_all_study_names(opened)
             if len(names) == 1 or name in names:
                 study = optuna.load_study(study_name=name or names[0], storage=opened)
-                trials = study.get_trials()
-                return _Loaded(study.study_name, study.directions, trials)
+                goals = [direction.name.lower() for direction in study.directions]
+                return study.study_name, goals, [_other_trial(trial) for trial in study.get_trials(deepcopy=False)]
         finally:
             opened.engine.dispose()
-    except Exception as error:  # whatever a damaged file, or one of another program, makes Optuna raise
+    except Exception as error:  # whatever Optuna raises for a damaged file, or one of another program
         why = str(error).partition("\n")[0] or type(error).__name__
         raise SweepError("import-not-readable", f"{path} cannot be read as a storage of Optuna's", why=why) from None
     known = ", ".join(names) or "none"
-    what = f"{path} holds no study {name}" if name else f"{path} holds {len(names)} studies: say which"
+    what = f"{path} contains no study {name}" if name else f"{path} contains {len(names)} studies: name one"
     do = f"sweep import STUDY {shlex.quote(storage)} --study {shlex.quote(names[0]) if names else 'NAME'}"
     raise SweepError("import-which-study", what, why=f"the studies there: {known}", do=do)
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """A study of Optuna's, read to its end."""
-
-    study_name: str
-    directions: list[Any]
-    trials: list[Any]
-
-
-def _found(trial: Any) -> Found:
-    curve: Mapping[int, float] = trial.intermediate_values
-    return Found(
+def _other_trial(trial: Any) -> ImportedTrial:
+    return ImportedTrial(
         state=_STATES.get(trial.state.name, TrialState.WAITING),
         params=trial.params,
         value=trial.values[0] if trial.values else None,
-        curve=tuple(sorted(curve.items())),
+        curve=tuple(sorted(trial.intermediate_values.items())),
     )

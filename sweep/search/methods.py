@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners, made and checked by their own signatures; `sweep.study.methods` has their names."""
+"""Create Optuna's samplers and pruners, and check their options by their signatures; `sweep.study.methods` has the names."""
 
 from __future__ import annotations
 
@@ -14,25 +14,22 @@ if TYPE_CHECKING:
     import optuna
 
 
-# What a study file can write; other types of options are functions and objects of Optuna's.
+# The types that a study file can contain; options of other types are functions and objects of Optuna's.
 _PLAIN: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str, "None": type(None), "dict[str, Any]": dict}
-
-
 _OURS = {"self", "seed"}  # the study's seed is the sampler's
-
 
 OptionProblem = tuple[str | None, str, str]
 
 
 def learns_constraints(method: str) -> bool:
-    """Tell whether a method's proposals heed constraints; Optuna's samplers are told of them as of its version 5."""
+    """Return whether a method's proposals respect constraints; Optuna's samplers can since its version 5."""
     import optuna
 
     return method in SAMPLERS and SAMPLERS[method].constraints and hasattr(optuna.trial.Trial, "set_constraint")
 
 
 def option_problems(key: str, name: str, options: Mapping[str, Any]) -> Iterator[OptionProblem]:
-    """Yield what is wrong with the options of a sampler or pruner that `sweep.study.methods` knows and that can be imported.
+    """Yield the problems with the options of a sampler or pruner that `sweep.study.methods` lists and that can be imported.
 
     Args:
         key: `sampler` or `pruner`.
@@ -58,7 +55,7 @@ def option_problems(key: str, name: str, options: Mapping[str, Any]) -> Iterator
 
 
 def make_sampler(method: str, seed: int, options: Mapping[str, Any]) -> optuna.samplers.BaseSampler:
-    """Return Optuna's sampler for a method, with its own defaults for what is not given.
+    """Return Optuna's sampler for a method, with its own defaults for missing options.
 
     Raises:
         ValueError, TypeError: Optuna refuses the options.
@@ -71,7 +68,7 @@ def make_sampler(method: str, seed: int, options: Mapping[str, Any]) -> optuna.s
 
 
 def make_pruner(options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
-    """Return Optuna's pruner for `{type: ..., options}`; without a type one that ends nothing.
+    """Return Optuna's pruner for `{type: ..., options}`; without a type one that never prunes.
 
     Raises:
         ValueError, TypeError: Optuna refuses the options.
@@ -88,7 +85,7 @@ def make_pruner(options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
 
 
 def _quiet() -> warnings.catch_warnings[None]:
-    """Leave out the warning that something is experimental: who writes it wants it."""
+    """Suppress the warning that something is experimental: the study file asks for it."""
     import optuna
 
     return warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -104,7 +101,7 @@ def _option_problems(owner: str, strategy: type, options: Mapping[str, Any]) -> 
 
 
 def _refusal(make: Callable[[], object]) -> Iterator[OptionProblem]:
-    """Yield what Optuna itself says against options that are well one by one."""
+    """Yield Optuna's own error for options that are correct one by one."""
     try:
         make()
     except (ValueError, TypeError) as error:
@@ -112,12 +109,12 @@ def _refusal(make: Callable[[], object]) -> Iterator[OptionProblem]:
 
 
 def _options(strategy: type) -> dict[str, list[str]]:
-    """Return the options that a study file can write, with their types."""
+    """Return the options that a study file can set, with their types."""
     annotations = {name: _text(item.annotation) for name, item in inspect.signature(strategy).parameters.items()}
     split = {name: text.split(" | ") for name, text in annotations.items() if name not in _OURS}
     return {name: kinds for name, kinds in split.items() if all(kind in _PLAIN for kind in kinds)}
 
 
 def _text(annotation: Any) -> str:
-    # A module without postponed annotations has the types themselves.
+    # Without postponed annotations in its module, an annotation is the type itself.
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -1,12 +1,12 @@
-"""The study in Optuna's own terms, in memory: what its samplers and pruners look at, and what must survive when the runner ends.
+"""The in-memory Optuna study that samplers and pruners read, and what is stored of it.
 
-Proposals and verdicts are those of Optuna's own sampler and pruner, also when the study was interrupted in between: what they
-know beside the trials (`sweep.search.sampler_state`) is written by the store in one transaction with what it belongs to.
+Samplers propose and pruners prune exactly as in Optuna alone, also after an interruption: their state beside the trials
+(`sweep.search.sampler_state`) is stored in one transaction with the trial that it belongs to.
 
-Constraints reach the samplers as Optuna 5 has it: by how much a trial is beyond each bound is an attribute of the trial, set
-before its end is told. They are made again from what the trial reported, and stand in study.db for Optuna's tools alone.
+Constraints reach the samplers as in Optuna 5: the amount by which a trial exceeds each bound is an attribute of the trial,
+set before its end is told. It is computed again from the trial's metrics; study.db has it for Optuna's tools only.
 
-In memory a trial costs 0.3 ms; through Optuna's SQLite storage 20 ms.
+In memory a trial takes 0.3 ms; through Optuna's SQLite storage 20 ms.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Any
 from sweep.search.imported import ImportedTrial, imported_changed
 from sweep.search.methods import make_pruner, make_sampler
 from sweep.search.sampler_state import checked, resources_of, restore, restore_resources, state_of
+from sweep.storage.optuna_database import create_study
 from sweep.storage.optuna_terms import (
     OPTUNA_STATES,
     RUNG,
     Attributes,
     Drawn,
     SamplerState,
-    constraint_attributes,
-    directions,
+    StoredSearch,
     distributions,
-    values_told,
+    result_told,
 )
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec, derive_seed
@@ -37,62 +37,58 @@ Curve = Iterable[tuple[int, float | None]]
 
 
 class OptunaStudy:
-    """An in-memory Optuna study; its trials have our numbers but for what came before them, and those that were discarded.
+    """An in-memory Optuna study: the imported trials, the study's own trials, and those that were discarded.
 
     Args:
         study: the space, the metrics, the constraints, the method and the pruner.
-        memory: `Drawn.memory` of the last trial that was asked for; None if none was, or by an older version.
-        prior: trials of other studies, which come first.
+        known: the study's trials, by number.
+        stored: what was stored of an earlier session.
+        imported: trials of other studies.
 
     Raises:
-        SweepError: there was other prior knowledge when the last trial was asked for.
+        SweepError: other trials were imported at the last ask, or the stored state is not a sampler's.
     """
 
-    def __init__(self, study: StudySpec, memory: SamplerState | None = None, prior: Sequence[ImportedTrial] = ()) -> None:
-        import optuna
+    def __init__(
+        self,
+        study: StudySpec,
+        known: Sequence[TrialRecord] = (),
+        stored: StoredSearch | None = None,
+        imported: Sequence[ImportedTrial] = (),
+    ) -> None:
+        from optuna.storages import InMemoryStorage
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._study, self._memory = study, memory
+        stored = stored or StoredSearch()
+        state = stored.state or {}
+        if state and state.get("prior", 0) != len(imported):
+            raise imported_changed(state.get("prior", 0), len(imported))
+        self._spec = study
+        self._storage = InMemoryStorage()
         self.distributions = distributions(study.parameters)
-        self.optuna = optuna.create_study(
-            study_name=study.name,
-            directions=directions(study),
-            sampler=self._sampler(study.seed),
-            pruner=make_pruner(study.pruner),
-        )
-        self._storage = self.optuna._storage
-        self._places: dict[int, int] = {}  # where a trial stands in the Optuna study, which is its id there too
+        self.study = create_study(study, self._storage, sampler=self._sampler(study.seed), pruner=make_pruner(study.pruner))
+        self._study_id = self._storage.get_study_id_from_name(study.name)
+        self._places: dict[int, int] = {}  # a trial's number in the Optuna study, which is also its id there
         self._size = 0
-        self._discarded: dict[int, None] = dict.fromkeys(memory["discarded"]) if memory else {}
-        self._verdicts: dict[int, tuple[int, bool]] = {}  # the last one on each running trial, and on which step
+        self._discarded: dict[int, None] = dict.fromkeys(state.get("discarded", ()))
+        self._verdicts: dict[int, tuple[int, bool]] = {}  # of each running trial: the last step, and whether it is pruned there
         self._passed: dict[int, Attributes] = {}  # rungs of trials that were started again and have not reported yet
-        self._prior = len(prior)
-        if memory and memory.get("prior", 0) != self._prior:
-            raise imported_changed(memory.get("prior", 0), self._prior)
-        for trial in prior:
-            self._add(trial.state, trial.params, None if trial.value is None else [trial.value], trial.curve)
-
-    def remember(self, records: Iterable[TrialRecord], attributes: Mapping[int, Attributes], curves: Mapping[int, Curve]) -> None:
-        """Take in the trials that there are, by number, what was written down about them, and what they reported.
-
-        Raises:
-            SweepError: what a sampler had written down is not what a sampler writes.
-        """
-        for record in records:
+        self._imported = len(imported)
+        for other in imported:
+            self._add(other.state, other.params, None if other.value is None else [other.value], other.curve)
+        for record in known:
             self._fill_discarded()
             self._places[record.number] = self._size
-            values = values_told(self._study, record.state, record.value, record.metrics)
-            written = checked(attributes.get(record.number, {}))
-            written = written | constraint_attributes(self._study, record.state, record.metrics)
-            self._add(record.state, record.params, values, curves.get(record.number, ()), written)
+            values, constraints = result_told(study, record.state, record.value, record.metrics)
+            attributes = checked(stored.attributes.get(record.number, {})) | constraints
+            self._add(record.state, record.params, values, stored.curves.get(record.number, ()), attributes)
         self._fill_discarded()
-        if self._memory:
-            restore(self.optuna.sampler, self._memory)
-            restore_resources(self.optuna.pruner, self._memory.get("resources", {}))
-            for key, value in self._memory["attributes"].items():
-                self._storage.set_study_system_attr(self.optuna._study_id, key, value)
-        elif self._places:  # of an older version: other random numbers than those that its trials were drawn with
-            self.optuna.sampler = self._sampler(derive_seed(self._study.seed, "sampler", len(self._places)))
+        if state:
+            restore(self.study.sampler, state)
+            restore_resources(self.study.pruner, state.get("resources", {}))
+            for key, value in state["attributes"].items():
+                self._storage.set_study_system_attr(self._study_id, key, value)
+        elif known:  # stored by an older version: not the random numbers again that its trials were drawn with
+            self.study.sampler = self._sampler(derive_seed(study.seed, "sampler", len(known)))
 
     def _add(
         self, state: TrialState, params: Params, values: list[float] | None, curve: Curve, attributes: Attributes | None = None
@@ -109,26 +105,26 @@ class OptunaStudy:
             intermediate_values=_steps(curve),
             system_attrs=attributes,
         )
-        self.optuna.add_trial(trial)
+        self.study.add_trial(trial)
         self._size += 1
 
     def begin(self, number: int) -> Any:
-        """Return a new trial of Optuna's for the trial with a number; nothing of it is drawn yet."""
-        trial = self.optuna.ask()
+        """Return a new Optuna trial for the trial with this number; none of its parameters are drawn yet."""
+        trial = self.study.ask()
         self._places[number] = trial.number
         self._size += 1
         return trial
 
     def discard(self, number: int) -> None:
-        """Fail the Optuna trial that was begun: another will be begun for this number."""
+        """Fail the Optuna trial of this number; another one will be begun for it."""
         from optuna.trial import TrialState as OptunaState
 
         place = self._places.pop(number)
-        self.optuna.tell(place, state=OptunaState.FAIL)
+        self.study.tell(place, state=OptunaState.FAIL)
         self._discarded[place] = None
 
     def rewind(self, number: int, history: Curve) -> None:
-        """Forget what a trial reported after this: it goes on from here, or so far starts over if there is nothing."""
+        """Replace what a trial reported by this: it continues from there, or starts over if there is nothing."""
         trial = copy.copy(self._trial(number))
         trial.intermediate_values = _steps(history)
         rungs = self._passed.pop(number, {}) | _rungs(trial.system_attrs)
@@ -136,71 +132,71 @@ class OptunaStudy:
         if trial.intermediate_values:
             trial.system_attrs |= rungs
         else:
-            self._passed[number] = rungs  # a trial that is started may yet tell that it goes on from a checkpoint
-        self._storage._set_trial(self._places[number], trial)  # type: ignore[attr-defined]  # no public way leads back
+            self._passed[number] = rungs  # a trial that was started may still continue from a checkpoint
+        # Private, since nothing public removes a report or an attribute; checked with Optuna 4.5 and 5.0.
+        self._storage._set_trial(self._places[number], trial)
         if number in self._verdicts and self._verdicts[number][0] not in trial.intermediate_values:
             del self._verdicts[number]
 
     def report(self, number: int, step: int, value: float) -> bool:
-        """Take in a report; tell whether the pruner ends the trial. Asked again about the same step it says the same."""
+        """Record a report; return whether the trial is pruned there. The answer for the same step stays the same."""
         self._passed.pop(number, None)
-        if step < 0:  # Optuna knows no such steps
+        if step < 0:  # Optuna has no such steps
             return False
         if number not in self._verdicts or self._verdicts[number][0] != step:
-            place = self._places[number]
-            self._storage.set_trial_intermediate_value(place, step, value)
-            trial = self._storage.get_trial(place)
-            self._verdicts[number] = step, bool(self.optuna.pruner.prune(self.optuna, trial))
+            self._storage.set_trial_intermediate_value(self._places[number], step, value)
+            self._verdicts[number] = step, bool(self.study.pruner.prune(self.study, self._trial(number)))
         return self._verdicts[number][1]
 
     def tell(self, number: int, state: TrialState, value: float | None, metrics: Mapping[str, float]) -> None:
-        """Learn how a trial ended; `value`, the first metric's, is None unless it is complete."""
+        """Record how a trial ended; `value`, the first metric's, is None unless it is complete."""
         from optuna.trial import TrialState as OptunaState
 
         self._verdicts.pop(number, None)
         place = self._places[number]
-        for key, beyond in constraint_attributes(self._study, state, metrics).items():
-            self._storage.set_trial_system_attr(place, key, beyond)
+        values, constraints = result_told(self._spec, state, value, metrics)
+        for key, excess in constraints.items():
+            self._storage.set_trial_system_attr(place, key, excess)
         if state is TrialState.COMPLETE:
-            self.optuna.tell(place, values_told(self._study, state, value, metrics))
+            self.study.tell(place, values)
         else:
-            self.optuna.tell(place, state=OptunaState[OPTUNA_STATES[state]])
+            self.study.tell(place, state=OptunaState[OPTUNA_STATES[state]])
 
     def rungs(self, number: int) -> Attributes:
-        """Return what the pruner wrote down about a trial.
+        """Return the rungs that the pruner recorded for a trial.
 
-        Not of a report that ended it: until its end is written down, the verdict must come about again.
+        None if it was pruned: until its end is stored, a resumed study must come to the same decision again.
         """
         if self._verdicts.get(number, (0, False))[1]:
             return {}
         return _rungs(self._trial(number).system_attrs)
 
     def drawn(self, number: int) -> Drawn:
-        """Return what must survive of the last ask."""
-        attributes = self._storage.get_study_system_attrs(self.optuna._study_id)
-        memory: SamplerState = {"discarded": [*self._discarded], "attributes": dict(attributes), "prior": self._prior}
-        memory |= {"resources": resources_of(self.optuna.pruner)} | state_of(self.optuna.sampler)
-        return Drawn(attributes=dict(self._trial(number).system_attrs), memory=memory)
+        """Return what is to be stored of the last ask."""
+        attributes = self._storage.get_study_system_attrs(self._study_id)
+        state: SamplerState = {"discarded": [*self._discarded], "attributes": dict(attributes), "prior": self._imported}
+        state |= {"resources": resources_of(self.study.pruner)} | state_of(self.study.sampler)
+        return Drawn(attributes=dict(self._trial(number).system_attrs), state=state)
 
     @property
     def discarded(self) -> int:
-        """Return how many proposals were discarded."""
+        """Return the number of discarded proposals."""
         return len(self._discarded)
 
     def _trial(self, number: int) -> Any:
-        return self._storage._get_trial(self._places[number])  # type: ignore[attr-defined]  # get_trial copies it deeply
+        return self._storage.get_trial(self._places[number])
 
     def _sampler(self, seed: int) -> Any:
-        # A grid's points come from elsewhere: nothing is drawn.
-        return make_sampler("random" if self._study.method == "grid" else self._study.method, seed, self._study.sampler)
+        # Nothing is drawn for a grid.
+        return make_sampler("random" if self._spec.method == "grid" else self._spec.method, seed, self._spec.sampler)
 
     def _fill_discarded(self) -> None:
-        """Put a failed trial where one was discarded: samplers go by Optuna's own numbers."""
+        """Add a failed trial wherever one was discarded: samplers use Optuna's numbers."""
         from optuna.trial import TrialState as OptunaState
         from optuna.trial import create_trial
 
         while self._size in self._discarded:
-            self.optuna.add_trial(create_trial(state=OptunaState.FAIL))
+            self.study.add_trial(create_trial(state=OptunaState.FAIL))
             self._size += 1
 
 

@@ -1,8 +1,8 @@
-"""What to try next: a grid in its own order, or Optuna's samplers, explainable as minituna with processes; and what to give up.
+"""What to try next, which running trials to prune, and when the search ends.
 
-Samplers and pruners look at a mirror of the study in memory; what lasts is `storage`'s. A grid that is not pruned never
-meets Optuna: point `i` is decoded from `i`, and where several run at a time, the longest are started first (`costs`).
-(GridSampler rescans every trial at every tell, counts failed points as visited, and raises at the end.)
+Grids go in their own order, and where several trials run at a time, the longest first (`sweep.search.order`): point `i` is
+decoded from `i`. Optuna takes part only where a sampler draws or a pruner decides, with an in-memory study; what lasts is in
+`sweep.storage`. (Optuna's GridSampler reads every trial again at each tell, counts failed points as done, and ends by raising.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sweep.search.imported import ImportedTrial
 from sweep.search.optuna_study import Curve, OptunaStudy
 from sweep.search.order import LongestFirst
 from sweep.search.sampling import Sampling
-from sweep.storage.optuna_terms import Attributes, Drawn, SamplerState
+from sweep.storage.optuna_terms import Attributes, Drawn, StoredSearch
 from sweep.study.ranking import Front, complete_of, reaches_targets
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
@@ -24,28 +24,26 @@ from sweep.study.trial import Params, Scalar, TrialState
 
 
 class Planner:
-    """Propose assignments until the study's budget is used up, and say which running trials are not worth finishing.
+    """Propose assignments until the study's budget is used up, and decide which running trials are pruned.
 
     Args:
         study: the space, the method, the pruner and the budget.
-        known: the trials that exist already, finished or in flight, in any order. A trial in flight is not proposed again.
-        memory, attributes: what the store kept of the sampler's and the pruner's, and of what they wrote down about each trial.
-        curves: what each of those trials reported: step and objective.
-        prior: what samplers and pruners know from other studies.
+        known: the trials of earlier sessions, finished or not, in any order. None of them is proposed again.
+        stored: what the store holds for sampler and pruner beside the known trials.
+        imported: trials of other studies, from which sampler and pruner learn.
         slots: how many trials run at a time.
 
     Raises:
-        SweepError: see `OptunaStudy.remember`.
+        SweepError: as `OptunaStudy`.
     """
 
     def __init__(
         self,
         study: StudySpec,
         known: Iterable[TrialRecord] = (),
-        memory: SamplerState | None = None,
-        attributes: Mapping[int, Attributes] | None = None,
-        curves: Mapping[int, Curve] | None = None,
-        prior: Sequence[ImportedTrial] = (),
+        *,
+        stored: StoredSearch | None = None,
+        imported: Sequence[ImportedTrial] = (),
         slots: int = 1,
     ) -> None:
         self.study = study
@@ -63,19 +61,17 @@ class Planner:
         self._order = LongestFirst(study.parameters, study.grid.point) if slots > 1 and study.in_any_order else None
         for record in complete_of(known):
             self.takes(record.number, record.params, (record.duration_s or 0.0) / max(1, len(record.runs)))
-        self._mirror = OptunaStudy(study, memory, prior) if needs_optuna(study) else None
+        self._optuna = OptunaStudy(study, known, stored, imported) if needs_optuna(study) else None
         self._sampling = None
-        if self._mirror is not None:
-            self._mirror.remember(known, attributes or {}, curves or {})
-            if study.method != "grid":
-                self._sampling = Sampling(study, self._mirror, known)
-        # In the order in which they ended, for the patience.
+        if self._optuna is not None and study.method != "grid":
+            self._sampling = Sampling(study, self._optuna, known)
+        # In the order in which they ended: the patience depends on it.
         for record in sorted((r for r in known if r.state.finished), key=lambda record: record.ended or ""):
             self._count(record.number, record.state, record.value, record.metrics)
 
     @property
     def ended_by(self) -> str | None:
-        """Say what ended the search (true once the last trial has ended), or None while there is more to propose."""
+        """Return what ended the search (if the last trial has ended too); None while there is more to propose."""
         if stopped := self.stopped_by:
             return stopped
         total = self.study.total
@@ -83,7 +79,7 @@ class Planner:
 
     @property
     def stopped_by(self) -> str | None:
-        """Say what ended the search before all trials are planned; once ended it stays so, whatever running trials bring."""
+        """Return what ended the search before all trials were planned, or None; the results of running trials do not undo it."""
         self._stopped_by = self._stopped_by or self._stop_reason()
         return self._stopped_by
 
@@ -104,7 +100,7 @@ class Planner:
 
     @property
     def time_is_up(self) -> bool:
-        """Tell whether no trial may start any more, not even one that was interrupted."""
+        """Return whether no trial may start any more, not even one that was interrupted."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def ask(self) -> tuple[int, dict[str, Scalar]] | None:
@@ -115,12 +111,12 @@ class Planner:
         self._known.add(number)
         if self._sampling is not None:
             return number, self._sampling.draw(number)
-        if self._mirror is not None:
-            self._mirror.begin(number)
+        if self._optuna is not None:
+            self._optuna.begin(number)
         return number, self.study.grid.point(number)
 
     def _place(self) -> int:
-        """Return the next trial's number: in a grid those of the points to try first, then the longest; else the first free."""
+        """Return the next trial's number: of a grid's points to try first, else of a longest trial, else the first unused one."""
         for number in self._first:
             if number not in self._known:
                 return number
@@ -134,46 +130,47 @@ class Planner:
         return self._next
 
     def drawn(self, number: int) -> Drawn | None:
-        """Return what must be kept of the last ask, which was for this trial, to go on as if nothing had happened."""
-        return None if self._mirror is None else self._mirror.drawn(number)
+        """Return what is to be stored of the last ask, which was for this trial, so that a resumed study proposes the same."""
+        return None if self._optuna is None else self._optuna.drawn(number)
 
     @property
     def drawn_again(self) -> int:
-        """Return how many proposals equalled another trial and were replaced."""
-        return 0 if self._mirror is None else self._mirror.discarded
+        """Return the number of proposals that were replaced because they equalled another trial."""
+        return 0 if self._optuna is None else self._optuna.discarded
 
     def rewind(self, number: int, history: Curve) -> None:
-        """Learn that a trial goes on from here: step and objective of each report until then; nothing if it starts over."""
-        if self._mirror is not None:
-            self._mirror.rewind(number, history)
+        """Record where a trial continues: step and objective value of each report until then; nothing if it starts over."""
+        if self._optuna is not None:
+            self._optuna.rewind(number, history)
 
     def prunes(self, number: int, step: int, value: float | None) -> bool:
-        """Learn of a report; tell whether the trial is to end there. Asked again about the same step it says the same."""
-        return self._mirror is not None and value is not None and self._mirror.report(number, step, value)
+        """Record a report; return whether the trial is pruned there. The answer for the same step stays the same."""
+        return self._optuna is not None and value is not None and self._optuna.report(number, step, value)
 
     def rungs(self, number: int) -> Attributes:
-        """Return what must be kept of what the pruner wrote down about a trial."""
-        return {} if self._mirror is None else self._mirror.rungs(number)
+        """Return the rungs that the pruner recorded for a trial, which are to be stored."""
+        return {} if self._optuna is None else self._optuna.rungs(number)
 
     def trained(self, epochs: int) -> None:
-        """Learn how many steps all trials together have been trained."""
+        """Record how many epochs all trials together have been trained."""
         self._epochs = epochs
 
     def takes(self, number: int, params: Params, seconds: float) -> None:
-        """Learn how long a trial took, or will take as far as can be told by now."""
+        """Record how long a trial took, or is expected to take."""
         if self._order is not None:
-            self._order.costs.learn(number, params, seconds)
+            self._order.durations.learn(number, params, seconds)
 
     def tell(self, number: int, state: TrialState, value: float | None, metrics: Mapping[str, float] | None = None) -> None:
-        """Learn how a trial ended.
+        """Record how a trial ended.
 
         Args:
-            number, state: which one, and how.
-            value: the first metric's; None unless it is complete.
-            metrics: its last values by tag; the first metric's need not be there.
+            number: the trial's.
+            state: how it ended.
+            value: the first metric's; None unless the trial is complete.
+            metrics: its last values by tag; the first metric's may be missing.
         """
-        if self._mirror is not None:
-            self._mirror.tell(number, state, value, metrics or {})
+        if self._optuna is not None:
+            self._optuna.tell(number, state, value, metrics or {})
         self._count(number, state, value, metrics or {})
 
     def _count(self, number: int, state: TrialState, value: float | None, metrics: Mapping[str, float]) -> None:
@@ -186,5 +183,5 @@ class Planner:
 
 
 def needs_optuna(study: StudySpec) -> bool:
-    """Tell whether Optuna has a say: a sampler draws, or a pruner decides."""
+    """Return whether Optuna takes part: a sampler draws, or a pruner decides."""
     return study.method != "grid" or study.prunes

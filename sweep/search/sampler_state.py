@@ -1,12 +1,12 @@
-"""What samplers and pruners know beside the trials, as plain data that survives the runner.
+"""The state of samplers and pruners beside the trials, as plain data that can be stored.
 
-That is the samplers' random numbers, and
+That is the state of the samplers' random number generators, and
 
-- CMA-ES: the state of its evolution, which Optuna keeps pickled in the trials' attributes. It is kept as it is, so that
-  Optuna can go on with the study, and looked at before Optuna unpickles it: nothing but arrays and the optimizer may be in it.
+- CMA-ES: the state of its evolution, which Optuna stores pickled in the trials' attributes. It is stored unchanged, so that
+  Optuna can continue the study, and checked before Optuna unpickles it: it may contain only arrays and the optimizer.
 - GP: the kernel's last parameters, from which the next fit starts.
-- QMC and NSGA-II: the place in the sequence, and each generation's parents, which are attributes of the study.
-- ASHA and Hyperband: the resources that they took from the first complete trials, and the rungs that each trial has passed.
+- QMC and NSGA-II: the place in the sequence, and each generation's parents; they are attributes of the study.
+- ASHA and Hyperband: the resources that they derived from the first complete trials, and the rungs that each trial has passed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from sweep.storage.optuna_terms import Attributes, SamplerState
 
 _GP_CACHES = ("_gprs_cache_list", "_constraints_gprs_cache_list")
 _KERNEL = ("inverse_squared_lengthscales", "kernel_scale", "noise_var")
-_RESOURCES = ("_min_resource", "_max_resource")  # of pruners: what "auto" came to
+_RESOURCES = ("_min_resource", "_max_resource")  # of pruners: the values that "auto" stands for
 
 
 def state_of(sampler: Any) -> SamplerState:
-    """Return a sampler's random numbers and, of GP, the kernels' parameters, as plain data."""
+    """Return the state of a sampler's random number generators and, of GP, its kernels' parameters, as plain data."""
     numbers = {}
     for path, generator in _generators(sampler):
         name, keys, *rest = generator.rng.get_state()
@@ -44,29 +44,29 @@ def state_of(sampler: Any) -> SamplerState:
     return {"random": numbers, "kernels": kernels}
 
 
-def restore(sampler: Any, memory: SamplerState) -> None:
-    """Give a sampler what `state_of` returned."""
+def restore(sampler: Any, state: SamplerState) -> None:
+    """Set a sampler's state to what `state_of` returned."""
     import numpy as np
 
     for path, generator in _generators(sampler):
-        if path in memory["random"]:
-            keys, *rest = memory["random"][path]
+        if path in state["random"]:
+            keys, *rest = state["random"][path]
             generator.rng.set_state(("MT19937", np.frombuffer(base64.b64decode(keys), dtype=np.uint32), *rest))
-    for cache, kernels in memory["kernels"].items():
-        import torch  # GP computes with it: it is here anyway
+    for cache, kernels in state["kernels"].items():
+        import torch  # GP computes with it, so it is imported anyway
 
         tensors = [[torch.tensor(part, dtype=torch.float64) for part in kernel] for kernel in kernels]
         setattr(sampler, cache, [SimpleNamespace(**dict(zip(_KERNEL, parts, strict=True))) for parts in tensors])
 
 
 def resources_of(pruner: Any) -> dict[str, int]:
-    """Return the resources that a pruner, or the one that it wraps, goes by."""
+    """Return the resources that a pruner, or the one that it wraps, has derived."""
     found = vars(pruner) | vars(getattr(pruner, "_wrapped_pruner", None) or SimpleNamespace())
     return {name: found[name] for name in _RESOURCES if isinstance(found.get(name), int)}
 
 
 def restore_resources(pruner: Any, resources: Mapping[str, int]) -> None:
-    """Give a pruner, or the one that it wraps, what `resources_of` returned."""
+    """Set the resources of a pruner, or of the one that it wraps, to what `resources_of` returned."""
     for owner in (pruner, getattr(pruner, "_wrapped_pruner", None)):
         for name, value in resources.items():
             if hasattr(owner, name):
@@ -74,7 +74,7 @@ def restore_resources(pruner: Any, resources: Mapping[str, int]) -> None:
 
 
 def _generators(owner: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Iterate over the random number generators of a sampler and of the samplers and strategies that it has."""
+    """Iterate over the random number generators of a sampler and of the samplers and strategies inside it."""
     for name, value in vars(owner).items():
         if hasattr(type(value), "rng"):
             yield f"{path}{name}", value
@@ -83,15 +83,19 @@ def _generators(owner: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def checked(attributes: Attributes) -> Attributes:
-    """Return attributes of a trial whose pickled optimizer, if there is one, holds nothing but an optimizer."""
+    """Return the attributes of a trial, after a check that a pickled optimizer in them contains only an optimizer.
+
+    Raises:
+        SweepError: it contains something else, or is damaged.
+    """
     parts = {key: value for key, value in attributes.items() if ":optimizer:" in key}
     if parts:
         try:
-            _Careful(io.BytesIO(bytes.fromhex("".join(parts[key] for key in sorted(parts, key=_part))))).load()
+            _OptimizerUnpickler(io.BytesIO(bytes.fromhex("".join(parts[key] for key in sorted(parts, key=_part))))).load()
         except Exception as error:
             raise SweepError(
                 "sampler-not-readable",
-                "what the sampler had written down in study.db is damaged",
+                "the sampler's state in study.db is damaged",
                 why=str(error),
                 do=ANOTHER_STUDY,
                 exit_code=EXIT_LOCKED,
@@ -103,14 +107,14 @@ def _part(key: str) -> int:
     return int(key.rpartition(":")[2])
 
 
-class _Careful(pickle.Unpickler):
-    """Reads CMA-ES optimizers and arrays, and nothing else: a study's folder must not be able to run anything."""
+class _OptimizerUnpickler(pickle.Unpickler):
+    """Unpickle CMA-ES optimizers and arrays, and nothing else: a study's folder must not be able to run code."""
 
     _KNOWN = frozenset({"CMA", "SepCMA", "CMAwM", "_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"})
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return a known class."""
+        """Return the class if it is known."""
         known = module.partition(".")[0] in ("cmaes", "numpy") and name in self._KNOWN
         if not known and (module, name) != ("_codecs", "encode"):
-            raise pickle.UnpicklingError(f"{module}.{name} is no part of an optimizer")
+            raise pickle.UnpicklingError(f"{module}.{name} is not part of an optimizer")
         return super().find_class(module, name)

@@ -1,10 +1,11 @@
-"""What a sampler of Optuna's proposes next: points to try first, no assignment twice, an end to finite spaces."""
+"""Draw assignments with a sampler of Optuna's: the points to try first, then none twice, until a finite space is used up."""
 
 from __future__ import annotations
 
 import random
 import warnings
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from sweep.search.methods import make_sampler
 from sweep.search.optuna_study import OptunaStudy
@@ -17,28 +18,28 @@ _MOST_DISCARDED = 20
 
 
 class Sampling:
-    """Draw assignments with the sampler of a mirrored study.
+    """Draw assignments with the sampler of an in-memory Optuna study.
 
     Args:
         study: the space, and the points to try first.
-        mirror: the study in Optuna's terms; the trials that there are must be in it.
+        optuna: the Optuna study, with the known trials.
         known: the same trials.
     """
 
-    def __init__(self, study: StudySpec, mirror: OptunaStudy, known: Iterable[TrialRecord] = ()) -> None:
-        self._study, self._mirror = study, mirror
+    def __init__(self, study: StudySpec, optuna: OptunaStudy, known: Iterable[TrialRecord] = ()) -> None:
+        self._study, self._optuna = study, optuna
         self._points = study.points
         self._seen = {_key(record.params) for record in known}
 
     def draw(self, number: int) -> dict[str, Scalar]:
-        """Return a trial's parameters, constants too: no assignment that another trial has."""
+        """Return a trial's parameters, constants too; no other trial has the same."""
         if number < len(self._study.enqueue):
-            self._mirror.optuna.enqueue_trial(dict(self._study.enqueue[number]))
+            self._optuna.study.enqueue_trial(dict(self._study.enqueue[number]))
         for _ in range(_MOST_DISCARDED):
             params = self._draw(number)
             if _key(params) not in self._seen:
                 break
-            self._mirror.discard(number)
+            self._optuna.discard(number)
         else:
             params = self._draw_untried(number)
         self._seen.add(_key(params))
@@ -46,24 +47,24 @@ class Sampling:
 
     @property
     def exhausted(self) -> bool:
-        """Tell whether every point of a finite space has been proposed."""
+        """Return whether every point of a finite space has been proposed."""
         return self._points is not None and len(self._seen) >= self._points
 
     def _draw(self, number: int) -> dict[str, Scalar]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna's, such as that a parameter with conditions is drawn independently
-            trial, domains = self._mirror.begin(number), self._mirror.distributions
-            return assignment(self._study.parameters, lambda name, _: trial._suggest(name, domains[name]))
+            trial, found = self._optuna.begin(number), self._optuna.distributions
+            return assignment(self._study.parameters, lambda name, _: _suggested(trial, name, found[name]))
 
     def _draw_untried(self, number: int) -> dict[str, Scalar]:
-        """Draw a point by chance, since the sampler repeats itself: at the end of a finite space, or at a sharp optimum."""
-        seed, optuna, grid = derive_seed(self._study.seed, "untried", number), self._mirror.optuna, self._study.grid
+        """Draw a point at random, because the sampler repeats itself: near the end of a finite space, or at a sharp optimum."""
+        seed, optuna, grid = derive_seed(self._study.seed, "untried", number), self._optuna.study, self._study.grid
         if self._points is not None:
-            place = random.Random(seed).randrange(self._points)  # noqa: S311  # no secret
+            place = random.Random(seed).randrange(self._points)  # noqa: S311  # not for security
             while _key(grid.point(place)) in self._seen:
                 place = (place + 1) % self._points
             point = grid.point(place)
-            optuna.enqueue_trial({name: point[name] for name in self._mirror.distributions if name in point})
+            optuna.enqueue_trial({name: point[name] for name in self._optuna.distributions if name in point})
         sampler, optuna.sampler = optuna.sampler, make_sampler("random", seed, {})
         try:
             return self._draw(number)
@@ -71,6 +72,13 @@ class Sampling:
             optuna.sampler = sampler
 
 
+def _suggested(trial: Any, name: str, distribution: Any) -> Any:
+    if hasattr(distribution, "choices"):
+        return trial.suggest_categorical(name, distribution.choices)
+    suggest = trial.suggest_int if isinstance(distribution.low, int) else trial.suggest_float
+    return suggest(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+
+
 def _key(params: Mapping[str, Scalar]) -> tuple[tuple[str, str], ...]:
-    # 1, 1.0 and true are equal to Python; the steps of a range have Optuna's dust of binary fractions, a grid's have none.
+    # With the type, since 1, 1.0 and True are equal; rounded, since Optuna's steps of a range have errors of binary fractions.
     return tuple((name, f"{value:.12g}." if isinstance(value, float) else repr(value)) for name, value in params.items())

@@ -1,6 +1,6 @@
-"""A study's database, for everybody who only looks: opened read-only, every run's record and every trial's curve.
+"""Read a study's database: the record of every run, the curve of every trial, and the time breakdown.
 
-What the time went to is there as well. `sweep.storage.store` writes it, and says what stands where.
+`sweep.storage.store` writes it, and describes what is stored where.
 """
 
 from __future__ import annotations
@@ -19,33 +19,32 @@ RECORD = "sweep"
 TIME = "sweep:time"
 _SCHEMA_VERSION = 12
 
+Curves = dict[int, list[tuple[int, float]]]
+
 
 def has_trials(folder: StudyFolder) -> bool:
-    """Tell whether any trial was ever started.
+    """Return whether any trial was ever started.
 
     Raises:
         SweepError: as `read_records`.
     """
-    with _opened_to_look(folder) as database:
-        try:
-            query = "SELECT 1 FROM trial_user_attributes WHERE key = ?"
-            return database is not None and database.execute(query, (RECORD,)).fetchone() is not None
-        except sqlite3.Error as error:
-            raise unreadable(folder, f"it is damaged: {error}") from None
+    query = "SELECT 1 FROM trial_user_attributes WHERE key = ?"
+    with _opened(folder) as database, damage_reported(folder):
+        return database is not None and database.execute(query, (RECORD,)).fetchone() is not None
 
 
 def read_records(folder: StudyFolder) -> list[TrialRecord]:
-    """Return every run that was ever started, by number and repeat, for somebody who only looks; nothing when none was.
+    """Return the record of every run that was ever started, by number and repeat.
 
     Raises:
-        SweepError: the database cannot be opened, or is of another version.
+        SweepError: the database cannot be opened, is damaged, or is of another version.
     """
-    with _opened_to_look(folder) as database:
+    with _opened(folder) as database:
         return [] if database is None else latest(records_in(database, folder))
 
 
-def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> dict[int, list[tuple[int, float]]]:
-    """Return step and objective of every report, by trial; nothing when none ran.
+def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> Curves:
+    """Return step and objective value of every report, by trial; trials without a report are left out.
 
     Args:
         folder: the study's.
@@ -54,23 +53,23 @@ def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> 
     Raises:
         SweepError: as `read_records`.
     """
-    with _opened_to_look(folder) as database:
+    with _opened(folder) as database:
         return {} if database is None else curves_in(database, folder, numbers)
 
 
 def read_time(folder: StudyFolder) -> TimeBreakdown | None:
-    """Return what the time of all runs went to until now; None of a study that nobody measured.
+    """Return the time breakdown of all sessions until now; None if none was measured.
 
     Raises:
         SweepError: as `read_records`.
     """
-    with _opened_to_look(folder) as database:
+    with _opened(folder) as database:
         return None if database is None else time_in(database, folder)
 
 
 @contextlib.contextmanager
-def _opened_to_look(folder: StudyFolder) -> Iterator[sqlite3.Connection | None]:
-    """Give the database to a reader, None where no trial was ever started."""
+def _opened(folder: StudyFolder) -> Iterator[sqlite3.Connection | None]:
+    """Open the database read-only; give None if no trial was ever started."""
     if not folder.database.exists():
         yield None
         return
@@ -92,13 +91,22 @@ def connect(folder: StudyFolder, *, read_only: bool) -> sqlite3.Connection:
         raise unreadable(folder, str(error)) from None
     if found != (_SCHEMA_VERSION,):
         database.close()
-        why = f"its tables have Optuna's form {found and found[0]}, this version knows form {_SCHEMA_VERSION}"
+        why = f"its tables have Optuna's schema version {found and found[0]}, this version knows {_SCHEMA_VERSION}"
         raise unreadable(folder, why)
     return database
 
 
+@contextlib.contextmanager
+def damage_reported(folder: StudyFolder) -> Iterator[None]:
+    """Turn whatever damaged tables or values raise into a SweepError."""
+    try:
+        yield
+    except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise unreadable(folder, f"it is damaged: {error}") from None
+
+
 def unreadable(folder: StudyFolder, why: str) -> SweepError:
-    """Return the error of a database that is damaged, or of another version."""
+    """Return the error for a database that is damaged, or of another version."""
     return SweepError(
         "database-not-readable",
         f"{folder.database} cannot be used",
@@ -109,49 +117,41 @@ def unreadable(folder: StudyFolder, why: str) -> SweepError:
 
 
 def records_in(database: sqlite3.Connection, folder: StudyFolder) -> list[tuple[int, TrialRecord]]:
-    """Return the records of every run in an open database, each with the entry that it stands in, the oldest entry first."""
+    """Return the record of every run in an open database, each with the id of its Optuna trial, the oldest first."""
     query = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? OR key LIKE ? ORDER BY trial_id"
-    try:
+    with damage_reported(folder):
         rows = database.execute(query, (RECORD, f"{RECORD}:%"))
         found = [(trial_id, TrialRecord.from_json(json.loads(text))) for trial_id, text in rows]
         for _, record in found:
             folder.check_run_folder(record.folder)
         return found
-    except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise unreadable(folder, f"it is damaged: {error}") from None
 
 
-def curves_in(
-    database: sqlite3.Connection, folder: StudyFolder, numbers: Collection[int] | None
-) -> dict[int, list[tuple[int, float]]]:
-    """Return what `read_curves` does, of an open database."""
+def curves_in(database: sqlite3.Connection, folder: StudyFolder, numbers: Collection[int] | None = None) -> Curves:
+    """Return the curves in an open database, as `read_curves`."""
     query = (
         "SELECT json_extract(value_json, '$.number'), max(trial_id) FROM trial_user_attributes WHERE key = ?"
         " GROUP BY json_extract(value_json, '$.number')"
     )
     points = "SELECT step, intermediate_value FROM trial_intermediate_values WHERE trial_id = ? ORDER BY step"
-    try:
-        latest: dict[int, int] = dict(database.execute(query, (RECORD,)))
-        curves: dict[int, list[tuple[int, float]]] = {}
-        for number in sorted(latest if numbers is None else latest.keys() & set(numbers)):
-            found = [(step, float(value)) for step, value in database.execute(points, (latest[number],)) if value is not None]
-            if found:
+    with damage_reported(folder):
+        trial_ids: dict[int, int] = dict(database.execute(query, (RECORD,)))
+        curves: Curves = {}
+        for number in sorted(trial_ids if numbers is None else trial_ids.keys() & set(numbers)):
+            rows = database.execute(points, (trial_ids[number],))
+            if found := [(step, float(value)) for step, value in rows if value is not None]:
                 curves[number] = found
         return curves
-    except (sqlite3.Error, ValueError, TypeError) as error:
-        raise unreadable(folder, f"it is damaged: {error}") from None
 
 
 def time_in(database: sqlite3.Connection, folder: StudyFolder) -> TimeBreakdown | None:
-    """Return what `read_time` does, of an open database."""
-    try:
+    """Return the time breakdown in an open database, as `read_time`."""
+    with damage_reported(folder):
         found = database.execute("SELECT value_json FROM study_user_attributes WHERE key = ?", (TIME,)).fetchone()
         return TimeBreakdown.from_json(json.loads(found[0])) if found else None
-    except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
-        raise unreadable(folder, f"it is damaged: {error}") from None
 
 
 def latest(found: list[tuple[int, TrialRecord]]) -> list[TrialRecord]:
-    """Return the last record of each run, by number and repeat: one that was reopened has several."""
-    latest = {record.key: record for _, record in found}
-    return [latest[key] for key in sorted(latest)]
+    """Return the last record of each run, by number and repeat: a run that was reopened has several."""
+    last = {record.key: record for _, record in found}
+    return [last[key] for key in sorted(last)]

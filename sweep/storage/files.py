@@ -1,4 +1,4 @@
-"""Read the end of a log; write a small file whole or not at all."""
+"""Read the end of a log; write a small file completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TAIL_BYTES = 2000
 
 
 def tail(path: Path, size: int = _TAIL_BYTES) -> str:
-    """Return the last bytes of a log as text, from a line's beginning on; empty when there is no such file."""
+    """Return the last bytes of a log as text, without the first line if it is cut; empty if there is no such file."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - size))
@@ -22,17 +22,17 @@ def tail(path: Path, size: int = _TAIL_BYTES) -> str:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write plain data as JSON, as `write_text` does."""
+    """Write plain data as JSON, completely or not at all."""
     write_text(path, json.dumps(data, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str, *, sync: bool = False) -> None:
-    """Write a file that is there whole or not at all.
+    """Write a file completely or not at all.
 
     Args:
-        path: where; its folder is made.
-        text: what.
-        sync: have it on the disk before this returns, for a file that others rely on after a power cut.
+        path: the file; its folder is created.
+        text: its content.
+        sync: return only when the file is on the disk, so that it survives a power cut.
     """
     try:
         _write_beside(path, text, sync=sync)
@@ -46,7 +46,7 @@ def write_text(path: Path, text: str, *, sync: bool = False) -> None:
 def _write_beside(path: Path, text: str, *, sync: bool) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        # Half a character, as in a file name of another encoding, must not cost the whole text.
+        # A file name in another encoding contains lone surrogates, which UTF-8 cannot encode.
         with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             if sync:
@@ -59,7 +59,7 @@ def _write_beside(path: Path, text: str, *, sync: bool) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the system write a folder's names to the disk: a renamed file is safe only then."""
+    """Write a folder's entries to the disk: a renamed file survives a power cut only then."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

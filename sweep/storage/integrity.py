@@ -1,8 +1,9 @@
-"""What a session checks in a study's folder and puts right before it continues; nothing of the user's is ever deleted."""
+"""Check a study's folder, and repair it, before a session runs in it; nothing of the user's is ever deleted."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,41 +16,40 @@ _RUN_FOLDER = re.compile(r"\d{4,}(_.*)?")
 
 
 def check_ours(folder: StudyFolder) -> None:
-    """Check that the folder is a study's, or to become one.
+    """Check that the folder is a study's, empty, or missing.
 
     Raises:
-        SweepError: it holds something else.
+        SweepError: it contains something else.
     """
     if not folder.root.is_dir():
         return
-    ours = (folder.lock, folder.study_file, folder.database, folder.prior)
+    ours = (folder.lock, folder.study_file, folder.database, folder.imported_trials)
     if any(folder.root.iterdir()) and not any(path.exists() for path in ours):
         raise SweepError(
             "not-a-study",
-            f"{folder.root} is in the way: it is not empty and holds no study",
-            do="choose another place:  sweep run STUDY name=another output=runs",
+            f"{folder.root} is in the way: it is not empty, and it is not a study's",
+            do="choose another folder:  sweep run STUDY name=another output=runs",
         )
 
 
 def check_whole(folder: StudyFolder) -> None:
-    """Check that nothing of a study was lost.
+    """Check that no file of a study was lost.
 
     Raises:
-        SweepError: its database or its study file is gone while trials are there.
+        SweepError: there are trials, but no database or no study file.
     """
     runs = _run_folders(folder)
     if runs and not folder.database.exists():
         raise _lost(folder, folder.database.name, f"{len(runs)} run folders are there, such as {runs[0].name}")
     if not folder.study_file.exists() and (known := read_records(folder)):
-        raise _lost(
-            folder, folder.study_file.name, f"it says what the {len(known)} trials of {folder.database.name} were run with"
-        )
+        why = f"it says how the {len(known)} trials of {folder.database.name} were run"
+        raise _lost(folder, folder.study_file.name, why)
 
 
 def set_orphans_aside(folder: StudyFolder, known: Sequence[TrialRecord], notice: Callable[[str], None]) -> None:
-    """Move run folders whose trials the database has forgotten out of TensorBoard's sight.
+    """Move run folders whose trials are not in the database to a folder that TensorBoard does not read.
 
-    A power cut can take the database's last moments. Those trials are planned again, perhaps with other parameters.
+    The database can lose its last trials in a power cut. They are planned again, perhaps with other parameters.
     """
     names = {record.folder for record in known}
     for path in _run_folders(folder):
@@ -61,8 +61,22 @@ def set_orphans_aside(folder: StudyFolder, known: Sequence[TrialRecord], notice:
             notice(f"{path.name} belongs to no trial in {folder.database.name}; it is now {place}")
 
 
+def set_aside(folder: StudyFolder) -> Path | None:
+    """Rename a study's folder to a name with the time, and return its new path; None if there is no folder."""
+    if not folder.root.exists():
+        return None
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    aside = folder.root.with_name(f"{folder.root.name}.{stamp}")
+    count = 1
+    while aside.exists():
+        count += 1
+        aside = folder.root.with_name(f"{folder.root.name}.{stamp}-{count}")
+    folder.root.rename(aside)
+    return aside
+
+
 def _run_folders(folder: StudyFolder) -> list[Path]:
-    # A link would lead out of the study's folder.
+    # A link could lead out of the study's folder.
     found = [path.parent for path in folder.root.glob("*/trial.json") if not path.parent.is_symlink()]
     return sorted(path for path in found if _RUN_FOLDER.fullmatch(path.name))
 

@@ -1,4 +1,7 @@
-"""The lock of the one runner of a study, and moving a study's folder aside."""
+"""The lock that keeps a study to one session at a time.
+
+The kernel's lock does not reach other hosts on NFS mounted with `nolock` or `local_lock`: hence the holder's heartbeat.
+"""
 
 from __future__ import annotations
 
@@ -18,26 +21,26 @@ from typing import Any
 from sweep.errors import EXIT_LOCKED, SweepError
 from sweep.storage.folder import StudyFolder
 
-# A holder says so often that it lives, for those to whom the lock itself does not reach.
+# Seconds between two heartbeats, and without one until a holder on another host counts as dead.
 _BEAT_S = 5.0
 _SILENCE_S = 3 * _BEAT_S
-# What a file system answers that cannot lock.
+# The errors of a file system that cannot lock.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL}
 
 
 @contextlib.contextmanager
 def locked(folder: StudyFolder, notice: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-    """Hold the study's lock; the kernel lets it go when this process ends, however it ends.
+    """Hold the study's lock; the kernel releases it when this process ends, however it ends.
 
-    Some file systems that machines share do not carry locks from one to the other. So the holder also touches the file every
-    few seconds, and whoever finds the name of another machine in it watches for that before taking it over.
+    The holder also touches the lock file every few seconds. A session that finds another host's name in the file waits for
+    such a heartbeat before it takes the lock.
 
     Args:
-        folder: the study's; it is made.
-        notice: is told when there is something to wait for.
+        folder: the study's; it is created.
+        notice: called with a line of text when there is something to wait for.
 
     Raises:
-        SweepError: another runner holds it, or the folder cannot be written.
+        SweepError: another session holds the lock, or the folder cannot be written.
     """
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
@@ -71,13 +74,11 @@ def _beat(path: Path, ended: threading.Event) -> None:
 
 
 def _beats_elsewhere(folder: StudyFolder, notice: Callable[[str], None]) -> bool:
-    """Tell whether a runner on another machine, whose lock is not seen here, is alive."""
+    """Return whether a session on another host, whose lock is not visible here, is alive."""
     holder = _holder_in(folder) or {}
     if holder.get("host") in (None, socket.gethostname()):
         return False
-    notice(
-        f"the study was last run on host {holder['host']} and did not end well; looking for {_SILENCE_S:.0f} s whether it runs"
-    )
+    notice(f"the study was last run on host {holder['host']} and was not ended; checking for {_SILENCE_S:.0f} s whether it runs")
     before, deadline = folder.lock.stat().st_mtime_ns, time.monotonic() + _SILENCE_S
     while time.monotonic() < deadline:
         if folder.lock.stat().st_mtime_ns != before:
@@ -99,13 +100,13 @@ def _locked_by(folder: StudyFolder, holder: dict[str, Any]) -> SweepError:
         "study-locked",
         f"{folder.root} is being run by another process",
         where=f"host {holder.get('host', '?')}, process {holder.get('pid', '?')}, since {holder.get('since', '?')}",
-        do=f"sweep status {folder.root}   shows how far it is\nsweep stop {folder.root}     asks it to stop",
+        do=f"sweep status {folder.root}   shows its progress\nsweep stop {folder.root}     asks it to stop",
         exit_code=EXIT_LOCKED,
     )
 
 
 def _is_still(descriptor: int, path: Path) -> bool:
-    """Tell whether the file that was opened is the one at the path: another process may have moved the folder aside."""
+    """Return whether the open file is the one at the path: another process may have moved the folder aside."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except OSError:
@@ -113,7 +114,7 @@ def _is_still(descriptor: int, path: Path) -> bool:
 
 
 def _take(descriptor: int, folder: StudyFolder) -> bool:
-    # A few tries: somebody who only looks whether the lock is held (`lock_holder`) holds it for a moment.
+    # A few tries: `lock_holder`, in another process, holds the lock for a moment.
     for attempt in range(4):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,7 +123,7 @@ def _take(descriptor: int, folder: StudyFolder) -> bool:
             if error.errno in _NO_LOCKS:
                 raise SweepError(
                     "no-locks",
-                    f"the file system of {folder.root} cannot lock files, so nothing would keep two runs apart: {error.strerror}",
+                    f"the file system of {folder.root} cannot lock files, so two sessions could run at once: {error.strerror}",
                     do="choose another folder:  sweep run STUDY output=/path",
                 ) from None
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
@@ -132,7 +133,7 @@ def _take(descriptor: int, folder: StudyFolder) -> bool:
 
 
 def lock_holder(folder: StudyFolder) -> dict[str, Any] | None:
-    """Return who runs the study now (`host`, `pid`, `since`), or None."""
+    """Return which session runs the study now (`host`, `pid`, `since`), or None."""
     try:
         with folder.lock.open("r", encoding="utf-8") as file:
             try:
@@ -145,23 +146,9 @@ def lock_holder(folder: StudyFolder) -> dict[str, Any] | None:
 
 
 def _holder_in(folder: StudyFolder) -> dict[str, Any] | None:
-    """Return whom the lock file names, whether or not that one still lives."""
+    """Return the holder that the lock file names, alive or not."""
     try:
         holder = json.loads(folder.lock.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return holder if isinstance(holder, dict) else None
-
-
-def set_aside(folder: StudyFolder) -> Path | None:
-    """Move a study's folder out of the way under a name with the time; nothing is deleted. None when there is none."""
-    if not folder.root.exists():
-        return None
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    aside = folder.root.with_name(f"{folder.root.name}.{stamp}")
-    count = 1
-    while aside.exists():
-        count += 1
-        aside = folder.root.with_name(f"{folder.root.name}.{stamp}-{count}")
-    folder.root.rename(aside)
-    return aside

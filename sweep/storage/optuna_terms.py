@@ -1,9 +1,9 @@
-"""What Optuna's database and in-memory studies share: states, distributions, directions, attributes, in Optuna's terms."""
+"""A study in Optuna's terms, for its database and for the in-memory study: states, distributions, results, attributes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sweep.study.ranking import excesses, objective_values
@@ -14,14 +14,10 @@ from sweep.study.trial import TrialState
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-
 SamplerState = dict[str, Any]
-
-
 Attributes = dict[str, Any]
 
-
-# What Optuna calls a trial's state; it knows nothing of one that was interrupted.
+# Optuna has no state for an interrupted trial.
 OPTUNA_STATES = {
     TrialState.WAITING: "RUNNING",
     TrialState.RUNNING: "RUNNING",
@@ -29,44 +25,52 @@ OPTUNA_STATES = {
     TrialState.PRUNED: "PRUNED",
     TrialState.FAILED: "FAIL",
 }
-
-
+# Optuna's attributes of a trial: the rungs that it has passed, and by how much it exceeds each bound.
 RUNG = "completed_rung_"
-
-
 _CONSTRAINT = "constraints:"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """What must survive of an ask: the sampler's attributes of the trial, and all memory afterwards; plain data."""
+    """What is stored after each ask, so that a resumed study proposes the same; plain data.
+
+    Attributes:
+        attributes: those that the sampler gave the new trial.
+        state: of sampler and pruner, after the ask.
+    """
 
     attributes: Attributes
-    memory: SamplerState
+    state: SamplerState
 
 
-def directions(study: StudySpec) -> list[Any]:
-    """Return where each metric is to go, in Optuna's terms."""
-    from optuna.study import StudyDirection
+@dataclass(frozen=True, kw_only=True)
+class StoredSearch:
+    """What the database holds for sampler and pruner beside the records of the trials.
 
-    return [StudyDirection[metric.goal.upper()] for metric in study.metrics]
+    Attributes:
+        state: `Drawn.state` of the last ask; None if there was none, or an older version of this program stored none.
+        attributes: those that sampler and pruner gave each trial, by its number.
+        curves: step and objective value of each report, by the trial's number.
+    """
+
+    state: SamplerState | None = None
+    attributes: Mapping[int, Attributes] = field(default_factory=dict)
+    curves: Mapping[int, Sequence[tuple[int, float]]] = field(default_factory=dict)
 
 
-def values_told(study: StudySpec, state: TrialState, value: float | None, metrics: Mapping[str, float]) -> list[float] | None:
-    """Return what Optuna is told of a finished trial's metrics, None for nothing; it has all of them or none."""
+def result_told(
+    study: StudySpec, state: TrialState, value: float | None, metrics: Mapping[str, float]
+) -> tuple[list[float] | None, Attributes]:
+    """Return what Optuna is told of a trial: its objective values (all or None), and the attributes for its constraints."""
+    if state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return None, {}
     values = [one for one in objective_values(study, value, metrics) if one is not None]
-    ended = state in (TrialState.COMPLETE, TrialState.PRUNED)
-    return values if ended and len(values) == len(study.metrics) else None
-
-
-def constraint_attributes(study: StudySpec, state: TrialState, metrics: Mapping[str, float]) -> Attributes:
-    """Return what Optuna's `Trial.set_constraint` would have written down about a finished trial."""
-    ended = state in (TrialState.COMPLETE, TrialState.PRUNED)
-    return {f"{_CONSTRAINT}{name}": beyond for name, beyond in excesses(study, metrics).items()} if ended else {}
+    attributes = {f"{_CONSTRAINT}{name}": excess for name, excess in excesses(study, metrics).items()}
+    return values if len(values) == len(study.metrics) else None, attributes
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Return the Optuna distributions of the swept parameters, in order, those that apply only to some trials too."""
+    """Return the Optuna distribution of each swept parameter, in order; also of those that apply only to some trials."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     result: dict[str, BaseDistribution] = {}

@@ -1,6 +1,6 @@
-"""What stays of a trial when it has ended: checkpoints of the study's best trials alone, embeddings of the very best.
+"""Which files of finished trials stay: the checkpoints of the best trials, the embeddings of the best one.
 
-While a trial runs it has two checkpoints.
+A running trial has two checkpoints.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sweep.study.spec import StudySpec
 
 
 class Retention:
-    """Remove the checkpoints and embeddings that nobody needs any more.
+    """Remove the checkpoints and embeddings that are no longer needed.
 
     Args:
-        study: how many to keep, and which trial is better.
-        folder: where they are.
-        known: the trials from before; what was left over when the last run ended is removed.
+        study: how many checkpoints to keep, and which trial is better.
+        folder: the study's.
+        known: the trials of earlier sessions; their files are decided on again.
     """
 
     def __init__(self, study: StudySpec, folder: StudyFolder, known: Iterable[TrialRecord]) -> None:
@@ -34,7 +34,7 @@ class Retention:
                 self.ended(record)
 
     def ended(self, trial: TrialRecord) -> None:
-        """Decide over a trial's files, once its end, or that of one of its runs, is safely written down."""
+        """Decide on a trial's files, once its end, or that of one of its runs, is stored."""
         runs = [run for run in runs_of([trial]) if run.state.finished]
         for run in runs:
             for path in self._folder.checkpoints(run.folder)[1:]:
@@ -48,7 +48,7 @@ class Retention:
         for other in (*self._kept[:1], trial):
             if other not in order[:1]:
                 self._remove_embeddings(other)
-        self._kept = order[: max(1, self._study.keep_best)]  # the best has embeddings even where no checkpoint is kept
+        self._kept = order[: max(1, self._study.keep_best)]  # the best trial keeps its embeddings even if no checkpoint is kept
 
     def _remove_checkpoints(self, trial: TrialRecord) -> None:
         for run in runs_of([trial]):
@@ -59,9 +59,9 @@ class Retention:
             if path.exists():
                 shutil.rmtree(path, ignore_errors=True)  # as below
                 with contextlib.suppress(OSError):
-                    path.parent.rmdir()  # somebody else's plugin may have its own there
+                    path.parent.rmdir()  # another plugin may have files there
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # a checkpoint too many harms nobody, and the next run tries again
+    with contextlib.suppress(OSError):  # an extra checkpoint does no harm, and the next session tries again
         path.unlink(missing_ok=True)

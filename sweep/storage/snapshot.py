@@ -1,4 +1,4 @@
-"""What a study's folder says at this moment, for everybody who only looks: status, trials, best, and the dashboard."""
+"""The state of a study at one moment, as status, trials, best, plan and the report show it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ class Snapshot:
     """A study at one moment.
 
     Attributes:
+        study: as its folder, or its file, describes it.
+        folder: the study's.
         records: the trials that were ever started, by number.
-        runner: who runs it now (`host`, `pid`, `since`), or None.
-        account: what the time of its runs went to; None where nobody measured it.
+        runner: the session that runs it now (`host`, `pid`, `since`), or None.
+        time_spent: the time breakdown of its sessions; None if none was measured.
     """
 
     study: StudySpec
     folder: StudyFolder
     records: list[TrialRecord]
     runner: dict[str, Any] | None
-    account: TimeBreakdown | None
+    time_spent: TimeBreakdown | None
 
     @classmethod
     def take(cls, study: StudySpec, folder: StudyFolder) -> Snapshot:
@@ -46,9 +48,9 @@ class Snapshot:
         """
         runner = lock_holder(folder)
         records = read_records(folder)
-        if runner is None:  # then nothing runs, whatever was written before it was killed
+        if runner is None:  # then nothing runs: the session was killed
             records = [r if r.state.finished else replace(r, state=TrialState.WAITING) for r in records]
-        return cls(study=study, folder=folder, records=trials_of(records, study), runner=runner, account=read_time(folder))
+        return cls(study=study, folder=folder, records=trials_of(records, study), runner=runner, time_spent=read_time(folder))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -62,7 +64,7 @@ class Snapshot:
 
     @property
     def eta_s(self) -> float | None:
-        """Return the estimated seconds until the last trial ends, if anything runs."""
+        """Return the estimated seconds until the last trial ends; None if nothing runs."""
         return TrialCounts(runs_of(self.records)).eta_s(runs_in_total(self.study), datetime.now(UTC))
 
     @property
@@ -71,11 +73,11 @@ class Snapshot:
         return len({span.slot for run in runs_of(self.records) for span in run.spans})
 
     def curves(self, numbers: Iterable[int]) -> dict[int, list[tuple[int, float]]]:
-        """Return step and objective of each report of these trials."""
+        """Return step and objective value of each report of these trials."""
         return read_curves(self.folder, list(numbers))
 
     def trials(self) -> Iterator[TrialRecord]:
-        """Iterate over all trials in order; in a grid those not yet started too, whose place is known."""
+        """Iterate over all trials by number, in a grid also over those that were not started yet."""
         started = {record.number: record for record in self.records}
         left = (self.study.total or 0) - len(started) if self.study.method == "grid" else 0
         last, number = max(started, default=-1), 0
@@ -88,7 +90,7 @@ class Snapshot:
             number += 1
 
     def trial_json(self, record: TrialRecord) -> dict[str, Any]:
-        """Return a trial as `--format json` prints it (DESIGN section 3); one that is repeated with all its runs."""
+        """Return a trial as `--format json` prints it (`sweep/docs/design.md`, section 3), with its runs if it is repeated."""
         data = self._run_json(record)
         del data["repeat"]
         if self.study.repeats > 1:
@@ -98,10 +100,10 @@ class Snapshot:
     def _run_json(self, record: TrialRecord) -> dict[str, Any]:
         data = record.to_json()
         folder = data.pop("folder")
-        return data | {"dir": os.fspath(self.folder.trial_dir(folder))} | self._judged(record)
+        return data | {"dir": os.fspath(self.folder.trial_dir(folder))} | self._verdicts(record)
 
-    def _judged(self, record: TrialRecord) -> dict[str, Any]:
-        """Return what there is to say where a study has several metrics, or constraints."""
+    def _verdicts(self, record: TrialRecord) -> dict[str, Any]:
+        """Return the keys that only studies with several metrics or with constraints have."""
         found: dict[str, Any] = {}
         if self.study.multi_objective:
             found["values"] = list(objective_values(self.study, record.value, record.metrics))
@@ -111,7 +113,7 @@ class Snapshot:
         return found
 
     def status_json(self) -> dict[str, Any]:
-        """Return the study as `sweep status --json` prints it (DESIGN section 3)."""
+        """Return the study as `sweep status --json` prints it (`sweep/docs/design.md`, section 3)."""
         running = [record for record in self.records if record.state is TrialState.RUNNING]
         return {
             "study": self.study.name,
@@ -121,7 +123,7 @@ class Snapshot:
             "best": self.trial_json(best) if (best := self.ranking.best) else None,
             **({"front": [self.trial_json(record) for record in self.ranking.front]} if self.study.multi_objective else {}),
             "eta_s": self.eta_s,
-            "time": self.account.to_json() if self.account else None,
+            "time": self.time_spent.to_json() if self.time_spent else None,
             "running": [self.trial_json(record) for record in running],
             "runner": self.runner,
         }

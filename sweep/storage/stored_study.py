@@ -1,4 +1,4 @@
-"""What a run finds in its study's folder, and what is put right before it goes on; nothing of the user's is ever deleted."""
+"""Read the copy of the study file that is in the study's own folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stored_study(
 
     Raises:
         StudyFileError: an override is wrong.
-        SweepError: the copy is damaged, or of a newer version.
+        SweepError: the copy is damaged, or of a newer version; or its objective is a function of a Python program.
     """
     try:
         return read_study(
@@ -49,9 +49,9 @@ def stored_study(
             raise
         raise SweepError(
             "stored-study-damaged",
-            f"{folder.study_file} is damaged: it says what the trials were run with",
+            f"{folder.study_file}, which says how the trials were run, is damaged",
             where=str(own[0]),
-            do=f"put it back as it was, or:\n{ANOTHER_OR_FRESH}",
+            do=f"restore it, or:\n{ANOTHER_OR_FRESH}",
             exit_code=EXIT_LOCKED,
         ) from None
 
@@ -64,17 +64,17 @@ def _check_in_a_module(folder: StudyFolder) -> None:
             "objective-in-python",
             f"the study in {folder.root} was run from Python: its objective is the function {name} of a program or notebook",
             where=" ".join(map(str, recorded(folder).get("command", []))) or None,
-            why="the function is stored nowhere, so only that program can go on with it",
-            do=f"run that program again: it goes on where the study stopped\n"
+            why="the function is not stored, so only that program can continue the study",
+            do=f"run that program again: it resumes the study\n"
             f"or put the function into a module:  sweep resume {shlex.quote(str(folder.root))} objective=MODULE:{name}",
         )
 
 
-def taken_up(study: StudySpec, folder: StudyFolder) -> StudySpec:
-    """Return the study as it would go on in its folder: `study` itself when nothing was run there yet.
+def continued_study(study: StudySpec, folder: StudyFolder) -> StudySpec:
+    """Return the study as it would continue in its folder: `study` itself if it has no trials there.
 
     Raises:
-        SweepError: the study file was changed in a way that makes old and new trials incomparable.
+        SweepError: the study file was changed so that old and new trials cannot be compared.
     """
     if not folder.study_file.exists():
         return study

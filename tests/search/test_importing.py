@@ -1,4 +1,4 @@
-"""Prior knowledge: what is taken from other studies, what samplers and pruners learn from it, and all that is refused."""
+"""Imported trials: which trials of other studies are imported, what samplers and pruners learn from them, and what is refused."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def trained(study: StudySpec, count: int, planner: Planner | None = None) -> lis
     folder = folder_of(study)
     folder.root.mkdir(parents=True, exist_ok=True)
     store = StudyStore(folder, study)
-    prior = read_imported(folder, study)
-    planner = planner or Planner(study, store.records(), *store.sampler(), store.curves(), prior)
+    known, others = store.records(), read_imported(folder, study)
+    planner = planner or Planner(study, known, stored=store.search(), imported=others)
     found = []
     for _ in range(count):
         asked = planner.ask()
@@ -144,7 +144,7 @@ def test_what_follows_an_import_is_what_optuna_does_with_the_same_trials(here: P
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.filterwarnings("ignore")
-def test_an_interrupted_study_keeps_its_prior_knowledge(here: Path, case: str) -> None:
+def test_an_interrupted_study_keeps_its_imported_trials(here: Path, case: str) -> None:
     """Everything is read from the folder again after every third trial."""
     source, study = pair(here, case)
     imported(study, source)
@@ -157,7 +157,7 @@ def test_an_interrupted_study_keeps_its_prior_knowledge(here: Path, case: str) -
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_grid_with_a_pruner_learns_too(here: Path) -> None:
-    """Its first trial is compared with what is known."""
+    """Its first trial is compared with the imported ones."""
     source, _ = pair(here, "tpe")
     more = "pruner: {type: median, n_startup_trials: 2}\n"
     study = spec(here, "grid", more, method="method: grid", sampler="", x="  x: {values: [9.0, 1.0]}", budget="")
@@ -176,8 +176,8 @@ def _loose(source: StudySpec) -> list[Any]:
 
 
 @pytest.mark.slow
-def test_prior_knowledge_is_no_part_of_the_study(cli: Cli, here: Path) -> None:
-    """Not in counts, best or budget; a run's first line and the status tell of it."""
+def test_imported_trials_are_not_trials_of_the_study(cli: Cli, here: Path) -> None:
+    """Not in counts, best or budget; the first line of a session and the status show how many there are."""
     source = spec(here, "source")
     trained(source, 6)
     study = spec(here, "study", budget="budget: {trials: 3}")
@@ -185,12 +185,12 @@ def test_prior_knowledge_is_no_part_of_the_study(cli: Cli, here: Path) -> None:
     assert done.code == 0, done.err
     assert done.out.splitlines() == [
         f"taken     6 trials of {here}/runs/source (6 complete)",
-        "study starts with 6 trials of prior knowledge",
+        "study starts with 6 imported trials",
     ]
-    assert "6 trials of prior knowledge" in cli("status", "study.yaml").out
+    assert "6 imported trials" in cli("status", "study.yaml").out
     done = cli("run", "study.yaml")
     assert done.code == 0, done.err
-    assert done.out.splitlines()[0].endswith("study study: 6 trials of prior knowledge")
+    assert done.out.splitlines()[0].endswith("study study: 6 imported trials")
     status = cli("status", "study.yaml", "--json").json
     assert status["counts"]["complete"] == status["total"] == 3
     assert status["prior"] == 6
@@ -202,7 +202,7 @@ def test_prior_knowledge_is_no_part_of_the_study(cli: Cli, here: Path) -> None:
 
 
 def test_a_source_is_replaced_and_another_one_added(here: Path) -> None:
-    """Importing the same again does no harm."""
+    """Importing the same again changes nothing."""
     one, other, study = spec(here, "one"), spec(here, "other", seed="seed: 2"), spec(here, "study")
     trained(one, 3)
     trained(other, 4)
@@ -239,8 +239,8 @@ def wide(here: Path) -> StudySpec:
     return read_study(write_study(here, text + "budget: {trials: 5}\n", "wide.yaml"))
 
 
-def test_of_an_optuna_study_what_fits_is_taken(cli: Cli, here: Path) -> None:
-    """Unused parameters and constants do not matter; a whole number stands for a float, 0.1 * 3 for 0.3."""
+def test_the_trials_of_an_optuna_study_that_fit_are_imported(cli: Cli, here: Path) -> None:
+    """Unused parameters and constants are ignored; an int is taken for a float, 0.1 * 3 for 0.3."""
     theirs, trial = storage(here), optuna.trial.create_trial
     base = {"lr": 0.1, "dropout": 0.1 * 3, "optimizer": "adam", "nesterov": True, "width": 8}
     floats = optuna.distributions.FloatDistribution(0.0, 10.0)
@@ -292,7 +292,7 @@ def test_of_an_optuna_study_what_fits_is_taken(cli: Cli, here: Path) -> None:
     assert type(found[1].params["lr"]) is float
     assert found[2].params == {"lr": 0.1, "dropout": 0.1 * 3, "optimizer": "sgd", "momentum": 0.5, "nesterov": True}
     assert found[3] == ImportedTrial(state=TrialState.PRUNED, params=found[0].params, value=0.7, curve=((0, 0.9), (1, 0.7)))
-    assert Planner(study, prior=found).ask() is not None
+    assert Planner(study, imported=found).ask() is not None
 
 
 @pytest.mark.slow
@@ -365,14 +365,14 @@ def _in_the_way(here: Path, study: StudySpec) -> None:
 
 def _damaged(here: Path, study: StudySpec) -> None:
     _into()(here, study)
-    text = folder_of(study).prior.read_text()
-    folder_of(study).prior.write_text(text.replace('"complete"', '"waiting"'))
+    text = folder_of(study).imported_trials.read_text()
+    folder_of(study).imported_trials.write_text(text.replace('"complete"', '"waiting"'))
     read_imported(folder_of(study), study)
 
 
 def _newer(here: Path, study: StudySpec) -> None:
     _into()(here, study)
-    folder_of(study).prior.write_text('{"version": 2}')
+    folder_of(study).imported_trials.write_text('{"version": 2}')
     read_imported(folder_of(study), study)
 
 
@@ -404,7 +404,7 @@ def _changed(here: Path, study: StudySpec) -> None:
         (_other_direction, "import-other-metric", "is to maximize, this one to minimize"),
         (_two_objectives, "import-other-metric", "minimize and minimize"),
         (_no_storage, "import-not-readable", "other.db cannot be read as a storage of Optuna's"),
-        (_empty_storage, "import-which-study", "holds 0 studies"),
+        (_empty_storage, "import-which-study", "contains 0 studies"),
         (_nothing_fits, "import-nothing-fits", "2 times: x is missing"),
         (lambda _, study: source_of_optunas(study, "mysql://host/db", None), "import-not-sqlite", "not mysql"),
         (lambda _, study: source_of_optunas(study, "sqlite:///no.db", None), "import-not-found", "there is no file"),
@@ -419,7 +419,7 @@ def _changed(here: Path, study: StudySpec) -> None:
         (_newer, "prior-not-readable", "it is of version 2"),
         (_narrowed, "prior-does-not-fit", "2 times: x is not in {min: 20.0, max: 30.0}"),
         (_turned, "prior-does-not-fit", "2 times: the metric was minimize loss"),
-        (_changed, "prior-changed", "with 2 trials of prior knowledge, and its prior.json now has 4"),
+        (_changed, "prior-changed", "with 2 imported trials, and its prior.json now has 4"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")

@@ -112,12 +112,12 @@ def test_an_interrupted_search_prunes_as_if_nothing_had_happened(here: Path, pru
     while len(found) < COUNT:
         store = StudyStore(folder, study)
         known = store.records()
-        planner = Planner(study, known, *store.sampler(), store.curves())
+        planner = Planner(study, known, stored=store.search())
         for left in (2, 1, 0):
             interrupted = [record for record in known if not record.state.finished]
             if interrupted:
                 record, known = interrupted[0], []
-                history = store.curves()[record.number]
+                history = read_curves(folder)[record.number]
                 store.start(record)
                 planner.rewind(record.number, ())
                 planner.rewind(record.number, history)

@@ -15,7 +15,7 @@ from sweep.errors import SweepError
 from sweep.search.methods import make_sampler
 from sweep.search.planner import Planner
 from sweep.storage.folder import StudyFolder
-from sweep.storage.optuna_terms import distributions
+from sweep.storage.optuna_terms import StoredSearch, distributions
 from sweep.storage.store import StudyStore
 from sweep.study.file.reading import read_study
 from sweep.study.methods import SAMPLERS
@@ -104,7 +104,7 @@ def test_an_interrupted_search_goes_on_with_the_same_proposals(here: Path, metho
     while len(found) < COUNT:
         store = StudyStore(folder, study)
         known = store.records()
-        planner = Planner(study, known, *store.sampler(), store.curves())
+        planner = Planner(study, known, stored=store.search())
         for _ in range(min(7, COUNT - len(found))):
             asked = planner.ask()
             assert asked is not None
@@ -257,7 +257,7 @@ def test_an_optimizer_that_could_run_something_is_refused(here: Path) -> None:
     assert asked is not None
     record = _ended(planned_record(study, *asked), 1.0)
     with pytest.raises(SweepError, match=r"study\.db is damaged"):
-        Planner(study, [record], None, {0: {"cma:optimizer:0": pickle.dumps(Evil()).hex()}})
+        Planner(study, [record], stored=StoredSearch(attributes={0: {"cma:optimizer:0": pickle.dumps(Evil()).hex()}}))
 
 
 def test_a_grid_lists_what_comes_first_among_its_numbers(here: Path, cli: Cli) -> None:

@@ -13,7 +13,8 @@ import pytest
 from sweep.errors import SweepError
 from sweep.storage.database import read_records
 from sweep.storage.folder import StudyFolder
-from sweep.storage.lock import lock_holder, locked, set_aside
+from sweep.storage.integrity import set_aside
+from sweep.storage.lock import lock_holder, locked
 from sweep.storage.store import StudyStore
 from sweep.study.record import TrialRecord, run_folder_name
 from sweep.study.space import Choice, Constant, Range

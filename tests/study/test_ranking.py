@@ -236,7 +236,7 @@ def test_an_interrupted_search_goes_on_with_the_same_proposals(here: Path, metho
     found: list[dict[str, Any]] = []
     while len(found) < count:
         store = StudyStore(folder, study)
-        planner = Planner(study, store.records(), *store.sampler(), store.curves())
+        planner = Planner(study, store.records(), stored=store.search())
         for _ in range(min(7, count - len(found))):
             number, params = asked(planner)
             trial = planned_record(study, number, params)
