@@ -93,12 +93,11 @@ class OptunaStudy:
     def _add(
         self, state: TrialState, params: Params, values: list[float] | None, curve: Curve, attributes: Attributes | None = None
     ) -> None:
-        from optuna.trial import TrialState as OptunaState
         from optuna.trial import create_trial
 
         drawn = {name: params[name] for name in self.distributions if name in params}
         trial = create_trial(
-            state=OptunaState[OPTUNA_STATES[state]],
+            state=_in_optuna(state),
             values=values,
             params=drawn,
             distributions={name: self.distributions[name] for name in drawn},
@@ -117,10 +116,8 @@ class OptunaStudy:
 
     def discard(self, number: int) -> None:
         """Fail the Optuna trial of this number; another one will be begun for it."""
-        from optuna.trial import TrialState as OptunaState
-
         place = self._places.pop(number)
-        self.study.tell(place, state=OptunaState.FAIL)
+        self.study.tell(place, state=_in_optuna(TrialState.FAILED))
         self._discarded[place] = None
 
     def rewind(self, number: int, history: Curve) -> None:
@@ -150,8 +147,6 @@ class OptunaStudy:
 
     def tell(self, number: int, state: TrialState, value: float | None, metrics: Mapping[str, float]) -> None:
         """Record how a trial ended; `value`, the first metric's, is None unless it is complete."""
-        from optuna.trial import TrialState as OptunaState
-
         self._verdicts.pop(number, None)
         place = self._places[number]
         values, constraints = result_told(self._spec, state, value, metrics)
@@ -160,7 +155,7 @@ class OptunaStudy:
         if state is TrialState.COMPLETE:
             self.study.tell(place, values)
         else:
-            self.study.tell(place, state=OptunaState[OPTUNA_STATES[state]])
+            self.study.tell(place, state=_in_optuna(state))
 
     def rungs(self, number: int) -> Attributes:
         """Return the rungs that the pruner recorded for a trial.
@@ -192,12 +187,14 @@ class OptunaStudy:
 
     def _fill_discarded(self) -> None:
         """Add a failed trial wherever one was discarded: samplers use Optuna's numbers."""
-        from optuna.trial import TrialState as OptunaState
-        from optuna.trial import create_trial
-
         while self._size in self._discarded:
-            self.study.add_trial(create_trial(state=OptunaState.FAIL))
-            self._size += 1
+            self._add(TrialState.FAILED, {}, None, ())
+
+
+def _in_optuna(state: TrialState) -> Any:
+    from optuna.trial import TrialState as OptunaState
+
+    return OptunaState[OPTUNA_STATES[state]]
 
 
 def _rungs(attributes: Attributes) -> Attributes:

@@ -53,8 +53,20 @@ def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> 
     Raises:
         SweepError: as `read_records`.
     """
-    with _opened(folder) as database:
-        return {} if database is None else curves_in(database, folder, numbers)
+    query = (
+        "SELECT json_extract(value_json, '$.number'), max(trial_id) FROM trial_user_attributes WHERE key = ?"
+        " GROUP BY json_extract(value_json, '$.number')"
+    )
+    points = "SELECT step, intermediate_value FROM trial_intermediate_values WHERE trial_id = ? ORDER BY step"
+    curves: Curves = {}
+    with _opened(folder) as database, damage_reported(folder):
+        trial_ids: dict[int, int] = dict(database.execute(query, (RECORD,))) if database is not None else {}
+        for number in sorted(trial_ids if numbers is None else trial_ids.keys() & set(numbers)):
+            assert database is not None
+            rows = database.execute(points, (trial_ids[number],))
+            if found := [(step, float(value)) for step, value in rows if value is not None]:
+                curves[number] = found
+    return curves
 
 
 def read_time(folder: StudyFolder) -> TimeBreakdown | None:
@@ -63,8 +75,10 @@ def read_time(folder: StudyFolder) -> TimeBreakdown | None:
     Raises:
         SweepError: as `read_records`.
     """
-    with _opened(folder) as database:
-        return None if database is None else time_in(database, folder)
+    query = "SELECT value_json FROM study_user_attributes WHERE key = ?"
+    with _opened(folder) as database, damage_reported(folder):
+        found = database.execute(query, (TIME,)).fetchone() if database is not None else None
+        return TimeBreakdown.from_json(json.loads(found[0])) if found else None
 
 
 @contextlib.contextmanager
@@ -125,30 +139,6 @@ def records_in(database: sqlite3.Connection, folder: StudyFolder) -> list[tuple[
         for _, record in found:
             folder.check_run_folder(record.folder)
         return found
-
-
-def curves_in(database: sqlite3.Connection, folder: StudyFolder, numbers: Collection[int] | None = None) -> Curves:
-    """Return the curves in an open database, as `read_curves`."""
-    query = (
-        "SELECT json_extract(value_json, '$.number'), max(trial_id) FROM trial_user_attributes WHERE key = ?"
-        " GROUP BY json_extract(value_json, '$.number')"
-    )
-    points = "SELECT step, intermediate_value FROM trial_intermediate_values WHERE trial_id = ? ORDER BY step"
-    with damage_reported(folder):
-        trial_ids: dict[int, int] = dict(database.execute(query, (RECORD,)))
-        curves: Curves = {}
-        for number in sorted(trial_ids if numbers is None else trial_ids.keys() & set(numbers)):
-            rows = database.execute(points, (trial_ids[number],))
-            if found := [(step, float(value)) for step, value in rows if value is not None]:
-                curves[number] = found
-        return curves
-
-
-def time_in(database: sqlite3.Connection, folder: StudyFolder) -> TimeBreakdown | None:
-    """Return the time breakdown in an open database, as `read_time`."""
-    with damage_reported(folder):
-        found = database.execute("SELECT value_json FROM study_user_attributes WHERE key = ?", (TIME,)).fetchone()
-        return TimeBreakdown.from_json(json.loads(found[0])) if found else None
 
 
 def latest(found: list[tuple[int, TrialRecord]]) -> list[TrialRecord]:

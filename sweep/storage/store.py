@@ -22,7 +22,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from sweep.storage.database import RECORD, TIME, connect, curves_in, damage_reported, has_trials, latest, records_in, time_in
+from sweep.storage.database import (
+    RECORD,
+    TIME,
+    connect,
+    damage_reported,
+    has_trials,
+    latest,
+    read_curves,
+    read_time,
+    records_in,
+)
 from sweep.storage.files import write_json
 from sweep.storage.folder import StudyFolder
 from sweep.storage.optuna_database import create_database
@@ -66,7 +76,7 @@ class StudyStore:
         self._rows: int = self._db.execute(count, (self._study_id,)).fetchone()[0]
         self._trial_ids: dict[int, int] = {}  # Optuna's id of a trial; the last one if the trial was reopened
         self._numbers: dict[int, int] = {}
-        self._time_before = time_in(self._db, folder) or TimeBreakdown()
+        self._time_before = read_time(folder) or TimeBreakdown()
         self._has_rungs = study.pruner.get("type") in ("asha", "hyperband", "patient")
 
     def records(self) -> list[TrialRecord]:
@@ -88,7 +98,7 @@ class StudyStore:
                 if trial_id in self._numbers:
                     attributes.setdefault(self._numbers[trial_id], {})[key] = json.loads(value)
             state = json.loads(found[0]) if found else None
-        return StoredSearch(state=state, attributes=attributes, curves=curves_in(self._db, self._folder))
+        return StoredSearch(state=state, attributes=attributes, curves=read_curves(self._folder))
 
     def start(self, record: TrialRecord, drawn: Drawn | None = None) -> None:
         """Store a run that is about to start, for the first time or again.

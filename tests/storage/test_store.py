@@ -1,4 +1,4 @@
-"""What lasts: records come back as they were, Optuna reads its own tables, the lock holds."""
+"""The store: records are read as they were written, Optuna reads its own tables, the lock has one holder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from sweep.errors import SweepError
 from sweep.storage.database import read_records
 from sweep.storage.folder import StudyFolder
-from sweep.storage.integrity import set_aside
 from sweep.storage.lock import lock_holder, locked
 from sweep.storage.store import StudyStore
 from sweep.study.record import TrialRecord, run_folder_name
@@ -80,7 +79,7 @@ def test_optuna_reads_what_is_written(folder: StudyFolder) -> None:
 
 
 def test_records_come_back_as_they_were(folder: StudyFolder) -> None:
-    """To the runner, and to somebody who only looks while it runs."""
+    """In the session, and in another process while it runs."""
     store = StudyStore(folder, STUDY)
     one, two = record(1, TrialState.COMPLETE, value=0.5, duration_s=1.5), record(0, step=3, total=5, metrics={"loss": 2})
     for item in (two, one):
@@ -137,7 +136,7 @@ def test_a_database_that_cannot_be_used_is_an_error(folder: StudyFolder, damage:
 
 @pytest.mark.parametrize("damage", ["torn", "no record", "leads elsewhere"])
 def test_damaged_or_hostile_contents_are_an_error(folder: StudyFolder, damage: str) -> None:
-    """Pages that are gone, a record that is none, and a run folder outside the study's."""
+    """Missing pages, a value that is not a record, and a run folder outside the study's."""
     store = StudyStore(folder, STUDY)
     for number in range(50):
         store.start(record(number, error="x" * 500))
@@ -154,13 +153,13 @@ def test_damaged_or_hostile_contents_are_an_error(folder: StudyFolder, damage: s
     assert "damaged" in (caught.value.why or "") or "malformed" in (caught.value.why or "")
 
 
-def test_a_record_of_a_newer_version_is_read_without_what_is_unknown() -> None:
-    """So that results can still be looked at."""
+def test_unknown_fields_in_a_record_of_a_newer_version_are_ignored() -> None:
+    """The results can still be shown."""
     assert TrialRecord.from_json(record(3).to_json() | {"invented_later": 1}) == record(3)
 
 
 def test_the_lock_has_one_holder_and_names_it(folder: StudyFolder) -> None:
-    """It is free again when its holder lets go, and looking at it does not take it."""
+    """It is free again when its holder releases it; `lock_holder` does not take it."""
     assert lock_holder(folder) is None
     with locked(folder):
         holder = lock_holder(folder)
@@ -180,21 +179,6 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SweepError, match="cannot write to"), locked(StudyFolder(root=tmp_path / "file" / "study")):
         pass
-
-
-def test_moving_aside_keeps_everything(tmp_path: Path) -> None:
-    """Twice within a second too."""
-    folder = StudyFolder(root=tmp_path / "study")
-    assert set_aside(folder) is None
-    moved = []
-    for content in ("one", "two"):
-        folder.root.mkdir()
-        (folder.root / "file").write_text(content)
-        aside = set_aside(folder)
-        assert aside is not None
-        moved.append((aside / "file").read_text())
-    assert moved == ["one", "two"]
-    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(
