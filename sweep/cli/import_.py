@@ -29,10 +29,10 @@ def import_study(target: Target, other: str, name: str | None) -> None:
     else:
         found = to_look_at(other, ())
         source = source_of_ours(target.study, found.study, found.folder, target.folder)
-    result = import_trials(target.study, target.folder, source)
-    states = Counter(str(trial.state) for trial in result.taken)
+    taken, left_out = import_trials(target.study, target.folder, source)
+    states = Counter(str(trial.state) for trial in taken)
     kinds = ", ".join(f"{count:,} {state}" for state, count in states.items())
-    print(f"taken     {len(result.taken):,} trials of {source.name} ({kinds})")
-    for why, count in result.left_out.most_common():
+    print(f"taken     {len(taken):,} trials of {source.name} ({kinds})")
+    for why, count in left_out.most_common():
         print(f"left out  {count:,} trials: {why}")
     print(f"{target.study.name} starts with {imported_text(count_imported(target.folder))}")

@@ -39,21 +39,8 @@ class Source:
     trials: list[ImportedTrial]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Imported:
-    """The result of an import.
-
-    Attributes:
-        taken: the trials that were imported.
-        left_out: how many others were left out, by the reason.
-    """
-
-    taken: list[ImportedTrial]
-    left_out: Counter[str]
-
-
-def import_trials(study: StudySpec, folder: StudyFolder, source: Source) -> Imported:
-    """Store the trials of another study that fit a study in its folder.
+def import_trials(study: StudySpec, folder: StudyFolder, source: Source) -> tuple[list[ImportedTrial], Counter[str]]:
+    """Store those trials of another study that fit; return them, and how many others were left out, by the reason.
 
     Args:
         study: the study that is to learn from them.
@@ -69,15 +56,15 @@ def import_trials(study: StudySpec, folder: StudyFolder, source: Source) -> Impo
     _check_that_it_learns(study)
     check_ours(folder)
     _check_without_trials(folder)
-    result = _fitting(study, source.trials)
-    if not result.taken:
-        whys = "\n".join(f"{count} times: {why}" for why, count in result.left_out.most_common())
+    taken, left_out = _fitting(study, source.trials)
+    if not taken:
+        whys = "\n".join(f"{count} times: {why}" for why, count in left_out.most_common())
         what = f"no trial of {source.name} fits the study; nothing was written"
         raise SweepError("import-nothing-fits", what, why=whys or "it has no trials")
     with locked(folder):
         _check_without_trials(folder)
-        add_imported(folder, study, source.name, result.taken)
-    return result
+        add_imported(folder, study, source.name, taken)
+    return taken, left_out
 
 
 def source_of_ours(study: StudySpec, other: StudySpec, folder: StudyFolder, into: StudyFolder) -> Source:
@@ -163,7 +150,7 @@ def _check_without_trials(folder: StudyFolder) -> None:
         )
 
 
-def _fitting(study: StudySpec, trials: Iterable[ImportedTrial]) -> Imported:
+def _fitting(study: StudySpec, trials: Iterable[ImportedTrial]) -> tuple[list[ImportedTrial], Counter[str]]:
     taken, left_out = [], Counter[str]()
     for trial in trials:
         params = fitted(study, trial.params)
@@ -179,7 +166,7 @@ def _fitting(study: StudySpec, trials: Iterable[ImportedTrial]) -> Imported:
             value = trial.value if trial.value is not None and math.isfinite(trial.value) else None
             curve = tuple((step, number) for step, number in trial.curve if math.isfinite(number))
             taken.append(replace(trial, params=params, value=value, curve=curve))
-    return Imported(taken=taken, left_out=left_out)
+    return taken, left_out
 
 
 def _path(storage: str) -> Path:

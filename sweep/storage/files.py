@@ -34,16 +34,7 @@ def write_text(path: Path, text: str, *, sync: bool = False) -> None:
         text: its content.
         sync: return only when the file is on the disk, so that it survives a power cut.
     """
-    try:
-        _write_beside(path, text, sync=sync)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_beside(path, text, sync=sync)
-    if sync:
-        sync_folder(path.parent)
-
-
-def _write_beside(path: Path, text: str, *, sync: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # A file name in another encoding contains lone surrogates, which UTF-8 cannot encode.
@@ -56,6 +47,8 @@ def _write_beside(path: Path, text: str, *, sync: bool) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if sync:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -56,8 +57,7 @@ def set_orphans_aside(folder: StudyFolder, known: Sequence[TrialRecord], notice:
         if path.name not in names:
             aside = folder.root.with_name(f"{folder.root.name}.forgotten")
             aside.mkdir(exist_ok=True)
-            count = len(list(aside.glob(f"{path.name}*")))
-            place = path.rename(aside / (f"{path.name}-{count + 1}" if count else path.name))
+            place = path.rename(_unused(aside / path.name))
             notice(f"{path.name} belongs to no trial in {folder.database.name}; it is now {place}")
 
 
@@ -66,13 +66,13 @@ def set_aside(folder: StudyFolder) -> Path | None:
     if not folder.root.exists():
         return None
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    aside = folder.root.with_name(f"{folder.root.name}.{stamp}")
-    count = 1
-    while aside.exists():
-        count += 1
-        aside = folder.root.with_name(f"{folder.root.name}.{stamp}-{count}")
-    folder.root.rename(aside)
-    return aside
+    return folder.root.rename(_unused(folder.root.with_name(f"{folder.root.name}.{stamp}")))
+
+
+def _unused(path: Path) -> Path:
+    """Return the path, with a number at its end if it exists."""
+    others = (path.with_name(f"{path.name}-{count}") for count in itertools.count(2))
+    return next(other for other in itertools.chain([path], others) if not other.exists())
 
 
 def _run_folders(folder: StudyFolder) -> list[Path]:

@@ -22,17 +22,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from sweep.storage.database import (
-    RECORD,
-    TIME,
-    connect,
-    damage_reported,
-    has_trials,
-    latest,
-    read_curves,
-    read_time,
-    records_in,
-)
+from sweep.storage.database import RECORD, TIME, connect, damage_reported, has_trials, latest, read_curves, read_time, records_in
 from sweep.storage.files import write_json
 from sweep.storage.folder import StudyFolder
 from sweep.storage.optuna_database import create_database

@@ -161,7 +161,7 @@ def test_a_grid_with_a_pruner_learns_too(here: Path) -> None:
     source, _ = pair(here, "tpe")
     more = "pruner: {type: median, n_startup_trials: 2}\n"
     study = spec(here, "grid", more, method="method: grid", sampler="", x="  x: {values: [9.0, 1.0]}", budget="")
-    taken = import_trials(study, folder_of(study), Source(name="s", trials=_loose(source))).taken
+    taken, _ = import_trials(study, folder_of(study), Source(name="s", trials=_loose(source)))
     assert taken
     (first, step), *_ = trained(study, 1)
     assert first == {"x": 9.0, "n": 1}
