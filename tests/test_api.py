@@ -199,10 +199,10 @@ def test_any_function_of_a_script_trains_in_workers(cli: Cli, here: Path, call: 
 
 
 @pytest.mark.slow
-def test_the_readmes_program_runs(here: Path) -> None:
+def test_the_documentations_program_runs(here: Path) -> None:
     """As it is written there."""
     pytest.importorskip("pandas", reason="pandas is not installed")
-    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").partition("## From Python")[2]
+    section = (REPOSITORY / "sweep/docs/own-code.md").read_text(encoding="utf-8").partition("## From Python")[2]
     (here / "parabola.py").write_text(section.partition("```python\n")[2].partition("```")[0])
     done = subprocess.run([sys.executable, "parabola.py"], cwd=here, capture_output=True, text=True, check=True, timeout=100)
     assert "parabola: 10 complete" in done.stdout
