@@ -243,7 +243,7 @@ class TrialWriter(SummaryWriter):
         except Exception:  # logging must never end a training, whatever is wrong with it
             if name not in self._complained:
                 self._complained.add(name)
-                print(f"sweep: writer.{name} failed; the trial goes on without it", file=sys.stderr)
+                print(f"sweep: writer.{name} failed; the trial continues without it", file=sys.stderr)
                 traceback.print_exc()
             return None
 

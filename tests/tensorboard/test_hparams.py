@@ -108,8 +108,8 @@ def test_logging_never_kills_a_trial(tmp_path: Path, capfd: pytest.CaptureFixtur
     writer.add_scalar("a", 1.0, 2)
     writer.close()
     said = capfd.readouterr().err
-    assert said.count("writer.add_scalar failed; the trial goes on without it") == 1
-    assert said.count("writer.add_image failed; the trial goes on without it") == 1
+    assert said.count("writer.add_scalar failed; the trial continues without it") == 1
+    assert said.count("writer.add_image failed; the trial continues without it") == 1
     assert scalars(tmp_path) == {"a": [(2, 1.0)]}
 
 

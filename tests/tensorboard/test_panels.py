@@ -179,7 +179,7 @@ def test_a_panel_that_fails_costs_no_training(tmp_path: Path, capfd: pytest.Capt
     writer.close()
     said = capfd.readouterr().err
     for name in ("panels.samples", "panels.predictions", "panels.embedding", "add_graph", "add_scalar"):
-        assert f"writer.{name} failed; the trial goes on without it" in said
+        assert f"writer.{name} failed; the trial continues without it" in said
     assert {"weights/weight", "weights/bias"} <= {tag for _, tag, _ in points(tmp_path)}
 
 
@@ -192,7 +192,7 @@ def test_no_layer_is_too_odd_for_the_histograms(tmp_path: Path, capfd: pytest.Ca
     panels.watch(model)
     panels.reported(1)
     writer.close()
-    assert "writer.panels.histograms failed; the trial goes on without it" in capfd.readouterr().err
+    assert "writer.panels.histograms failed; the trial continues without it" in capfd.readouterr().err
     assert {tag for _, tag, _ in points(tmp_path)} == {
         "weights/0.weight", "weights/1.weight", "weights/1.bias", "gradients/1.weight", "gradients/1.bias",
     }  # fmt: skip
