@@ -8,6 +8,7 @@ records by longer or shorter ones when a study is extended.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import struct
@@ -136,15 +137,9 @@ def sorted_last(path: Path, others: Iterable[Path]) -> Path:
 
 
 def _end_of(path: Path, count: int) -> int:
-    found, end = 0, 0
-    try:
-        with path.open("rb") as file:
-            for start, length in records(file):
-                if found == count:
-                    break
-                found, end = found + 1, start + length + CHECKSUM
-    except FileNotFoundError:
-        pass
-    if found < count:
-        raise NotEnoughRecords(f"{path} holds {found} whole records, {count} are needed")
-    return end
+    ends = [0]
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        ends += [start + length + CHECKSUM for start, length in itertools.islice(records(file), count)]
+    if len(ends) <= count:
+        raise NotEnoughRecords(f"{path} holds {len(ends) - 1} whole records, {count} are needed")
+    return ends[count]

@@ -36,6 +36,7 @@ from sweep.worker.protocol import Channel, Resumed
 if TYPE_CHECKING:  # torch is imported in workers only
     from sweep.worker.checkpoint import Checkpoint
 
+Objective = Callable[[Trial], Any]
 LogTo = Callable[[Path], AbstractContextManager[None]]
 
 # The disk is full, or the user is over quota: every other trial would fail too.
@@ -49,7 +50,7 @@ class _WriteFailed(BaseException):
 
 
 def run_trial(
-    channel: Channel, objective: Callable[[Trial], Any], spec: TrialSpec, study: StudySpec, slot: Slot, log_to: LogTo
+    channel: Channel, objective: Objective, spec: TrialSpec, study: StudySpec, slot: Slot, log_to: LogTo
 ) -> TrialResult:
     """Run a trial to its end, from its checkpoint if there is one.
 
@@ -85,16 +86,10 @@ def run_trial(
 
 
 class _Attempt:
-    """The host of a trial: what `trial.report` and `trial.save` cause."""
+    """The `TrialHost` of a trial: what `trial.report` and `trial.save` cause."""
 
     def __init__(
-        self,
-        channel: Channel,
-        objective: Callable[[Trial], Any],
-        spec: TrialSpec,
-        study: StudySpec,
-        slot: Slot,
-        stopwatch: Stopwatch,
+        self, channel: Channel, objective: Objective, spec: TrialSpec, study: StudySpec, slot: Slot, stopwatch: Stopwatch
     ) -> None:
         from sweep.tensorboard.trial_log import TrialLog
         from sweep.worker import checkpoint
@@ -134,7 +129,6 @@ class _Attempt:
 
     @counts_as("logging")
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write metrics as scalars, and flush everything that the writer holds."""
         try:
             self._log.record(step, metrics, self._trial.metrics)
         except OSError as error:
@@ -143,7 +137,6 @@ class _Attempt:
 
     @counts_as("checkpointing")
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
-        """Make a checkpoint of the trial at this moment."""
         checkpoint = self._checkpoint
         if position.metrics:
             self._log.describe(position.metrics)
@@ -167,7 +160,6 @@ class _Attempt:
 
     @counts_as("waiting")
     def exchange(self, report: Report) -> Decision:
-        """Send a report and wait for the decision on it."""
         self._log.describe(report.metrics)
         self._channel.send(replace(report, time=self._stopwatch.read()))
         self._checkpoint.passed("report sent")
@@ -176,11 +168,9 @@ class _Attempt:
         return decision
 
     def stop_requested(self) -> bool:
-        """Return whether the sweep is being stopped."""
         return self._channel.stop_requested()
 
     def restore_random_states(self) -> None:
-        """Restore the random number generators from the checkpoint."""
         assert self._start is not None
         self._checkpoint.restore_random_states(self._start.randomness)
 

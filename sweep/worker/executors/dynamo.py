@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-import threading
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -44,7 +43,7 @@ def _spec_if_known() -> ModuleSpec | None:
 class _StandIn(ModuleType):
     def __init__(self, spec: ModuleSpec) -> None:
         super().__init__(_NAME)
-        self.__dict__.update(__spec__=spec, _lock=threading.RLock(), _real=None, _unmarked=[])
+        self.__dict__.update(__spec__=spec, _real=None, _unmarked=[])
 
     def disable(self, fn: Callable[..., Any] | None = None, *args: Any, **options: Any) -> Any:
         """Return an optimizer's method as it is; pass every other call to the real module."""
@@ -58,14 +57,14 @@ class _StandIn(ModuleType):
         """Do nothing: whoever makes a graph has loaded the real module."""
 
     def _load(self) -> Any:
-        with self._lock:
-            if self._real is None:
+        if self._real is None:
+            if sys.modules.get(_NAME) is self:  # else another thread is importing it, and the next import waits for that
                 del sys.modules[_NAME]
                 sys.modules["torch"].__dict__.pop("_dynamo", None)
-                self.__dict__["_real"] = importlib.import_module(_NAME)
-                for method in self._unmarked:  # torch asks again, and gets an answer that the compiler knows
-                    method.__dict__.pop(_MARK, None)
-            return self._real
+            self.__dict__["_real"] = importlib.import_module(_NAME)
+            for method in self._unmarked:  # torch asks again, and gets an answer that the compiler knows
+                method.__dict__.pop(_MARK, None)
+        return self._real
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__path__":  # asked of every module, by `inspect` for one

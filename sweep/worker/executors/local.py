@@ -28,7 +28,8 @@ from typing import Any
 from sweep.storage.files import tail
 from sweep.study.trial import Decision, TrialResult
 from sweep.worker.devices import Slot
-from sweep.worker.executors.starting import COPIES, Starter, WorkerProcess
+from sweep.worker.executors.starting import COPIES, FromScratch, Starter
+from sweep.worker.executors.template import Copy
 from sweep.worker.processes import Guardian
 from sweep.worker.protocol import Channel, Command, Died, Event
 
@@ -48,17 +49,12 @@ class LocalWorker:
     """
 
     def __init__(
-        self,
-        slot: Slot,
-        serve: Callable[[Channel, Slot, Any], None],
-        imports: Sequence[str] = (),
-        *,
-        copied: bool = COPIES,
+        self, slot: Slot, serve: Callable[[Channel, Slot, Any], None], imports: Sequence[str] = (), *, copied: bool = COPIES
     ) -> None:
         self.slot = slot
         # PR_SET_PDEATHSIG acts when the *thread* that made the process ends, so this thread lives as long as the worker.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"slot-{slot.index}")
-        self._process: WorkerProcess | None = None
+        self._process: Copy | FromScratch | None = None
         self._pipe: Any = None
         self._stop_pipe: Any = None
         self._closed = self._doomed = False
@@ -118,7 +114,7 @@ class LocalWorker:
             self._died()  # the next call has a new process
         return event
 
-    def _wait_for_event(self, process: WorkerProcess) -> None:
+    def _wait_for_event(self, process: Copy | FromScratch) -> None:
         """Wait for the pipe or the process's death: a process that it forked may keep the pipe open."""
         if process.death is None:
             while not self._pipe.poll(_POLL_S) and process.is_alive():
@@ -128,7 +124,7 @@ class LocalWorker:
         if not self._pipe.poll(0):
             raise EOFError
 
-    def _start(self) -> WorkerProcess:
+    def _start(self) -> Copy | FromScratch:
         self._doomed = False
         self._pipe, theirs = Pipe()
         stop_pipe, self._stop_pipe = Pipe(duplex=False)

@@ -9,36 +9,17 @@ import sys
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any
 
 from sweep.worker.devices import Slot
 from sweep.worker.executors.process import be_worker, start_process
-from sweep.worker.executors.template import Template, TemplateDied, TemplateUnfit
+from sweep.worker.executors.template import Copy, Template, TemplateDied, TemplateUnfit
 from sweep.worker.protocol import Channel
 
 _TRIES = 2  # the first template may have been killed a moment ago
 COPIES = sys.platform == "linux"
 # multiprocessing reaps any child at any start or join; two threads doing so at once lose an exit code.
 _reaping = threading.Lock()
-
-
-class WorkerProcess(Protocol):
-    """A process as its executor sees it.
-
-    Attributes:
-        pid: its id.
-        death: an object for `multiprocessing.connection.wait`, readable once the process is dead; None where the system has
-            no such thing.
-    """
-
-    pid: int
-    death: Any
-
-    def is_alive(self) -> bool:
-        """Return whether the process has not ended yet."""
-
-    def end(self, timeout: float | None = None) -> int | None:
-        """Wait for the end; return the exit code as `multiprocessing` counts, None if it did not end or is not known."""
 
 
 class Starter:
@@ -59,7 +40,7 @@ class Starter:
         self._cancelled = False
         self._awaited: Template | None = None
 
-    def start(self, pipes: Sequence[Connection]) -> WorkerProcess:
+    def start(self, pipes: Sequence[Connection]) -> Copy | FromScratch:
         """Return a new process that serves at the other ends of these pipes.
 
         Raises:
@@ -80,7 +61,7 @@ class Starter:
                 break
             finally:
                 self._awaited = None
-        return _FromScratch(pipes, self._serve, self._slot, self._log)
+        return FromScratch(pipes, self._serve, self._slot, self._log)
 
     def _check_cancelled(self, error: Exception | None = None) -> None:
         if self._cancelled:
@@ -102,32 +83,32 @@ class _Templates:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._made: dict[Hashable, Template] = {}
-        self._borrowers: dict[Hashable, set[object]] = {}
+        self._lent: dict[Hashable, tuple[Template, set[object]]] = {}  # with its borrowers
 
     def borrow(self, borrower: object, slot: Slot, imports: Sequence[str]) -> Template:
         # A copy learns which GPU is its own; the template never uses one.
         env = {name: value for name, value in slot.env.items() if name != "CUDA_VISIBLE_DEVICES"}
         key = (tuple(sorted(env.items())), tuple(imports))
         with self._lock:
-            if key in self._made and not self._made[key].is_alive():
-                self._made.pop(key).close()
-            if key not in self._made:
+            template, borrowers = self._lent.pop(key, (None, set()))
+            if template is not None and not template.is_alive():
+                template.close()
+                template = None
+            if template is None:
                 with _reaping:
-                    self._made[key] = Template(env, imports)
-            self._borrowers.setdefault(key, set()).add(borrower)
-            return self._made[key]
+                    template = Template(env, imports)
+            self._lent[key] = template, {*borrowers, borrower}
+            return template
 
     def give_back(self, borrower: object) -> None:
         """End the templates that have no other borrower."""
         with self._lock:
-            for key, borrowers in list(self._borrowers.items()):
+            for key, (template, borrowers) in list(self._lent.items()):
                 borrowers.discard(borrower)
                 if not borrowers:
-                    del self._borrowers[key]
-                    if key in self._made:
-                        with _reaping:
-                            self._made.pop(key).close()
+                    del self._lent[key]
+                    with _reaping:
+                        template.close()
 
 
 _templates = _Templates()
@@ -154,8 +135,8 @@ def imports_under_way(slot: Slot, imports: Sequence[str]) -> Iterator[None]:
         _templates.give_back(borrower)
 
 
-class _FromScratch:
-    """A worker's process that imports everything itself."""
+class FromScratch:
+    """A worker's process that imports everything itself; used as a `Copy` is."""
 
     def __init__(self, pipes: Sequence[Connection], serve: Callable[[Channel, Slot, Any], None], slot: Slot, log: str) -> None:
         with _reaping:
@@ -164,10 +145,12 @@ class _FromScratch:
         self.death = _death_of(self.pid)
 
     def is_alive(self) -> bool:
+        """Return whether the process has not ended yet."""
         with _reaping:
             return bool(self._process.is_alive())
 
     def end(self, timeout: float | None = None) -> int | None:
+        """Wait for the end; return the exit code, None if it did not end."""
         with _reaping:
             self._process.join(timeout)
             code: int | None = self._process.exitcode
