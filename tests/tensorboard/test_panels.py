@@ -199,7 +199,7 @@ def test_no_layer_is_too_odd_for_the_histograms(tmp_path: Path, capfd: pytest.Ca
 
 
 def test_histograms_of_many_reports_become_rarer(tmp_path: Path) -> None:
-    """Each of the first 63, then every second, then every fourth; a trial that goes on counts on."""
+    """Each of the first 63, then every second, then every fourth; a trial that resumes continues the count."""
     writer = TrialWriter(tmp_path)
     panels = Panels(writer, ALL, first=True)
     panels.watch(torch.nn.Linear(1, 1, bias=False))
@@ -254,8 +254,8 @@ def test_a_layout_that_is_none_costs_no_trial(tmp_path: Path, capfd: pytest.Capt
     assert layout(tmp_path) == {"mine": {"both": ["x", "y"]}}
 
 
-def test_a_checkpoint_from_before_the_panels_is_taken(tmp_path: Path) -> None:
-    """A trial that was interrupted by an older version goes on."""
+def test_a_checkpoint_from_before_the_panels_is_used(tmp_path: Path) -> None:
+    """A trial that was interrupted by an older version resumes."""
     writer = TrialWriter(tmp_path)
     writer.load_state_dict({"described": True, "last_step": {"a": 3}})
     Panels(writer, ALL, first=True).load_state_dict({})

@@ -1,4 +1,4 @@
-"""Workers as copies of one process: what they share, what they do not, and what happens when it cannot be had."""
+"""Workers as copies of one process: what they share, what they do not, and what happens if it cannot be copied."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_template_ends_with_the_last_of_them(workers: list[LocalWorker]) -> 
     wait_for(lambda: not template.is_running(), seconds=5)
 
 
-def test_a_template_that_dies_takes_its_copies_along_and_is_replaced(workers: list[LocalWorker], tmp_path: Path) -> None:
+def test_a_template_that_dies_ends_its_copies_and_is_replaced(workers: list[LocalWorker], tmp_path: Path) -> None:
     """The trials in flight end as if their workers had died; the next call has a new template and a new worker."""
     assert isinstance(ask(workers[0], tmp_path, how="kill"), Report)
     template = parent(workers[0])
@@ -100,7 +100,7 @@ def test_a_template_that_dies_takes_its_copies_along_and_is_replaced(workers: li
 
 
 def test_a_start_that_waits_for_the_imports_can_be_cancelled(study: StudySpec) -> None:
-    """Ctrl-C right after the start: nobody waits until the slow imports are through."""
+    """Ctrl-C right after the start does not wait for the slow imports."""
     imports = ("takes_a_minute",)
     made = [LocalWorker(slot, functools.partial(serve, study), imports) for slot in plan_slots("cpu", 2, 1)]
     events = [worker.next_event(Load()) for worker in made]
