@@ -113,7 +113,7 @@ class TrialWriter(SummaryWriter):
         self._last_step[tag] = global_step or 0
 
     def add_scalar_later(self, tag: str, scalar_value: Any, global_step: int | None = None) -> None:
-        """Add a point without waiting for a GPU: a tensor on one is read at the next flush; its point has the time of now."""
+        """Add a point without waiting for a GPU: a tensor on one is read at the next flush; its point has this call's time."""
         if getattr(scalar_value, "is_cpu", True):
             self.add_scalar(tag, scalar_value, global_step)
         else:
