@@ -89,7 +89,7 @@ def test_a_report_is_one_unit_wherever_its_process_is_killed(cli: Cli, study: Pa
     assert done.out.count("goes on after step 1") + done.out.count("goes on after step 2") == len(effects)
     # Everything up to the rename belongs to step 1, everything after it to step 2.
     logs = [(runs(here) / record.folder / "log.txt").read_text() for record in records(runs(here))]
-    assert ["goes on after step 2" in log for log in logs[1:]] == [EFFECTS.index(effect) >= 5 for effect in effects]
+    assert ["resumes after step 2" in log for log in logs[1:]] == [EFFECTS.index(effect) >= 5 for effect in effects]
 
 
 @pytest.mark.slow
