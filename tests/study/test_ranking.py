@@ -109,7 +109,7 @@ def test_the_front_comes_first_and_broken_constraints_last() -> None:
     ("changed", "message"),
     [
         ({"metrics": None}, "metric: missing; it is `{name, goal: maximize or minimize}`"),
-        ({"metric": {"name": "a", "goal": "maximize"}}, "metrics: stands beside metric; keep one of the two"),
+        ({"metric": {"name": "a", "goal": "maximize"}}, "metrics: cannot be combined with metric; keep one of the two"),
         ({"metrics": []}, "metrics: is empty"),
         ({"metrics": [{"name": "a", "goal": "up"}]}, "metrics[0].goal: 'up' is not known"),
         ({"metrics": [{"name": "a", "gaol": "maximize"}]}, "metrics[0].gaol: unknown key; did you mean 'goal'?"),

@@ -88,14 +88,14 @@ def test_a_trials_state_is_that_of_its_runs(
     spec: StudySpec, states: tuple[TrialState, ...], allowed: int, expected: TrialState
 ) -> None:
     """It is complete when all runs have ended and few enough of them failed."""
-    spec = replace(spec, allow_failed=allowed)
+    spec = replace(spec, repeated=replace(spec.repeated, allow_failed=allowed))
     runs = [run(spec, repeat, state, 1.0) for repeat, state in enumerate(states)]
     assert trial_of(runs, spec).state is expected
 
 
 def test_a_trials_value_is_the_mean_of_its_complete_runs(spec: StudySpec) -> None:
     """With the standard error of that mean."""
-    spec = replace(spec, allow_failed=1)
+    spec = replace(spec, repeated=replace(spec.repeated, allow_failed=1))
     trial = trial_of([run(spec, 0, COMPLETE, 1.0), run(spec, 1, FAILED, 90.0), run(spec, 2, COMPLETE, 4.0)], spec)
     assert trial.value == trial.metrics["score"] == 2.5
     assert trial.standard_error == pytest.approx(statistics.stdev([1.0, 4.0]) / math.sqrt(2))
@@ -268,13 +268,13 @@ def test_repeats_and_a_seed_parameter_exclude_each_other(study: Path) -> None:
     """Both would choose the random numbers."""
     with pytest.raises(StudyFileError) as caught:
         read_study(write_study(study.parent, STUDY.replace("steps:", "seed: {values: [1, 2]}\n  steps:")))
-    assert "repeats: stands beside a parameter seed" in str(caught.value.problems[0])
+    assert "repeats: cannot be combined with a parameter seed" in str(caught.value.problems[0])
 
 
 def test_another_number_of_repeats_is_another_study(spec: StudySpec) -> None:
     """Means of three and of five could not stand in one table."""
     with pytest.raises(SweepError, match="another study file") as caught:
-        continued(spec, replace(spec, repeats=5), "runs/study")
+        continued(spec, replace(spec, repeated=replace(spec.repeated, count=5)), "runs/study")
     assert caught.value.why == "repeats: was 3, is now 5"
 
 

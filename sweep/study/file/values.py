@@ -1,6 +1,7 @@
-"""What one value in a study file may be, for the checks and for editors alike.
+"""The types of the values in a study file, for the checks and for editors.
 
-Each type has its check, which says in words what is wrong, and its JSON schema, which `sweep schema` prints.
+The keys name these types (`sweep.study.keys`). Each has a check, whose message says what is wrong, and a JSON schema, which
+`sweep schema` prints.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema
 
 from sweep.study.methods import PRUNERS
 
@@ -141,3 +142,9 @@ Pruner = Annotated[dict[str, Any], WithJsonSchema(_PRUNERS)]
 Devices = Annotated[Any, BeforeValidator(_devices), WithJsonSchema({"anyOf": [{"enum": ["auto", "cpu"]}, _GPUS]})]
 PerDevice = Annotated[int | None, BeforeValidator(_per_device), WithJsonSchema({"anyOf": [{"const": "auto"}, _COUNT]})]
 WholeNumber = Annotated[int, Field(ge=0)]
+Count = PositiveInt
+Switch = bool
+Goal = Literal["maximize", "minimize"]
+Method = Literal["grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii"]
+Options = dict[str, Any]
+Points = list[dict[str, Scalar]]

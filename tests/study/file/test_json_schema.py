@@ -11,8 +11,9 @@ import pytest
 
 from sweep.errors import StudyFileError
 from sweep.study.file.json_schema import json_schema
+from sweep.study.file.parameters import Parameter
 from sweep.study.file.reading import given_study
-from sweep.study.file.schema import Parameter, StudyModel
+from sweep.study.file.schema import StudyModel
 from sweep.study.file.source import read_source
 from sweep.study.methods import SAMPLERS
 from tests.conftest import REPOSITORY, Cli
