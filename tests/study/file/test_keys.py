@@ -16,7 +16,7 @@ from sweep.study.file.json_schema import json_schema
 from sweep.study.file.reading import given_study, read_study
 from sweep.study.file.reference import key_table
 from sweep.study.file.writing import write_study
-from sweep.study.keys import keys_of
+from sweep.study.keys import default_of, keys_of
 from sweep.study.spec import StudySpec
 
 KEYS = [key for key, _ in keys_of(StudySpec)]
@@ -125,50 +125,39 @@ def test_the_written_file_keeps_its_form(keys: dict[str, Any], expected: str) ->
     assert [line for line in written if line in expected.splitlines()] == expected.splitlines()
 
 
-@pytest.mark.parametrize(
-    "key", [key.name for key in KEYS if key.name not in ("name", "objective", "command", "metric", "metrics")]
+def test_a_default_may_be_written_out() -> None:
+    """What the schema states as the default of a key changes nothing."""
+    base = {key: FULL[key] for key in ("name", "objective", "metric")} | {"method": "grid", "parameters": {"x": {"value": 1}}}
+    properties = json_schema()["properties"]
+    stated = {key: part["default"] for key, part in properties.items() if part.get("default") is not None}
+    assert set(stated) == {
+        key.name for key, field in keys_of(StudySpec) if default_of(key, field) not in (None, dataclasses.MISSING)
+    }
+    assert study_of(base | stated) == study_of(base)
+
+
+required = {name: st.just(FULL[name]) for name in ("name", "objective", "metric", "method", "parameters")}
+optional = {name: st.just(value) for name, value in FULL.items() if name not in required}
+repeats = st.builds(lambda more, failed: {"count": more + failed, "allow_failed": failed}, *[st.integers(1, 3)] * 2)
+workers = st.fixed_dictionaries(
+    {},
+    optional={
+        "devices": st.sampled_from(["auto", "cpu"]) | st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True),
+        "per_device": st.just("auto") | st.integers(1, 4),
+        "threads": st.none() | st.integers(1, 4),
+    },
 )
-def test_a_default_may_be_written_out(key: str) -> None:
-    """What the schema states as the default changes nothing."""
-    part = json_schema()["properties"][key]
-    if "default" in part:
-        base = {name: value for name, value in FULL.items() if name not in (key, "repeats")}
-        assert study_of(base | {key: part["default"]}) == study_of(base)
-
-
-optional = {
-    name: st.just(value) for name, value in FULL.items() if name not in ("name", "objective", "metric", "method", "parameters")
+varied = {
+    "seed": st.integers(0, 10**9),
+    "repeats": st.integers(1, 5) | repeats,
+    "timeout": st.floats(0.001, 1e6) | st.sampled_from(["30m", "0.5h", "1h30m", 90]),
+    "workers": workers,
 }
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    keys=st.fixed_dictionaries(
-        {name: st.just(FULL[name]) for name in ("name", "objective", "metric", "method", "parameters")},
-        optional=optional
-        | {
-            "seed": st.integers(0, 10**9),
-            "repeats": st.one_of(
-                st.integers(1, 5),
-                st.builds(
-                    lambda count, failed: {"count": count + failed, "allow_failed": failed}, st.integers(1, 3), st.integers(0, 2)
-                ),
-            ),
-            "timeout": st.one_of(st.integers(1, 10**6), st.floats(0.001, 1e6), st.sampled_from(["30m", "0.5h", "1h30m"])),
-            "workers": st.fixed_dictionaries(
-                {},
-                optional={
-                    "devices": st.one_of(
-                        st.sampled_from(["auto", "cpu"]), st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True)
-                    ),
-                    "per_device": st.one_of(st.just("auto"), st.integers(1, 4)),
-                    "threads": st.one_of(st.none(), st.integers(1, 4)),
-                },
-            ),
-        },
-    ).map(lambda keys: {"budget": {"trials": 3}} | keys)
-)
+@given(keys=st.fixed_dictionaries(required, optional=optional | varied))
 def test_any_study_is_read_back_as_it_was_written(keys: dict[str, Any]) -> None:
     """Whichever keys it has."""
-    study = study_of(keys)
+    study = study_of({"budget": {"trials": 3}} | keys)
     assert read_back(study) == study
