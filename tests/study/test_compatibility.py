@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.errors import SweepError
-from sweep.study.compatibility import continued
+from sweep.study.compatibility import resumed_spec
 from sweep.study.file.reading import read_study
 from sweep.study.file.writing import write_study
 from sweep.study.grid import Grid
@@ -21,7 +21,7 @@ from sweep.study.spec import StudySpec
 from tests.conftest import Cli
 from tests.conftest import write_study as write
 
-NOT_AWAY = "values can be added, not taken away"
+NOT_AWAY = "values can be added, but not removed"
 SOUND = """
 objective: sweep.objectives.toy:train
 metric: {name: loss, goal: minimize}
@@ -136,9 +136,9 @@ def test_what_may_change_is_taken_up(here: Path) -> None:
     """Budget, workers, constants, added values, wider ranges; the parameters before are remembered, once."""
     old = study(here)
     words = ["budget.trials=9", "retries=3", "workers.threads=2", "timeout=3m", "checkpoints.keep_best=1", "metric.target=0.1"]
-    assert continued(old, study(here, *words), "runs/x").earlier == ()
+    assert resumed_spec(old, study(here, *words), "runs/x").earlier == ()
     extended = ["x.values=[0.3, 0.1, 0.2]", "y.max=4", "parameters.z={value: 1}"]
-    new = continued(old, study(here, *extended, "steps.value=5"), "runs/x")
+    new = resumed_spec(old, study(here, *extended, "steps.value=5"), "runs/x")
     assert new.earlier == (old.parameters,)
     assert new.total == 3 * 4
     assert [new.grid.point(number)["x"] for number in (0, 5, 6)] == [0.1, 0.2, 0.3]
@@ -146,8 +146,8 @@ def test_what_may_change_is_taken_up(here: Path) -> None:
     assert new.shown["steps"] == Choice(values=(3, 5))
     kept = read_study(write(here, write_study(new), "resolved.yaml"))
     assert kept == new
-    assert continued(kept, study(here, *extended, "steps.value=5"), "runs/x") == new
-    assert continued(kept, study(here, *extended, "y.max=5", "steps.value=5"), "runs/x").earlier == (
+    assert resumed_spec(kept, study(here, *extended, "steps.value=5"), "runs/x") == new
+    assert resumed_spec(kept, study(here, *extended, "y.max=5", "steps.value=5"), "runs/x").earlier == (
         old.parameters,
         new.parameters,
     )
@@ -169,7 +169,7 @@ def test_what_may_change_is_taken_up(here: Path) -> None:
 def test_what_makes_trials_incomparable_is_refused(here: Path, words: list[str], line: str) -> None:
     """With a line for each difference, the two ways out, and exit code 4."""
     with pytest.raises(SweepError) as caught:
-        continued(study(here), study(here, *words), "runs/x")
+        resumed_spec(study(here), study(here, *words), "runs/x")
     assert caught.value.exit_code == 4
     assert caught.value.why == line
     assert "--fresh" in str(caught.value)
@@ -178,25 +178,25 @@ def test_what_makes_trials_incomparable_is_refused(here: Path, words: list[str],
 
 def test_a_grid_does_not_vary_what_was_several_constants(here: Path) -> None:
     """Which trial had which is not in any order of numbers; a sampler has no such order and may."""
-    changed = continued(study(here), study(here, "steps.value=5"), "runs/x")
+    changed = resumed_spec(study(here), study(here, "steps.value=5"), "runs/x")
     with pytest.raises(SweepError) as caught:
-        continued(changed, study(here, "parameters.steps={values: [3, 5]}"), "runs/x")
+        resumed_spec(changed, study(here, "parameters.steps={values: [3, 5]}"), "runs/x")
     assert caught.value.why == (
         "parameters.steps: was {value: 3} and {value: 5} in turn, is now {values: [3, 5]}; numbers would not fit"
     )
     words = ["method=tpe", "budget.trials=9"]
-    changed = continued(study(here, *words), study(here, *words, "steps.value=5"), "runs/x")
-    assert len(continued(changed, study(here, *words, "parameters.steps={values: [3, 5]}"), "runs/x").earlier) == 2
+    changed = resumed_spec(study(here, *words), study(here, *words, "steps.value=5"), "runs/x")
+    assert len(resumed_spec(changed, study(here, *words, "parameters.steps={values: [3, 5]}"), "runs/x").earlier) == 2
 
 
 def test_a_removed_parameter_and_another_order_are_refused(here: Path) -> None:
     """The old trials' folders are named in the old order, with the old parameters."""
     with pytest.raises(SweepError) as caught:
-        continued(study(here), read_study(write(here, SOUND.replace("  steps: {value: 3}\n", ""))), "runs/x")
+        resumed_spec(study(here), read_study(write(here, SOUND.replace("  steps: {value: 3}\n", ""))), "runs/x")
     assert caught.value.why == "parameters.steps: was {value: 3}, is now absent"
     swapped = SOUND.replace("  steps: {value: 3}\n", "").replace("parameters:\n", "parameters:\n  steps: {value: 3}\n")
     with pytest.raises(SweepError) as caught:
-        continued(study(here), read_study(write(here, swapped)), "runs/x")
+        resumed_spec(study(here), read_study(write(here, swapped)), "runs/x")
     assert caught.value.why == "order of parameters: was x, y, steps, is now steps, x, y"
 
 

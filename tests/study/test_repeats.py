@@ -18,7 +18,7 @@ from sweep.runner.ledger import Ledger
 from sweep.runner.plain_lines import PlainLines
 from sweep.storage.folder import StudyFolder
 from sweep.storage.store import StudyStore
-from sweep.study.compatibility import continued
+from sweep.study.compatibility import resumed_spec
 from sweep.study.file.reading import read_study
 from sweep.study.record import TrialRecord, planned_record
 from sweep.study.repeats import due, trial_of
@@ -274,7 +274,7 @@ def test_repeats_and_a_seed_parameter_exclude_each_other(study: Path) -> None:
 def test_another_number_of_repeats_is_another_study(spec: StudySpec) -> None:
     """Means of three and of five could not stand in one table."""
     with pytest.raises(SweepError, match="another study file") as caught:
-        continued(spec, replace(spec, repeated=replace(spec.repeated, count=5)), "runs/study")
+        resumed_spec(spec, replace(spec, repeated=replace(spec.repeated, count=5)), "runs/study")
     assert caught.value.why == "repeats: was 3, is now 5"
 
 

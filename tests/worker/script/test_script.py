@@ -143,7 +143,7 @@ def test_placeholders_are_filled_in() -> None:
     [
         ("python here.py ${xx}", "command[2]: ${xx} is neither a parameter nor a placeholder; did you mean 'x'?"),
         ("python here.py ${ars}", "did you mean 'args'?"),
-        ("python here.py a=${args}", "command[2]: ${args} becomes several words, so it stands alone; put spaces around it"),
+        ("python here.py a=${args}", "command[2]: ${args} becomes several words and must be a whole word; put spaces around it"),
         ("python there.py", "command[1]: there is no file 'there.py' in FOLDER"),
         ("pyhton here.py", "command[0]: there is no program 'pyhton' on the PATH"),
         ("./none.sh", "command[0]: there is no program './none.sh' FOLDER"),
