@@ -1,8 +1,8 @@
 """Whether a study can be resumed after its study file has changed.
 
-Allowed: another budget, other workers and the like; other values of constants and new constants; more values of a choice and a wider
-range; a function of a script or notebook that has moved into a module. Refused: every change that makes old and new trials
-incomparable.
+Allowed: another budget, other workers and the like; other values of constants and new constants; more values of a choice and a
+wider range; a function of a script or notebook that has moved into a module. Refused: every change that makes old and new
+trials incomparable.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class Span:
 
     Attributes:
         slot: the slot's index.
-        started, ended: ISO 8601 in UTC. Until the period ends, and if the runner was killed, `ended` is the time of the last message.
+        started, ended: ISO 8601 in UTC. Until the period ends, and if the runner was killed, `ended` is the last message's time.
         how: the name of a final state, `stopped`, or `died`; None until the period ends.
     """
 
@@ -115,8 +115,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 def run_folder_name(number: int, params: Params, swept: list[str], repeat: int | None = None) -> str:
     """Return a run folder's name: the zero-padded number, the swept parameters, and the repeat if there are several.
 
-    The name contains no path separator and no character that is special in a shell. For the first ten thousand trials it has about
-    126 characters at most: a longer list of parameters is cut and gets a short hash of the whole.
+    The name contains no path separator and no character that is special in a shell. For the first ten thousand trials it has
+    about 126 characters at most: a longer list of parameters is cut and gets a short hash of the whole.
     """
     tag = "".join(f"_{name}={_word(params[name])}" for name in swept if name in params)
     if len(tag) > _LONGEST_TAG:

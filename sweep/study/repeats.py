@@ -1,8 +1,8 @@
 """Repeats: the record of a trial that is trained with several seeds.
 
-Each run has its own record, run folder and seed. The trial's record is computed from them, only here. Its value is the mean of its
-complete runs, with the standard error of the mean. A failed run fails the trial, unless the study allows it; a pruned run prunes the
-trial. The remaining runs of such a trial never start.
+Each run has its own record, run folder and seed. The trial's record is computed from them, only here. Its value is the mean of
+its complete runs, with the standard error of the mean. A failed run fails the trial, unless the study allows it; a pruned run
+prunes the trial. The remaining runs of such a trial never start.
 
 With a pruner only the first run of a trial can be pruned; the others start when it is complete.
 """

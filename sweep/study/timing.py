@@ -12,6 +12,7 @@ This module imports nothing of this package.
 from __future__ import annotations
 
 import functools
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -35,7 +36,7 @@ class TimeBreakdown:
     @property
     def total(self) -> float:
         """Return the sum, which is the wall-clock time of a session or a study."""
-        return sum(getattr(self, kind) for kind in KINDS)
+        return math.fsum(getattr(self, kind) for kind in KINDS)
 
     @property
     def shares(self) -> dict[Kind, float]:
@@ -64,6 +65,7 @@ class TimeBreakdown:
         return cls(**{kind: float(data[f"{kind}_s"]) for kind in KINDS})
 
 
+_Now = Callable[[], float]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -75,7 +77,7 @@ class Stopwatch:
     `checkpointing`.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: _Now = time.monotonic) -> None:
         self._now = now
         self._seconds: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
         self._kind: Kind = "starting"
