@@ -1,4 +1,4 @@
-"""The study as a value: what the study file says, checked and resolved."""
+"""A study as a value: the content of the study file, checked and with defaults filled in."""
 
 # ruff: noqa: RUF009 -- `key` makes a field, as `dataclasses.field` does
 
@@ -17,9 +17,9 @@ from sweep.study.keys import definition, key
 from sweep.study.space import Domain, axis_size, united
 from sweep.study.trial import Scalar
 
-# A parameter of this name is no hyperparameter: it says which of several trainings of one setting a trial is.
+# The name of a parameter that is reserved: it selects the random seed and is not searched.
 SEED = "seed"
-_PLAIN_WORD = re.compile(r"[\w@%+=:,./${}-]+", re.ASCII)  # of a command: needs no quotes, placeholders included
+_PLAIN_WORD = re.compile(r"[\w@%+=:,./${}-]+", re.ASCII)  # a word of a command, placeholders included, that needs no quotes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,8 @@ class MetricSpec:
     """What is optimised."""
 
     name: str = field(metadata=definition("the TensorBoard tag that the objective reports", "Text"))
-    goal: str = field(metadata=definition("which values are better: larger or smaller ones", "Goal"))
-    target: float | None = key(None, "the sweep ends once the metric is as good as this", "Number")
+    goal: str = field(metadata=definition("whether larger or smaller values are better", "Goal"))
+    target: float | None = key(None, "the sweep ends once the metric reaches this value", "Number")
 
     @property
     def sign(self) -> int:
@@ -64,18 +64,18 @@ class ConstraintSpec:
 class RepeatsSpec:
     """How often each assignment is trained."""
 
-    count: int = key(1, "with how many seeds", "Count", shorthand=True)
-    allow_failed: int = key(0, "how many of the runs may fail without failing the trial", "WholeNumber")
+    count: int = key(1, "the number of trainings, each with its own seed", "Count", shorthand=True)
+    allow_failed: int = key(0, "the number of runs that may fail without failing the trial", "WholeNumber")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetSpec:
     """When the sweep ends."""
 
-    trials: int | None = key(None, "how many trials in total, not how many more", "Count")
-    time_s: float | None = key(None, "no trial of this run starts after it", "Duration", name="time")
-    patience: int | None = key(None, "so many finished trials in a row without a new best end the sweep", "Count")
-    epochs: int | None = key(None, "no further trial is planned once all together have been trained for so many steps", "Count")
+    trials: int | None = key(None, "the number of trials in total, not of further trials", "Count")
+    time_s: float | None = key(None, "no trial of this session starts after it", "Duration", name="time")
+    patience: int | None = key(None, "the sweep ends after this many finished trials in a row without a new best", "Count")
+    epochs: int | None = key(None, "the sweep plans no further trial once all trials together have this many steps", "Count")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class WorkersSpec:
 
     devices: str | tuple[int, ...] = key("auto", "`auto`, `cpu`, or indices of GPUs such as `[0, 1]`", "Devices")
     per_device: int | None = key(
-        None, "processes on each; auto: one per core of a CPU, 1 or more on a GPU", "PerDevice", none="auto"
+        None, "processes on each device; auto: one per core of a CPU, 1 or more on a GPU", "PerDevice", none="auto"
     )
     threads: int | None = key(None, "compute threads of each process", "Count")
 
@@ -96,7 +96,7 @@ class LogSpec:
     images: bool = key(True, "samples of the training data with their classes (IMAGES)", "Switch")
     graph: bool = key(True, "the model (GRAPHS)", "Switch")
     charts: bool = key(True, "training against validation in one chart (CUSTOM SCALARS)", "Switch")
-    batches: int = key(100, "a point of the loss every so many batches (SCALARS); 0 for none", "WholeNumber")
+    batches: int = key(100, "the number of batches between points of the loss (SCALARS); 0 for no points", "WholeNumber")
     histograms: bool = key(True, "weights and gradients at each report (HISTOGRAMS, DISTRIBUTIONS)", "Switch")
     pr_curves: bool = key(True, "precision against recall of each class (PR CURVES)", "Switch")
     figures: bool = key(True, "the confusion matrix and the worst mistakes (IMAGES)", "Switch")
@@ -105,9 +105,9 @@ class LogSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointsSpec:
-    """Which checkpoints stay."""
+    """Which checkpoints are kept."""
 
-    keep_best: int = key(3, "of how many of the best trials the last checkpoint is kept", "WholeNumber")
+    keep_best: int = key(3, "the number of best trials whose last checkpoint is kept", "WholeNumber")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,12 +203,12 @@ class StudySpec:
 
     @property
     def repeats(self) -> int:
-        """Return with how many seeds each assignment is trained."""
+        """Return the number of trainings of each assignment."""
         return self.repeated.count
 
     @property
     def allow_failed(self) -> int:
-        """Return how many of those runs may fail without failing the trial."""
+        """Return the number of runs that may fail without failing their trial."""
         return self.repeated.allow_failed
 
     @property
@@ -229,49 +229,49 @@ class StudySpec:
 
     @property
     def trained(self) -> str:
-        """Return the objective or the command, as the study file has it."""
+        """Return the objective or the command as in the study file."""
         if self.command is None:
             return str(self.objective)
         return " ".join(word if _PLAIN_WORD.fullmatch(word) else shlex.quote(word) for word in self.command)
 
     @property
     def prunes(self) -> bool:
-        """Tell whether a pruner may end trials."""
+        """Return whether a pruner may prune trials."""
         return str(self.pruner.get("type", "none")) != "none"
 
     @property
     def in_any_order(self) -> bool:
-        """Tell whether the study comes to the same in whatever order its trials are run: a grid that nothing ends early."""
+        """Return whether the order of the trials cannot change the result: the study is a grid that nothing ends early."""
         budget = self.budget
         early = self.prunes or budget.time_s is not None or budget.patience is not None or budget.epochs is not None
         return self.method == "grid" and not early and all(metric.target is None for metric in self.metrics)
 
     @functools.cached_property
     def grid(self) -> Grid:
-        """Return the study's numbered grid points, if it is a grid."""
+        """Return the numbered points of a grid."""
         return Grid(spaces=[*self.earlier, self.parameters])
 
     @functools.cached_property
     def shown(self) -> dict[str, Domain]:
-        """Return every value that a hyperparameter of this study has or had, for the HPARAMS tab."""
+        """Return the space with all current and earlier values, for the HPARAMS tab."""
         return united([*self.earlier, self.parameters])
 
     @functools.cached_property
     def points(self) -> int | None:
-        """Return how many different assignments there are, None for infinitely many."""
+        """Return the number of different assignments, None for infinitely many."""
         return None if any(axis_size(domain) is None for domain in self.parameters.values()) else self.grid.size
 
     @property
     def total(self) -> int | None:
-        """Return the number of trials that the study comes to; None when only time, target or patience end it."""
+        """Return the number of trials, None if only time, a target, patience or epochs end the study."""
         limits = [limit for limit in (self.points, self.budget.trials) if limit is not None]
         return min(limits, default=None)
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """Return a seed (31 bits: NumPy, torch and Optuna all take it) for one purpose out of the study's seed.
+    """Return a seed for one purpose from the study's seed: 31 bits, which NumPy, torch and Optuna accept.
 
-    SHA-256 instead of `hash`: the same on every machine and Python.
+    By SHA-256 instead of `hash`, so that it is the same on every machine and with every Python.
     """
     text = ":".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -1,4 +1,4 @@
-"""What is wrong with a study file beyond its single keys: what does not go together, and what is not there."""
+"""The checks of a study file beyond its single keys: combinations of keys, and things that do not exist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sweep.study.objective import ObjectiveNotFound, locate
 from sweep.study.space import Choice, Constant, Domain, axis_size, can_be, conditional, domain_text
 from sweep.study.spec import SEED, BudgetSpec, RepeatsSpec
 
-# The option (None: all of them together), what is wrong, and what to write instead.
+# The option (None for all of them together), what is wrong, and what to write instead.
 OptionProblem = tuple[str | None, str, str]
 # Called with `sampler` or `pruner`, its name and its options.
 OptionProblems = Callable[[str, str, Mapping[str, Any]], Iterable[OptionProblem]]
@@ -59,7 +59,7 @@ def with_name(source: Source, values: Mapping[str, Any], default: str | None) ->
 
 
 def check_objective(source: Source, values: Mapping[str, Any], import_dir: str) -> Iterator[Problem]:
-    """Yield why the function, or what the command names, is not there."""
+    """Yield why the function, or what the command names, does not exist."""
     if values.get("command") is not None:
         for place, message, hint in command_problems(values["command"], source.data.get("parameters") or (), Path(import_dir)):
             yield source.problem(("command", place), message, hint)
@@ -112,7 +112,7 @@ def _check_conditions(source: Source, domains: dict[str, Domain]) -> Iterator[Pr
             if condition.parent not in before:
                 below = condition.parent in domains and condition.parent != name
                 hint = f"put {condition.parent} above {name}" if below else did_you_mean(condition.parent, before)
-                yield source.problem(where, f"no parameter {condition.parent!r} stands above {name}", hint)
+                yield source.problem(where, f"there is no parameter {condition.parent!r} above {name}", hint)
                 continue
             for value in condition.values:
                 if not can_be(domains[condition.parent], value):
@@ -163,7 +163,9 @@ def _check_points(
     source: Source, method: str | None, points: list[dict[str, Any]], domains: dict[str, Domain]
 ) -> Iterator[Problem]:
     if method == "grid" and points and conditional(domains):
-        yield source.problem(("enqueue",), "a grid with conditions has its own order", "remove it, or use another method")
+        yield source.problem(
+            ("enqueue",), "the order of a grid with conditions cannot be changed", "remove it, or use another method"
+        )
     for place, point in enumerate(points):
         for name, value in point.items():
             if name not in domains:
@@ -177,11 +179,11 @@ def _check_repeats(source: Source, repeats: RepeatsSpec | None, domains: dict[st
     if repeats is None:
         return
     if repeats.allow_failed >= repeats.count:
-        hint = f"at most {repeats.count - 1}: one run has to be complete"
+        hint = f"at most {repeats.count - 1}: one run must be complete"
         yield source.problem(("repeats", "allow_failed"), f"{repeats.allow_failed} of {repeats.count} may not fail", hint)
     if repeats.count > 1 and SEED in domains:
         yield source.problem(
-            ("repeats",), f"cannot be combined with a parameter {SEED}", "both choose the random numbers: keep one of the two"
+            ("repeats",), f"cannot be combined with a parameter {SEED}", "both select the random seed: keep one of the two"
         )
 
 
@@ -190,8 +192,6 @@ def _check_seed(source: Source, method: str | None, domain: Domain | None) -> It
     if isinstance(domain, (Choice, Constant)):
         values = domain.values if isinstance(domain, Choice) else (domain.value,)
         if any(type(value) is not int for value in values):
-            yield source.problem(
-                where, "must be whole numbers: they choose the trial's random numbers", "seed: {values: [0, 1, 2]}"
-            )
+            yield source.problem(where, "must be whole numbers: they select the trial's random seed", "seed: {values: [0, 1, 2]}")
     if method not in (None, "grid") and domain is not None and not isinstance(domain, Constant):
         yield source.problem(where, f"method {method} would search for the luckiest seed", "use a constant, or method: grid")

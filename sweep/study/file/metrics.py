@@ -1,4 +1,4 @@
-"""What a study file says that trials are to be good at: one metric or several, and constraints."""
+"""The checks of a study file's metrics and constraints."""
 
 from __future__ import annotations
 

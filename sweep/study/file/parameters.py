@@ -48,7 +48,7 @@ def to_domain(parameter: Parameter) -> Domain:
     """Return a parameter's domain.
 
     Raises:
-        ValueError: the keys do not make one; the message says what to write.
+        ValueError: the keys do not describe a domain; the message says what to write.
     """
     given = parameter.model_fields_set - {"when"}
     when = tuple(Condition(parent=name, values=tuple(values)) for name, values in (parameter.when or {}).items())
@@ -98,7 +98,7 @@ def _range(parameter: Parameter, given: set[str]) -> Range:
     if kind == "int_uniform" and not (isinstance(low, int) and isinstance(high, int)):
         raise ValueError("distribution int_uniform needs whole numbers as min and max")
     if kind in ("uniform", "log_uniform_values", "q_uniform"):
-        low, high = float(low), float(high)  # W&B's names say which type is meant, whatever the numbers look like
+        low, high = float(low), float(high)  # W&B's names determine the type, not the numbers
     if low >= high:
         raise ValueError(f"min ({low}) must be below max ({high}); for one value write value: {low}")
     if log and low <= 0:
@@ -111,7 +111,7 @@ def _range(parameter: Parameter, given: set[str]) -> Range:
         if isinstance(low, int) and isinstance(high, int) and not isinstance(step, int):
             low, high = float(low), float(high)  # {min: 0, max: 1, step: 0.1}
         whole = Range(low=low, high=high, step=step)
-        last = axis_value(whole, (axis_size(whole) or 1) - 1)  # the last step that is not past max
+        last = axis_value(whole, (axis_size(whole) or 1) - 1)  # the largest allowed value, which may be less than max
         assert isinstance(last, (int, float))
         high = last
     return Range(low=low, high=high, step=step, log=log)

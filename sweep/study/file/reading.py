@@ -1,4 +1,4 @@
-"""Read a study file, or a dict of its keys, into a checked `StudySpec`."""
+"""Read and check a study file, or a dict of its keys."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KNOWN_KEYS = {key: has_parts(field.annotation) for key, field in StudyModel.mod
 
 
 def no_problems(key: str, name: str, options: Mapping[str, Any]) -> tuple[OptionProblem, ...]:
-    """Check no options: those of a study that is only looked at."""
+    """Report no problems of options, for a study that is only read."""
     return ()
 
 
@@ -46,17 +46,17 @@ def read_study(
     find_objective: bool = True,
     option_problems: OptionProblems = no_problems,
 ) -> StudySpec:
-    """Read a study file and check it whole; nothing of the objective is imported.
+    """Read a study file and check all of it, without importing the objective.
 
     Args:
         path: the YAML file.
         overrides: `key=value` words of the command line, or keys with their values, applied in order.
         import_dir: folder searched for the objective's module; default: the file's own.
-        find_objective: look whether the objective is there; not needed to read results.
+        find_objective: check whether the objective exists; not needed to read results.
         option_problems: yields what is wrong with the options of a sampler or pruner; not needed to read results.
 
     Raises:
-        StudyFileError: with every problem found.
+        StudyFileError: the file has problems; it contains all of them.
         SweepError: the file cannot be read.
     """
     try:
@@ -84,7 +84,7 @@ def given_study(
     find_objective: bool = True,
     option_problems: OptionProblems = no_problems,
 ) -> StudySpec:
-    """Check a study given as a dict of a study file's keys, which must have a name; else as `read_study`."""
+    """Check a study given as a dict of a study file's keys, which must have a name; the rest is as for `read_study`."""
     source = given_source(data, overrides, _KNOWN_KEYS)
     return _checked(source, str(import_dir.resolve()), None, find_objective, option_problems)
 

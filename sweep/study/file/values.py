@@ -29,7 +29,7 @@ def _duration(value: Any) -> float:
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     total = hours * 3600 + minutes * 60 + seconds
     if total <= 0:
-        raise ValueError("must be longer than nothing")
+        raise ValueError("must be longer than 0 s")
     return total
 
 
@@ -108,7 +108,7 @@ def _text(value: Any) -> str:
 
 _SCALAR = {"type": ["number", "string", "boolean", "null"]}
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
-# Editors know JavaScript's patterns: `\w` is ASCII alone there, so a reference is held less strictly than by its check.
+# Editors use JavaScript's patterns, where `\w` is ASCII only: the pattern of a reference is less strict than its check.
 _TIMES = r"^(?=.)(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?$"
 _DURATIONS = {"anyOf": [_POSITIVE, {"type": "string", "pattern": _TIMES}], "examples": ["30m", "2h", "1h30m", 90]}
 _GPUS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": True}
