@@ -1,6 +1,6 @@
 """The study file: read, checked and written beside the results. Called by `cli`, `api` and `storage`.
 
-    text --source--> plain data with lines --schema--> typed values --checks, metrics--> StudySpec --writing--> text
+    text --source--> plain data with lines --schema--> typed values --checks--> StudySpec --writing--> text
 
 The fields of `StudySpec` define the keys (`sweep.study.keys`). Each key is checked by itself, then all keys together, so that one
 problem does not hide another.

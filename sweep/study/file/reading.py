@@ -13,13 +13,13 @@ from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_y
 from sweep.study.file.checks import (
     OptionProblem,
     OptionProblems,
+    check_metrics,
     check_objective,
     check_one_of,
     check_together,
     to_domains,
     with_name,
 )
-from sweep.study.file.metrics import check_metrics
 from sweep.study.file.parameters import Parameter
 from sweep.study.file.schema import StudyModel, has_parts, model_of
 from sweep.study.file.source import Overrides, Source, given_source, read_source
