@@ -116,7 +116,7 @@ class StudySpec:
 
     Attributes:
         command: the words of a program with placeholders (`sweep.study.command`).
-        metrics: where one value stands for a trial, it is the first metric's.
+        metrics: if a trial is represented by one value, it is the first metric's.
         method: `grid`, or a key of `sweep.study.methods.SAMPLERS`.
         pruner: `{type: ..., options}` of Optuna's pruner (`sweep.study.methods.PRUNERS`); empty for none.
         earlier: the oldest first.
