@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sweep.storage.folder import StudyFolder
-from sweep.study.ranking import Front, complete_of, rank
+from sweep.study.ranking import ParetoFront, complete_of, rank
 from sweep.study.record import TrialRecord
 from sweep.study.repeats import runs_of
 from sweep.study.spec import StudySpec
@@ -24,7 +24,7 @@ class FrontColumn:
     """
 
     def __init__(self, study: StudySpec, folder: StudyFolder, known: Iterable[TrialRecord]) -> None:
-        self._study, self._folder, self._front = study, folder, Front(study)
+        self._study, self._folder, self._front = study, folder, ParetoFront(study)
         self._members: dict[int, TrialRecord] = {}
         self._count = 0  # of complete trials, which is the step of a mark
         if study.multi_objective:
@@ -49,7 +49,7 @@ class FrontColumn:
         joined = self._front.add(trial.number, trial.value, trial.metrics)
         if joined.inside:
             self._members[trial.number] = trial
-        return [self._members.pop(number) for number in joined.pushed_out]
+        return [self._members.pop(number) for number in joined.removed]
 
     def _mark(self, trial: TrialRecord, inside: bool, *, mend: bool = False) -> None:
         from sweep.tensorboard.hparams import append_front  # TensorBoard is slow to import, and few studies need this

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep.study.command import filled, goes_on, program
+from sweep.study.command import filled, program, resumes_itself
 from sweep.study.trial import Scalar
 from sweep.worker.handle import Trial, TrialFailed, TrialStopped
 from sweep.worker.script.client import VARIABLE
@@ -43,7 +43,7 @@ def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[
 
     def train(trial: Trial) -> None:
         with _logdir(trial) as logdir:
-            reports = Reports(trial, metric, logdir, continues=goes_on(command, trial.params))
+            reports = Reports(trial, metric, logdir, continues=resumes_itself(command, trial.params))
             try:
                 _Run(trial, reports, command, folder, logdir).run()
             except TrialStopped:

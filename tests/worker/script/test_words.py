@@ -39,7 +39,7 @@ def test_placeholders_are_filled_in() -> None:
     [
         ("python here.py ${xx}", "command[2]: ${xx} is neither a parameter nor a placeholder; did you mean 'x'?"),
         ("python here.py ${ars}", "did you mean 'args'?"),
-        ("python here.py a=${args}", "command[2]: ${args} becomes several words, so it stands alone; put spaces around it"),
+        ("python here.py a=${args}", "command[2]: ${args} becomes several words and must be a whole word; put spaces around it"),
         ("python there.py", "command[1]: there is no file 'there.py' in FOLDER"),
         ("pyhton here.py", "command[0]: there is no program 'pyhton' on the PATH"),
         ("./none.sh", "command[0]: there is no program './none.sh' FOLDER"),
@@ -59,7 +59,7 @@ def test_a_command_that_cannot_run_is_found_before_anything_starts(here: Path, c
 def test_exactly_one_of_objective_and_command(here: Path) -> None:
     """Both, or neither, is a problem of the study file."""
     both = STUDY.replace("metric:", "objective: sweep.objectives.toy:train\nmetric:")
-    for text, message in ((both, "command: stands beside objective; keep one of the two"), (STUDY[37:], "objective: missing")):
+    for text, message in ((both, "command: cannot be combined with objective; keep one of the two"), (STUDY[37:], "objective: missing")):
         with pytest.raises(StudyFileError, match=message):
             read_study(write(here, text))
 
