@@ -27,7 +27,6 @@ from sweep.study.space import Choice, Range, swept
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar, TrialState
 
-BEST_CURVES = 5
 _SAMPLES = "samples"
 _PAUSE_S = 10.0  # so long without any trial is a pause between two runs
 _MOST_PAIRS = 6  # of metrics

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from sweep.report import sentences
-from sweep.report.facts import BEST_CURVES, Axis, Facts
+from sweep.report.charts import charts
+from sweep.report.facts import Facts
 from sweep.report.trials import factors
 from sweep.storage.files import write_text
 from sweep.storage.folder import StudyFolder
@@ -30,7 +30,6 @@ from sweep.study.formatting import (
 )
 from sweep.study.ranking import objective_values, verdict
 from sweep.study.space import swept
-from sweep.study.trial import Scalar
 
 _MOST_ROWS = 2_000  # of the table of trials: a page with more opens slowly, and `sweep trials` has them all
 
@@ -63,6 +62,7 @@ def render(facts: Facts) -> str:
         "objectives": functools.partial(objective_texts, study=study),
         "verdict": lambda record: verdict(study, record.metrics),
     }
+    templates.policies["json.dumps_kwargs"] = {"default": vars}  # the charts' dataclasses as their attributes
     leaders = snapshot.ranking.order
     placed = {record.number for record in leaders}
     shown = [*leaders, *(record for record in snapshot.records if record.number not in placed)]
@@ -83,7 +83,8 @@ def render(facts: Facts) -> str:
         hidden=max(0, len(shown) - _MOST_ROWS),
         front=snapshot.ranking.front,
         front_numbers=snapshot.ranking.front_numbers,
-        data=_data(facts),
+        data=(data := _data(facts)),
+        charts={chart.name: chart for chart in data["charts"]},
         css=_resource("report.css"),
         scripts=scripts,
         policy=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
@@ -91,42 +92,23 @@ def render(facts: Facts) -> str:
 
 
 def _data(facts: Facts) -> dict[str, Any]:
-    """Return what the charts are drawn from, as plain data; a trial's parameters are places on the axes."""
-    study, snapshot = facts.study, facts.snapshot
-    best = [record.number for record in snapshot.ranking.order[:BEST_CURVES]]
+    """Return what the page's script draws and what its tooltips say, as plain data."""
+    study = facts.study
     return {
-        "metric": study.metric.name,
-        "maximize": study.metric.sign > 0,
         "metrics": [{"name": metric.name, "maximize": metric.sign > 0} for metric in study.metrics],
-        "front": sorted(snapshot.ranking.front_numbers),
-        "axes": [{"name": axis.name, "categories": axis.categories, "log": axis.log} for axis in facts.axes],
         "trials": [
             {
                 "n": record.number,
                 "state": str(record.state),
-                "at": [_rounded(axis, record.params.get(axis.name)) for axis in facts.axes],
                 "text": tag_text(record, study),
                 "value": record.value,
                 **({"values": objective_values(study, record.value, record.metrics)} if study.multi_objective else {}),
                 **({"feasible": verdict(study, record.metrics)} if study.constraints else {}),
             }
-            for record in snapshot.records
+            for record in facts.snapshot.records
         ],
-        "best": best,
-        "range": facts.shown,
-        "curveRange": facts.shown_curves,
-        "importances": [asdict(item) for item in facts.importances],
-        "curves": {
-            str(number): [(step, float(f"{value:.6g}")) for step, value in points] for number, points in facts.curves.items()
-        },
-        "history": facts.history,
-        "busy": [[item.slot, item.began, item.ended, item.number, item.how] for item in facts.busy],
+        "charts": charts(facts),
     }
-
-
-def _rounded(axis: Axis, value: Scalar) -> float | None:
-    place = axis.place(value)
-    return None if place is None else float(f"{place:.6g}")
 
 
 def _resource(name: str) -> str:

@@ -55,6 +55,12 @@ def embedded(page: str) -> Any:
     return json.loads(found[1])
 
 
+def chart(page: str, name: str) -> Any:
+    """Return the description of a chart."""
+    [found] = [chart for chart in embedded(page)["charts"] if chart["name"] == name]
+    return found
+
+
 def words(page: str) -> str:
     """Return what a page says, without its scripts and tags."""
     return re.sub(r"\s+", " ", re.sub(r"<script.*?</script>|<style.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
@@ -70,16 +76,16 @@ def test_the_page_says_what_the_commands_say(cli: Cli, study: Path, here: Path) 
     told = cli("trials", str(study), "--format", "json").json
     rows = list(csv.DictReader(io.StringIO(cli("trials", str(study), "--format", "csv").out)))
     drawn = {trial["n"]: trial for trial in embedded(page)["trials"]}
-    curves = embedded(page)["curves"]
+    curves = dict(item for series in chart(page, "curves")["series"] for item in series["data"])
     assert len(told) == len(rows) == len(drawn) == 12
     for trial, row in zip(told, rows, strict=True):
         assert drawn[trial["number"]]["value"] == trial["value"] == float(row["score"])
         assert drawn[trial["number"]]["state"] == trial["state"] == row["state"]
         points = scalars(Path(trial["dir"]))["score"]
-        assert points == [pytest.approx((step, value), rel=1e-5) for step, value in curves[str(trial["number"])]]
+        assert points == [pytest.approx((step, value), rel=1e-5) for step, value in curves[trial["number"]]]
         assert points[-1][1] == pytest.approx(trial["value"])
     best = cli("best", str(study), "--format", "json").json[0]
-    assert embedded(page)["best"][0] == best["number"]
+    assert chart(page, "curves")["series"][1]["data"][0][0] == best["number"]
     assert f"{best['value']:.4f}" in words(page)
 
 
@@ -142,7 +148,7 @@ def test_nothing_in_a_study_can_spoil_the_page(cli: Cli, study: Path, here: Path
     assert hostile not in page
     assert page.count("<script") == 3
     assert "&lt;img src=x onerror=alert(2)&gt;" in page
-    assert embedded(page)["axes"][0]["categories"] == [hostile]
+    assert hostile in embedded(page)["trials"][0]["text"]
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     assert policy
     assert policy[1].startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src 'sha256-")
