@@ -170,7 +170,7 @@ def _curves(facts: Facts) -> Chart:
     series = [Series(mark="curves", colour=QUIET, data=others)]
     for number, record in best.items():
         if short.get(number):
-            name = f"{number}: {tag_text(record, facts.study)}"
+            name = f"trial {number}: {tag_text(record, facts.study)}"
             series.append(Series(mark="curves", colour=len(series) - 1, name=name, data=[(number, short[number])]))
     scales = [Scale(label="step", whole=True), Scale(label=facts.study.metric.name, range=facts.shown_curves)]
     return Chart(name="curves", title="Learning curves of all trials", scales=scales, series=series)

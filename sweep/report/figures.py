@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter
 
 from sweep.report.charts import BEST, QUIET, Chart, Scale, Series, charts
 from sweep.report.facts import Facts
@@ -54,10 +54,12 @@ def _drawn(chart: Chart) -> Figure:
     for place, series in enumerate(chart.series):
         _draw(axes, chart, series, place)
     for side, scale in zip("xy", chart.scales, strict=True):
+        axis = getattr(axes, f"{side}axis")
         if scale.log:
             axes.set(**{f"{side}scale": "log"})
+            axis.set_major_formatter(LogFormatter())  # matplotlib's own choice writes formulas
+            axis.set_minor_formatter(LogFormatter())
         axes.set(**{f"{side}label": scale.label, f"{side}lim": scale.range})
-        axis = getattr(axes, f"{side}axis")
         if scale.names is not None:
             axis.set_ticks(range(len(scale.names)), scale.names)
         elif scale.share:
@@ -77,7 +79,7 @@ def _draw(axes: Any, chart: Chart, series: Series, place: int) -> None:
             x, y, *_ = np.array(series.data, dtype=float).reshape(len(series.data), -1).T if series.data else ([], [])
             y = np.clip(y, *(chart.scales[1].range or (-math.inf, math.inf)))
             if series.mark == "points":
-                size, alpha = (26, 1.0) if series.colour == BEST else (10, 0.6)
+                size, alpha = (26, 1.0) if series.colour == BEST else (14, 0.6)
                 axes.scatter(x, y, s=size, alpha=alpha, clip_on=False, zorder=3, linewidths=0, **look)
             elif series.mark == "rings":
                 axes.scatter(x, y, s=12, clip_on=False, facecolors="none", edgecolors=colour, label=series.name)
@@ -122,7 +124,9 @@ def _to_unit(values: np.ndarray[Any, Any], scale: Scale) -> tuple[np.ndarray[Any
     if scale.range is not None:
         values = np.clip(values, *scale.range)
     known = values[~np.isnan(values)]
-    ends = [float(known.min()), float(known.max())] if len(known) else [0.0, 0.0]
+    ends = (
+        [0.0, len(scale.names) - 1.0] if scale.names else [float(known.min()), float(known.max())] if len(known) else [0.0, 0.0]
+    )
     names = dict(enumerate(scale.names)) if scale.names else {end: f"{end:.4g}" for end in ends}
     low, high = np.log10(ends) if scale.log else ends
 

@@ -29,7 +29,7 @@
   }
 
   function steps(one, step) {
-    return { type: "line", step, symbol: "none", z: 4, lineStyle: { width: 2, color: colour(one.colour) }, data: one.data };
+    return { type: "line", step, symbol: "none", z: 4, lineStyle: { width: 2 }, color: colour(one.colour), data: one.data };
   }
 
   // What ECharts needs to draw a series of each kind of mark.
@@ -48,7 +48,7 @@
     curves(one) {
       if (one.colour < 0) {
         const lineStyle = { color: css("quiet"), width: 1, opacity: one.data.length > 200 ? 0.12 : 0.3 };
-        return { type: "lines", coordinateSystem: "cartesian2d", polyline: true, silent: true, clip: true, lineStyle, data: one.data.map(([, coords]) => ({ coords })) };
+        return { type: "lines", coordinateSystem: "cartesian2d", polyline: true, silent: true, clip: true, lineStyle, data: one.data.filter(([, points]) => points.length > 1).map(([, coords]) => ({ coords })) };
       }
       const [[number, points]] = one.data;
       return { type: "line", z: 5, symbol: points.length > 1 ? "none" : "circle", lineStyle: { width: 2.2 }, color: colour(one.colour), data: points.map((value) => ({ value, number })) };
