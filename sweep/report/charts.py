@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sweep.report.facts import Axis, Facts
+from sweep.report.axes import Axis
+from sweep.report.facts import Facts
 from sweep.study.formatting import tag_text
 from sweep.study.ranking import feasible, objective_values
 from sweep.study.record import TrialRecord

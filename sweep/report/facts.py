@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from sweep.report.axes import Axis, parameter_axes, shown_range
 from sweep.report.comparison import Comparison, comparisons
 from sweep.report.importance import Importance, importances, noise_share
 from sweep.report.intervals import mean_and_half_width, wilson
@@ -19,47 +20,17 @@ from sweep.report.trials import value_of
 from sweep.storage.database import read_curves
 from sweep.storage.folder import recorded
 from sweep.storage.snapshot import Snapshot
-from sweep.study.formatting import error_line, param_text
+from sweep.study.formatting import error_line
 from sweep.study.ranking import complete_of, feasible
 from sweep.study.record import Span, TrialRecord
 from sweep.study.repeats import trainings
-from sweep.study.space import Choice, Range, swept
 from sweep.study.spec import StudySpec
-from sweep.study.trial import Scalar, TrialState
+from sweep.study.trial import TrialState
 
 _SAMPLES = "samples"
 _PAUSE_S = 10.0  # so long without any trial is a pause between two runs
 _MOST_PAIRS = 6  # of metrics
 _CURVE_POINTS, _ALL_POINTS = 100, 200_000  # of one curve and of all, as they are drawn
-
-
-@dataclass(frozen=True, kw_only=True)
-class Axis:
-    """A parameter as an axis of a chart.
-
-    Attributes:
-        values: its values in their order, where it has places instead of numbers; None for a number's axis.
-        log: a logarithmic scale.
-    """
-
-    name: str
-    values: tuple[Scalar, ...] | None = None
-    log: bool = False
-
-    @property
-    def categories(self) -> list[str] | None:
-        """Return the values as text, no two alike."""
-        if self.values is None:
-            return None
-        texts = [param_text(value) for value in self.values]
-        return texts if len(set(texts)) == len(texts) else [repr(value) for value in self.values]
-
-    def place(self, value: Scalar) -> float | None:
-        """Return where a value is on the axis, None where it has none."""
-        if self.values is not None:
-            same = (place for place, other in enumerate(self.values) if type(other) is type(value) and other == value)
-            return next((float(place) for place in same), None)
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +142,7 @@ def gather(snapshot: Snapshot) -> Facts:
     busy = _busy(records, datetime.now(UTC))
     return Facts(
         snapshot=snapshot,
-        axes=tuple(_axis(study, records, name) for name in swept(study.parameters)),
+        axes=parameter_axes(study, records),
         settings=tuple(found),
         metrics=_measured(trained, found[0]) if found else (),
         importances=tuple(importances(trained, study)),
@@ -186,35 +157,6 @@ def gather(snapshot: Snapshot) -> Facts:
         study_text=_text_of(snapshot),
         environment=recorded(snapshot.folder),
     )
-
-
-def shown_range(values: Sequence[float], sign: int) -> tuple[float, float] | None:
-    """Return what an axis shows of such values, at round numbers: up to the best, and of the bad ones nine tenths and some more.
-
-    One trial that diverged must not press all others into a line; what lies outside is drawn at the edge.
-    """
-    ordered = sorted(values, key=lambda value: -sign * value)
-    if not ordered:
-        return None
-    good, bad, worst = ordered[0], ordered[round(0.9 * (len(ordered) - 1))], ordered[-1]
-    if good == worst:
-        room = 0.05 * abs(good) or 0.5
-        return good - room, good + room
-    bad += (bad - good) or -sign * (abs(good) or 1.0)
-    low, high = sorted((good, max(bad, worst) if sign > 0 else min(bad, worst)))
-    if not math.isfinite(high - low) or high - low < 1e-12 * max(abs(low), abs(high)):
-        return low, high
-    power = math.floor(math.log10(high - low))
-    step = 10.0**power / 2
-    return round(math.floor(low / step) * step, 1 - power), round(math.ceil(high / step) * step, 1 - power)
-
-
-def _axis(study: StudySpec, records: Sequence[TrialRecord], name: str) -> Axis:
-    domain = study.parameters[name]
-    if isinstance(domain, Range):
-        return Axis(name=name, log=domain.log)
-    listed = [*(domain.values if isinstance(domain, Choice) else ()), *(r.params[name] for r in records if name in r.params)]
-    return Axis(name=name, values=tuple({(type(value), value): value for value in listed}.values()))
 
 
 def _measured(records: Sequence[TrialRecord], best: Setting) -> tuple[Measured, ...]:

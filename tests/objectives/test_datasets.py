@@ -82,7 +82,7 @@ def test_a_source_with_other_data_is_not_believed(installed: Path, tmp_path: Pat
         packed.write(b"other labels")
     with pytest.raises(SweepError) as caught:
         fetch(tmp_path / "cache")
-    assert "it delivers other data than expected (t10k-labels-idx1-ubyte)" in str(caught.value)
+    assert "its data differ from those expected (t10k-labels-idx1-ubyte)" in str(caught.value)
     assert not datasets.raw_folder("fashion_mnist", tmp_path / "cache").exists()
 
 
@@ -96,7 +96,7 @@ def test_without_any_source_one_error_says_what_to_do(tmp_path: Path, offline: N
     assert "put the files train-images-idx3-ubyte, " in text
     assert "SWEEP_DATA=" in text
     assert "torchvision's download: " in text
-    assert "this is no Debian or Ubuntu" in text
+    assert "this is not Debian or Ubuntu" in text
     assert text.count("error:") >= 1
 
 

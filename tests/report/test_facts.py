@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from sweep.report.facts import Facts, gather, shown_range
+from sweep.report.axes import shown_range
+from sweep.report.facts import Facts, gather
 from sweep.storage.folder import StudyFolder
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
