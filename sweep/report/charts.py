@@ -1,6 +1,6 @@
-"""The report's charts as plain descriptions. `figures` draws them with matplotlib, `report.js` with ECharts.
+"""The report's charts as plain descriptions, which `figures` draws with matplotlib and `report.js` with ECharts.
 
-A description says which marks are where, on which axes; colours, sizes and fonts are the drawers'.
+A description says which marks are where on which axes. `figures` and `report.js` choose colours, sizes and fonts.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Scale:
     """An axis of a chart.
 
     Attributes:
-        range: what is shown; points outside are drawn at the edge. None: whatever the data need.
-        names: the texts at 0, 1, 2, ...; None for a number's axis.
-        share: the numbers are shares, written as percentages.
+        range: points outside are drawn at the edge; None: the range of the data.
+        names: the texts at 0, 1, 2, ...; None for an axis of numbers.
+        share: the numbers are written as percentages.
         whole: the numbers are integers.
     """
 
@@ -45,17 +45,17 @@ class Series:
     """Marks of one kind.
 
     Attributes:
-        mark: what is drawn, which determines an item of `data`:
+        mark: the kind, which determines the items of `data`:
 
-            points, rings   (x, y, trial); a ring is a trial that does not count
+            points, rings   (x, y, trial); rings are trials that break a constraint
             dashes          (x, y): a short horizontal line
-            before, after   (x, y): a line of steps that change before or after their point; y may be None
+            before, after   (x, y): a line of steps that change before or after each point; y may be None
             curves          (trial, [(x, y), ...])
-            bars            (length, low, high) of an interval, or (length,), from the bottom up
+            bars            (length,) or (length, low, high) with an interval, from bottom to top
             spans           (row, start, end, trial, how it ended)
-            lines           (a value for each axis, ..., trial) through parallel coordinates, the best last
+            lines           (a value for each axis, ..., trial) in parallel coordinates, the best last
 
-        colour: a place in the palette; `QUIET` for grey.
+        colour: an index into the palette, or `QUIET` for grey.
         name: for the legend.
     """
 
@@ -70,9 +70,9 @@ class Chart:
     """A chart.
 
     Attributes:
-        name: of its file, and of its place in the page.
-        title: for those who cannot see it.
-        scales: the horizontal and the vertical axis; of parallel coordinates all of them.
+        name: of its file, and of its element in the page.
+        title: for a screen reader.
+        scales: the horizontal and the vertical axis, or all parallel ones.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Chart:
 
 
 def charts(facts: Facts) -> list[Chart]:
-    """Return a description of each chart that there is something to show in."""
+    """Return a description of each chart that has data."""
     found: list[Chart] = []
     if facts.importances:
         found.append(_importances(facts))
@@ -132,7 +132,7 @@ def _effect(facts: Facts, axis: Axis) -> Chart:
 
     def place(record: TrialRecord) -> Place:
         found = at[record.number]
-        if found is not None and axis.categories:  # beside each other, so that equal values are seen
+        if found is not None and axis.categories:  # side by side, so that equal values can be seen
             found = round(found + (record.number * 0.618034 % 1 - 0.5) * 0.5, 4)
         return found, record.value
 
@@ -198,7 +198,7 @@ def _trials(
     name: str = "",
     colour: int = PLAIN,
 ) -> list[Series]:
-    """Return the trials that have a place as points, and those that break a constraint as rings."""
+    """Return points for the trials that have a place, and rings for those that break a constraint."""
     marks: dict[bool, list[tuple[float, float, int]]] = {True: [], False: []}
     for record in records:
         x, y = place(record)
@@ -210,7 +210,7 @@ def _trials(
 
 
 def _short(axis: Axis, record: TrialRecord) -> float | None:
-    """Return a trial's place on an axis, to six digits: a page has very many."""
+    """Return a trial's place on an axis with six digits, to keep the page small."""
     found = axis.place(record.params.get(axis.name))
     return None if found is None else float(f"{found:.6g}")
 

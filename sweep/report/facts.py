@@ -1,4 +1,4 @@
-"""What the report tells, as values: everything is computed here, so that the page and the figures show the same."""
+"""Everything that is computed for a report, as values, so that the page and the figures show the same."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 
 _SAMPLES = "samples"
-_PAUSE_S = 10.0  # so long without any trial is a pause between two runs
+_PAUSE_S = 10.0  # without any trial for longer: a pause between two sessions
 _MOST_PAIRS = 6  # of metrics
-_CURVE_POINTS, _ALL_POINTS = 100, 200_000  # of one curve and of all, as they are drawn
+_CURVE_POINTS, _ALL_POINTS = 100, 200_000  # that are drawn of one curve, and of all
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A metric of the best setting: its mean over the seeds, or its one value, and its 95 % interval.
+    """A metric of the best setting: its mean over the seeds or its only value, with its 95 % interval.
 
     Attributes:
-        samples: of how many samples it is a share; the interval is then Wilson's.
+        samples: the number of samples that an accuracy is a share of; then the interval is Wilson's.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Busy:
-    """A stretch of time in which a trial held a slot, in seconds since the first one began."""
+    """The time in which a trial was in a slot, in seconds since the first one started, and how it ended."""
 
     slot: int
     began: float
@@ -61,7 +61,7 @@ class Busy:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Failures with one cause: what it says, and the trials."""
+    """Failures with the same cause: its kind, the message, and the numbers of the trials."""
 
     cause: str
     text: str
@@ -70,14 +70,15 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that is known of a study, ready to be shown.
+    """All that a report shows of a study.
 
     Attributes:
         metrics: of the best setting.
         deviation: the standard deviation between trainings of one setting; None with one seed.
-        noise: what share of the differences between trials is chance; None with one seed.
-        history: trial number and best value so far, as trials ended; None before one kept the constraints.
-        busy_share: of the slots' time between the first start and the last end; None before anything ran.
+        noise: the share of the differences between trials that is chance; None with one seed.
+        curves: step and objective value by trial number.
+        history: trial number and best value so far, in the order in which trials ended; None before the first feasible one.
+        busy_share: of the slots' time from the first start to the last end; None before anything ran.
     """
 
     snapshot: Snapshot
@@ -98,25 +99,25 @@ class Facts:
 
     @functools.cached_property
     def shown(self) -> tuple[float, float] | None:
-        """Return the part of the metric's axis to show for the trials' values."""
+        """Return the range of the metric's axis that holds the trials' values."""
         return shown_range(
             [record.value for record in self.snapshot.ranking.order if record.value is not None], self.study.metric.sign
         )
 
     @functools.cached_property
     def outside(self) -> int:
-        """Return how many trials' values lie outside what is shown."""
+        """Return the number of trials whose values are outside the range."""
         low, high = self.shown or (0.0, 0.0)
         return sum(not low <= (record.value or 0.0) <= high for record in self.snapshot.ranking.order)
 
     @functools.cached_property
     def shown_curves(self) -> tuple[float, float] | None:
-        """Return the part of the metric's axis to show for the curves."""
+        """Return the range of the metric's axis that holds the curves."""
         return shown_range([value for points in self.curves.values() for _, value in points], self.study.metric.sign)
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """Return the places of two metrics each that are drawn against each other."""
+        """Return the pairs of metrics, by index, that are drawn against each other."""
         return [*itertools.combinations(range(len(self.study.metrics)), 2)][:_MOST_PAIRS]
 
     @property
@@ -126,12 +127,12 @@ class Facts:
 
     @property
     def repeated(self) -> bool:
-        """Tell whether the best setting was trained with several seeds."""
+        """Return whether the best setting was trained with several seeds."""
         return bool(self.settings) and self.settings[0].trainings > 1
 
 
 def gather(snapshot: Snapshot) -> Facts:
-    """Compute everything that a report shows of a study at this moment.
+    """Compute everything that a report shows of a study.
 
     Raises:
         SweepError: the database cannot be read.
@@ -188,7 +189,7 @@ def _history(records: Iterable[TrialRecord], study: StudySpec) -> tuple[tuple[in
 
 
 def _busy(records: Iterable[TrialRecord], now: datetime) -> tuple[Busy, ...]:
-    """Return what held which slot when; stretches in which nothing ran at all, as between two runs, are cut out."""
+    """Return which trial was in which slot when. Pauses in which no trial ran, as between two sessions, are left out."""
     found: list[tuple[float, float, TrialRecord, Span, str]] = []
     for record in records:
         for place, span in enumerate(record.spans):
@@ -209,7 +210,7 @@ def _busy(records: Iterable[TrialRecord], now: datetime) -> tuple[Busy, ...]:
 
 
 def _thinned(curves: dict[int, list[tuple[int, float]]]) -> dict[int, list[tuple[int, float]]]:
-    """Keep evenly spaced points of each curve, its last one among them: more cannot be told apart, and the page would be huge."""
+    """Keep evenly spaced points of each curve, including its last one: more cannot be seen, and the page would be huge."""
     most = max(2, min(_CURVE_POINTS, _ALL_POINTS // max(1, len(curves))))
     return {
         number: points
@@ -225,7 +226,7 @@ def _share(busy: Sequence[Busy]) -> float | None:
 
 
 def _failures(records: Iterable[TrialRecord]) -> tuple[Failure, ...]:
-    """Group failures by cause and by what they say, numbers apart."""
+    """Group failures by cause and message; messages that differ only in numbers are equal."""
     groups: dict[tuple[str, str], tuple[str, list[int]]] = {}
     for record in records:
         if record.state is TrialState.FAILED:

@@ -1,4 +1,4 @@
-"""The report's charts as files for a paper: PNG or SVG, drawn by matplotlib from the descriptions that the page has, too."""
+"""The report's charts as files for a paper: matplotlib draws the same descriptions as the page."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
 
 def write_figures(facts: Facts, folder: Path, form: str) -> list[Path]:
-    """Write each chart that there is something to show in; return their paths.
+    """Write each chart that has data to a file; return the paths.
 
     Args:
         facts: of the study.
-        folder: is made.
+        folder: created if it does not exist.
         form: `png` or `svg`.
 
     Raises:
@@ -57,7 +57,7 @@ def _drawn(chart: Chart) -> Figure:
         axis = getattr(axes, f"{side}axis")
         if scale.log:
             axes.set(**{f"{side}scale": "log"})
-            axis.set_major_formatter(LogFormatter())  # matplotlib's own choice writes formulas
+            axis.set_major_formatter(LogFormatter())  # matplotlib's default needs parse_math
             axis.set_minor_formatter(LogFormatter())
         axes.set(**{f"{side}label": scale.label, f"{side}lim": scale.range})
         if scale.names is not None:
@@ -120,13 +120,11 @@ def _draw_parallel(axes: Any, chart: Chart) -> None:
 
 
 def _to_unit(values: np.ndarray[Any, Any], scale: Scale) -> tuple[np.ndarray[Any, Any], list[tuple[float, str]]]:
-    """Return values brought to 0 to 1, and the marks to write on their axis."""
+    """Return the values scaled to 0 to 1, and the texts on their axis with their places."""
     if scale.range is not None:
         values = np.clip(values, *scale.range)
     known = values[~np.isnan(values)]
-    ends = (
-        [0.0, len(scale.names) - 1.0] if scale.names else [float(known.min()), float(known.max())] if len(known) else [0.0, 0.0]
-    )
+    ends = (0, len(scale.names) - 1) if scale.names else (known.min(), known.max()) if len(known) else (0, 0)
     names = dict(enumerate(scale.names)) if scale.names else {end: f"{end:.4g}" for end in ends}
     low, high = np.log10(ends) if scale.log else ends
 

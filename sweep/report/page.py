@@ -1,4 +1,4 @@
-"""The report as one HTML file: words and tables from a template, charts drawn by the scripts embedded in it."""
+"""The report as one HTML file: words and tables from a template, charts drawn by the embedded scripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from sweep.report import sentences
 from sweep.report.charts import charts
-from sweep.report.facts import Facts
+from sweep.report.facts import Facts, gather
 from sweep.report.trials import factors
 from sweep.storage.files import write_text
 from sweep.storage.folder import StudyFolder
@@ -31,11 +31,11 @@ from sweep.study.formatting import (
 from sweep.study.ranking import objective_values, verdict
 from sweep.study.space import swept
 
-_MOST_ROWS = 2_000  # of the table of trials: a page with more opens slowly, and `sweep trials` has them all
+_MOST_ROWS = 2_000  # of the table of trials: more would open slowly, and `sweep trials` lists them all
 
 
 def write_page(facts: Facts, path: Path) -> None:
-    """Write the report; the file is there whole or not at all.
+    """Write the report atomically.
 
     Raises:
         OSError: the file cannot be written.
@@ -44,7 +44,7 @@ def write_page(facts: Facts, path: Path) -> None:
 
 
 def render(facts: Facts) -> str:
-    """Return the page; it loads nothing."""
+    """Return the page, which loads no other file."""
     from jinja2 import Environment, StrictUndefined
 
     snapshot, study = facts.snapshot, facts.study
@@ -92,7 +92,7 @@ def render(facts: Facts) -> str:
 
 
 def _data(facts: Facts) -> dict[str, Any]:
-    """Return what the page's script draws and what its tooltips say, as plain data."""
+    """Return the charts and the texts of their tooltips as plain data."""
     study = facts.study
     return {
         "metrics": [{"name": metric.name, "maximize": metric.sign > 0} for metric in study.metrics],
@@ -120,13 +120,10 @@ def _digest(script: str) -> str:
 
 
 def leave_report(folder: StudyFolder) -> str:
-    """Write the report of a run that has ended; return why it could not be written, or nothing.
+    """Write the report at the end of a session; return why it could not be written, or an empty text.
 
-    Whatever is wrong with it: the results are safe, and the page can be made again.
+    No error in a report may end a session: the results are stored, and `sweep report` can write the page later.
     """
-    from sweep.report.facts import gather
-    from sweep.report.page import write_page
-
     try:
         write_page(gather(Snapshot.take(stored_study(folder), folder)), folder.report)
     except Exception as error:

@@ -1,4 +1,4 @@
-// Draws the charts that sweep/report/charts.py describes. Everything that is said in words is in the page already.
+// Draws the charts that sweep/report/charts.py describes. All words and tables are in the page without this script.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -32,7 +32,7 @@
     return { type: "line", step, symbol: "none", z: 4, lineStyle: { width: 2 }, color: colour(one.colour), data: one.data };
   }
 
-  // What ECharts needs to draw a series of each kind of mark.
+  // The options of ECharts for a series of each kind of mark.
   const marks = {
     points(one, chart) {
       const many = one.data.length > 300, best = one.colour === BEST;
@@ -97,7 +97,7 @@
       const text = { customValues: scale.names.map((_, at) => at), formatter: (at) => scale.names[at], width: width / scale.names.length, overflow: "truncate", interval: 0 };
       return { ...common, type: "value", min: -0.5, max: scale.names.length - 0.5, splitLine: { show: false }, axisTick: { show: false }, axisLabel: { ...ink, ...text } };
     }
-    const ends = !scale.range || scale.share; // texts at the ends of a range are long or in the other axis' way
+    const ends = !scale.range || scale.share; // labels at the ends of a range are long, or overlap the other axis' labels
     return {
       ...common, type: scale.log ? "log" : "value", scale: true, min: scale.range?.[0], max: scale.range?.[1], ...(scale.whole && { minInterval: 1 }), splitLine: { ...rule, show: side === "y" },
       axisLabel: { ...quiet, hideOverlap: true, formatter: scale.share ? percent : digits, showMinLabel: ends, showMaxLabel: ends || !scale.log },
@@ -146,12 +146,12 @@
     };
   }
 
-  // The best of the trials that were chosen on the axes is the last one.
-  function choose(instance, rows) {
-    const chosen = instance.getModel().getSeriesByIndex(0).getRawIndicesByActiveState("active").sort((a, b) => a - b).map((at) => rows[at]);
-    const [worst] = chosen, best = chosen[chosen.length - 1], value = (row) => digits(row[row.length - 2]);
-    document.getElementById("chosen").textContent = !chosen.length ? ""
-      : `${chosen.length} of ${rows.length} chosen; the best of them is trial ${best[best.length - 1]} with ${value(best)}, the worst has ${value(worst)}.`;
+  // Rows are in the order of the metric, the best last.
+  function select(instance, rows) {
+    const selected = instance.getModel().getSeriesByIndex(0).getRawIndicesByActiveState("active").sort((a, b) => a - b).map((at) => rows[at]);
+    const [worst] = selected, best = selected[selected.length - 1], value = (row) => digits(row[row.length - 2]);
+    document.getElementById("selected").textContent = !selected.length ? ""
+      : `${selected.length} of ${rows.length} selected; the best of them is trial ${best[best.length - 1]} with ${value(best)}, the worst has ${value(worst)}.`;
   }
 
   function draw() {
@@ -161,7 +161,7 @@
       const option = lines ? parallel(chart) : plane(element, chart);
       const instance = echarts.init(element, dark.matches ? "dark" : null, { renderer: "canvas" });
       instance.setOption({ backgroundColor: "transparent", animation: false, textStyle: { color: css("ink"), fontFamily: "system-ui, sans-serif" }, ...option });
-      if (lines) instance.on("axisareaselected", () => choose(instance, chart.series[0].data));
+      if (lines) instance.on("axisareaselected", () => select(instance, chart.series[0].data));
       return instance;
     });
     document.body.dataset.drawn = String(drawn.length);

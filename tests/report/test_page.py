@@ -93,7 +93,7 @@ def test_the_charts_follow_when_the_colours_change(chromium: Browser, page_file:
                            "document.querySelector('#chart-history canvas').toDataURL() !== before", arg=before)  # fmt: skip
 
 
-def test_trials_are_chosen_by_brushing_an_axis(chromium: Browser, page_file: Path) -> None:
+def test_trials_are_selected_by_brushing_an_axis(chromium: Browser, page_file: Path) -> None:
     """Dragged along the metric's axis: so many are left, and the best of them is named; a click lets go."""
     page = opened(chromium, page_file, "light")
     chart = page.locator("#chart-parallel")
@@ -102,7 +102,7 @@ def test_trials_are_chosen_by_brushing_an_axis(chromium: Browser, page_file: Pat
     assert box is not None
     metric_axis = box["x"] + box["width"] - 90
     top, bottom = box["y"] + 40, box["y"] + box["height"] - 24
-    chosen = page.locator("#chosen")
+    selected = page.locator("#selected")
     complete = page.evaluate(
         "JSON.parse(document.getElementById('data').textContent).trials.filter(t => t.state === 'complete').length"
     )
@@ -114,14 +114,14 @@ def test_trials_are_chosen_by_brushing_an_axis(chromium: Browser, page_file: Pat
         page.mouse.move(metric_axis, end, steps=5)
         page.mouse.up()
         tb.eventually(
-            lambda: bool(re.search(rf"\d+ of {complete} chosen; the best of them is trial \d+", chosen.inner_text())), True
+            lambda: bool(re.search(rf"\d+ of {complete} selected; the best of them is trial \d+", selected.inner_text())), True
         )
-        return int(chosen.inner_text().split()[0])
+        return int(selected.inner_text().split()[0])
 
     best = page.locator("#answer .quiet", has_text=re.compile(r"^trial \d+")).inner_text().split()[1]
     some = drag(bottom - 1, (top + bottom) / 2)  # the lower half: small losses
     assert 0 < some < complete
-    assert f"is trial {best} with" in chosen.inner_text()
+    assert f"is trial {best} with" in selected.inner_text()
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -152,5 +152,5 @@ def test_words_are_there_without_scripts(chromium: Browser, page_file: Path) -> 
     page = chromium.new_context(java_script_enabled=False).new_page()
     page.goto(page_file.as_uri())
     said = page.locator("main").inner_text()
-    for words in ("The best trial", "How sure is that?", "Which hyperparameters matter", "Failures", "exception", "lr"):
+    for words in ("The best trial", "How certain is that?", "Which hyperparameters matter", "Failures", "exception", "lr"):
         assert words in said
