@@ -5,12 +5,13 @@ A description says which marks are where on which axes. `figures` and `report.js
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sweep.report.axes import Axis
+from sweep.report.axes import Axis, shown_range
 from sweep.report.facts import Facts
 from sweep.study.formatting import tag_text
 from sweep.study.ranking import feasible, objective_values
@@ -18,6 +19,7 @@ from sweep.study.record import TrialRecord
 
 QUIET, PLAIN, BEST = -1, 0, 1  # grey, and the first two colours of the palette
 _BEST_CURVES = 5
+_MOST_PAIRS = 6  # of metrics
 Place = tuple[float | None, float | None]
 
 
@@ -87,7 +89,8 @@ def charts(facts: Facts) -> list[Chart]:
     if facts.importances:
         found.append(_importances(facts))
     if facts.snapshot.ranking.order:
-        found += [_front(facts, x, y) for x, y in facts.pairs if facts.snapshot.ranking.front]
+        if facts.snapshot.ranking.front:
+            found += [_front(facts, x, y) for x, y in itertools.combinations(range(len(facts.study.metrics)), 2)][:_MOST_PAIRS]
         found += [*(_effect(facts, axis) for axis in facts.axes), _history(facts), _parallel(facts)]
         if any(facts.curves.values()):
             found.append(_curves(facts))
@@ -121,7 +124,7 @@ def _front(facts: Facts, x: int, y: int) -> Chart:
     if len(study.metrics) == 2:  # no trial is beyond these steps
         series.append(Series(mark="before" if across.sign > 0 else "after", colour=BEST, data=[at[:2] for at in best]))
     series.append(Series(mark="points", name="Pareto front", colour=BEST, data=best))
-    name = "front" if len(facts.pairs) == 1 else f"front_{x + 1}_{y + 1}"
+    name = "front" if len(study.metrics) == 2 else f"front_{x + 1}_{y + 1}"
     scales = [Scale(label=across.name), Scale(label=up.name)]
     return Chart(name=name, title=f"{up.name} against {across.name}", scales=scales, series=series)
 
@@ -173,7 +176,8 @@ def _curves(facts: Facts) -> Chart:
         if short.get(number):
             name = f"trial {number}: {tag_text(record, facts.study)}"
             series.append(Series(mark="curves", colour=len(series) - 1, name=name, data=[(number, short[number])]))
-    scales = [Scale(label="step", whole=True), Scale(label=facts.study.metric.name, range=facts.shown_curves)]
+    metric, values = facts.study.metric, [value for points in short.values() for _, value in points]
+    scales = [Scale(label="step", whole=True), Scale(label=metric.name, range=shown_range(values, metric.sign))]
     return Chart(name="curves", title="Learning curves of all trials", scales=scales, series=series)
 
 

@@ -29,7 +29,6 @@ from sweep.study.trial import TrialState
 
 _SAMPLES = "samples"
 _PAUSE_S = 10.0  # without any trial for longer: a pause between two sessions
-_MOST_PAIRS = 6  # of metrics
 _CURVE_POINTS, _ALL_POINTS = 100, 200_000  # that are drawn of one curve, and of all
 
 
@@ -100,25 +99,13 @@ class Facts:
     @functools.cached_property
     def shown(self) -> tuple[float, float] | None:
         """Return the range of the metric's axis that holds the trials' values."""
-        return shown_range(
-            [record.value for record in self.snapshot.ranking.order if record.value is not None], self.study.metric.sign
-        )
+        return shown_range([value_of(record) for record in self.snapshot.ranking.order], self.study.metric.sign)
 
     @functools.cached_property
     def outside(self) -> int:
         """Return the number of trials whose values are outside the range."""
         low, high = self.shown or (0.0, 0.0)
         return sum(not low <= (record.value or 0.0) <= high for record in self.snapshot.ranking.order)
-
-    @functools.cached_property
-    def shown_curves(self) -> tuple[float, float] | None:
-        """Return the range of the metric's axis that holds the curves."""
-        return shown_range([value for points in self.curves.values() for _, value in points], self.study.metric.sign)
-
-    @property
-    def pairs(self) -> list[tuple[int, int]]:
-        """Return the pairs of metrics, by index, that are drawn against each other."""
-        return [*itertools.combinations(range(len(self.study.metrics)), 2)][:_MOST_PAIRS]
 
     @property
     def study(self) -> StudySpec:

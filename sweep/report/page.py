@@ -18,16 +18,7 @@ from sweep.storage.files import write_text
 from sweep.storage.folder import StudyFolder
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
-from sweep.study.formatting import (
-    duration_text,
-    error_line,
-    number_text,
-    objective_texts,
-    param_text,
-    params_text,
-    tag_text,
-    value_text,
-)
+from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text, tag_text
 from sweep.study.ranking import objective_values, verdict
 from sweep.study.space import swept
 
@@ -52,10 +43,8 @@ def render(facts: Facts) -> str:
     templates.filters |= {
         "number": number_text,
         "param": param_text,
-        "params": params_text,
         "duration": duration_text,
         "error": error_line,
-        "value": value_text,
         "measured": sentences.measured,
     }
     templates.globals |= {

@@ -1,4 +1,4 @@
-"""The built-in objective: the data as torchvision gives it, an honest split, networks that learn."""
+"""The built-in objective: the same data as torchvision's, a correct split, networks that learn."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ Train = Callable[..., tuple[list[Report], dict[str, float]]]
 
 
 class Host:
-    """A trial's host that notes its reports and makes no checkpoints."""
+    """A trial's host that keeps its reports and makes no checkpoints."""
 
     def __init__(self) -> None:
         self.reports: list[Report] = []
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """The reports tell all."""
+        """Ignore it: the reports have the metrics."""
 
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
-        """Nothing is to survive here."""
+        """Ignore it."""
 
     def exchange(self, report: Report) -> Decision:
-        """Note the report."""
+        """Keep the report."""
         self.reports.append(report)
         return Decision.CONTINUE
 
     def stop_requested(self) -> bool:
-        """Nobody does."""
+        """Return False."""
         return False
 
     def restore_random_states(self) -> None:
@@ -171,14 +171,14 @@ def test_convolution_pooling_and_relu_in_one_have_the_right_gradients() -> None:
 
 
 def test_a_precision_that_the_device_has_not_is_refused(train: Train) -> None:
-    """TensorFloat-32 on a CPU and misspelled names fail the trial with words; nothing is computed otherwise than asked."""
+    """TensorFloat-32 on a CPU and misspelled names fail the trial with a message."""
     for precision, words in (("tf32", "needs an NVIDIA GPU"), ("bfloat61", "did you mean 'bfloat16'")):
         with pytest.raises(ValueError, match=words):
             train(precision=precision, train_samples=100)
 
 
 def test_bfloat16_trains_with_float32_parameters(train: Train) -> None:
-    """It gives other numbers than float32, close to them, and a float32 checkpoint."""
+    """Its numbers differ from those of float32, and are close to them."""
     (full,), _ = train(epochs=1, train_samples=640)
     (half,), _ = train(epochs=1, train_samples=640, precision="bfloat16")
     assert full.metrics["train/loss"] != half.metrics["train/loss"]
@@ -186,7 +186,7 @@ def test_bfloat16_trains_with_float32_parameters(train: Train) -> None:
 
 
 def test_the_images_are_mapped_and_a_write_stays_with_its_process() -> None:
-    """All workers share the file's pages; what is written to them changes neither the file nor another map."""
+    """All workers share the file's pages; a write changes neither the file nor another map."""
     data.load.cache_clear()
     first = data.load("fashion_mnist", "cpu")[2].images
     data.load.cache_clear()
@@ -200,7 +200,7 @@ def test_the_images_are_mapped_and_a_write_stays_with_its_process() -> None:
 
 
 def test_an_epoch_that_pauses_adds_up_to_the_same_digits() -> None:
-    """Wherever it is interrupted; and a checkpoint of an earlier build, which kept tensors, is still understood."""
+    """Wherever it is interrupted. A checkpoint of an earlier version, which has tensors, can still be read."""
     torch.manual_seed(0)
     batches = [(torch.rand(()), torch.rand(32, 10), torch.randint(0, 10, (32,))) for _ in range(7)]
     whole, parts = fm.Epoch(), fm.Epoch()
@@ -221,7 +221,7 @@ def test_an_epoch_that_pauses_adds_up_to_the_same_digits() -> None:
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
-    """Shuffled: a permutation of its own for each epoch; else the order of the files."""
+    """Shuffled: a different permutation for each epoch; otherwise the order of the files."""
     assert torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 7, 2))
     assert not torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 7, 3))
     assert not torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 8, 2))
@@ -229,7 +229,7 @@ def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_a_training_that_diverges_fails_with_that_reason(train: Train) -> None:
-    """NaN ends the trial and says which number it was."""
+    """NaN fails the trial with a message that names the metric."""
     with pytest.raises(MetricNotFinite, match=r"validation/loss is nan at step 1: the training diverged"):
         train(lr=1e12, optimizer="sgd", momentum=0.9, epochs=2, train_samples=640, batch_size=32)
 
@@ -246,20 +246,20 @@ def test_a_training_that_diverges_fails_with_that_reason(train: Train) -> None:
     ],
 )
 def test_a_parameter_that_is_wrong_is_said(train: Train, params: dict[str, Any], message: str) -> None:
-    """With what was meant."""
+    """With a suggestion."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
         train(**({"epochs": 1} | params))
     assert message in str(caught.value)
 
 
 def test_a_split_that_cannot_be_even_is_refused() -> None:
-    """500 of each class or nothing."""
+    """Each class must have the same number."""
     with pytest.raises(ValueError, match="shared evenly"):
         data.stratified_split(torch.arange(20) % 10, 15)
 
 
 def test_splits_are_values() -> None:
-    """Nobody changes a split that all trials of a worker share."""
+    """A split that all trials of a worker share cannot be changed."""
     split = data.Split(images=torch.zeros(1, 28, 28), labels=torch.zeros(1), index=torch.zeros(1))
     with pytest.raises(dataclasses.FrozenInstanceError):
         split.index = torch.ones(1)  # type: ignore[misc]  # that is the point
