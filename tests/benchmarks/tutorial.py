@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torchvision import datasets as torchvision_datasets
 from torchvision.transforms import ToTensor
 
-from sweep.objectives import datasets, fashion_mnist
+from sweep.objectives import datasets, images
 from tests.benchmarks import clock
 from tests.benchmarks.terms import Terms, tag
 
@@ -43,7 +43,7 @@ class Network(nn.Module):
 def training_data(samples: int) -> Subset[Any]:
     """Return the first of the training images that the study trains on."""
     whole = torchvision_datasets.FashionMNIST(str(datasets.cache_root()), train=True, download=False, transform=ToTensor())
-    kept, _ = fashion_mnist.stratified_split(whole.targets, fashion_mnist.VALIDATION_SAMPLES)
+    kept, _ = images.stratified_split(whole.targets, images.VALIDATION_SAMPLES)
     return Subset(whole, kept[:samples].tolist())
 
 

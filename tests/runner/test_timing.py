@@ -113,7 +113,7 @@ def test_status_and_report_say_where_the_time_of_two_slots_went(cli: Cli, here: 
     assert told["starting_s"] > 0.2
     shares = ", ".join(rf"{name} \d+\.\d %" for name in ("training", "logging", "checkpointing", "starting", "waiting"))
     assert re.search(rf"^time  \d+\.\d s on 2 slots: {shares}$", cli("status", study).out, flags=re.MULTILINE)
-    assert re.search(rf"All runs took \d+\.\d s on 2 slots: {shares}\.", (here / "runs/study/report.html").read_text())
+    assert re.search(rf"All sessions took \d+\.\d s on 2 slots: {shares}\.", (here / "runs/study/report.html").read_text())
     stored = optuna.load_study(study_name="study", storage=f"sqlite:///{here}/runs/study/study.db")
     assert stored.user_attrs["sweep:time"] == told
 
@@ -211,7 +211,7 @@ def test_a_study_that_nobody_measured_has_no_such_line(cli: Cli, here: Path) -> 
     assert "1 complete of 1" in shown.out
     assert "time  " not in shown.out
     assert cli("report", str(folder)).code == 0
-    assert "All runs took" not in (folder / "report.html").read_text()
+    assert "All sessions took" not in (folder / "report.html").read_text()
     assert run_inline(sleeps, parameters={"x": {"values": [1, 2]}}).training >= 0.5 * ALMOST
 
 
