@@ -1,4 +1,4 @@
-"""What this machine has, found out by really trying: imports run in a process of their own, which may crash."""
+"""`sweep doctor`: what this machine has, tested by using it; imports run in a separate process, which may crash."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ print(json.dumps(found))
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at: whether it is well, and what to do when it is not."""
+    """The result of one check, and what to do when it failed."""
 
     subject: str
     ok: bool
@@ -39,8 +39,19 @@ class Finding:
     do: str = ""
 
 
+def show_findings() -> bool:
+    """Print each finding as soon as it is known; return whether everything is in order."""
+    all_ok = True
+    for finding in examine():
+        all_ok &= finding.ok
+        print(f"{'ok ' if finding.ok else 'BAD'}  {finding.subject:12}{finding.text}", flush=True)
+        if finding.do:
+            print(f"{'':17}do: {finding.do}")
+    return all_ok
+
+
 def examine() -> Iterator[Finding]:
-    """Look at devices, torch and torchvision, the data set, TensorBoard and the disk, one after another."""
+    """Check devices, torch and torchvision, the data set, TensorBoard and the disk, one after another."""
     yield Finding(subject="python", ok=True, text=f"{sys.version.split()[0]} at {sys.executable}")
     yield Finding(subject="cpu", ok=True, text=f"{cpu_cores()} cores")
     gpus = visible_gpus()

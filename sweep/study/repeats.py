@@ -38,7 +38,7 @@ def trial_of(runs: Sequence[TrialRecord], study: StudySpec) -> TrialRecord:
     counted = [run for run in runs if run.state is (state if state.finished else run.state)]
     counted = [run for run in counted if run.state is not TrialState.FAILED or state is TrialState.FAILED]
     values = [run.value for run in counted if run.value is not None]
-    shared = [name for name in _metric_names(counted) if all(name in run.metrics for run in counted)]
+    shared = [name for name in metric_names(counted) if all(name in run.metrics for run in counted)]
     failed = next((run for run in runs if run.state is TrialState.FAILED), None)
     ends = [run.ended for run in runs if run.ended]
     return replace(
@@ -102,7 +102,8 @@ def trainings(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     ]
 
 
-def _metric_names(runs: Iterable[TrialRecord]) -> list[str]:
+def metric_names(runs: Iterable[TrialRecord]) -> list[str]:
+    """Return the names of the metrics, in the order in which they were reported."""
     return list(dict.fromkeys(name for run in runs for name in run.metrics))
 
 

@@ -120,7 +120,7 @@ def test_status_and_report_say_where_the_time_of_two_slots_went(cli: Cli, here: 
 
 def test_it_is_there_while_the_study_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trial in flight is counted before it has told anything."""
-    monkeypatch.setattr(ledger, "_NOTE_S", 0.0)
+    monkeypatch.setattr(ledger, "_TIME_EVERY_S", 0.0)
     seen: list[dict[str, Any]] = []
 
     def train(trial: sweep.Trial) -> None:
@@ -218,17 +218,17 @@ def test_a_study_that_nobody_measured_has_no_such_line(cli: Cli, here: Path) -> 
 def test_slots_that_come_and_go_share_the_wall_clock() -> None:
     """Each counts for as long as it was there; what a worker tells is taken before what the runner guesses."""
     now = Now()
-    clock = SessionTimer(now)
+    timer = SessionTimer(now)
     now.seconds += 1
-    first = clock.lane(from_start=True)
-    assert clock.read() == TimeBreakdown(starting=1)
+    first = timer.add_slot(from_start=True)
+    assert timer.read() == TimeBreakdown(starting=1)
     now.seconds += 1
     first.turn_to("training")
     now.seconds += 4
-    assert clock.read() == TimeBreakdown(starting=2, training=4)
-    first.hear(TimeBreakdown(starting=1, training=2, logging=0.5))
-    assert clock.read() == TimeBreakdown(starting=3, training=2, logging=0.5, waiting=0.5)
-    second = clock.lane()
+    assert timer.read() == TimeBreakdown(starting=2, training=4)
+    first.update(TimeBreakdown(starting=1, training=2, logging=0.5))
+    assert timer.read() == TimeBreakdown(starting=3, training=2, logging=0.5, waiting=0.5)
+    second = timer.add_slot()
     now.seconds += 2
     second.turn_to("waiting")
     now.seconds += 2
@@ -236,8 +236,8 @@ def test_slots_that_come_and_go_share_the_wall_clock() -> None:
     now.seconds += 2
     whole = TimeBreakdown(starting=3 + 2, training=2 + 6, logging=0.5, waiting=0.5 + 2)
     assert whole.total == 12 + 4
-    assert clock.read() == whole.scaled_to(12)
-    assert clock.read().total == pytest.approx(12)
+    assert timer.read() == whole.scaled_to(12)
+    assert timer.read().total == pytest.approx(12)
 
 
 def test_a_stopwatch_counts_what_interrupts_the_training_once() -> None:
