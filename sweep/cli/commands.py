@@ -260,6 +260,6 @@ def completion(shell: str) -> None:
 @sweep.command()
 def doctor() -> int:
     """Check this machine: devices, torch and torchvision, the data set, TensorBoard."""
-    from sweep.cli.doctor import show_findings
+    from sweep.cli.doctor import examine
 
-    return EXIT_OK if show_findings() else EXIT_SOME_FAILED
+    return EXIT_OK if examine() else EXIT_SOME_FAILED

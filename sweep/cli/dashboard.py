@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ _OWN_FILES = 200  # TensorBoard opens these beside the event files
 _RELOAD_THREADS = 4
 _START_TIMEOUT_S = 60
 _PROJECTOR_TIMEOUT_S = 5
+_POLL_S = 0.1
 _TRIES = 3
 
 
@@ -121,22 +122,25 @@ def _start(logdir: Path, host: str, port: int, options: tuple[str, ...]) -> tupl
 
 
 def _comes_up(process: subprocess.Popen[str], address: str, logdir: Path) -> bool:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline:
+    def up() -> bool:
         # Another TensorBoard that took the port answers with its own folder.
-        if _answer(f"{address}data/environment").get("data_location") == str(logdir):
-            return True
-        time.sleep(0.1)
-    return False
+        return process.poll() is not None or _answer(f"{address}data/environment").get("data_location") == str(logdir)
+
+    return _wait_for(up, _START_TIMEOUT_S) and process.poll() is None
 
 
 def _wait_for_projector(address: str) -> None:
     # TensorBoard looks for embeddings when it is first asked for its tabs, and answers without this tab.
-    deadline = time.monotonic() + _PROJECTOR_TIMEOUT_S
+    _wait_for(lambda: _answer(f"{address}data/plugins_listing").get("projector", {}).get("enabled"), _PROJECTOR_TIMEOUT_S)
+
+
+def _wait_for(condition: Callable[[], Any], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if _answer(f"{address}data/plugins_listing").get("projector", {}).get("enabled"):
-            return
-        time.sleep(0.1)
+        if condition():
+            return True
+        time.sleep(_POLL_S)
+    return False
 
 
 def _answer(url: str) -> dict[str, Any]:

@@ -27,21 +27,8 @@ from sweep.storage.folder import StudyFolder
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Decision, Report, TrialResult, TrialSpec, TrialState
+from sweep.worker import protocol
 from sweep.worker.devices import Slot
-from sweep.worker.protocol import (
-    Command,
-    Died,
-    Event,
-    Load,
-    Loaded,
-    LoadFailed,
-    Prepare,
-    Prepared,
-    PrepareFailed,
-    Progress,
-    Resumed,
-    Worker,
-)
 
 _POLL_S = 0.2
 
@@ -65,7 +52,7 @@ class Runner:
         folder: StudyFolder,
         ledger: Ledger,
         slots: Sequence[Slot],
-        make_worker: Callable[[Slot], Worker],
+        make_worker: Callable[[Slot], protocol.Worker],
         observer: Observer,
         timer: SessionTimer,
         gpu_sharing: GpuSharing | None = None,
@@ -74,7 +61,7 @@ class Runner:
         self._first_slots, self._make_worker, self._timer, self._gpu_sharing = slots, make_worker, timer, gpu_sharing
         self._stops = StopRequests(folder)
         self._slots: list[SlotState] = []
-        self._pending: dict[Future[Event], SlotState] = {}
+        self._pending: dict[Future[protocol.Event], SlotState] = {}
         self._preparing: SlotState | None = None
         self._ready = False
         self._looked = 0.0
@@ -108,7 +95,7 @@ class Runner:
 
     def _open(self, place: Slot, timer: SlotTimer) -> None:
         self._slots.append(SlotState(place=place, worker=self._make_worker(place), timer=timer))
-        self._send(self._slots[-1], Load())
+        self._send(self._slots[-1], protocol.Load())
 
     def _end(self) -> None:
         for slot in self._slots:
@@ -160,24 +147,24 @@ class Runner:
         """Return whether the session is stopping and waits for no trial any more."""
         return self._stops.begun and (self._stops.at_once or not self._awaited())
 
-    def _send(self, slot: SlotState, command: Command) -> None:
+    def _send(self, slot: SlotState, command: protocol.Command) -> None:
         self._pending[slot.worker.next_event(command)] = slot
 
-    def _on_event(self, slot: SlotState, event: Event) -> None:
-        if isinstance(event, Resumed | Report | TrialResult):
+    def _on_event(self, slot: SlotState, event: protocol.Event) -> None:
+        if isinstance(event, protocol.Resumed | Report | TrialResult):
             slot.timer.update(event.time)
         match event:
-            case Loaded():
+            case protocol.Loaded():
                 self._on_loaded(slot, event)
-            case Progress():
+            case protocol.Progress():
                 self._send(slot, Decision.CONTINUE)
                 self._observer.preparing(event.text, event.fraction)
-            case Prepared():
+            case protocol.Prepared():
                 self._ready = True
                 for idle in self._slots:
                     if idle.loaded and idle.trial is None:
                         self._start_next(idle)
-            case Resumed():
+            case protocol.Resumed():
                 assert slot.trial is not None
                 self._send(slot, self._decision(slot, prunes=self._ledger.prunes_at_resume(slot.trial, event)))
                 slot.began -= event.position.seconds
@@ -190,11 +177,11 @@ class Runner:
                 slot.trial = self._ledger.report(slot.trial, event, slot.seconds)
             case TrialResult():
                 self._on_result(slot, event)
-            case Died():
+            case protocol.Died():
                 self._on_death(slot, event)
-            case LoadFailed():
+            case protocol.LoadFailed():
                 raise failures.not_importable(self._study, event)
-            case PrepareFailed():
+            case protocol.PrepareFailed():
                 raise failures.not_prepared(event)
 
     def _decision(self, slot: SlotState, *, prunes: bool, saves_later: bool = False) -> Decision:
@@ -205,17 +192,17 @@ class Runner:
         # While the session is stopping, a trial that saves later continues until then: it knows that it has to stop.
         return Decision.STOP if self._stops.begun and not saves_later else Decision.CONTINUE
 
-    def _on_loaded(self, slot: SlotState, event: Loaded) -> None:
+    def _on_loaded(self, slot: SlotState, event: protocol.Loaded) -> None:
         slot.loaded = True
         if slot.queued is not None:
             slot.timer.turn_to("waiting")
             if not self._stops.begun:
                 self._start(slot, slot.queued)
         elif not event.prepare or self._ready:
-            self._on_event(slot, Prepared())
+            self._on_event(slot, protocol.Prepared())
         elif self._preparing is None:
             self._preparing = slot
-            self._send(slot, Prepare(params=dict(self._ledger.first_params())))
+            self._send(slot, protocol.Prepare(params=dict(self._ledger.first_params())))
 
     def _start_next(self, slot: SlotState) -> None:
         slot.timer.turn_to("waiting")
@@ -226,7 +213,7 @@ class Runner:
         if not slot.loaded:
             slot.queued = record
             slot.timer.turn_to("starting")
-            self._send(slot, Load())
+            self._send(slot, protocol.Load())
             return
         slot.queued, slot.deaths_at_start = None, 0
         slot.trial, slot.began = self._ledger.start(record, slot.place), time.monotonic()
@@ -264,7 +251,7 @@ class Runner:
         self._start_next(slot)
         self._ledger.finish(record)
 
-    def _on_death(self, slot: SlotState, death: Died) -> None:
+    def _on_death(self, slot: SlotState, death: protocol.Died) -> None:
         record, slot.loaded = slot.trial, False
         if record is None:
             self._on_death_at_start(slot, death)
@@ -283,11 +270,11 @@ class Runner:
         else:
             self._on_result(slot, failures.fail_by_death(record, error, self._folder))
 
-    def _on_death_at_start(self, slot: SlotState, death: Died) -> None:
+    def _on_death_at_start(self, slot: SlotState, death: protocol.Died) -> None:
         slot.deaths_at_start += 1
         if slot.deaths_at_start > self._study.retries:
             raise failures.died_at_start(death)
         self._observer.notice(f"a worker died before its first trial and is started again: {death.describe()}")
         if self._preparing is slot:
             self._preparing = None
-        self._send(slot, Load())
+        self._send(slot, protocol.Load())
