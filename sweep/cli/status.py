@@ -98,8 +98,8 @@ def _status(snapshot: Snapshot) -> RenderableType:
 
 
 def _time_line(snapshot: Snapshot) -> list[RenderableType]:
-    account = snapshot.account
-    if account is None:
+    spent = snapshot.account
+    if spent is None:
         return []
     where = f" on {slots_text(snapshot.slots)}" if snapshot.slots else ""
-    return [Text(f"time  {duration_text(account.total)}{where}: {time_shares_text(account)}")]
+    return [Text(f"time  {duration_text(spent.total)}{where}: {time_shares_text(spent)}")]

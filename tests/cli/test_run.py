@@ -102,7 +102,7 @@ def test_a_study_runs_and_says_what_came_out(cli: Cli, study: Path, here: Path) 
 
 
 def test_a_finished_study_is_not_trained_again(cli: Cli, study: Path) -> None:
-    """Running it is a success that does nothing; resuming it is an error; a larger budget goes on."""
+    """Running it is a success that does nothing; resuming it is an error; a larger budget continues it."""
     assert cli("run", str(study), "budget.trials=2").code == 0
     before = trials(cli, study)
     again = cli("run", str(study), "budget.trials=2")
@@ -117,7 +117,7 @@ def test_a_finished_study_is_not_trained_again(cli: Cli, study: Path) -> None:
 
 
 def test_failures_stay_with_their_trials(cli: Cli, study: Path) -> None:
-    """What raises is failed with its traceback; what dies is retried in a new process, then failed; the others go on."""
+    """What raises is failed with its traceback; what dies is retried in a new process, then failed; the others continue."""
     done = cli(
         "run",
         str(study),
@@ -161,7 +161,7 @@ def test_failed_trials_can_be_taken_again(cli: Cli, study: Path, here: Path) -> 
 
 
 def test_too_many_failures_in_a_row_stop_the_sweep(cli: Cli, study: Path) -> None:
-    """With exit code 3, and a last line on how to go on."""
+    """With exit code 3, and a last line on how to resume."""
     done = cli("run", str(study), "how.value=raise", "x.values=[1,2,3,4,5,6,7,8]", "stop_after_failures=3")
     assert done.code == 3
     assert states(cli, study) == ["failed"] * 3 + ["waiting"] * 5

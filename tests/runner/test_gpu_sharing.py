@@ -48,12 +48,12 @@ def gpu_sharing(
 
 
 def looked(sharing: GpuSharing, training: Iterable[int]) -> tuple[list[Slot], list[str]]:
-    slots, told = [], []
+    slots, reasons = [], []
     for _ in range(50):
         added, why = sharing.look(set(training))
         slots += added
-        told += [why] if why else []
-    return slots, told
+        reasons += [why] if why else []
+    return slots, reasons
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def looked(sharing: GpuSharing, training: Iterable[int]) -> tuple[list[Slot], li
 )
 def test_as_many_run_as_time_memory_and_cores_allow(what: dict[str, float], added: int, because: str) -> None:
     """The tightest of the three decides, and it is said why; it is decided once."""
-    slots, told = looked(gpu_sharing(**what), [0])  # type: ignore[arg-type]  # `cores` is a whole number
+    slots, reasons = looked(gpu_sharing(**what), [0])  # type: ignore[arg-type]  # `cores` is a whole number
     assert len(slots) == added
-    assert len(told) == 1
-    assert because in told[0]
-    assert "gpu 4: a trial keeps it busy" in told[0]
+    assert len(reasons) == 1
+    assert because in reasons[0]
+    assert "gpu 4: a trial keeps it busy" in reasons[0]
 
 
 def test_the_new_slots_are_on_the_same_gpu_and_share_its_cores() -> None:
