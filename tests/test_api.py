@@ -149,7 +149,7 @@ def test_ctrl_c_stops_in_order_and_the_same_call_goes_on(here: Path, capsys: pyt
         sweep.run(STUDY, train, inline=True)
     out = capsys.readouterr().out
     assert "study: 2 waiting; stopped by SIGINT" in out
-    assert out.endswith("the same call goes on with it\n")
+    assert out.endswith("the same call resumes the study\n")
     assert len(sweep.run(STUDY, train, inline=True, quiet=True).trials) == 2
     assert "study study" not in capsys.readouterr().out
     assert seen == [(0, None), (0, {"step": 1}), (1, None)]
@@ -168,12 +168,12 @@ def test_ctrl_c_on_a_script_ends_it_as_python_does(cli: Cli, here: Path) -> None
     assert process.returncode == -signal.SIGINT
     assert err.endswith("KeyboardInterrupt\n")
     assert "stopped by SIGINT" in out
-    assert out.endswith("the same call goes on with it\n")  # and no "after"
+    assert out.endswith("the same call resumes the study\n")  # and no "after"
 
     process = script(here, call, parameters=parameters | {"wait": {"value": False}})
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "trial 0 goes on after step 1" in out
+    assert "trial 0 resumed after step 1" in out
     found = cli("trials", "runs/study", "--format", "json").json
     assert [(trial["state"], trial["attempts"]) for trial in found] == [("complete", 2), ("complete", 1)]
 
@@ -422,5 +422,5 @@ def test_a_notebook_is_interrupted_and_goes_on(here: Path) -> None:
                 assert "stopped by SIGINT" in "".join(output.get("text", "") for output in cell.outputs)
             else:
                 client.execute_cell(cell, index)
-    assert "trial 0 goes on after step 1" in "".join(output.get("text", "") for output in cells[-2].outputs)
+    assert "trial 0 resumed after step 1" in "".join(output.get("text", "") for output in cells[-2].outputs)
     assert json.loads(cells[-1].outputs[0]["text"]) == [[2 / 3, 2], [4 / 3, 1]]

@@ -140,7 +140,7 @@ def test_a_lightning_training_that_was_killed_ends_with_the_same_numbers(cli: Cl
     assert steps == {name: [1, 2, 3, 4] for name in each} | {name: [4] for name in ("lr", "after")}
     assert killed == [undisturbed] * 3
     assert [record.attempts for record in records(here / "runs" / "study")] == [1, 2, 2, 2]
-    assert re.findall(r"goes on after step \d", done.out) == ["goes on after step 2", "goes on after step 3"]
+    assert re.findall(r"resumed after step \d", done.out) == ["resumed after step 2", "resumed after step 3"]
     assert not list((here / "runs").rglob("*.ckpt"))
 
 

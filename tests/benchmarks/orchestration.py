@@ -45,7 +45,7 @@ def measure(trials: int, workers: int) -> float:
         study, observer = read_study(folder / "study.yaml"), Silent()
         outcome = run_study(study, StudyFolder(root=folder / "runs" / "study"), folder / "study.yaml", observer)
         assert outcome.exit_code == 0, outcome
-        ended = [moment for moment, what, _ in observer.seen if what == "ended"]
+        ended = [moment for moment, change, _ in observer.seen if change == "ended"]
         return (ended[-1] - ended[workers - 1]) / (len(ended) - workers) * 1000
 
 

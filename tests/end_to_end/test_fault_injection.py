@@ -160,9 +160,9 @@ def _check_what_was_lost(before: dict[int, int], lines: list[str]) -> int:
     """Check that what was reported, and so checkpointed, before a kill is not trained again; return how often that was seen."""
     seen = 0
     for number, step in before.items():
-        again = [line for line in lines if re.search(rf"trial {number} (goes on|step|complete)", line)]
+        again = [line for line in lines if re.search(rf"trial {number} (resumed|step|complete)", line)]
         if step and again:
-            match = re.search(rf"trial {number} goes on after step (\d+)", again[0])
+            match = re.search(rf"trial {number} resumed after step (\d+)", again[0])
             assert match, f"trial {number} had reported step {step} and started over: {again[0]}"
             assert int(match[1]) >= step, f"trial {number} had reported step {step} and went back: {again[0]}"
             seen += 1

@@ -66,7 +66,7 @@ def test_a_file_that_cannot_grow_stops_the_sweep_and_harms_nothing(
     command = f"{SWEEP} run study.yaml {shlex.join(words)}"
     stopped = shell(f"ulimit -f {limit_kb}; {command}", here)
     assert stopped.returncode == 1, (stopped.stdout, stopped.stderr)
-    assert stopped.stderr.startswith("error: the sweep stopped because a file could not be written"), stopped.stderr
+    assert stopped.stderr.startswith("error: the session ended because a file could not be written"), stopped.stderr
     assert "[write-failed]" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert f"sweep resume {here}/runs/study" in stopped.stderr
@@ -277,7 +277,7 @@ def test_a_clock_that_jumps_back_changes_nothing(cli: Cli, study: Path, here: Pa
         "run", str(study), "objective=back:train", "x.value=1", "parameters.kill.value=decided", "parameters.kill_at.value=3"
     )
     assert done.code == 0, done.err
-    assert "goes on after step 3" in done.out
+    assert "resumed after step 3" in done.out
     assert without(outcome(here / "runs" / "study"), "kill", "kill_at") == outcome(here / "runs" / "undisturbed")
     first, second = sorted(path.name for path in (here / "runs" / "study").glob("*/events.out.tfevents*"))
     assert abs(int(second.split(".")[3]) - int(first.split(".")[3])) < 1000

@@ -86,7 +86,7 @@ def test_a_report_is_one_unit_wherever_its_process_is_killed(cli: Cli, study: Pa
         assert same_but({"kill"}, [trial], [undisturbed]), effect
         assert (runs(here) / records(runs(here))[trial["number"]].folder / "killed").exists(), effect
     assert [record.attempts for record in records(runs(here))] == [1] + [2] * len(effects)
-    assert done.out.count("goes on after step 1") + done.out.count("goes on after step 2") == len(effects)
+    assert done.out.count("resumed after step 1") + done.out.count("resumed after step 2") == len(effects)
     # Everything up to the rename belongs to step 1, everything after it to step 2.
     logs = [(runs(here) / record.folder / "log.txt").read_text() for record in records(runs(here))]
     assert ["resumes after step 2" in log for log in logs[1:]] == [EFFECTS.index(effect) >= 5 for effect in effects]
@@ -125,7 +125,7 @@ def test_reports_may_count_otherwise_than_steps(cli: Cli, study: Path, here: Pat
     assert done.code == 0, done.err
     undisturbed, *killed = outcome(runs(here))
     assert [step for step, _ in undisturbed["points"]["score"]] == [100, 200, 300, 400]
-    assert done.out.count("goes on after step 300") == 2
+    assert done.out.count("resumed after step 300") == 2
     for trial in killed:
         assert same_but({"kill"}, [trial], [undisturbed])
 
@@ -148,7 +148,7 @@ def test_an_ordinary_training_loop_goes_on_exactly(cli: Cli, study: Path, here: 
     done = cli("run", str(study), "objective=mine:with_loader", "x.value=1", "parameters.kill_at={values: [0, 3]}")
     assert done.code == 0, done.err + done.out
     one, other = outcome(runs(here))
-    assert "goes on after step 2" in done.out
+    assert "resumed after step 2" in done.out
     assert same_but({"kill_at"}, [one], [other])
 
 
@@ -252,14 +252,14 @@ def test_whatever_ends_the_sweep_it_goes_on_exactly(
     code = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143, "sweep stop": 143, "twice": 130, "SIGKILL": -9}[how]
     assert process.returncode == code, out
     if how != "SIGKILL":
-        assert out.splitlines()[-1] == "go on with it:       sweep resume runs/study"
+        assert out.splitlines()[-1] == "resume the study:    sweep resume runs/study"
         assert "stopped by" in out
     assert lock_holder(StudyFolder(root=runs(here))) is None
     assert not (runs(here) / "stop").exists()
 
     done = cli("resume", "runs/study", "parameters.sleep.value=0", "steps.value=20")
     assert done.code == 0, done.err
-    assert done.out.count("goes on after step") == 2
+    assert done.out.count("resumed after step") == 2
     assert same_but({"sleep"}, outcome(runs(here)), undisturbed)
     assert [record.attempts for record in records(runs(here))] == [2, 2]
 

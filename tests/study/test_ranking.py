@@ -445,7 +445,7 @@ def test_the_best_of_each_metric_survives_an_interruption(cli: Cli, here: Path, 
     text = STUDY.replace("[1, 2, 4, 8]", "[8]").replace("[0.1, 0.2]", "[0.2]") + "retries: 1\n"
     done = cli("run", str(write_file(here, text.replace("checkpoints:", "  die: {value: true}\ncheckpoints:"))))
     assert done.code == 0, done.err
-    assert "goes on after step" in done.out
+    assert "resumed after step" in done.out
     calm = scalars(next((study / "runs" / "study").glob("0007*")))
     died = scalars(next((here / "runs" / "study").glob("0000*")))
     assert {tag for tag in calm if calm[tag] != died[tag]} == {"front"}  # which is the study's doing
@@ -474,7 +474,7 @@ def test_other_metrics_or_constraints_are_another_study(study: Path, cli: Cli, o
 def test_it_is_said_where_constraints_do_not_steer_the_search(study: Path, cli: Cli) -> None:
     """`sweep plan` and `sweep check` say it."""
     path = write_file(study, STUDY.replace("name: study", "name: other") + "budget: {trials: 3}\n", "other.yaml")
-    note = "(random does not know constraints: they only say which trials are the best)"
+    note = "(random ignores constraints: they only decide which trials are the best)"
     found = {method: note in cli("plan", str(path), f"method={method}").out for method in ("grid", "tpe", "random")}
     assert found == {"grid": False, "tpe": False, "random": True}
     assert note in cli("check", str(path), "method=random").out
@@ -503,7 +503,7 @@ def test_when_no_trial_keeps_the_constraints_there_is_no_best(cli: Cli, here: Pa
     result = run(constraints={"c": {"max": -9}})
     assert (result.best, result.front) == (None, ())
     assert "No trial keeps the constraints yet" in (result.dir / "report.html").read_text()
-    assert "none of the 4 complete trials of study keeps the constraints: c at most -9" in cli("best", str(result.dir)).out
+    assert "none of the 4 complete trials of study satisfies the constraints: c at most -9" in cli("best", str(result.dir)).out
     status = cli("status", str(result.dir), "--json").json
     assert (status["best"], status["front"]) == (None, [])
 

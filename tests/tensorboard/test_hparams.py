@@ -275,7 +275,7 @@ def test_the_tab_is_right_after_a_study_was_extended(objectives: Path, cli: Cli,
     )
     done = cli("run", str(write_study(objectives, extended)))
     assert done.code == 0, done.err
-    assert "trial 0 goes on after step" in done.out
+    assert "trial 0 resumed after step" in done.out
     assert [record.params["x"] for record in records(folder)] == [1, 1, 2, 2, 3, 3]
     assert [step for step, _ in scalars(folder / records(folder)[0].folder)["score"]] == list(range(1, 31))
 
