@@ -27,12 +27,12 @@ CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143, "SIGKILL": -9, "twice": 1
 
 
 def reached(study_folder: Path, step: int, trials: int = 1) -> Callable[[], bool]:
-    """Return a question: have as many trials reported this step?"""
+    """Return a question: have this many trials reported this step?"""
     return lambda: sum((record.step or 0) >= step for record in records(study_folder)) >= trials
 
 
 def started(study_folder: Path, trials: int) -> Callable[[], bool]:
-    """Return a question: have as many trials started?"""
+    """Return a question: have this many trials started?"""
     return lambda: len(records(study_folder)) >= trials
 
 
@@ -112,7 +112,7 @@ def kill_runner_at(place: str, when: str, count: int, *words: str, here: Path) -
     Args:
         place: the function that has the effect, as `module.Class.function`.
         when: `before` or `after` it.
-        count: at the how many-th call.
+        count: at which call, counted from 1.
         words: of the command line, the verb first.
         here: the working directory.
     """

@@ -1,4 +1,4 @@
-"""An observer for tests and benchmarks that shows nothing and notes what it is told."""
+"""An observer for tests and benchmarks that shows nothing and records what happens."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from sweep.study.spec import StudySpec
 
 
 class Silent:
-    """Note what happened, and when (`time.perf_counter`)."""
+    """Record what happened, and when (`time.perf_counter`)."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[float, str, TrialRecord]] = []
         self.notices: list[str] = []
 
     def begin(self, study: StudySpec, records: Sequence[TrialRecord], workers: int) -> None:
-        """Nothing to show."""
+        """Show nothing."""
 
     def preparing(self, text: str, fraction: float | None) -> None:
-        """Nothing to show."""
+        """Show nothing."""
 
     def update(self, record: TrialRecord, what: str) -> None:
-        """Note it."""
+        """Record it."""
         self.seen.append((time.perf_counter(), what, record))
 
     def notice(self, text: str) -> None:
-        """Note it."""
+        """Record it."""
         self.notices.append(text)
 
     def tick(self) -> None:
-        """Nothing to show."""
+        """Show nothing."""

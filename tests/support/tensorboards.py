@@ -16,7 +16,7 @@ from sweep.cli.dashboard import tensorboard
 from tests.support.waiting import wait_for
 
 STATUSES = tuple(f"STATUS_{name}" for name in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING"))
-_NOT_LOADED = (400, 404, 503)  # what TensorBoard answers as long as it has not read the runs
+_NOT_LOADED = (400, 404, 503)  # TensorBoard's answers until it has read the runs
 # A proxy of the environment's is not asked for an address of this machine.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -25,12 +25,12 @@ class TensorBoard:
     """A TensorBoard that runs, and its answers.
 
     Args:
-        address: as `sweep dashboard` prints it; what follows `#` does not matter.
+        address: as `sweep dashboard` prints it, with or without the name of a tab.
         seconds: how long each question may take: one whose answer does not come, or ends early, is asked again until then.
     """
 
     def __init__(self, address: str, seconds: float = 60) -> None:
-        self.address = address.partition("#")[0]
+        self.address = address.strip().partition("#")[0]
         self._seconds = seconds
 
     def ask(self, path: str, body: Any = None) -> Any:
@@ -73,7 +73,7 @@ class TensorBoard:
         return found
 
     def wait_for_rows(self, count: int, metrics: int = 1, seconds: float = 60) -> list[Any]:
-        """Return the rows of the HPARAMS tab as soon as there are as many, each with as many metrics."""
+        """Return the rows of the HPARAMS tab when there are `count`, each with at least as many metrics as `metrics`."""
 
         def whole() -> list[Any]:
             found = self.rows()
@@ -95,7 +95,7 @@ class TensorBoard:
         return wait_for(lambda: self.ask("plugin/hparams/experiment", {}))
 
     def wait_for_curves(self, tag: str, runs: int) -> None:
-        """Return as soon as the HPARAMS tab is there and as many runs have this curve."""
+        """Return when the HPARAMS tab is there and this many runs have the curve."""
         wait_for(lambda: (self.ask("plugins_listing") or {}).get("hparams", {}).get("enabled"), 120)
         wait_for(lambda: sum(tag in tags for tags in (self.ask("plugin/scalars/tags") or {}).values()) == runs, 120)
 
