@@ -17,8 +17,7 @@ from rich.text import Text
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text
 from sweep.study.ranking import verdict
-from sweep.study.record import TrialRecord
-from sweep.study.record import metric_names
+from sweep.study.record import TrialRecord, metric_names
 from sweep.study.space import swept
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState

@@ -1,4 +1,4 @@
-"""The structure of the package: few things at the top, imports in one direction, files that can be read in one sitting."""
+"""The structure of the package: a small top, imports in one direction, files of at most 300 lines."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "sweep"
 FILES = sorted(PACKAGE.rglob("*.py"))
-MOST_THINGS, MOST_LEVELS, MOST_IMPORTS, MOST_LINES = 12, 10, 60, 300
+MOST_AT_TOP, MOST_LEVELS, MOST_IMPORTS, MOST_LINES = 12, 10, 60, 300
 
 
-def _thing(module: str) -> str:
+def _top_level(module: str) -> str:
     return module.partition(".")[2].partition(".")[0]
 
 
 @functools.cache
 def top() -> dict[str, set[str]]:
-    """Return what stands at the top of the package, each with what it imports of the others; `__main__` only starts it."""
+    """Return the packages and modules at the top, each with those that it imports; `__main__` is left out, it only starts."""
     graph = grimp.build_graph("sweep", exclude_type_checking_imports=False)
-    things = {name.removeprefix("sweep.") for name in graph.find_children("sweep")} - {"__main__"}
-    imports: dict[str, set[str]] = {thing: set() for thing in things}
+    names = {name.removeprefix("sweep.") for name in graph.find_children("sweep")} - {"__main__"}
+    imports: dict[str, set[str]] = {name: set() for name in names}
     for module in graph.modules:
-        importer = _thing(module)
+        importer = _top_level(module)
         for imported in graph.find_modules_directly_imported_by(module):
-            target = _thing(imported)
-            if importer in things and target in things and importer != target:
+            target = _top_level(imported)
+            if importer in names and target in names and importer != target:
                 imports[importer].add(target)
     return imports
 
 
 def test_the_top_is_small_and_its_imports_point_down() -> None:
-    """At most 12 things on 10 levels with 60 imports between them, each pair counted once, and no circle."""
+    """At most 12 packages and modules on 10 levels with 60 imports between them, each pair counted once, and no circle."""
     imports = top()
-    assert len(imports) <= MOST_THINGS, sorted(imports)
+    assert len(imports) <= MOST_AT_TOP, sorted(imports)
     assert sum(map(len, imports.values())) <= MOST_IMPORTS
     level: dict[str, int] = {}
     while len(level) < len(imports):
-        ready = {thing for thing, needed in imports.items() if thing not in level and needed <= level.keys()}
+        ready = {name for name, needed in imports.items() if name not in level and needed <= level.keys()}
         assert ready, f"a circle among {sorted(imports.keys() - level.keys())}"
-        level |= {thing: 1 + max((level[other] for other in imports[thing]), default=0) for thing in ready}
+        level |= {name: 1 + max((level[other] for other in imports[name]), default=0) for name in ready}
     assert max(level.values()) <= MOST_LEVELS
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_no_file_is_too_long_to_be_read(path: Path) -> None:
+def test_no_file_is_too_long(path: Path) -> None:
     """A file has at most 300 lines."""
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/**/__init__.py")), ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_a_package_says_what_it_holds_and_nothing_else(path: Path) -> None:
-    """Its `__init__` is a docstring; names are imported from the modules that define them."""
+def test_an_init_is_a_docstring(path: Path) -> None:
+    """It says what the package holds; names are imported from the modules that define them."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree)
     assert len(tree.body) == 1

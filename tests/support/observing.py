@@ -21,7 +21,7 @@ class Silent:
         """Nothing to show."""
 
     def preparing(self, text: str, fraction: float | None) -> None:
-        """Nothing to show."""
+        """Show nothing."""
 
     def update(self, run: TrialRecord, change: RunChange) -> None:
         """Record it."""

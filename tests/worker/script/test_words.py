@@ -59,7 +59,10 @@ def test_a_command_that_cannot_run_is_found_before_anything_starts(here: Path, c
 def test_exactly_one_of_objective_and_command(here: Path) -> None:
     """Both, or neither, is a problem of the study file."""
     both = STUDY.replace("metric:", "objective: sweep.objectives.toy:train\nmetric:")
-    for text, message in ((both, "command: cannot be combined with objective; keep one of the two"), (STUDY[37:], "objective: missing")):
+    for text, message in (
+        (both, "command: cannot be combined with objective; keep one of the two"),
+        (STUDY[37:], "objective: missing"),
+    ):
         with pytest.raises(StudyFileError, match=message):
             read_study(write(here, text))
 
