@@ -1,7 +1,5 @@
 """A study as a value: the content of the study file, checked and with defaults filled in."""
 
-# ruff: noqa: RUF009 -- `key` makes a field, as `dataclasses.field` does
-
 from __future__ import annotations
 
 import functools
@@ -182,17 +180,17 @@ class StudySpec:
         "`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: on a CPU one per core, as far as the"
         " memory goes; on a GPU 1, and more beside it if the first trial leaves time and memory), `threads` of each",
     )
-    log: LogSpec = key(LogSpec(), "what TensorBoard shows beside the scalars, panel by panel: see the table above")
+    log: LogSpec = key(LogSpec(), "what TensorBoard shows beside the scalars, panel by panel: see `sweep docs tensorboard`")
     retries: int = key(
-        1, "how often a trial whose process died goes on from its checkpoint; an exception is not retried", "WholeNumber"
+        1, "how often a trial whose process died is resumed from its checkpoint; an exception is not retried", "WholeNumber"
     )
     timeout_s: float | None = key(
-        None, "of one trial, such as `30m`; one that takes longer is failed", "Duration", name="timeout"
+        None, "of one trial, such as `30m`; a trial that takes longer is failed", "Duration", name="timeout"
     )
     checkpoints: CheckpointsSpec = key(
-        CheckpointsSpec(), "`{keep_best: 3}`: the last checkpoints of so many of the best trials stay when trials end"
+        CheckpointsSpec(), "`{keep_best: 3}`: the number of best trials whose last checkpoint is kept"
     )
-    stop_after_failures: int = key(5, "so many failed trials in a row end the sweep", "Count")
+    stop_after_failures: int = key(5, "the sweep ends after this many failed trials in a row", "Count")
     output: str = key("runs", "folder of the studies' folders, relative to the working directory", "Text")
     earlier: tuple[dict[str, Domain], ...] = key(
         (),

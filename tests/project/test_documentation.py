@@ -22,10 +22,11 @@ from sweep.cli.commands import sweep
 from sweep.search.methods import option_problems
 from sweep.study.command import OWN
 from sweep.study.file.reading import read_study
-from sweep.study.file.schema import Log, StudyModel
+from sweep.study.file.schema import StudyModel
 from sweep.study.file.writing import write_study
+from sweep.study.keys import default_of, keys_of
 from sweep.study.methods import PRUNERS, SAMPLERS
-from sweep.study.spec import StudySpec
+from sweep.study.spec import LogSpec, StudySpec
 from sweep.study.timing import TimeBreakdown
 from sweep.worker.script.client import ScriptTrial
 from tests.conftest import REPOSITORY, Cli, Done
@@ -182,9 +183,6 @@ def importable(dotted: str, attribute: str | None) -> bool:
 
 def check_words(words: list[str]) -> None:
     """Check that the command line takes these words; nothing is started."""
-    if words[0] == "docs":
-        assert words[1:] == [] or words[1] in TOPICS
-        return
     sweep.commands[words[0]].make_context(words[0], words[1:])
 
 
@@ -196,8 +194,7 @@ def test_the_command_line_takes_each_command_of_a_page(page: Path) -> None:
     for span in spans(page):
         if match := re.match(r"sweep ([a-z]+)\b(?!\.)(.*)", span):
             verb, options = match[1], re.findall(r"--[\w-]+", match[2])
-            if verb != "docs":
-                assert set(options) - {"--help"} <= options_of(sweep.commands[verb]), span
+            assert set(options) - {"--help"} <= options_of(sweep.commands[verb]), span
 
 
 def options_of(command: click.Command) -> set[str]:
@@ -206,7 +203,7 @@ def options_of(command: click.Command) -> set[str]:
 
 def test_every_command_and_option_is_documented() -> None:
     """In the list of commands, and in the table of options."""
-    assert {words[0] for words in commands(DOCS / "operations.md")} == {*sweep.commands, "docs"}
+    assert {words[0] for words in commands(DOCS / "operations.md")} == set(sweep.commands)
     found: dict[str, set[str]] = {}
     verbs: list[str] = []
     for verb_cell, option_cell, _ in rows(section("operations", "Commands")):
@@ -301,7 +298,7 @@ def test_the_defaults_are_the_programs(here: Path) -> None:
 def test_the_panels_are_the_programs() -> None:
     """Each key of `log`, with its default."""
     table = {named(row[0])[0]: row[1] for row in rows(section("tensorboard", "Other tabs"))}
-    assert table == {name: str(field.default).lower() for name, field in Log.model_fields.items()}
+    assert table == {key.name: str(default_of(key, field)).lower() for key, field in keys_of(LogSpec)}
 
 
 def test_the_built_in_objectives_parameters_are_the_programs() -> None:
@@ -436,8 +433,6 @@ def runs(words: list[str], cli: Cli, start: Callable[..., subprocess.Popen[str]]
         assert any(re.search(r"http://127\.0\.0\.1:\d+/#hparams", line) for line in process.stdout)
         process.terminate()
         assert process.wait(20) == 0
-        return
-    if words[0] == "docs" and "docs" not in sweep.commands:
         return
     done: Done = cli(*words)
     if words[0] in ("resume", "stop"):  # what is finished is not there to be resumed, or stopped

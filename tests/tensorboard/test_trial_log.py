@@ -9,7 +9,7 @@ import pytest
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 from sweep.study.space import Choice, Constant
-from sweep.study.spec import ConstraintSpec, MetricSpec, StudySpec
+from sweep.study.spec import ConstraintSpec, MetricSpec, RepeatsSpec, StudySpec
 from sweep.study.timing import Stopwatch
 from sweep.study.trial import Position, TrialSpec
 from sweep.tensorboard.trial_log import TrialLog
@@ -28,7 +28,7 @@ def study(*metrics: MetricSpec, constraints: tuple[ConstraintSpec, ...] = (), re
         method="grid",
         parameters={"lr": Choice(values=(0.1, 0.2)), "epochs": Constant(value=3)},
         constraints=constraints,
-        repeats=repeats,
+        repeated=RepeatsSpec(count=repeats),
     )
 
 
