@@ -17,7 +17,6 @@ from sweep.study.file.reading import given_study, read_study
 from sweep.study.file.writing import write_study
 from sweep.study.keys import default_of, keys_of
 from sweep.study.spec import StudySpec
-from tests.conftest import REPOSITORY
 
 KEYS = [key for key, _ in keys_of(StudySpec)]
 # Every key has another value than its default, in one of these.
@@ -103,7 +102,7 @@ def read_back(study: StudySpec) -> StudySpec:
 
 
 def test_every_field_of_a_study_is_a_key() -> None:
-    """Except for the folder of the study file. Each key has a description, a row of the documentation and a place in the schema."""
+    """Except for the folder of the study file. Each key has a description and a place in the schema."""
     assert {field.name for field in dataclasses.fields(StudySpec) if not field.metadata} == {"import_dir"}
     assert all(key.description for key in KEYS)
     rows = re.findall(
