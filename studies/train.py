@@ -1,6 +1,6 @@
-"""Fit a small network to a noisy spiral: an ordinary script, which runs by hand too (python studies/train.py --lr=0.05).
+"""Fit a small network to a noisy spiral: an ordinary script, which also runs alone (python studies/train.py --lr=0.05).
 
-Two lines are for sweep: the import, and the report. The three that read and give a state let an interrupted trial go on.
+Two lines are for sweep: the import and the report. Three more load and pass the state, so that an interrupted trial resumes.
 """
 
 from __future__ import annotations

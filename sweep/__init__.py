@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.errors import SweepError
 from sweep.study.trial import TrialState
 from sweep.worker.handle import Trial
-from sweep.worker.script.client import (
-    trial,  # the handle of a script; it hides the module `sweep.trial`, which imports reach all the same
-)
+from sweep.worker.script.client import trial  # the handle that a script gets
 
 if TYPE_CHECKING:
     from sweep.api import StudyResult, run
@@ -15,11 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["StudyResult", "SweepError", "Trial", "TrialRecord", "TrialState", "__version__", "run", "trial"]
 __version__ = "0.1.0"
-# Found when they are asked for: objectives import this package in workers, and `sweep --help` waits for it.
+# Imported at their first use: objectives import this package in workers, and `sweep --help` must be fast.
 _LATER = {"StudyResult": "sweep.api", "TrialRecord": "sweep.study.record", "run": "sweep.api"}
 
 
-if not TYPE_CHECKING:  # or every name would be one to type checkers
+if not TYPE_CHECKING:  # else type checkers would accept every name
 
     def __getattr__(name: str) -> Any:
         if name in _LATER:

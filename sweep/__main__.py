@@ -1,4 +1,4 @@
-"""`python -m sweep` is `sweep`."""
+"""`python -m sweep` runs the program `sweep`."""
 
 from sweep.cli.main import main
 

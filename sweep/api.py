@@ -1,9 +1,9 @@
-"""`sweep.run`: a study from a Python program or a notebook, with what came out as Python's values.
+"""`sweep.run`: run a study from a Python program or a notebook, and get its results as Python values.
 
-The study and its folder are those of the command line: what one of them began the other shows, and goes on with if it can
-find the objective. Ctrl-C (SIGTERM and SIGHUP too) makes checkpoints first, as there; then whoever had the signal before has
-it again, so that it ends in a KeyboardInterrupt as it does in any other call. Other threads than the main one get no
-signals: `sweep stop` stops a study that they run.
+The study and its folder are the same as on the command line: each shows what the other has run, and resumes it if it can find the
+objective. Ctrl-C, SIGTERM and SIGHUP make checkpoints first, as there; then the previous handler gets the signal, so that Ctrl-C
+ends in a KeyboardInterrupt as in any other call. Threads other than the main thread get no signals: `sweep stop` stops a study
+that they run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.errors import SweepError
 from sweep.report.page import leave_report
-from sweep.runner.observers import RunOutcome
+from sweep.runner.outcome import SessionOutcome, counts_text
 from sweep.runner.plain_lines import PlainLines
 from sweep.runner.runner import Runner
 from sweep.runner.session import run_study
@@ -28,9 +28,7 @@ from sweep.search.methods import option_problems
 from sweep.storage.folder import StudyFolder, folder_of
 from sweep.storage.optuna_database import load_read_only
 from sweep.study.file.reading import given_study, read_study
-from sweep.study.formatting import states_text
 from sweep.study.objective import is_by_value, reference_to
-from sweep.study.progress import TrialCounts
 from sweep.study.ranking import rank
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
@@ -43,15 +41,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class StudyResult:
-    """What came out of a study.
+    """The results of a study.
 
     Attributes:
-        name: the study's.
+        name: the study's name.
         dir: its folder; a trial's run folder is `dir / trial.folder`.
-        metric: the name of what was optimised, or of the first of several.
+        metric: the name of the objective value, or of the first of several.
         trials: every trial that was ever started, by number.
-        best: the best of the complete ones, None when there is none; of several metrics the best in the first one.
-        front: the Pareto front, in the order of the first metric; of one metric the best trial alone.
+        best: the best complete trial, None when there is none; with several metrics the best in the first one.
+        front: the Pareto front, in the order of the first metric; with one metric only the best trial.
         ended_by: one line on why no further trial was started.
     """
 
@@ -66,15 +64,15 @@ class StudyResult:
     def __repr__(self) -> str:
         best = f"{self.metric}={self.best.value:g} by trial {self.best.number} {self.best.params}" if self.best else "none"
         best += f", one of {len(self.front)} in the Pareto front" if len(self.front) > 1 else ""
-        return f"<StudyResult {self.name}: {_counted(self.trials, None)}; {self.ended_by}; best: {best}; in {self.dir}>"
+        return f"<StudyResult {self.name}: {counts_text(self.trials, None)}; {self.ended_by}; best: {best}; in {self.dir}>"
 
     @property
     def optuna_study(self) -> optuna.Study:
-        """Return the study for Optuna's tools; the file is only read, so nothing can be added to it."""
+        """Return the study for Optuna's tools, read-only."""
         return load_read_only(self.dir / "study.db")
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a row for each trial, by number: `state`, `value`, `params_...`, `metrics_...` and how it went.
+        """Return a row for each trial, by number: `state`, `value`, `params_...`, `metrics_...`, `duration_s` and others.
 
         Raises:
             SweepError: pandas is not installed.
@@ -98,30 +96,30 @@ def run(
     inline: bool = False,
     quiet: bool = False,
 ) -> StudyResult:
-    """Train a study's trials, or go on where it stopped.
+    """Train a study's trials; resume the study if it was stopped.
 
     Args:
         study: a study file, or a dict of its keys, which then needs a `name`.
-        objective: any function of a trial: of a module, a script or a notebook, a closure, a lambda. Default: what the
-            study names as `module:function`.
-        overrides: keys with other values than the study's: `{"lr.values": [0.1], "epochs.value": 1}`.
+        objective: any function of a trial: from a module, a script or a notebook, a closure, a lambda. Default: the
+            function that the study names as `module:function`.
+        overrides: keys with values that replace the study's: `{"lr.values": [0.1], "epochs.value": 1}`.
         fresh: start over; the old folder is moved aside, never deleted.
         retry_failed: run failed trials again, under their own numbers.
         inline: run one trial at a time in this process, for a debugger.
         quiet: print nothing.
 
     Raises:
-        SweepError: the study is not sound, another process runs it, or it cannot go on; failed trials are no error.
-        KeyboardInterrupt: Ctrl-C, after the trials have made checkpoints; the same call then goes on.
+        SweepError: the study is not valid, another process runs it, or it cannot be resumed; failed trials raise no error.
+        KeyboardInterrupt: Ctrl-C, after the trials have made checkpoints; the same call then resumes the study.
     """
     spec, path = _read(study, objective, dict(overrides or {}))
     folder = folder_of(spec)
-    asked: list[int] = []
+    stopped_by: list[int] = []
     handlers: dict[signal.Signals, Any] = {}
 
     def on_start(runner: Runner) -> None:
         if threading.current_thread() is threading.main_thread():
-            handlers.update(stop_in_order(runner.stop, asked))
+            handlers.update(stop_in_order(runner.stop, stopped_by))
 
     observer = PlainLines(quiet=quiet)
     try:
@@ -136,12 +134,12 @@ def run(
             retry_failed=retry_failed,
             on_start=on_start,
         )
-        _say_how_it_ended(spec, folder, outcome, asked, observer)
+        _print_summary(spec, folder, outcome, stopped_by, observer)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if asked:
-        signal.raise_signal(asked[0])
+    if stopped_by:
+        signal.raise_signal(stopped_by[0])
     ranking = rank(outcome.records, spec)
     return StudyResult(
         name=spec.name,
@@ -155,7 +153,7 @@ def run(
 
 
 def _read(study: Any, objective: Any, overrides: dict[str, Any]) -> tuple[StudySpec, Path]:
-    """Return the study, and the file that it or its dict stands in."""
+    """Return the study, and its file or the program that its dict is in."""
     import_dir: Path | None = None
     if objective is not None:
         if not callable(objective):
@@ -176,19 +174,16 @@ def _read(study: Any, objective: Any, overrides: dict[str, Any]) -> tuple[StudyS
     return read_study(path, overrides, import_dir=import_dir, find_objective=find, option_problems=option_problems), path
 
 
-def _say_how_it_ended(study: StudySpec, folder: StudyFolder, outcome: RunOutcome, asked: list[int], observer: PlainLines) -> None:
-    how = f"stopped by {signal.Signals(asked[0]).name}" if asked else outcome.ended_by
-    observer.notice(f"{study.name}: {_counted(outcome.records, study.total)}; {how}")
-    place = os.path.relpath(folder.root)
-    if len(asked) < 2 and outcome.records:  # who asked twice is in a hurry
+def _print_summary(
+    study: StudySpec, folder: StudyFolder, outcome: SessionOutcome, stopped_by: list[int], observer: PlainLines
+) -> None:
+    observer.notice(outcome.summary(study, stopped_by))
+    if len(stopped_by) < 2 and outcome.records:  # who asked twice does not want to wait
         reason = leave_report(folder)
-        observer.notice(f"the report could not be written: {reason}" if reason else f"report: {place}/{folder.report.name}")
-    if asked and not all(record.state.finished for record in outcome.records):
-        observer.notice("the same call goes on with it")
-
-
-def _counted(records: tuple[TrialRecord, ...] | list[TrialRecord], total: int | None) -> str:
-    return states_text(TrialCounts(records).counts(total)) or "no trials"
+        place = os.path.relpath(folder.report)
+        observer.notice(f"the report could not be written: {reason}" if reason else f"report: {place}")
+    if stopped_by and not all(record.state.finished for record in outcome.records):
+        observer.notice("the same call resumes the study")
 
 
 def _row(folder: Path, trial: TrialRecord) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""What goes wrong, told to a tired person at night: what, where, why, and what to type now.
+"""Errors as messages: what happened, where, the likely cause, and what to type now.
 
-Every error that a user can meet is a `SweepError` with a stable `id` (tests hold its wording), and a bad study
-file is a list of `Problem`, one a line, so that all of them are seen at once.
+Every error that a user can meet is a `SweepError` with a stable `id`; tests check the text. A wrong study file is a list of
+`Problem`, one a line, so that all of them are seen at once.
+
+Imported by every other package; imports none of them.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-# What to do with a study that cannot go on in its folder.
+# What to do with a study that cannot be resumed in its folder.
 ANOTHER_STUDY = "keep the folder and start another:  sweep run STUDY name=another-name"
 ANOTHER_OR_FRESH = (
     "keep both:   give it another name (name=...)\nstart over:  add --fresh (the old folder is moved aside, not deleted)"
@@ -30,17 +32,17 @@ class SweepError(Exception):
     """Carry one complete message to the user.
 
     Args:
-        id: stable, kebab-case name of the error, printed beside it and searched for.
+        id: stable, kebab-case name of the error, printed beside it for searching.
         what: what happened, one sentence.
         where: file, line or folder.
         why: the likely cause.
         do: what to type now; several lines are kept as they are.
-        exit_code: what the command ends with (DESIGN section 3).
+        exit_code: exit code of the command (`sweep/docs/design.md`, section 3).
     """
 
     def __init__(
         self,
-        id: str,  # noqa: A002  # the word that is printed, searched for and tested
+        id: str,  # noqa: A002  # the word for it in messages and tests
         what: str,
         *,
         where: str | None = None,
@@ -79,7 +81,7 @@ class Problem:
     def __str__(self) -> str:
         text = ": ".join(part for part in (self.where, self.key, self.message) if part)
         whole = f"{text}; {self.hint}" if self.hint else text
-        # One line, whatever somebody has for a key.
+        # One line, whatever characters a key has.
         return "".join(one if one.isprintable() else repr(one)[1:-1] for one in whole)
 
 
@@ -87,7 +89,7 @@ class StudyFileError(SweepError):
     """Carry every problem of one study file.
 
     Args:
-        path: the study file as the user named it, or words for a dict.
+        path: the study file as it was typed, or a description of a dict.
         problems: at least one, in the order of the file.
     """
 
@@ -101,19 +103,19 @@ class StudyFileError(SweepError):
 
 
 def write_failed(reason: str, folder: str) -> SweepError:
-    """Return the error of a sweep that stops because a file could not be written."""
+    """Return the error of a session that ends because a file could not be written."""
     return SweepError(
         "write-failed",
-        f"the sweep stopped because a file could not be written: {reason}",
+        f"the session ended because a file could not be written: {reason}",
         where=folder,
-        why="usually a full disk or a quota; everything that was stored before is good",
+        why="usually a full disk or a quota; everything that was stored before is intact",
         do=f"make room, then:  sweep resume {shlex.quote(folder)}",
         exit_code=EXIT_SOME_FAILED,
     )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `did you mean 'x'?` for the nearest known word, or the list of them when none is near."""
+    """Return `did you mean 'x'?` for the most similar known word, or all known words when none is similar."""
     words = list(known)
     near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     if near:

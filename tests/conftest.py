@@ -1,30 +1,26 @@
-"""What all tests share: the command line as a real process, studies on disk, and a watch for processes left behind."""
+"""Fixtures of all tests: an empty folder, the command line as a real process, and a check for processes left behind."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import signal
 import subprocess
 import sys
-import textwrap
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from sweep.objectives import datasets
+from tests.support.command_line import Done, run_sweep
+from tests.support.studies import write_objectives, write_study
+from tests.support.waiting import no_process_left, wait_for
 
+__all__ = ["REPOSITORY", "Cli", "Done", "no_process_left", "wait_for", "write_objectives", "write_study"]
 REPOSITORY = Path(__file__).parent.parent
-Cli = Callable[..., "Done"]
+Cli = Callable[..., Done]
 SLOW_TIMEOUT_S = 900
 
-# A script may have started this in the background, where a shell has Ctrl-C ignored; tests send it, and processes inherit that.
+# A shell ignores Ctrl-C in what it starts in the background, and processes inherit that; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -36,35 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """A finished command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Return what was printed, read as JSON."""
-        return json.loads(self.out)
-
-
-@contextlib.contextmanager
-def no_process_left() -> Iterator[None]:
-    """Fail when the block leaves a process behind."""
-    before = {process.pid for process in psutil.Process().children(recursive=True)}
-    yield
-    deadline = time.monotonic() + 5
-    while left := [p for p in psutil.Process().children(recursive=True) if p.pid not in before and _is_ours(p)]:
-        if time.monotonic() > deadline:
-            names = [" ".join(process.cmdline()) for process in left]
-            for process in left:
-                process.kill()
-            pytest.fail(f"processes were left behind: {names}")
-        time.sleep(0.05)
-
-
 @pytest.fixture(autouse=True)
 def _no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a process behind; a module that keeps workers for all its tests looks for itself."""
@@ -73,15 +40,6 @@ def _no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
     else:
         with no_process_left():
             yield
-
-
-def _is_ours(process: psutil.Process) -> bool:
-    # The resource trackers of multiprocessing and loky stay with the test process itself, by their design.
-    try:
-        words = " ".join(process.cmdline())
-        return process.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in words
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.fixture
@@ -97,17 +55,7 @@ def cli(here: Path, request: pytest.FixtureRequest) -> Cli:
     limit = SLOW_TIMEOUT_S / 2 if request.node.get_closest_marker("slow") else 100
 
     def run(*words: str, env: dict[str, str] | None = None, timeout: float = limit) -> Done:
-        done = subprocess.run(
-            [sys.executable, "-m", "sweep", *words],
-            cwd=here,
-            env=os.environ | (env or {}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return Done(code=done.returncode, out=done.stdout, err=done.stderr)
+        return run_sweep(*words, here=here, env=env, timeout=timeout)
 
     return run
 
@@ -133,31 +81,6 @@ def start(here: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in running:
         process.kill()
         process.communicate()
-
-
-def write_objectives(folder: Path) -> None:
-    """Put the tests' objectives beside a study file, as the module `mine`."""
-    (folder / "mine.py").write_text(
-        (Path(__file__).parent / "support" / "objectives.py").read_text(encoding="utf-8"), encoding="utf-8"
-    )
-
-
-def write_study(folder: Path, text: str, name: str = "study.yaml") -> Path:
-    """Write a study file and return its path."""
-    path = folder / name
-    path.write_text(textwrap.dedent(text), encoding="utf-8")
-    return path
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
-    """Return the first true answer, or fail."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = what()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

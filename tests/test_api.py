@@ -149,7 +149,7 @@ def test_ctrl_c_stops_in_order_and_the_same_call_goes_on(here: Path, capsys: pyt
         sweep.run(STUDY, train, inline=True)
     out = capsys.readouterr().out
     assert "study: 2 waiting; stopped by SIGINT" in out
-    assert out.endswith("the same call goes on with it\n")
+    assert out.endswith("the same call resumes the study\n")
     assert len(sweep.run(STUDY, train, inline=True, quiet=True).trials) == 2
     assert "study study" not in capsys.readouterr().out
     assert seen == [(0, None), (0, {"step": 1}), (1, None)]
@@ -168,12 +168,12 @@ def test_ctrl_c_on_a_script_ends_it_as_python_does(cli: Cli, here: Path) -> None
     assert process.returncode == -signal.SIGINT
     assert err.endswith("KeyboardInterrupt\n")
     assert "stopped by SIGINT" in out
-    assert out.endswith("the same call goes on with it\n")  # and no "after"
+    assert out.endswith("the same call resumes the study\n")  # and no "after"
 
     process = script(here, call, parameters=parameters | {"wait": {"value": False}})
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "trial 0 goes on after step 1" in out
+    assert "trial 0 resumed after step 1" in out
     found = cli("trials", "runs/study", "--format", "json").json
     assert [(trial["state"], trial["attempts"]) for trial in found] == [("complete", 2), ("complete", 1)]
 
@@ -199,10 +199,10 @@ def test_any_function_of_a_script_trains_in_workers(cli: Cli, here: Path, call: 
 
 
 @pytest.mark.slow
-def test_the_readmes_program_runs(here: Path) -> None:
+def test_the_documentations_program_runs(here: Path) -> None:
     """As it is written there."""
     pytest.importorskip("pandas", reason="pandas is not installed")
-    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").partition("## From Python")[2]
+    section = (REPOSITORY / "sweep/docs/own-code.md").read_text(encoding="utf-8").partition("## From Python")[2]
     (here / "parabola.py").write_text(section.partition("```python\n")[2].partition("```")[0])
     done = subprocess.run([sys.executable, "parabola.py"], cwd=here, capture_output=True, text=True, check=True, timeout=100)
     assert "parabola: 10 complete" in done.stdout
@@ -422,5 +422,5 @@ def test_a_notebook_is_interrupted_and_goes_on(here: Path) -> None:
                 assert "stopped by SIGINT" in "".join(output.get("text", "") for output in cell.outputs)
             else:
                 client.execute_cell(cell, index)
-    assert "trial 0 goes on after step 1" in "".join(output.get("text", "") for output in cells[-2].outputs)
+    assert "trial 0 resumed after step 1" in "".join(output.get("text", "") for output in cells[-2].outputs)
     assert json.loads(cells[-1].outputs[0]["text"]) == [[2 / 3, 2], [4 / 3, 1]]

@@ -1,4 +1,4 @@
-"""Lightning trainings as trials: killed, stopped, pruned, ended early, and the same numbers as if nothing had happened."""
+"""Lightning trainings as trials: killed, stopped, pruned and ended early, with the same numbers as without interruption."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def study(here: Path) -> Path:
 
 
 def numbers(folder: Path) -> list[dict[str, Any]]:
-    """Return all that must not differ; Lightning's own count of scheduler steps may, which nothing goes by."""
+    """Return all that must be equal. Lightning's count of scheduler steps may differ; nothing uses it."""
     found = outcome(folder)
     for trial in found:
         trial["weights"]["lightning"].pop("loops")
@@ -130,7 +130,7 @@ def numbers(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("plateau", ["true", "false"])
 def test_a_lightning_training_that_was_killed_ends_with_the_same_numbers(cli: Cli, study: Path, here: Path, plateau: str) -> None:
-    """Before its first checkpoint and after: data, dropout, schedulers, metrics, and chance afterwards."""
+    """Before and after its first checkpoint: data, dropout, schedulers, metrics, and later random numbers."""
     kills = ["no", "epoch 0 batch 2", "epoch 2 batch 1", "epoch 3 batch 3"]
     done = cli("run", str(study), f"kill.values={kills}", f"plateau.value={plateau}")
     assert done.code == 0, done.err
@@ -140,7 +140,7 @@ def test_a_lightning_training_that_was_killed_ends_with_the_same_numbers(cli: Cl
     assert steps == {name: [1, 2, 3, 4] for name in each} | {name: [4] for name in ("lr", "after")}
     assert killed == [undisturbed] * 3
     assert [record.attempts for record in records(here / "runs" / "study")] == [1, 2, 2, 2]
-    assert re.findall(r"goes on after step \d", done.out) == ["goes on after step 2", "goes on after step 3"]
+    assert re.findall(r"resumed after step \d", done.out) == ["resumed after step 2", "resumed after step 3"]
     assert not list((here / "runs").rglob("*.ckpt"))
 
 
@@ -149,7 +149,7 @@ def test_a_lightning_training_that_was_killed_ends_with_the_same_numbers(cli: Cl
 def test_a_lightning_training_that_was_stopped_goes_on(
     cli: Cli, study: Path, here: Path, start: Callable[..., subprocess.Popen[str]], words: list[str]
 ) -> None:
-    """Again and again, at the end of an epoch, also of the last one."""
+    """Several times, at the end of an epoch, also of the last one."""
     words = [*words, "parameters.pause.value=0.05"]
     assert cli("run", str(study), "name=whole", *words).code == 0
     stops = 0
@@ -169,7 +169,7 @@ def test_a_lightning_training_that_was_stopped_goes_on(
 
 
 def test_a_lightning_training_is_pruned(cli: Cli, study: Path, here: Path) -> None:
-    """The pruner's verdict ends it after an epoch; how many there are is known."""
+    """The pruner ends it after an epoch; the total number of epochs is known."""
     done = cli("run", str(study), "--inline", "pruner={type: threshold, upper: 0.0}", "parameters.epochs.value=3")
     assert done.code == 0, done.err
     [record] = records(here / "runs" / "study")
@@ -178,7 +178,7 @@ def test_a_lightning_training_is_pruned(cli: Cli, study: Path, here: Path) -> No
 
 @pytest.mark.slow
 def test_without_its_checkpoint_a_lightning_training_cannot_go_on(cli: Cli, study: Path, here: Path) -> None:
-    """It is said what to write."""
+    """The error says what to write."""
     assert cli("run", str(study), "objective=mine:forgetful", "kill.values=['epoch 1 batch 0']").code == 1
     [record] = records(here / "runs" / "study")
     assert record.error is not None
@@ -187,7 +187,7 @@ def test_without_its_checkpoint_a_lightning_training_cannot_go_on(cli: Cli, stud
 
 @pytest.mark.slow
 def test_epochs_without_validation_are_not_reported(cli: Cli, study: Path, here: Path) -> None:
-    """Their metrics would be the old ones."""
+    """Their metrics would be those of an earlier epoch."""
     words = ["objective=mine:seldom", "kill.values=['no', 'epoch 3 batch 0']"]
     assert cli("run", str(study), *words).code == 0
     one, other = outcome(here / "runs" / "study")
@@ -196,7 +196,7 @@ def test_epochs_without_validation_are_not_reported(cli: Cli, study: Path, here:
 
 
 def test_either_name_of_the_package_will_do(study: Path) -> None:
-    """The callback is of the class whose package the objective has imported."""
+    """The callback has the class of the package that the objective has imported."""
     code = "import pytorch_lightning, sys; from sweep.lightning import SweepCallback as C\n"
     code += "assert issubclass(C, pytorch_lightning.Callback) and 'lightning.pytorch' not in sys.modules"
     if importlib.util.find_spec("pytorch_lightning") is None:

@@ -1,1 +1,16 @@
-"""The command line: the verbs, and what they print; every error that a user can meet becomes a message and an exit code."""
+"""The command line: reads the words, calls the packages below and prints the results.
+
+Called by `python -m sweep` and the program `sweep`.
+
+    main                         one command: errors become messages and exit codes
+    commands                     the verbs with their options; each imports what it needs when it is called
+    target                       the study and folder that the words STUDY and KEY=VALUE name
+    run                          `sweep run`, `sweep resume`
+    plan                         `sweep plan`, `sweep check`
+    status                       `sweep status`, `sweep best`
+    stop, import_, docs, doctor  the verbs of these names
+    show, dashboard              `sweep report`, `sweep dashboard`; starting TensorBoard
+    completion                   the words that a shell completes
+    live_view                    a running study, redrawn on a terminal
+    tables, charts               trials as tables, CSV and JSON; learning curves and bars made of characters
+"""

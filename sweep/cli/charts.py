@@ -1,10 +1,9 @@
-"""Small charts of characters: the course of a metric in one line, shares as bars."""
+"""Small charts made of characters: learning curves in one line, importances as bars."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -21,7 +20,7 @@ _BAR_WIDTH = 24
 
 
 class Sparklines:
-    """Draw trials' learning curves as words of blocks, all on one scale.
+    """Draw trials' learning curves as rows of block characters, all on one scale.
 
     Args:
         curves: step and value of each report, by trial.
@@ -49,13 +48,8 @@ class Sparklines:
         return "".join(self._blocks[round((value - self._low) / room * top)] for value in values)
 
 
-def sparklines(snapshot: Snapshot, numbers: Iterable[int]) -> Sparklines:
-    """Return the curves of these trials, ready to be drawn."""
-    return Sparklines(snapshot.curves(numbers))
-
-
 def importance_bars(snapshot: Snapshot) -> list[RenderableType]:
-    """Return a bar for what each parameter explains, nothing when too few trials are complete to tell."""
+    """Return a bar for the importance of each parameter; nothing when too few trials are complete."""
     found = importances(trainings(snapshot.records), snapshot.study)
     if not found:
         return []

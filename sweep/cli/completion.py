@@ -1,7 +1,7 @@
-"""What the shell completes: `sweep completion` prints click's script, and STUDY becomes study files and studies' folders.
+"""The words that a shell completes: `sweep completion` prints click's script; STUDY is completed to study files and folders.
 
-Whole paths are offered, not one folder after the other: click cannot mix words and folders in one answer. Nothing of a study is
-read but its first lines, so that an answer comes at once.
+Whole paths are offered, not one folder after the other, because click cannot mix words and folders in one answer. Only the first
+lines of a study file are read, so that an answer comes at once.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from sweep.storage.folder import StudyFolder
 
-# How much of a file is looked at: every study file names its parameters early.
+# Bytes read of a file: every study file names its parameters early.
 _HEAD = 20_000
 _PARAMETERS = re.compile(rb"^parameters\s*:", re.MULTILINE)
 
 
 def script(command: click.Command, shell: str) -> str:
-    """Return what a shell reads to complete the command's words."""
+    """Return the code with which a shell completes the command's words."""
     kind = get_completion_class(shell)
     assert kind is not None  # one of click's own three
     return kind(command, {}, "sweep", "_SWEEP_COMPLETE").source()
 
 
 def studies(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the study files and studies' folders that begin so, here and one folder below; else leave it to the shell."""
+    """Return the study files and studies' folders that begin with `incomplete`; if there are none, let the shell complete it."""
     try:
         found = sorted(name for name in set(_nearby(incomplete)) if name.startswith(incomplete))
-    except OSError:  # a folder that may not be read
+    except OSError:  # no permission to read a folder
         found = []
     return [CompletionItem(name) for name in found] or [CompletionItem(incomplete, type="file")]
 
@@ -48,7 +48,7 @@ def _nearby(incomplete: str) -> Iterator[str]:
 
 
 def _has_run(folder: Path) -> bool:
-    """Tell whether this is the folder of a study that has run, which holds its own copy of its file."""
+    """Return whether this is the folder of a study that has run; it holds a copy of the study file."""
     return StudyFolder(root=folder).environment.exists()
 
 

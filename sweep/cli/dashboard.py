@@ -1,8 +1,8 @@
-"""Start TensorBoard on studies' folders, at the HPARAMS tab, and stay with it until it ends.
+"""Start TensorBoard on studies' folders, and end it with the block that uses it.
 
-Its fast loader keeps every event file open, and takes whichever description of the HPARAMS columns comes first. So the slow one,
-which does neither, is taken where the system's limit of open files is too low for the study, and for several studies side by
-side, whose columns are described together in a run that it finds first.
+TensorBoard's fast loader keeps every event file open, and uses the description of the HPARAMS columns that it reads first. Its
+slow loader does neither. It is used where the system's limit of open files is too low for the study, and for several studies side
+by side: their columns are described together, in a run that it reads first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,11 @@ from sweep.study.spec import StudySpec
 from sweep.tensorboard.event_files import PATTERN
 from sweep.worker.processes import die_with_parent
 
-_OWN_FILES = 200  # that TensorBoard has open beside the event files
+_OWN_FILES = 200  # TensorBoard opens these beside the event files
 _RELOAD_THREADS = 4
 _START_TIMEOUT_S = 60
 _PROJECTOR_TIMEOUT_S = 5
+_POLL_S = 0.1
 _TRIES = 3
 
 
@@ -40,17 +41,17 @@ _TRIES = 3
 def tensorboard(
     logdir: Path, *, host: str, port: int, merged: bool = False, options: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run TensorBoard while the block runs; give its address at the HPARAMS tab and its process.
+    """Run TensorBoard while the block runs; give the address of the HPARAMS tab and the process.
 
     Args:
         logdir: the study's folder.
         host: where it listens; 127.0.0.1 keeps it on this machine.
-        port: the port to take; another free one is taken when it is in use.
-        merged: the folder is one of `side_by_side`.
-        options: more of TensorBoard's own options.
+        port: the port to use; when it is in use, another free port.
+        merged: the folder is one that `side_by_side` has made.
+        options: further options of TensorBoard's.
 
     Raises:
-        SweepError: TensorBoard does not come up.
+        SweepError: TensorBoard does not start.
     """
     if merged or _raised_file_limit() < len(list(logdir.glob(f"*/{PATTERN}"))) + _OWN_FILES:
         options = ("--load_fast=false", f"--max_reload_threads={_RELOAD_THREADS}", *options)
@@ -65,9 +66,9 @@ def tensorboard(
 
 @contextlib.contextmanager
 def side_by_side(studies: Sequence[tuple[StudySpec, StudyFolder]]) -> Iterator[Path]:
-    """Give a folder that shows the studies together while the block runs: the folder itself if it is only one.
+    """Give a folder that shows the studies together while the block runs; a single study's own folder.
 
-    Each study's runs are below its name. One more run, `.`, describes the HPARAMS columns of all.
+    Each study's runs are below its name. One more run, `.`, describes the HPARAMS columns of all studies.
     """
     if len(studies) == 1:
         yield studies[0][1].root
@@ -90,7 +91,7 @@ def _start(logdir: Path, host: str, port: int, options: tuple[str, ...]) -> tupl
         port = port if _is_free(host, port) else _free_port(host)
         command = [sys.executable, "-m", "tensorboard.main", f"--logdir={logdir}", f"--host={host}", f"--port={port}", *options]
         address = f"http://{host}:{port}/"
-        with tempfile.TemporaryFile("w+") as said:  # no pipe: nobody would read it once TensorBoard is up
+        with tempfile.TemporaryFile("w+") as said:  # no pipe: nothing would read it once TensorBoard runs
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -109,11 +110,11 @@ def _start(logdir: Path, host: str, port: int, options: tuple[str, ...]) -> tupl
             said.seek(0)
             last = said.read().strip().splitlines()[-5:]
         if _is_free(host, port) and not any("already in use" in line for line in last):
-            break  # it was not the port, which somebody else may have taken a moment after we looked
+            break  # the port, which another program can take just after `_is_free`, was not the reason
         port = _free_port(host)
     raise SweepError(
         "tensorboard-did-not-start",
-        "TensorBoard did not come up",
+        "TensorBoard did not start",
         why="\n".join(last) or f"it did not answer at {address} within {_START_TIMEOUT_S} s",
         do="sweep doctor   checks the installation",
         exit_code=1,
@@ -121,27 +122,30 @@ def _start(logdir: Path, host: str, port: int, options: tuple[str, ...]) -> tupl
 
 
 def _comes_up(process: subprocess.Popen[str], address: str, logdir: Path) -> bool:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline:
-        # Another TensorBoard may have taken the port: it would answer for its own folder.
-        if _answer(f"{address}data/environment").get("data_location") == str(logdir):
-            return True
-        time.sleep(0.1)
-    return False
+    def up() -> bool:
+        # Another TensorBoard that took the port answers with its own folder.
+        return process.poll() is not None or _answer(f"{address}data/environment").get("data_location") == str(logdir)
+
+    return _wait_for(up, _START_TIMEOUT_S) and process.poll() is None
 
 
 def _wait_for_projector(address: str) -> None:
-    # TensorBoard looks for embeddings only once it is asked for its tabs: the first to open it would get a page without this one.
-    deadline = time.monotonic() + _PROJECTOR_TIMEOUT_S
+    # TensorBoard looks for embeddings when it is first asked for its tabs, and answers without this tab.
+    _wait_for(lambda: _answer(f"{address}data/plugins_listing").get("projector", {}).get("enabled"), _PROJECTOR_TIMEOUT_S)
+
+
+def _wait_for(condition: Callable[[], Any], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if _answer(f"{address}data/plugins_listing").get("projector", {}).get("enabled"):
-            return
-        time.sleep(0.1)
+        if condition():
+            return True
+        time.sleep(_POLL_S)
+    return False
 
 
 def _answer(url: str) -> dict[str, Any]:
-    """Return what TensorBoard answers, nothing while it does not."""
-    # A proxy of the environment's is not asked for an address of this machine.
+    """Return what TensorBoard answers; nothing while it does not answer."""
+    # Without the proxies of the environment: the address is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=5) as answer:
@@ -161,7 +165,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _raised_file_limit() -> float:
-    """Return how many files TensorBoard may have open, after having raised that as far as it goes."""
+    """Raise the limit of open files as far as possible; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):

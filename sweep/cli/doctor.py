@@ -1,4 +1,4 @@
-"""What this machine has, found out by really trying: imports run in a process of their own, which may crash."""
+"""`sweep doctor`: what this machine has, tested by using it; imports run in a separate process, which may crash."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 from sweep.objectives import datasets
 from sweep.runner.environment import version
 from sweep.worker.devices import cpu_cores, visible_gpus
 
 _IMPORT_TIMEOUT_S = 120
+_REINSTALL = "pip install --force-reinstall torch torchvision"
 _PROBE = """
 import json, torch
 found = {"torch": torch.__version__, "cuda": torch.version.cuda, "cuda_works": torch.cuda.is_available()}
@@ -29,35 +28,31 @@ print(json.dumps(found))
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that was looked at: whether it is well, and what to do when it is not."""
-
-    subject: str
-    ok: bool
-    text: str
-    do: str = ""
-
-
-def examine() -> Iterator[Finding]:
-    """Look at devices, torch and torchvision, the data set, TensorBoard and the disk, one after another."""
-    yield Finding(subject="python", ok=True, text=f"{sys.version.split()[0]} at {sys.executable}")
-    yield Finding(subject="cpu", ok=True, text=f"{cpu_cores()} cores")
+def examine() -> bool:
+    """Check devices, torch, torchvision, the data set, TensorBoard and the disk; print the results, return whether all are ok."""
     gpus = visible_gpus()
     listed = ", ".join(f"{gpu.cuda_id}: {gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in gpus)
     hidden = f" (CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']})" if "CUDA_VISIBLE_DEVICES" in os.environ else ""
-    yield Finding(subject="gpu", ok=True, text=(listed or "none visible; trials run on the CPU") + hidden)
-    yield from _torch(bool(gpus))
-    yield _data()
+    _print("python", f"{sys.version.split()[0]} at {sys.executable}")
+    _print("cpu", f"{cpu_cores()} cores")
+    _print("gpu", (listed or "none visible; trials run on the CPU") + hidden)
+    all_ok = _check_torch(bool(gpus))
+    _print("data", _data_text())
     found = version("tensorboard")
-    yield Finding(
-        subject="tensorboard", ok=found is not None, text=found or "not installed", do="" if found else "pip install tensorboard"
-    )
+    all_ok &= _print("tensorboard", found or "not installed", "" if found else "pip install tensorboard")
     free = shutil.disk_usage(".").free / 2**30
-    yield Finding(subject="disk", ok=free > 1, text=f"{free:.1f} GiB free here", do="" if free > 1 else "make some room")
+    return all_ok & _print("disk", f"{free:.1f} GiB free here", "" if free > 1 else "make some room")
 
 
-def _torch(has_gpu: bool) -> Iterator[Finding]:
+def _print(subject: str, text: str, do: str = "") -> bool:
+    """Print a result, and what to do if the check failed; return whether it is ok."""
+    print(f"{'BAD' if do else 'ok '}  {subject:12}{text}", flush=True)
+    if do:
+        print(f"{'':17}do: {do}")
+    return not do
+
+
+def _check_torch(has_gpu: bool) -> bool:
     try:
         done = subprocess.run(
             [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=_IMPORT_TIMEOUT_S, check=False
@@ -67,25 +62,21 @@ def _torch(has_gpu: bool) -> Iterator[Finding]:
     except (subprocess.TimeoutExpired, ValueError) as error:
         found, trouble = {}, f"importing it failed: {error}"
     if not found:
-        yield Finding(subject="torch", ok=False, text=trouble, do="pip install --force-reinstall torch torchvision")
-        return
+        return _print("torch", trouble, _REINSTALL)
     built = f"built for CUDA {found['cuda']}" if found["cuda"] else "built for the CPU"
     usable = not has_gpu or found["cuda_works"]
-    yield Finding(
-        subject="torch",
-        ok=usable,
-        text=f"{found['torch']}, {built}" + ("" if usable else "; a GPU is visible, but torch cannot use it"),
-        do="" if usable else "update the NVIDIA driver, or install the torch that is built for it",
-    )
-    fit = bool(found.get("fit"))
-    text = found.get("torchvision", "") + " fits torch" if fit else found.get("torchvision_error", "does not fit torch")
-    yield Finding(subject="torchvision", ok=fit, text=text, do="" if fit else "pip install --force-reinstall torch torchvision")
+    unusable = "" if usable else "; a GPU is visible, but torch cannot use it"
+    driver = "" if usable else "update the NVIDIA driver, or install the torch that is built for it"
+    ok = _print("torch", f"{found['torch']}, {built}{unusable}", driver)
+    if found.get("fit"):
+        return _print("torchvision", f"{found['torchvision']} fits torch") and ok
+    return _print("torchvision", found.get("torchvision_error", "does not fit torch"), _REINSTALL)
 
 
-def _data() -> Finding:
+def _data_text() -> str:
     raw = datasets.raw_folder("fashion_mnist", datasets.cache_root())
     if datasets.intact("fashion_mnist", raw):
-        return Finding(subject="data", ok=True, text=f"FashionMNIST in {raw}, checked")
+        return f"FashionMNIST in {raw}, checked"
     if raw.exists():
-        return Finding(subject="data", ok=True, text=f"FashionMNIST in {raw} is damaged; the next run fetches it again")
-    return Finding(subject="data", ok=True, text=f"FashionMNIST is not in {raw} yet; the first run fetches it (31 MB)")
+        return f"FashionMNIST in {raw} is damaged; the next run fetches it again"
+    return f"FashionMNIST is not in {raw} yet; the first run fetches it (31 MB)"

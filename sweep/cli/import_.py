@@ -1,21 +1,21 @@
-"""`sweep import`: prior knowledge for a study that has not begun."""
+"""`sweep import`: trials of another study, for a study that has not begun."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from sweep.cli.target import Target, to_look_at
+from sweep.cli.target import Target, to_show
 from sweep.errors import SweepError
 from sweep.search.imported import count_imported, imported_text
 from sweep.search.importing import import_trials, is_storage, source_of_optunas, source_of_ours
 
 
 def import_study(target: Target, other: str, name: str | None) -> None:
-    """Import what fits of another study, and say what was taken and what was left out.
+    """Import the trials of another study that fit; print what was imported and what was left out.
 
     Args:
-        target: the study that is to learn.
-        other: a study of ours as any verb takes it, or a storage of Optuna's.
+        target: the study whose sampler learns from them.
+        other: a study of this program as any verb takes it, or a storage of Optuna's.
         name: which study of the storage.
 
     Raises:
@@ -24,10 +24,10 @@ def import_study(target: Target, other: str, name: str | None) -> None:
     if is_storage(other):
         source = source_of_optunas(target.study, other, name)
     elif name is not None:
-        what = f"--study chooses among the studies of an Optuna storage, and {other} is a study of ours"
+        what = f"--study selects a study of an Optuna storage, but {other} is a study of this program"
         raise SweepError("import-no-storage", what, do="leave --study out")
     else:
-        found = to_look_at(other, ())
+        found = to_show(other, ())
         source = source_of_ours(target.study, found.study, found.folder, target.folder)
     taken, left_out = import_trials(target.study, target.folder, source)
     states = Counter(str(trial.state) for trial in taken)

@@ -1,11 +1,11 @@
-"""Show a running sweep: a live view on a terminal, one plain line for each event elsewhere."""
+"""Show a session: a live view on a terminal, one plain line for each event elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweep.runner.observers import Observer, RunChange
 from sweep.runner.plain_lines import PlainLines, shown_loss
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, run_text, states_text, tag_text
 from sweep.study.progress import TrialCounts
@@ -30,53 +31,42 @@ if TYPE_CHECKING:  # as in `tables`
 
 
 class LiveView:
-    """Keep a picture of the sweep on the terminal: running trials, leaders, counts, time left."""
+    """Keep the terminal up to date: running trials, leaders, counts, time left."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._study: StudySpec | None = None
-        self._tally = TrialCounts()
+        self._counts = TrialCounts()
         self._preparing: tuple[str, float | None] | None = None
-        # The last: it draws at once, and again from a thread of its own.
-        self._live = Live(console=console, auto_refresh=True, refresh_per_second=4, get_renderable=self._render)
-
-    def __enter__(self) -> LiveView:
-        self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._live.stop()
 
     def begin(self, study: StudySpec, runs: Sequence[TrialRecord], workers: int) -> None:
-        """Take the study to show."""
+        """Show this study from now on."""
         self._study = study
-        self._tally = TrialCounts(runs)
+        self._counts = TrialCounts(runs)
         self._preparing = (f"starting {workers} worker{'s' * (workers != 1)}", None) if workers else None
 
     def preparing(self, text: str, fraction: float | None) -> None:
-        """Show a preparation's progress."""
+        """Show the progress of a preparation."""
         self._preparing = (text, fraction)
 
-    def update(self, record: TrialRecord, what: str) -> None:
-        """Take a trial's news; failures and retries also stay above the picture."""
-        self._tally.update(record)
+    def update(self, run: TrialRecord, change: RunChange) -> None:
+        """Show a run as it is now; failures and retries also stay above the view."""
+        self._counts.update(run)
         self._preparing = None
-        if self._study is not None and (what == "retried" or record.state is TrialState.FAILED):
-            verb = "failed" if record.state is TrialState.FAILED else "lost its worker and is started again"
-            self._console.print(Text(f"{run_text(record, self._study)} {verb}: {error_line(record)}", style="red"))
+        if self._study is not None and (change is RunChange.RETRIED or run.state is TrialState.FAILED):
+            verb = "failed" if run.state is TrialState.FAILED else "lost its worker and is started again"
+            self._console.print(Text(f"{run_text(run, self._study)} {verb}: {error_line(run)}", style="red"))
 
     def notice(self, text: str) -> None:
-        """Print a line above the picture."""
+        """Print a line above the view."""
         self._console.print(Text(text))
 
-    def tick(self) -> None:
-        """Nothing: the picture refreshes itself."""
-
-    def _render(self) -> RenderableType:
+    def render(self) -> RenderableType:
+        """Return the view as it is now."""
         study = self._study
         if study is None:
             return Text("")
-        runs = self._tally.runs  # the runner's thread changes it while this one draws
+        runs = self._counts.runs  # the runner's thread changes them while this one draws
         trials = trials_of(runs, study)
         return Group(
             self._heading(study, trials),
@@ -86,7 +76,7 @@ class LiveView:
         )
 
     def _heading(self, study: StudySpec, trials: list[TrialRecord]) -> Text:
-        eta = self._tally.eta_s(runs_in_total(study), datetime.now(UTC))
+        eta = self._counts.eta_s(runs_in_total(study), datetime.now(UTC))
         left = f"  about {duration_text(eta)} left" if eta is not None else ""
         return Text.assemble((study.name, "bold"), "  ", states_text(TrialCounts(trials).counts(study.total)), (left, "bold"))
 
@@ -101,7 +91,7 @@ class LiveView:
 
 
 def running_table(study: StudySpec, runs: Iterable[TrialRecord], sparks: Sparklines | None = None) -> list[RenderableType]:
-    """Return a table with a line for each running run, with its trial's curve if there are any, nothing when none runs."""
+    """Return a table with a line for each running run, with its trial's curve if `sparks` are given; nothing when none runs."""
     running = sorted((run for run in runs if run.state is TrialState.RUNNING), key=lambda run: run.key)
     if not running:
         return []
@@ -129,9 +119,9 @@ def running_table(study: StudySpec, runs: Iterable[TrialRecord], sparks: Sparkli
 
 
 def leaders_text(study: StudySpec, records: list[TrialRecord], sparks: Sparklines | None = None) -> list[RenderableType]:
-    """Return the first few of the best trials, with their curves if there are any, nothing when none is complete.
+    """Return the first few of the best trials, with their curves if `sparks` are given; nothing when none is complete.
 
-    Of several metrics they are of the front, in the order of the first metric.
+    With several metrics they are from the Pareto front, in the order of the first metric.
     """
     ranking = rank(records, study)
     best = ranking.top(LEADERS)
@@ -153,6 +143,12 @@ def leaders_text(study: StudySpec, records: list[TrialRecord], sparks: Sparkline
     return [Text(what, style="dim"), *lines]
 
 
-def observer_for(stream_console: Console, *, plain: bool) -> PlainLines | LiveView:
-    """Return the live view on a terminal that can show it, else plain lines."""
-    return PlainLines() if plain or not sys.stdout.isatty() or stream_console.is_dumb_terminal else LiveView(stream_console)
+@contextlib.contextmanager
+def observer_for(console: Console, *, plain: bool) -> Iterator[Observer]:
+    """Give the live view on a terminal that can show it, else plain lines."""
+    if plain or not sys.stdout.isatty() or console.is_dumb_terminal:
+        yield PlainLines()
+        return
+    view = LiveView(console)
+    with Live(console=console, auto_refresh=True, refresh_per_second=4, get_renderable=view.render):
+        yield view

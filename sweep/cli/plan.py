@@ -1,8 +1,10 @@
-"""`sweep plan` and `sweep check`: what would run, and whether it can."""
+"""`sweep plan` and `sweep check`: what would run, and whether it can run."""
 
 from __future__ import annotations
 
+import collections
 import functools
+import itertools
 import sys
 from typing import Any
 
@@ -10,6 +12,7 @@ from sweep.cli.tables import print_json, print_trial_table
 from sweep.cli.target import Target
 from sweep.errors import Problem, StudyFileError
 from sweep.runner.gpu_sharing import may_grow
+from sweep.runner.slots import slots_for
 from sweep.search.methods import learns_constraints
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import continued_study
@@ -23,8 +26,7 @@ from sweep.worker.protocol import Died, Load, LoadFailed
 def show_plan(target: Target, first: int, *, as_json: bool) -> None:
     """Print the size of the study, its slots, and its first trials with their run folders."""
     study = continued_study(target.study, target.folder)
-    workers = study.workers
-    slots = plan_slots(workers.devices, workers.per_device, workers.threads)
+    slots = slots_for(study.workers)
     snapshot = Snapshot.take(study, target.folder)
     planned = _first_planned(snapshot, first)
     if as_json:
@@ -40,20 +42,20 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
     if study.constraints:
         print(f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}")
     print(f"folder     {target.folder.root}")
-    print(f"slots      {_slots_text(slots, may_grow(workers, slots))}")
+    print(f"slots      {_slots_text(slots, may_grow(study.workers, slots))}")
     if len(slots) > 1 and study.in_any_order:
-        print("order      the longest trials are started first, as far as can be told; the numbers are the file's")
+        print("order      the trials that are expected to take longest start first, under their own numbers")
     print()
     if planned:
         print_trial_table(planned, study)
         if total is not None and total - done > len(planned):
             print(f"... and {total - done - len(planned):,} more")
     elif study.method != "grid" and not done:
-        print(f"{study.method} chooses each trial when its turn comes: there is nothing to list yet")
+        print(f"{study.method} proposes each trial just before it starts: there is nothing to list yet")
 
 
 def check_study(target: Target) -> None:
-    """Import the objective in a process of its own; raise what is wrong, print one line when nothing is.
+    """Import the objective in a separate process; print one line if everything is in order.
 
     Raises:
         StudyFileError: the objective cannot be imported.
@@ -72,26 +74,21 @@ def check_study(target: Target) -> None:
     if isinstance(event, LoadFailed | Died):
         reason = event.reason if isinstance(event, LoadFailed) else event.describe()
         raise StudyFileError(str(target.path), [Problem(where=str(target.path), key="objective", message=reason)])
-    plan_slots(study.workers.devices, study.workers.per_device, study.workers.threads)
+    slots_for(study.workers)
     total = "" if study.total is None else f", {study.total:,} trials"
-    print(f"{target.path} is sound: {study.method}{total}{_not_steered(study)}")
+    print(f"{target.path} is valid: {study.method}{total}{_not_steered(study)}")
 
 
 def _not_steered(study: StudySpec) -> str:
-    """Say that constraints leave the proposals as they are, where it is so."""
+    """Return a remark for methods that ignore constraints in their proposals, else an empty text."""
     if not study.constraints or study.method == "grid" or learns_constraints(study.method):
         return ""
-    return f" ({study.method} does not know constraints: they only say which trials are the best)"
+    return f" ({study.method} ignores constraints: they only decide which trials are the best)"
 
 
 def _first_planned(snapshot: Snapshot, first: int) -> list[TrialRecord]:
-    found: list[TrialRecord] = []
-    for record in snapshot.trials():
-        if len(found) >= first:
-            break
-        if not record.state.finished:
-            found.append(record)
-    return found
+    unfinished = (record for record in snapshot.trials() if not record.state.finished)
+    return list(itertools.islice(unfinished, first))  # one by one: the grid may be huge
 
 
 def _plan_json(snapshot: Snapshot, slots: list[Slot], planned: list[TrialRecord]) -> dict[str, Any]:
@@ -110,10 +107,8 @@ def _plan_json(snapshot: Snapshot, slots: list[Slot], planned: list[TrialRecord]
 
 
 def _slots_text(slots: list[Slot], growing: bool) -> str:
-    devices: dict[str, int] = {}
-    for slot in slots:
-        devices[slot.device] = devices.get(slot.device, 0) + 1
+    devices = collections.Counter(slot.device for slot in slots)
     each = ", ".join(f"{count} on {device}" for device, count in devices.items())
     threads = slots[0].threads
-    more = "; more beside them if the first trial leaves room" if growing else ""
+    more = "; more if the first trial leaves room" if growing else ""
     return f"{len(slots)} ({each}), {threads} thread{'s' * (threads != 1)} each{more}"

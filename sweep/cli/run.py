@@ -1,4 +1,4 @@
-"""`sweep run` and `sweep resume`: the run itself, the signals that stop it, and how it is said to have ended."""
+"""`sweep run` and `sweep resume`: the session, the signals that stop it, and the summary at its end."""
 
 from __future__ import annotations
 
@@ -7,41 +7,51 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from sweep.cli.live_view import observer_for
 from sweep.cli.tables import console, print_trial_table
 from sweep.cli.target import Target
-from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED
+from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED, SweepError
 from sweep.report.page import leave_report
-from sweep.runner import session
-from sweep.runner.observers import RunOutcome
+from sweep.runner.outcome import SessionOutcome
+from sweep.runner.session import run_study
 from sweep.runner.signals import stop_in_order
-from sweep.storage.folder import StudyFolder
-from sweep.study.formatting import duration_text, states_text
-from sweep.study.progress import TrialCounts
+from sweep.storage.snapshot import Snapshot
+from sweep.storage.stored_study import continued_study
+from sweep.study.formatting import duration_text
 from sweep.study.ranking import rank
 
+_SHOWN = 12
 
-def run_study(
-    target: Target,
-    argument: str,
-    overrides: Sequence[str],
-    *,
-    data: str | None,
-    plain: bool,
-    inline: bool,
-    fresh: bool = False,
-    retry_failed: bool = False,
+
+def resume_target(target: Target, *, retry_failed: bool, **options: bool | str | None) -> int:
+    """Resume a study as `run_target` does.
+
+    Raises:
+        SweepError: as `run_target`; also when there is nothing to resume.
+    """
+    snapshot = Snapshot.take(continued_study(target.study, target.folder), target.folder)
+    if not target.folder.database.exists():
+        raise SweepError("nothing-to-resume", f"there is no study in {target.folder.root}", do=f"sweep run {target.word}")
+    left = snapshot.counts["waiting"] + snapshot.counts["running"]
+    failed = snapshot.counts["failed"]
+    if not left and snapshot.study.total is not None and not (failed and retry_failed):
+        finished = f"all {len(snapshot.records)} trials of {target.folder.root} are finished"
+        retry = f"sweep resume {target.word} --retry-failed   retries the {failed} failed trial{'s' * (failed != 1)}"
+        raise SweepError("nothing-to-resume", finished, do=retry if failed else f"sweep best {target.word}")
+    return run_target(target, retry_failed=retry_failed, **options)  # type: ignore[arg-type]  # click's, by their names
+
+
+def run_target(
+    target: Target, *, data: str | None, plain: bool, inline: bool, fresh: bool = False, retry_failed: bool = False
 ) -> int:
-    """Run a study and say how it ended; return the exit code.
+    """Run a study and print how the session ended; return the exit code.
 
     Args:
         target: the study and its folder.
-        argument, overrides: the words that named it, for the hints.
         data: folder of the data sets.
-        plain, inline, fresh, retry_failed: the options of that name.
+        plain, inline, fresh, retry_failed: the options of these names.
 
     Raises:
         SweepError: as `run_study`.
@@ -51,7 +61,7 @@ def run_study(
     stopped_by: list[int] = []
     began = time.monotonic()
     with observer_for(console(), plain=plain or inline) as observer:
-        outcome = session.run_study(
+        outcome = run_study(
             target.study,
             target.folder,
             target.path,
@@ -61,35 +71,28 @@ def run_study(
             retry_failed=retry_failed,
             on_start=lambda runner: stop_in_order(runner.stop, stopped_by),
         )
-    _say_how_it_ended(target, outcome, [argument, *overrides], time.monotonic() - began, stopped_by)
+    _print_summary(target, outcome, time.monotonic() - began, stopped_by)
     if outcome.exit_code is None:
         return EXIT_INTERRUPTED if stopped_by[0] == signal.SIGINT else EXIT_TERMINATED
     return outcome.exit_code
 
 
-def _say_how_it_ended(target: Target, outcome: RunOutcome, words: list[str], seconds: float, stopped_by: list[int]) -> None:
-    study = target.study
-    # With overrides the folder says it all: what was run is written there.
-    words_text = shlex.join(words if len(words) == 1 else [os.path.relpath(target.folder.root)])
+def _print_summary(target: Target, outcome: SessionOutcome, seconds: float, stopped_by: list[int]) -> None:
+    study, folder = target.study, target.folder
+    word = shlex.quote(os.path.relpath(folder.root)) if target.overridden else target.word  # the folder stores the overrides
     ranking = rank(outcome.records, study)
     if ranking.order:
         print()
-        print_trial_table(ranking.order[:12], study, front=ranking.front_numbers)
-    summary = states_text(TrialCounts(outcome.records).counts(study.total))
-    how = f"stopped by {signal.Signals(stopped_by[0]).name}" if outcome.exit_code is None else outcome.ended_by
-    print(f"\n{study.name}: {summary}; {how}, after {duration_text(seconds)}")
-    if len(stopped_by) < 2 and outcome.records:  # who asked twice is in a hurry
-        _write_report(target.folder)
-    print(f"compare the trials:  sweep dashboard {words_text}")
+        print_trial_table(ranking.order[:_SHOWN], study, front=ranking.front_numbers)
+    print(f"\n{outcome.summary(study, stopped_by)}, after {duration_text(seconds)}")
+    if len(stopped_by) < 2 and outcome.records:  # who asked twice does not want to wait
+        if reason := leave_report(folder):
+            print(f"the report could not be written: {reason}", file=sys.stderr)
+        else:
+            print(f"read the report:     {os.path.relpath(folder.report)}")
+    print(f"compare the trials:  sweep dashboard {word}")
     if outcome.exit_code not in (EXIT_OK, EXIT_SOME_FAILED):
-        print(f"go on with it:       sweep resume {words_text}")
+        print(f"resume the study:    sweep resume {word}")
     elif outcome.exit_code == EXIT_SOME_FAILED:
-        print(f"try failed ones:     sweep resume {words_text} --retry-failed")
+        print(f"retry failed trials: sweep resume {word} --retry-failed")
     sys.stdout.flush()
-
-
-def _write_report(folder: StudyFolder) -> None:
-    if reason := leave_report(folder):
-        print(f"the report could not be written: {reason}", file=sys.stderr)
-    else:
-        print(f"read the report:     {os.path.relpath(folder.report)}")

@@ -1,9 +1,8 @@
-"""`sweep dashboard` and `sweep report`: the study in a browser."""
+"""`sweep dashboard` and `sweep report`: a study in a browser."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -13,19 +12,16 @@ from sweep.cli.dashboard import side_by_side, tensorboard
 from sweep.cli.target import Target
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, SweepError
 from sweep.runner.signals import raise_on_termination
-from sweep.storage.snapshot import Snapshot
 
 
 def show_dashboard(targets: Sequence[Target], *, host: str, port: int, browser: bool) -> int:
     """Run TensorBoard on the studies until Ctrl-C; return the exit code.
 
     Raises:
-        SweepError: there is no study, or TensorBoard does not come up, or it ends by itself.
+        SweepError: there is no study, or TensorBoard does not start, or it ends by itself.
     """
     for target in targets:
-        if not target.folder.root.exists():
-            what = f"there is no study in {target.folder.root} yet"
-            raise SweepError("no-study", what, do=f"sweep run {shlex.quote(str(target.path))}")
+        _check_exists(target)
     raise_on_termination()
     try:
         with side_by_side([(target.study, target.folder) for target in targets]) as logdir:
@@ -42,8 +38,8 @@ def show_dashboard(targets: Sequence[Target], *, host: str, port: int, browser: 
     raise SweepError("tensorboard-ended", f"TensorBoard ended by itself with exit code {code}", exit_code=EXIT_SOME_FAILED)
 
 
-def show_report(snapshot: Snapshot, argument: str, *, out: str | None, figures: str | None, form: str) -> None:
-    """Write the report, and the figures if they are wanted, and say where they are.
+def show_report(target: Target, *, out: str | None, figures: str | None, form: str) -> None:
+    """Write the report, and the figures if their folder is given; print where they are.
 
     Raises:
         SweepError: nothing has run yet, or a file cannot be written.
@@ -52,11 +48,9 @@ def show_report(snapshot: Snapshot, argument: str, *, out: str | None, figures: 
     from sweep.report.figures import write_figures
     from sweep.report.page import write_page
 
-    if not snapshot.folder.root.exists():
-        what = f"there is no study in {snapshot.folder.root} yet"
-        raise SweepError("no-study", what, do=f"sweep run {shlex.quote(argument)}")
-    facts = gather(snapshot)
-    path = Path(out).expanduser() if out else snapshot.folder.report
+    _check_exists(target)
+    facts = gather(target.snapshot())
+    path = Path(out).expanduser() if out else target.folder.report
     try:
         write_page(facts, path)
         print(f"report   {os.path.relpath(path)}")
@@ -64,9 +58,15 @@ def show_report(snapshot: Snapshot, argument: str, *, out: str | None, figures: 
             for picture in write_figures(facts, Path(figures).expanduser(), form):
                 print(f"figure   {os.path.relpath(picture)}", flush=True)
     except OSError as error:
-        do = f"make room, or choose another place:  sweep report {shlex.quote(argument)} --out FILE"
+        do = f"make room, or choose another place:  sweep report {target.word} --out FILE"
         what = f"a file could not be written: {error}"
         raise SweepError("report-not-written", what, do=do, exit_code=EXIT_SOME_FAILED) from error
+
+
+def _check_exists(target: Target) -> None:
+    if not target.folder.root.exists():
+        what = f"there is no study in {target.folder.root} yet"
+        raise SweepError("no-study", what, do=f"sweep run {target.word}")
 
 
 def _has_display() -> bool:

@@ -1,17 +1,17 @@
-"""`sweep status` and `sweep best`: how far a study is, and what is best in it."""
+"""`sweep status` and `sweep best`: the progress of a study, and its best trials."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from sweep.cli.charts import importance_bars, sparklines
+from sweep.cli.charts import Sparklines, importance_bars
 from sweep.cli.live_view import LEADERS, leaders_text, running_table
 from sweep.cli.tables import console, print_json, print_trials
+from sweep.cli.target import Target
 from sweep.search.imported import count_imported, imported_text
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import duration_text, error_line, slots_text, states_text, time_shares_text
@@ -32,7 +32,7 @@ def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
 
 
 def show_best(snapshot: Snapshot, top: int | None, form: str) -> None:
-    """Print the best trials: `top` of them, else five, or the whole front of several metrics."""
+    """Print the best trials: `top` of them; by default five, or with several metrics the whole Pareto front."""
     study, ranking = snapshot.study, snapshot.ranking
     found = ranking.leaders[:top] if top else ranking.top(_BEST_SHOWN)
     if form != "table":
@@ -41,7 +41,7 @@ def show_best(snapshot: Snapshot, top: int | None, form: str) -> None:
         print(f"no trial of {study.name} is complete yet")
     elif not found:
         bounds = ", ".join(constraint.text for constraint in study.constraints)
-        print(f"none of the {len(ranking.order)} complete trials of {study.name} keeps the constraints: {bounds}")
+        print(f"none of the {len(ranking.order)} complete trials of {study.name} satisfies the constraints: {bounds}")
     else:
         print_trials(snapshot, found, form)
         if study.multi_objective:
@@ -51,17 +51,17 @@ def show_best(snapshot: Snapshot, top: int | None, form: str) -> None:
 
 def _front_line(snapshot: Snapshot) -> str:
     aims = " and ".join(f"{metric.goal} {metric.name}" for metric in snapshot.study.metrics)
-    which = "that keeps the constraints " if snapshot.study.constraints else ""
+    which = "that satisfies the constraints " if snapshot.study.constraints else ""
     count = f"{len(snapshot.ranking.front)} of {len(snapshot.ranking.order)} complete trials"
     return f"Pareto front ({aims}): {count}; no other one {which}is better in one metric without being worse in another"
 
 
-def watch_status(take: Callable[[], Snapshot]) -> None:
-    """Keep a study's status on the terminal until nobody runs it any more, or Ctrl-C."""
+def watch_status(target: Target) -> None:
+    """Keep a study's status on the terminal up to date until its session ends, or Ctrl-C."""
     screen = console()
     with Live(console=screen, auto_refresh=False) as live:
         while True:
-            snapshot = take()
+            snapshot = target.snapshot()
             live.update(_status(snapshot), refresh=True)
             if snapshot.runner is None:
                 return
@@ -72,17 +72,17 @@ def watch_status(take: Callable[[], Snapshot]) -> None:
 
 
 def _status(snapshot: Snapshot) -> RenderableType:
-    study, counted = snapshot.study, snapshot.counts
-    total = sum(counted.values())
-    parts = states_text(counted) or "nothing has run"
+    study, counts = snapshot.study, snapshot.counts
+    states = states_text(counts) or "nothing has run"
     runner = snapshot.runner
     who = f"run by process {runner.get('pid')} on {runner.get('host')} since {runner.get('since')}" if runner else "not running"
     eta = f", about {duration_text(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
     running = [record for record in snapshot.records if record.state is TrialState.RUNNING]
     known = f", {imported_text(count)}" if (count := count_imported(snapshot.folder)) else ""
-    sparks = sparklines(snapshot, [record.number for record in [*snapshot.ranking.leaders[:LEADERS], *running]])
+    shown = [record.number for record in [*snapshot.ranking.leaders[:LEADERS], *running]]
+    sparks = Sparklines(snapshot.curves(shown))
     lines: list[RenderableType] = [
-        Text.assemble((study.name, "bold"), f"  {parts} of {total}{eta}{known}"),
+        Text.assemble((study.name, "bold"), f"  {states} of {sum(counts.values())}{eta}{known}"),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),
         *_time_line(snapshot),
         *running_table(study, runs_of(snapshot.records), sparks),
@@ -98,8 +98,8 @@ def _status(snapshot: Snapshot) -> RenderableType:
 
 
 def _time_line(snapshot: Snapshot) -> list[RenderableType]:
-    account = snapshot.time_spent
-    if account is None:
+    spent = snapshot.time_spent
+    if spent is None:
         return []
     where = f" on {slots_text(snapshot.slots)}" if snapshot.slots else ""
-    return [Text(f"time  {duration_text(account.total)}{where}: {time_shares_text(account)}")]
+    return [Text(f"time  {duration_text(spent.total)}{where}: {time_shares_text(spent)}")]

@@ -17,7 +17,7 @@ from rich.text import Text
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text
 from sweep.study.ranking import verdict
-from sweep.study.record import TrialRecord
+from sweep.study.record import TrialRecord, metric_names
 from sweep.study.space import swept
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
@@ -32,19 +32,19 @@ STATE_STYLES = {
 _FEASIBLE: dict[bool | None, str | Text] = {True: "yes", False: Text("no", style="red"), None: ""}
 _PIPED_WIDTH = 400
 
-if TYPE_CHECKING:  # what draws needs NumPy; `sweep plan` does not
+if TYPE_CHECKING:  # it needs NumPy, which `sweep plan` does not
     from sweep.cli.charts import Sparklines
 
 
 def console() -> Console:
-    """Return a console on stdout: as wide as the terminal, and without limits or colour into a pipe."""
+    """Return a console on stdout: as wide as the terminal; in a pipe wide, and without colour."""
     return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def print_trial_table(
     records: Iterable[TrialRecord], study: StudySpec, sparks: Sparklines | None = None, front: Collection[int] = ()
 ) -> None:
-    """Print a line for each trial, with its curve, if there are any, and as many metrics as the terminal is wide enough for."""
+    """Print a line for each trial: with its curve if there are curves, and with as many metrics as the terminal has room for."""
     records, screen = list(records), console()
     own = {metric.name for metric in study.metrics}
     others = [name for name in dict.fromkeys([*study.needed, *metric_names(records)]) if name not in own]
@@ -58,7 +58,7 @@ def print_trial_table(
 
 
 def _natural_width(column: Column) -> int:
-    # An error may be long; it is cut to what is left, but gets its least width.
+    # An error may be long; it is cut to the room that is left, at least to its minimum width.
     return column.min_width or max(cell_len(str(cell)) for cell in [column.header, *column.cells]) + 2
 
 
@@ -69,9 +69,9 @@ def trial_table(
     sparks: Sparklines | None = None,
     front: Collection[int] = (),
 ) -> Table:
-    """Return a table with a line for each trial: its number, state, swept parameters, metrics, the first one's curve, others.
+    """Return a table with a line for each trial: number, state, swept parameters, metrics, learning curve, `others`.
 
-    Of several metrics it marks the trials of the `front`, and where there are constraints those that break one.
+    With several metrics it marks the trials of the Pareto front; with constraints those that break one.
     """
     names, several = swept(study.parameters), study.multi_objective
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -96,7 +96,7 @@ def trial_table(
         table.add_row(
             str(record.number),
             Text(str(record.state), style=STATE_STYLES[record.state]),
-            *_judged(record, study, front),
+            *_verdicts(record, study, front),
             *(param_text(record.params[name]) if name in record.params else "" for name in names),
             *objective_texts(record, study),
             *([Text(sparks.of(record.number))] if sparks else []),
@@ -107,7 +107,7 @@ def trial_table(
     return table
 
 
-def _judged(record: TrialRecord, study: StudySpec, front: Collection[int]) -> list[str | Text]:
+def _verdicts(record: TrialRecord, study: StudySpec, front: Collection[int]) -> list[str | Text]:
     marks: list[str | Text] = []
     if study.multi_objective:
         marks.append("*" if record.number in front else "")
@@ -130,22 +130,17 @@ def print_trials(snapshot: Snapshot, records: Iterable[TrialRecord], form: str) 
     elif form == "csv":
         sys.stdout.write(_csv(snapshot, records))
     else:
-        from sweep.cli.charts import sparklines
+        from sweep.cli.charts import Sparklines
 
-        sparks = sparklines(snapshot, [record.number for record in records])
+        sparks = Sparklines(snapshot.curves(record.number for record in records))
         print_trial_table(records, snapshot.study, sparks, snapshot.ranking.front_numbers)
-
-
-def metric_names(records: Iterable[TrialRecord]) -> list[str]:
-    """Return the metrics' names in the order in which trials report them."""
-    return list(dict.fromkeys(name for record in records for name in record.metrics))
 
 
 def _csv(snapshot: Snapshot, records: list[TrialRecord]) -> str:
     params, metrics = list(snapshot.study.parameters), metric_names(records)
-    judged = (*(["front"] if snapshot.study.multi_objective else []), *(["feasible"] if snapshot.study.constraints else []))
+    verdicts = (*(["front"] if snapshot.study.multi_objective else []), *(["feasible"] if snapshot.study.constraints else []))
     spread = ("standard_error",) if snapshot.study.repeats > 1 else ()
-    plain = ("value", *spread, *judged, "seed", "attempts", "started", "duration_s", "dir", "error")
+    plain = ("value", *spread, *verdicts, "seed", "attempts", "started", "duration_s", "dir", "error")
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["number", "state", *params, *metrics, *plain])

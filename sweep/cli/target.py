@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from sweep.errors import SweepError
 from sweep.search.methods import option_problems
 from sweep.storage.folder import StudyFolder, folder_of, recorded
+from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
 from sweep.study.file.reading import no_problems, read_study
 from sweep.study.spec import StudySpec
@@ -17,11 +19,26 @@ from sweep.study.spec import StudySpec
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A study, where it lives, and which file said so."""
+    """A study, its folder, and the words that named it.
+
+    Attributes:
+        path: the study file or folder, as it was typed.
+        overridden: overrides were typed beside it.
+    """
 
     study: StudySpec
     folder: StudyFolder
     path: Path
+    overridden: bool = False
+
+    @property
+    def word(self) -> str:
+        """Return the path as a word for a shell."""
+        return shlex.quote(str(self.path))
+
+    def snapshot(self) -> Snapshot:
+        """Return what the folder stores at this moment."""
+        return Snapshot.take(self.study, self.folder)
 
 
 def to_run(argument: str, overrides: Sequence[str]) -> Target:
@@ -35,11 +52,11 @@ def to_run(argument: str, overrides: Sequence[str]) -> Target:
         _refuse_other_folder(overrides)
         return _from_folder(path, overrides, to_run=True)
     study = read_study(path, overrides, option_problems=option_problems)
-    return Target(study=study, folder=folder_of(study), path=path)
+    return Target(study=study, folder=folder_of(study), path=path, overridden=bool(overrides))
 
 
-def to_look_at(argument: str, overrides: Sequence[str]) -> Target:
-    """Read a study to look at its results: as it was run, wherever its folder says so.
+def to_show(argument: str, overrides: Sequence[str]) -> Target:
+    """Read a study to show its results: as it was run, which its folder stores.
 
     Raises:
         StudyFileError, SweepError: as `to_run`.
@@ -54,13 +71,13 @@ def to_look_at(argument: str, overrides: Sequence[str]) -> Target:
         try:
             return _from_folder(folder.root, (), path=path)
         except SweepError as error:
-            if error.id != "stored-study-damaged":  # then the user's own file has to do
+            if error.id != "stored-study-damaged":  # then the user's own file is used
                 raise
-    return Target(study=study, folder=folder, path=path)
+    return Target(study=study, folder=folder, path=path, overridden=bool(overrides))
 
 
-def several_to_look_at(words: Sequence[str]) -> list[Target]:
-    """Read the studies that words name; those of the form KEY=VALUE that are no path are overrides for all of them.
+def several_to_show(words: Sequence[str]) -> list[Target]:
+    """Read the studies that words name; words of the form KEY=VALUE that are no path are overrides for all of them.
 
     Raises:
         StudyFileError, SweepError: as `to_run`; also when no study is named.
@@ -69,7 +86,7 @@ def several_to_look_at(words: Sequence[str]) -> list[Target]:
     names = [word for word in words if word not in overrides]
     if not names:
         raise SweepError("no-study", "no study is named", do="sweep dashboard studies/fashion.yaml")
-    return [to_look_at(name, overrides) for name in names]
+    return [to_show(name, overrides) for name in names]
 
 
 def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, path: Path | None = None) -> Target:
@@ -77,7 +94,7 @@ def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, 
     if not folder.study_file.exists() or not (folder.environment.exists() or folder.database.exists()):
         raise SweepError(
             "no-study",
-            f"{root} is no folder of a study that has run",
+            f"{root} is not the folder of a study that has run",
             do="name a study file, or the folder of a study that has run, such as runs/fashion",
         )
     import_dir = recorded(folder).get("import_dir")
@@ -88,14 +105,14 @@ def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, 
         find_objective=to_run,
         option_problems=option_problems if to_run else no_problems,
     )
-    return Target(study=study, folder=folder, path=path or root)
+    return Target(study=study, folder=folder, path=path or root, overridden=bool(overrides))
 
 
 def _existing(argument: str) -> Path:
     path = Path(argument)
     try:
         path.stat()
-    except (OSError, ValueError):  # not there, too long, or no path at all
+    except (OSError, ValueError):  # missing, too long, or not a path
         raise _not_found(argument) from None
     return path
 

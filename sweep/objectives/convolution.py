@@ -1,15 +1,15 @@
 """Convolution, bias, 2x2 max pooling and ReLU as one layer: the same function and gradient, computed faster on a CPU.
 
-Of the tutorials' network the first convolution and its pooling are half of all the work: with one input channel and six
-output channels neither fills a vector register, and the pooling looks at each number by itself. Here the four numbers that
-compete in a pool are four output channels of one convolution of stride 2, whose kernels are the layer's own, each shifted by
-one pixel:
+With it the CNN trains faster by 20 % at batch 32 (311 steps per second instead of 260, one thread) and by 35 % at batch 128 (123
+instead of 91): `python -m tests.objectives.convolution_speed`.
+
+The three layers are slow since one input and six output channels do not fill a vector register, and pooling reads single numbers.
+Here the four numbers of a pool are four output channels of one convolution with stride 2, whose kernels are the layer's, shifted
+by one pixel:
 
     pool(conv(x, w))[i, j] = max over (dy, dx) of conv(x, w shifted by (dy, dx), stride 2)[i, j]
 
-so that the convolution has 24 channels, and maxima and gradients are whole-block operations. Where several numbers of a pool are
-equal, the gradient goes to the first of them, as torch does it. On one core of the machine that the README names this takes
-0.5 to 0.65 of the time of the three layers by themselves (batches of 32 to 128).
+If numbers of a pool are equal, the gradient goes to the first of them, as in torch.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import torch.nn.functional as F  # noqa: N812  # as everybody calls it
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_SHIFTS = ((0, 0), (0, 1), (1, 0), (1, 1))  # the places of a pool, in the order in which torch prefers them
+_SHIFTS = ((0, 0), (0, 1), (1, 0), (1, 1))  # the places of a pool, in the order of torch
 
 
 class ConvPoolReLU(nn.Conv2d):
     """`ReLU(MaxPool2d(2)(Conv2d(...)))` with square kernels, stride 1, no padding, and even numbers of rows and columns to pool.
 
-    Its parameters are those of the `Conv2d` that it is, initialised alike. On a GPU, under autocast and while it is traced,
-    it is computed as written.
+    Parameters and initial values are those of `Conv2d`. On a GPU, with autocast and while it is traced, torch's three layers are
+    used.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
@@ -46,7 +46,7 @@ class ConvPoolReLU(nn.Conv2d):
 
 
 class _Shifted(torch.autograd.Function):
-    """The layer by shifted kernels. `phases` (n, out, 4, h, w) are the numbers that compete."""
+    """The layer with shifted kernels. `phases` (n, out, 4, h, w) are the numbers of each pool."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class _Shifted(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         images, kernels, phases, best, result = ctx.saved_tensors
         gradient = torch.ops.aten.threshold_backward(gradient, result, 0)
-        # 1.0 where a number is its pool's first maximum, else 0.0: as floats, which are compared and multiplied in whole vectors.
+        # 1.0 for the first maximum of a pool, else 0.0. Floats are compared and multiplied in whole vectors.
         chosen = torch.eq(phases, best.unsqueeze(2), out=torch.empty_like(phases))
         first, second, third, fourth = chosen.unbind(2)
         free = 1 - first
@@ -86,7 +86,7 @@ class _Shifted(torch.autograd.Function):
 
 @functools.cache
 def _spread(size: int, dtype: torch.dtype) -> Tensor:
-    """Return the zeros and ones (size², 4 (size + 1)²) that put a kernel's numbers into its four shifted copies."""
+    """Return the zeros and ones (size², 4 (size + 1)²) that copy a kernel's numbers into its four shifted kernels."""
     spread = torch.zeros(size, size, 4, size + 1, size + 1, dtype=dtype)
     rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     for place, (dy, dx) in enumerate(_SHIFTS):

@@ -1,11 +1,11 @@
-"""FashionMNIST (and MNIST, KMNIST) in a per-user cache: fetched once, checked, never spoiled by two runs at once.
+"""FashionMNIST, MNIST and KMNIST in a per-user cache: downloaded once, checked, and safe with two sessions at once.
 
     already in the cache ─► installed Debian package ─► torchvision's download ─► Debian's package, unpacked without root
 
-Whatever the source, what counts are the four decompressed files: Debian's .gz files were made anew, so torchvision's MD5
-of the .gz does not fit them. FashionMNIST is held against the SHA-256 below; the others, which only torchvision
-offers, against its MD5 on arrival and from then on against the sums noted in `SHA256SUMS`. The files lie where
-`torchvision.datasets` looks for them, so a cache may also be an existing torchvision root.
+The four decompressed files are checked, since Debian's .gz files differ from those that torchvision has MD5 sums of.
+FashionMNIST is compared with the SHA-256 sums below. The others come from torchvision only, which checks their MD5; later they
+are compared with the sums in `SHA256SUMS`. The files are where `torchvision.datasets` looks for them, so an existing torchvision
+root can be the cache.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _SOCKET_TIMEOUT_S = 20.0
 
 
 class _Unavailable(Exception):
-    """A source has not got the data; the message says why."""
+    """A source does not have the data; the message says why."""
 
 
 def cache_root() -> Path:
@@ -67,14 +67,14 @@ def raw_folder(name: str, root: Path) -> Path:
 
 
 def fetch(name: str, root: Path) -> Iterator[Progress]:
-    """Make sure that a data set is in the cache, whole and right; yield how far that is.
+    """Make sure that a data set is in the cache, complete and unchanged; yield the progress.
 
     Args:
         name: `fashion_mnist`, `mnist` or `kmnist`.
         root: the cache.
 
     Raises:
-        SweepError: no source has it, or the cache cannot be written; the message says what to do.
+        SweepError: no source has it, or the cache cannot be written.
     """
     raw = raw_folder(name, root)
     if intact(name, raw):
@@ -83,7 +83,7 @@ def fetch(name: str, root: Path) -> Iterator[Progress]:
         root.mkdir(parents=True, exist_ok=True)
         with (root / f".{name}.lock").open("a") as lock:
             yield from _wait_for(lock.fileno(), name)
-            if intact(name, raw):  # another process has fetched it meanwhile
+            if intact(name, raw):  # another process has fetched it in the meantime
                 return
             with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-") as temporary:
                 yield from _from_any_source(name, raw, Path(temporary))
@@ -97,9 +97,9 @@ def fetch(name: str, root: Path) -> Iterator[Progress]:
 
 
 def intact(name: str, raw: Path) -> bool:
-    """Tell whether the four files are there and have the right SHA-256 (about 0.1 s)."""
+    """Return whether the four files exist and have the right SHA-256 (takes about 0.1 s)."""
     try:
-        expected = _FASHION_SHA256 if name == "fashion_mnist" else _noted_sums(raw)
+        expected = _FASHION_SHA256 if name == "fashion_mnist" else _stored_sums(raw)
         return all(_sha256(raw / file) == expected[file] for file in FILES)
     except (OSError, KeyError):
         return False
@@ -122,7 +122,7 @@ def _from_any_source(name: str, raw: Path, temporary: Path) -> Iterator[Progress
         except (_Unavailable, OSError) as error:
             reasons.append(f"{label}: {error}")
     files = ", ".join(FILES)
-    do = [f"with internet access elsewhere: put the files {files} into {raw}"]
+    do = [f"download them elsewhere, and put the files {files} into {raw}"]
     if name == "fashion_mnist":
         do.insert(0, f"on Debian or Ubuntu:            sudo apt install {_DEBIAN_PACKAGE}")
     raise SweepError(
@@ -130,14 +130,14 @@ def _from_any_source(name: str, raw: Path, temporary: Path) -> Iterator[Progress
         f"the data set {name} is not in the cache and no source has it",
         where=str(raw),
         why="\n".join(reasons),
-        do="\n".join([*do, "it is there already, elsewhere:  SWEEP_DATA=/folder/that/holds/" + TORCHVISION[name]]),
+        do="\n".join([*do, "if they are in another folder:   SWEEP_DATA=/folder/that/holds/" + TORCHVISION[name]]),
     )
 
 
 def _installed_package(name: str, folder: Path) -> Iterator[Progress]:
     installed = Path("/") / _DEBIAN_FOLDER
     if not installed.is_dir():
-        raise _Unavailable(f"{installed} is not there")
+        raise _Unavailable(f"{installed} does not exist")
     yield Progress(text=f"unpacking {installed}")
     _unzip(installed, folder)
 
@@ -150,14 +150,13 @@ def _torchvision(name: str, folder: Path) -> Iterator[Progress]:
     failure: list[Exception] = []
 
     def download() -> None:
-        # torchvision's own progress bar is for a terminal that this process has not got.
         try:
             kind(str(folder), train=True, download=True)
         except Exception as error:
             failure.append(error)
 
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SOCKET_TIMEOUT_S)  # torchvision sets none: without it a silent network hangs for ever
+    socket.setdefaulttimeout(_SOCKET_TIMEOUT_S)  # torchvision sets none, so a silent network would block it for ever
     try:
         thread = threading.Thread(target=download, daemon=True)
         thread.start()
@@ -176,8 +175,8 @@ def _torchvision(name: str, folder: Path) -> Iterator[Progress]:
 
 def _debian_package(name: str, folder: Path) -> Iterator[Progress]:
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise _Unavailable("this is no Debian or Ubuntu: apt-get and dpkg-deb are not there")
-    # Lists and cache of our own, so that neither root nor a recent `apt-get update` is needed.
+        raise _Unavailable("this is not Debian or Ubuntu: apt-get and dpkg-deb are not installed")
+    # With its own lists and cache neither root nor a recent `apt-get update` is needed.
     for part in ("lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True)
     options = [f"Dir::State::Lists={folder}/lists", f"Dir::Cache={folder}/cache", "Debug::NoLocking=1", "APT::Sandbox::User="]
@@ -214,7 +213,7 @@ def _run(command: list[str], folder: Path, text: str) -> Iterator[Progress]:
 def _bytes_in(paths: Iterable[Path]) -> int:
     total = 0
     for path in paths:
-        with contextlib.suppress(FileNotFoundError):  # renamed in this very moment
+        with contextlib.suppress(FileNotFoundError):  # renamed since it was listed
             total += path.stat().st_size
     return total
 
@@ -231,7 +230,7 @@ def _check(name: str, folder: Path) -> None:
     if name == "fashion_mnist":
         wrong += [file for file in FILES if sums[file] != _FASHION_SHA256[file]]
     if wrong:
-        raise _Unavailable(f"it delivers other data than expected ({', '.join(dict.fromkeys(wrong))})")
+        raise _Unavailable(f"its data differ from those expected ({', '.join(dict.fromkeys(wrong))})")
     (folder / _SUMS).write_text("".join(f"{sums[file]}  {file}\n" for file in FILES))
 
 
@@ -240,18 +239,18 @@ def _put_in_place(folder: Path, raw: Path) -> None:
     whole.mkdir()
     for file in (*FILES, _SUMS):
         (folder / file).rename(whole / file)
-    if raw.exists():  # damaged, or somebody's own: out of the way, but not lost
+    if raw.exists():  # damaged, or the user's own: moved, not deleted
         raw.rename(raw.with_name(f"raw.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"))
     raw.parent.mkdir(parents=True, exist_ok=True)
     whole.rename(raw)
 
 
-def _noted_sums(raw: Path) -> dict[str, str]:
+def _stored_sums(raw: Path) -> dict[str, str]:
     try:
         lines = (raw / _SUMS).read_text().splitlines()
         return {file: digest for digest, file in (line.split() for line in lines)}
     except FileNotFoundError:
-        # A torchvision root of the user's: torchvision checked it when it came. From now on it must stay as it is.
+        # The user's torchvision root, which torchvision has checked. From now on it must not change.
         if any((raw / file).stat().st_size != _SIZES[file] for file in FILES):
             raise KeyError("sizes") from None
         sums = {file: _sha256(raw / file) for file in FILES}

@@ -1,27 +1,23 @@
-"""Train a small network on FashionMNIST: data, training, evaluation, from top to bottom (`networks` has the models).
+"""Train a small network on FashionMNIST: training, evaluation, and what TensorBoard shows.
 
-The images are one uint8 tensor on the device, indexed by a permutation and divided by 255 there, which gives torchvision's
-`ToTensor` bit for bit (a test says so) at a fraction of a DataLoader's cost. 5,000 images, the same share of each class,
-are held out of the training set for validation; the official test set is scored once, at the end, and chooses nothing.
-Losses and logits stay tensors inside an epoch, so a GPU is never waited for. Pooling before ReLU is the same function as
-after it, on a quarter of the numbers; `convolution` has what else the first layers gain on a CPU.
+5,000 images, the same number of each class, are held out of the training set for validation. The official test set is
+evaluated once, at the end, and selects nothing. Losses and logits stay tensors inside an epoch, so that the CPU does not wait
+for a GPU.
 
 Parameters: `lr` (0.001), `batch_size` (64), `shuffle` (true), `epochs` (5), `model` (`cnn`, `lenet5`, `mlp`), `optimizer`
 (`adam`, `adamw`, `sgd`, `rmsprop`), `momentum` (0; sgd and rmsprop), `weight_decay` (0), `train_samples` (all: a prefix,
 for quick studies), `precision` (`float32`, `bfloat16`, `tf32`: see `precision`), `dataset` (`fashion_mnist`, `mnist`,
-`kmnist`), `checkpoint_every` (batches between two checkpoints inside an epoch; by default there is one at each epoch's end, and
-one wherever the sweep is stopped). A swept `seed` trains the same setting several times.
+`kmnist`), `checkpoint_every` (batches between two checkpoints inside an epoch; by default there is one at the end of each epoch,
+and one when the sweep is stopped). A swept `seed` trains the same setting several times.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,15 +26,14 @@ from torch import Tensor, nn
 
 from sweep.errors import did_you_mean
 from sweep.objectives import datasets
-from sweep.objectives.networks import CLASSES, make_model, make_optimizer
+from sweep.objectives.images import Split, load, to_float
+from sweep.objectives.networks import make_model, make_optimizer
 from sweep.objectives.precision import set_precision
 from sweep.worker.handle import Trial
 from sweep.worker.protocol import Progress
 
-VALIDATION_SAMPLES = 5_000
-_SPLIT_SEED = 20260101
-_EVALUATION_BATCH = 500  # what a core's cache holds
-_AHEAD = 100  # batches that are taken from the data set at once
+_EVALUATION_BATCH = 500  # its activations fit into a core's cache
+_AHEAD = 100  # batches that are copied out of the data set at once
 _AS_IT_IS = nullcontext()
 _EMBEDDED = 300  # test images that the projector shows
 _DEFAULTS: dict[str, Any] = {
@@ -54,95 +49,26 @@ _DEFAULTS: dict[str, Any] = {
     "precision": "float32",
     "dataset": "fashion_mnist",
     "checkpoint_every": None,
-    "seed": None,  # is in `trial.seed` already
+    "seed": None,  # in `trial.seed`
 }
-
-# ---------------------------------------------------------------- data
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Some samples of a data set: uint8 images (all, 28, 28), int64 labels (all,), and which of them are meant (n,)."""
-
-    images: Tensor
-    labels: Tensor
-    index: Tensor
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def batch(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images as float32 (n, 1, 28, 28) in [0, 1] and labels (n,)."""
-        chosen = self.index[places]
-        return to_float(self.images[chosen]), self.labels[chosen]
-
-
-def to_float(images: Tensor) -> Tensor:
-    """Return uint8 images (n, 28, 28) as torchvision's `ToTensor` does: float32 (n, 1, 28, 28), divided by 255."""
-    return images.unsqueeze(1).to(torch.float32).div_(255)
-
-
-@functools.cache  # once per worker process, whatever the number of trials
-def load(name: str, device: str) -> tuple[Split, Split, Split]:
-    """Return the training (55,000), validation (5,000) and test (10,000) samples of a data set, on the device."""
-    root = datasets.cache_root()
-    for _ in datasets.fetch(name, root):
-        pass  # `prepare` has fetched what the first trial needs; another data set comes here
-    raw = datasets.raw_folder(name, root)
-    train_images, train_labels, test_images, test_labels = (_read_idx(raw / file, device) for file in datasets.FILES)
-    train, validation = stratified_split(train_labels.cpu(), VALIDATION_SAMPLES)
-    return (
-        Split(images=train_images, labels=train_labels, index=train.to(device)),
-        Split(images=train_images, labels=train_labels, index=validation.to(device)),
-        Split(images=test_images, labels=test_labels, index=torch.arange(len(test_labels), device=device)),
-    )
-
-
-def stratified_split(labels: Tensor, held_out: int) -> tuple[Tensor, Tensor]:
-    """Return the places of the samples to keep and of those held out (the same number of each class), both ascending.
-
-    Raises:
-        ValueError: `held_out` is no multiple of the number of classes.
-    """
-    if held_out % CLASSES:
-        raise ValueError(f"{held_out} samples cannot be shared evenly among {CLASSES} classes")
-    generator = torch.Generator().manual_seed(_SPLIT_SEED)
-    out = torch.zeros(len(labels), dtype=torch.bool)
-    for label in range(CLASSES):
-        members = (labels == label).nonzero().squeeze(1)
-        out[members[torch.randperm(len(members), generator=generator)[: held_out // CLASSES]]] = True
-    return (~out).nonzero().squeeze(1), out.nonzero().squeeze(1)
-
-
-def _read_idx(path: Path, device: str) -> Tensor:
-    # IDX: two zero bytes, the type (8: uint8), the number of dimensions, each as big-endian int32, then the data.
-    # Mapped, not read: the worker processes of a machine share the pages, and what writes to them writes to a copy of its own.
-    content = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
-    head = bytes(content[:16].tolist())
-    shape = [int.from_bytes(head[4 + 4 * i : 8 + 4 * i], "big") for i in range(head[3])]
-    data = content[4 + 4 * len(shape) :].reshape(shape)
-    return (data.to(torch.int64) if len(shape) == 1 else data).to(device)
-
-
-# ---------------------------------------------------------------- training
 
 
 @dataclass(kw_only=True)
 class Epoch:
-    """How far an epoch is: batches trained, the sum of losses and the number right so far, seconds spent.
+    """The progress of an epoch: batches, sum of losses, correct predictions, seconds.
 
-    What a batch gave stays on the device until `settle`, so that a GPU is not waited for.
+    Each batch's tensors stay on the device until `settle`, so that the CPU does not wait for a GPU.
     """
 
     batches: int = 0
     loss_sum: float = 0.0
     correct: int = 0
     seconds: float = 0.0
-    _given: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    _added: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
     @classmethod
     def again(cls, done: Mapping[str, Any]) -> Epoch:
-        """Return the epoch that `settle` told of, or a new one; earlier builds had tensors, and the last loss beside them."""
+        """Return the epoch that `settle` described, or a new one. Old checkpoints have tensors, and the last loss."""
         return cls(
             batches=done.get("batches", 0),
             correct=int(done.get("correct", 0)),
@@ -151,28 +77,28 @@ class Epoch:
         )
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Take in a batch: its mean loss, logits (n, 10) and labels (n,)."""
-        self._given.append((loss.detach(), logits.detach(), labels))
+        """Add a batch: its mean loss, logits (n, 10) and labels (n,)."""
+        self._added.append((loss.detach(), logits.detach(), labels))
         self.batches += 1
 
     @property
     def loss(self) -> Tensor:
         """Return the last batch's loss."""
-        return self._given[-1][0]
+        return self._added[-1][0]
 
     def settle(self) -> dict[str, Any]:
-        """Add up; return what `again` makes this epoch of. Batch by batch, so that pauses change no digit."""
-        if self._given:
-            losses, logits, labels = zip(*self._given, strict=True)
+        """Add up the batches, one by one so that an interruption changes no digit; return what `again` needs."""
+        if self._added:
+            losses, logits, labels = zip(*self._added, strict=True)
             for loss, batch in zip(torch.stack(losses).tolist(), labels, strict=True):
                 self.loss_sum += loss * len(batch)
             self.correct += int((torch.cat(logits).argmax(1) == torch.cat(labels)).sum().item())
-            self._given.clear()
+            self._added.clear()
         return {"batches": self.batches, "loss_sum": self.loss_sum, "correct": self.correct, "seconds": self.seconds}
 
 
 def train(trial: Trial) -> dict[str, float]:
-    """Train one setting; report loss and accuracy of training and validation each epoch, and the test's at the end."""
+    """Train one setting; report loss and accuracy of training and validation after each epoch, and of the test at the end."""
     p = _parameters(trial.params)
     training, validation, test = load(p["dataset"], trial.device)
     samples = min(p["train_samples"] or len(training), len(training))
@@ -180,7 +106,7 @@ def train(trial: Trial) -> dict[str, float]:
     model = make_model(p["model"]).to(trial.device)
     optimizer = make_optimizer(model, p)
     done: dict[str, Any] = {}
-    if trial.state is not None:  # it was interrupted: go on from there
+    if trial.state is not None:  # the trial was interrupted
         model.load_state_dict(trial.state["model"])
         optimizer.load_state_dict(trial.state["optimizer"])
         done = trial.state["epoch"]
@@ -226,7 +152,7 @@ def train_epoch(
     epoch: Epoch,
     precision: AbstractContextManager[object] = _AS_IT_IS,
 ) -> Iterator[int]:
-    """Train on the samples in this order, from where the epoch is; count in `epoch`, and yield the batches done after each."""
+    """Train on the samples in this order; yield the number of batches done after each. An interrupted epoch continues."""
     model.train()
     parameters = list(model.parameters())
     for first in range(epoch.batches * batch_size, len(order), _AHEAD * batch_size):
@@ -238,7 +164,7 @@ def train_epoch(
             with precision:
                 logits = model(inputs)
                 loss = F.cross_entropy(logits, targets)
-            for parameter in parameters:  # what `zero_grad` does, without its profiler's range: 1.5 % of a small step
+            for parameter in parameters:  # as `zero_grad`, whose profiling takes 1.5 % of a small step
                 parameter.grad = None
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
             optimizer.step()
@@ -249,7 +175,7 @@ def train_epoch(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, data: Split, precision: AbstractContextManager[object] = _AS_IT_IS) -> tuple[float, int, Tensor]:
-    """Return the mean loss over the samples, how many are right, and the logits (n, 10)."""
+    """Return the mean loss over the samples, the number of correct predictions, and the logits (n, 10)."""
     model.eval()
     loss_sum = torch.zeros((), dtype=torch.float64, device=data.index.device)
     correct = torch.zeros((), dtype=torch.int64, device=data.index.device)
@@ -265,17 +191,14 @@ def evaluate(model: nn.Module, data: Split, precision: AbstractContextManager[ob
 
 
 def epoch_order(samples: int, shuffle: bool, seed: int, epoch: int) -> Tensor:
-    """Return the order of the samples in an epoch: a function of the trial's seed and the epoch alone."""
+    """Return the order of the samples in an epoch; it depends on the trial's seed and the epoch alone."""
     if not shuffle:
         return torch.arange(samples)
     return torch.randperm(samples, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
 
 
-# ---------------------------------------------------------------- what TensorBoard shows beside the scalars
-
-
 def show_data(trial: Trial, model: nn.Module, training: Split, test: Split, classes: Sequence[str]) -> None:
-    """Hand over the model, samples of the training data, and the raw pixels of some test images."""
+    """Log the model, samples of the training data, and the pixels of some test images."""
     images, labels = training.batch(torch.arange(32))
     trial.panels.samples(images, labels, classes)
     trial.panels.watch(model, images)
@@ -286,18 +209,18 @@ def show_data(trial: Trial, model: nn.Module, training: Split, test: Split, clas
 
 @torch.no_grad()
 def show_predictions(trial: Trial, model: nn.Sequential, test: Split, logits: Tensor, classes: Sequence[str], step: int) -> None:
-    """Hand over the predictions for the test images, and the last hidden layer for some of them."""
+    """Log the predictions for the test images, and the last hidden layer for some of them."""
     trial.panels.predictions(test.images[test.index], test.labels[test.index], logits, classes, step)
     images, labels = test.batch(torch.arange(_EMBEDDED))
     trial.panels.embedding("last hidden layer", model[:-1](images), labels, images, classes)
 
 
 def prepare(params: Mapping[str, Any]) -> Iterator[Progress]:
-    """Fetch the data set before the first trial starts, saying how far that is."""
+    """Fetch the data set before the first trial starts; yield the progress."""
     yield from datasets.fetch(_parameters(params)["dataset"], datasets.cache_root())
 
 
-# What the study needs to know of this objective beforehand: see "Your own objective" in the README.
+# What the study must know before a trial runs: see "Your own objective" in the README.
 train.metrics = (  # type: ignore[attr-defined]  # a function has no declared attributes
     *("validation/accuracy", "test/accuracy", "validation/loss", "train/loss", "train/accuracy", "train/correct", "test/samples"),
 )

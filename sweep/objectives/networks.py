@@ -18,8 +18,8 @@ CLASSES = 10
 def make_model(name: str) -> nn.Sequential:
     """Return an untrained network for images (n, 1, 28, 28) and 10 classes: `cnn` (the tutorials'), `lenet5` or `mlp`.
 
-    Each is in the memory format that is faster on a CPU. The last layer gives the logits, the one before it is the last hidden
-    layer. The names are those of TensorBoard's tabs.
+    Each is in the memory format that is faster on a CPU. The last layer gives the logits. TensorBoard shows the layers' names.
+    Pooling comes before ReLU: the same function as after it, on a quarter of the numbers.
     """
     if name == "cnn":
         return _named(
@@ -47,9 +47,9 @@ def _named(*layers: tuple[str, nn.Module]) -> nn.Sequential:
 
 
 def make_optimizer(model: nn.Module, p: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """Return the optimizer that the parameters name, with its `lr`, `weight_decay` and, where it has one, `momentum`.
+    """Return the optimizer that the parameters name, with its `lr`, `weight_decay` and, if it has one, `momentum`.
 
-    Fused where torch has it (all but RMSprop): one pass over all parameters in place of a dozen small operations for each.
+    Fused if torch supports it (all but RMSprop): one pass over all parameters instead of a dozen small operations for each.
     """
     common: dict[str, Any] = {"lr": p["lr"], "weight_decay": p["weight_decay"]}
     match p["optimizer"]:

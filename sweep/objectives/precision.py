@@ -1,4 +1,4 @@
-"""The numbers that a training computes with: float32, bfloat16, or TensorFloat-32 where an NVIDIA GPU has it."""
+"""The precision of a training: float32, bfloat16, or TensorFloat-32 on an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ PRECISIONS = ("float32", "bfloat16", "tf32")
 
 
 def set_precision(name: str, device: str) -> contextlib.AbstractContextManager[object]:
-    """Make this process multiply in a precision, and return the context in which a model and its loss are to be computed.
+    """Set the precision of this process, and return the context in which to compute a model and its loss.
 
-    - `float32`: every product in full. torch itself lets cuDNN's convolutions use TensorFloat-32 (10 bits of mantissa)
-      unless it is told.
+    - `float32`: full precision. torch's default lets cuDNN's convolutions use TensorFloat-32 (10 bits of mantissa).
     - `tf32`: matrix products and convolutions on a GPU in TensorFloat-32, sums in float32.
     - `bfloat16`: torch's autocast; parameters, their gradients and the optimizer stay float32, and so does the loss.
 
@@ -26,7 +25,7 @@ def set_precision(name: str, device: str) -> contextlib.AbstractContextManager[o
         device: `cpu` or `cuda`.
 
     Raises:
-        ValueError: there is no such precision, or the device has not got it.
+        ValueError: there is no such precision, or the device does not support it.
     """
     if name not in PRECISIONS:
         raise ValueError(f"there is no precision {name!r}; {did_you_mean(str(name), PRECISIONS)}")

@@ -1,4 +1,4 @@
-"""An objective without data or torch, for trying the tool out and for tests: a paraboloid that is learned step by step."""
+"""An objective without data or torch, for a first try and for tests: a paraboloid that is learned step by step."""
 
 from __future__ import annotations
 

@@ -1,17 +1,18 @@
-"""`sweep report`: one page about a study that needs nothing else, to be read by anybody.
+"""`sweep report`: one HTML page about a study, for any reader; it loads nothing from elsewhere.
 
-    Snapshot --facts.py--> Facts --page.py--> report.html        (template.html, report.css, report.js, ECharts embedded)
-                                 --figures.py--> PNG or SVG      (matplotlib)
+Called by the command line and the interface for Python after a session, and by `sweep report`. `sweep status` and `sweep best`
+use the importances.
 
-What is said in words is made in Python and stands in the page without any script; the scripts draw. `echarts.min.js` is Apache
-ECharts 6.1.0 as npm has it (dist/echarts.min.js), under the licence beside it: no package on PyPI carries it, and charts
-that need WebGL (Plotly's parallel coordinates) stay empty on machines without a GPU.
+    facts                 everything that is computed for a report, as values
+    trials, settings      which trials are trainings of one setting; which setting is best, and by how much
+    importance            what a parameter explains, alone and together with others
+    comparison            two values of a parameter, everything else being equal
+    intervals             Student's and Wilson's intervals, the variance within groups
+    sentences             the conclusions in words
+    axes, charts          a description of each chart
+    page                  report.html, from template.html and report.css; report.js draws the charts with ECharts
+    figures               the same charts as PNG or SVG, by matplotlib
 
-The statistics behind it are plain, for every method and metric:
-
-    trials.py      which trials are trainings of one setting
-    intervals.py   Student's and Wilson's intervals, the spread within groups
-    importance.py  what a parameter explains, alone and together with others
-    settings.py    which setting is best, and by how much
-    comparison.py  value against value, everything else being equal
+All words are in the page without any script. `echarts.min.js` is Apache ECharts 6.1.0 from npm (dist/echarts.min.js), with its
+licence beside it: no package on PyPI has it, and Plotly's parallel coordinates need WebGL.
 """

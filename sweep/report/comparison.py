@@ -1,8 +1,7 @@
-"""Value against value.
+"""Compare two values of a parameter by the trials that are equal in everything else, including the seed.
 
-- **Comparisons** of two values pair the trials that are equal in everything else, seeds included, and give Student's interval of
-  the mean difference. With several seeds, each seed's mean over the settings that all of them have counts once: the
-  settings are chosen, the seeds are chance.
+The interval of the mean difference is Student's. With several seeds it is over the seeds, since settings are chosen and seeds are
+random: each seed counts once, by its mean over the settings that all seeds have.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from sweep.study.record import TrialRecord
 from sweep.study.spec import SEED, StudySpec
 from sweep.study.trial import Scalar
 
-_MOST_COMPARED = 6  # values of one parameter; of more than three, the best is held against each other
+_MOST_COMPARED = 6  # values of one parameter; if there are more than three, the best is compared with the others
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One value of a parameter against another, everything else being equal.
+    """The comparison of two values of a parameter, everything else being equal.
 
     Attributes:
         difference, low, high: by how much `better` is better, in the metric's unit, with its 95 % interval.
-        wins, pairs: in how many of the pairs it is better.
-        over: how many `seeds` or `settings` the interval is over.
+        wins, pairs: the number of pairs in which it is better, and of all pairs.
+        over, unit: the number of seeds or settings that the interval is over, and which of both.
     """
 
     name: str
@@ -45,16 +44,16 @@ class Comparison:
 
     @property
     def clear(self) -> bool:
-        """Tell whether the interval leaves no doubt which is better."""
+        """Return whether the whole interval is above 0."""
         return self.low > 0
 
 
 def comparisons(records: Iterable[TrialRecord], study: StudySpec) -> list[Comparison]:
-    """Return what values of a parameter are better than which, in the order of the parameters."""
+    """Return the comparisons of each parameter's values, in the order of the parameters."""
     complete, names = complete_of(records), varied(study)
     found = []
     for name in factors(study):
-        having = [record for record in complete if name in record.params]  # under a condition, not all
+        having = [record for record in complete if name in record.params]  # a conditional parameter is not in all
         values = list(dict.fromkeys(record.params[name] for record in having))
         if not 2 <= len(values) <= _MOST_COMPARED:
             continue
@@ -104,7 +103,7 @@ def _compared(
 
 
 def _whole_seeds(differences: dict[Key, float], place: int) -> dict[Scalar, dict[Key, float]]:
-    """Return the differences by seed and setting, those of settings that all seeds have; unfinished seeds are left out."""
+    """Return the differences by seed and setting, for the settings that all seeds have. Unfinished seeds are left out."""
     by_seed: dict[Scalar, dict[Key, float]] = {}
     for key, difference in differences.items():
         by_seed.setdefault(key[place], {})[key[:place] + key[place + 1 :]] = difference

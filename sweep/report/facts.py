@@ -1,4 +1,4 @@
-"""What the report tells, as values: everything is computed here, so that the page and the figures show the same."""
+"""Everything that is computed for a report, as values, so that the page and the figures show the same."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from sweep.report.axes import Axis, parameter_axes, shown_range
 from sweep.report.comparison import Comparison, comparisons
 from sweep.report.importance import Importance, importances, noise_share
 from sweep.report.intervals import mean_and_half_width, wilson
@@ -19,56 +20,24 @@ from sweep.report.trials import value_of
 from sweep.storage.database import read_curves
 from sweep.storage.folder import recorded
 from sweep.storage.snapshot import Snapshot
-from sweep.study.formatting import error_line, param_text
+from sweep.study.formatting import error_line
 from sweep.study.ranking import complete_of, feasible
 from sweep.study.record import Span, TrialRecord
 from sweep.study.repeats import trainings
-from sweep.study.space import Choice, Range, swept
 from sweep.study.spec import StudySpec
-from sweep.study.trial import Scalar, TrialState
+from sweep.study.trial import TrialState
 
-BEST_CURVES = 5
 _SAMPLES = "samples"
-_PAUSE_S = 10.0  # so long without any trial is a pause between two runs
-_MOST_PAIRS = 6  # of metrics
-_CURVE_POINTS, _ALL_POINTS = 100, 200_000  # of one curve and of all, as they are drawn
-
-
-@dataclass(frozen=True, kw_only=True)
-class Axis:
-    """A parameter as an axis of a chart.
-
-    Attributes:
-        values: its values in their order, where it has places instead of numbers; None for a number's axis.
-        log: a logarithmic scale.
-    """
-
-    name: str
-    values: tuple[Scalar, ...] | None = None
-    log: bool = False
-
-    @property
-    def categories(self) -> list[str] | None:
-        """Return the values as text, no two alike."""
-        if self.values is None:
-            return None
-        texts = [param_text(value) for value in self.values]
-        return texts if len(set(texts)) == len(texts) else [repr(value) for value in self.values]
-
-    def place(self, value: Scalar) -> float | None:
-        """Return where a value is on the axis, None where it has none."""
-        if self.values is not None:
-            same = (place for place, other in enumerate(self.values) if type(other) is type(value) and other == value)
-            return next((float(place) for place in same), None)
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+_PAUSE_S = 10.0  # without any trial for longer: a pause between two sessions
+_CURVE_POINTS, _ALL_POINTS = 100, 200_000  # that are drawn of one curve, and of all
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A metric of the best setting: its mean over the seeds, or its one value, and its 95 % interval.
+    """A metric of the best setting: its mean over the seeds or its only value, with its 95 % interval.
 
     Attributes:
-        samples: of how many samples it is a share; the interval is then Wilson's.
+        samples: the number of samples that an accuracy is a share of; then the interval is Wilson's.
     """
 
     name: str
@@ -80,7 +49,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Busy:
-    """A stretch of time in which a trial held a slot, in seconds since the first one began."""
+    """The time in which a trial was in a slot, in seconds since the first one started, and how it ended."""
 
     slot: int
     began: float
@@ -91,7 +60,7 @@ class Busy:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Failures with one cause: what it says, and the trials."""
+    """Failures with the same cause: its kind, the message, and the numbers of the trials."""
 
     cause: str
     text: str
@@ -100,14 +69,15 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that is known of a study, ready to be shown.
+    """All that a report shows of a study.
 
     Attributes:
         metrics: of the best setting.
         deviation: the standard deviation between trainings of one setting; None with one seed.
-        noise: what share of the differences between trials is chance; None with one seed.
-        history: trial number and best value so far, as trials ended; None before one kept the constraints.
-        busy_share: of the slots' time between the first start and the last end; None before anything ran.
+        noise: the share of the differences between trials that is chance; None with one seed.
+        curves: step and objective value by trial number.
+        history: trial number and best value so far, in the order in which trials ended; None before the first feasible one.
+        busy_share: of the slots' time from the first start to the last end; None before anything ran.
     """
 
     snapshot: Snapshot
@@ -128,26 +98,14 @@ class Facts:
 
     @functools.cached_property
     def shown(self) -> tuple[float, float] | None:
-        """Return the part of the metric's axis to show for the trials' values."""
-        return shown_range(
-            [record.value for record in self.snapshot.ranking.order if record.value is not None], self.study.metric.sign
-        )
+        """Return the range of the metric's axis that holds the trials' values."""
+        return shown_range([value_of(record) for record in self.snapshot.ranking.order], self.study.metric.sign)
 
     @functools.cached_property
     def outside(self) -> int:
-        """Return how many trials' values lie outside what is shown."""
+        """Return the number of trials whose values are outside the range."""
         low, high = self.shown or (0.0, 0.0)
         return sum(not low <= (record.value or 0.0) <= high for record in self.snapshot.ranking.order)
-
-    @functools.cached_property
-    def shown_curves(self) -> tuple[float, float] | None:
-        """Return the part of the metric's axis to show for the curves."""
-        return shown_range([value for points in self.curves.values() for _, value in points], self.study.metric.sign)
-
-    @property
-    def pairs(self) -> list[tuple[int, int]]:
-        """Return the places of two metrics each that are drawn against each other."""
-        return [*itertools.combinations(range(len(self.study.metrics)), 2)][:_MOST_PAIRS]
 
     @property
     def study(self) -> StudySpec:
@@ -156,12 +114,12 @@ class Facts:
 
     @property
     def repeated(self) -> bool:
-        """Tell whether the best setting was trained with several seeds."""
+        """Return whether the best setting was trained with several seeds."""
         return bool(self.settings) and self.settings[0].trainings > 1
 
 
 def gather(snapshot: Snapshot) -> Facts:
-    """Compute everything that a report shows of a study at this moment.
+    """Compute everything that a report shows of a study.
 
     Raises:
         SweepError: the database cannot be read.
@@ -172,7 +130,7 @@ def gather(snapshot: Snapshot) -> Facts:
     busy = _busy(records, datetime.now(UTC))
     return Facts(
         snapshot=snapshot,
-        axes=tuple(_axis(study, records, name) for name in swept(study.parameters)),
+        axes=parameter_axes(study, records),
         settings=tuple(found),
         metrics=_measured(trained, found[0]) if found else (),
         importances=tuple(importances(trained, study)),
@@ -187,35 +145,6 @@ def gather(snapshot: Snapshot) -> Facts:
         study_text=_text_of(snapshot),
         environment=recorded(snapshot.folder),
     )
-
-
-def shown_range(values: Sequence[float], sign: int) -> tuple[float, float] | None:
-    """Return what an axis shows of such values, at round numbers: up to the best, and of the bad ones nine tenths and some more.
-
-    One trial that diverged must not press all others into a line; what lies outside is drawn at the edge.
-    """
-    ordered = sorted(values, key=lambda value: -sign * value)
-    if not ordered:
-        return None
-    good, bad, worst = ordered[0], ordered[round(0.9 * (len(ordered) - 1))], ordered[-1]
-    if good == worst:
-        room = 0.05 * abs(good) or 0.5
-        return good - room, good + room
-    bad += (bad - good) or -sign * (abs(good) or 1.0)
-    low, high = sorted((good, max(bad, worst) if sign > 0 else min(bad, worst)))
-    if not math.isfinite(high - low) or high - low < 1e-12 * max(abs(low), abs(high)):
-        return low, high
-    power = math.floor(math.log10(high - low))
-    step = 10.0**power / 2
-    return round(math.floor(low / step) * step, 1 - power), round(math.ceil(high / step) * step, 1 - power)
-
-
-def _axis(study: StudySpec, records: Sequence[TrialRecord], name: str) -> Axis:
-    domain = study.parameters[name]
-    if isinstance(domain, Range):
-        return Axis(name=name, log=domain.log)
-    listed = [*(domain.values if isinstance(domain, Choice) else ()), *(r.params[name] for r in records if name in r.params)]
-    return Axis(name=name, values=tuple({(type(value), value): value for value in listed}.values()))
 
 
 def _measured(records: Sequence[TrialRecord], best: Setting) -> tuple[Measured, ...]:
@@ -247,7 +176,7 @@ def _history(records: Iterable[TrialRecord], study: StudySpec) -> tuple[tuple[in
 
 
 def _busy(records: Iterable[TrialRecord], now: datetime) -> tuple[Busy, ...]:
-    """Return what held which slot when; stretches in which nothing ran at all, as between two runs, are cut out."""
+    """Return which trial was in which slot when. Pauses in which no trial ran, as between two sessions, are left out."""
     found: list[tuple[float, float, TrialRecord, Span, str]] = []
     for record in records:
         for place, span in enumerate(record.spans):
@@ -268,7 +197,7 @@ def _busy(records: Iterable[TrialRecord], now: datetime) -> tuple[Busy, ...]:
 
 
 def _thinned(curves: dict[int, list[tuple[int, float]]]) -> dict[int, list[tuple[int, float]]]:
-    """Keep evenly spaced points of each curve, its last one among them: more cannot be told apart, and the page would be huge."""
+    """Keep evenly spaced points of each curve, including its last one: more cannot be seen, and the page would be huge."""
     most = max(2, min(_CURVE_POINTS, _ALL_POINTS // max(1, len(curves))))
     return {
         number: points
@@ -284,7 +213,7 @@ def _share(busy: Sequence[Busy]) -> float | None:
 
 
 def _failures(records: Iterable[TrialRecord]) -> tuple[Failure, ...]:
-    """Group failures by cause and by what they say, numbers apart."""
+    """Group failures by cause and message; messages that differ only in numbers are equal."""
     groups: dict[tuple[str, str], tuple[str, list[int]]] = {}
     for record in records:
         if record.state is TrialState.FAILED:

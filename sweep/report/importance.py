@@ -1,13 +1,12 @@
 """Which parameters matter.
 
-- **Importance** of a parameter *alone*: the share of the differences between trials that its value explains, as Kelley's
-  epsilon-squared (1935) of their ranks: 0 on average for what changes nothing, whatever the number of trials, and not swayed by
-  trials that diverged. Numbers of many values are first cut into a few equal groups. Its interval is the delete-half jackknife's
-  (Shao & Wu 1989): the spread over random halves of the trials, drawn without replacement, is that of the estimate itself.
-  A parameter under a condition is judged by the trials that have it.
-  Optuna's PED-ANOVA asks another question, what separates the best tenth: of twelve trials that is one.
-- **Together with others**: what changing this parameter alone still changes when all others are given (the total effect of
-  Sobol' 1993), exact in a full grid, where a parameter may matter only through another one.
+- **Alone**: the share of the differences between trials that the parameter explains by itself, as Kelley's epsilon-squared (1935)
+  of the ranks: 0 on average for a parameter without influence, for any number of trials, and robust to trials that diverged.
+  Numbers with many values are first divided into a few equal groups. The interval is the delete-half jackknife's (Shao & Wu
+  1989): the spread over random halves of the trials, drawn without replacement. A conditional parameter is measured by the trials
+  that have it. Optuna's PED-ANOVA asks what distinguishes the best tenth, which is one of twelve trials.
+- **Together with others**: the share that changing this parameter alone changes when all others are fixed (the total effect of
+  Sobol' 1993). It is exact in a full grid, where a parameter may matter only together with another one.
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar
 
-_FEWEST = 6  # trials; with fewer nothing is said
+_FEWEST = 6  # trials; with fewer nothing is computed
 _HALVES = 400
-_MANY = 2_000  # trials: a quarter of the halves tells their narrow interval well enough
+_MANY = 2_000  # trials: their interval is narrow, and a quarter of the halves is enough
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """How much a parameter matters: shares from 0 to 1.
+    """The importance of a parameter, as shares from 0 to 1.
 
     Attributes:
-        alone, low, high: what it explains by itself, with its 95 % interval.
-        together: with what it does through other parameters; None unless every point of a grid is complete.
+        alone, low, high: the share that it explains by itself, with its 95 % interval.
+        together: the share together with other parameters; None unless every point of a grid is complete.
     """
 
     name: str
@@ -50,7 +49,7 @@ class Importance:
 
 
 def importances(records: Iterable[TrialRecord], study: StudySpec) -> list[Importance]:
-    """Return the swept parameters, the most important first; nothing when too few trials are complete to tell."""
+    """Return the swept parameters, the most important first; none if too few trials are complete."""
     complete = complete_of(records)
     names = factors(study)
     if len(complete) < _FEWEST or not names:
@@ -58,7 +57,7 @@ def importances(records: Iterable[TrialRecord], study: StudySpec) -> list[Import
     together = _together(complete, names)
     found = []
     for name in names:
-        having = [record for record in complete if name in record.params]  # under a condition, not all
+        having = [record for record in complete if name in record.params]  # a conditional parameter is not in all
         if len(having) < _FEWEST or (groups := _groups([record.params[name] for record in having])) is None:
             continue
         ranks, random = _ranks([value_of(record) for record in having]), np.random.default_rng(0)
@@ -76,7 +75,7 @@ def importances(records: Iterable[TrialRecord], study: StudySpec) -> list[Import
 
 
 def noise_share(records: Iterable[TrialRecord], study: StudySpec) -> float | None:
-    """Return the share of the differences between trials that is chance: trainings of one setting differ. None with one seed."""
+    """Return the share of the differences between trials that only the seed explains; None with one seed."""
     complete = complete_of(records)
     rank = dict(zip((r.key for r in complete), _ranks([value_of(r) for r in complete]), strict=True))
     groups = [[float(rank[r.key]) for r in seeds.values()] for seeds in by_setting(complete, factors(study)).values()]
@@ -88,7 +87,7 @@ def noise_share(records: Iterable[TrialRecord], study: StudySpec) -> float | Non
 
 
 def _ranks(values: Sequence[float]) -> Floats:
-    """Return the rank of each value, equal ones sharing the mean of theirs."""
+    """Return the rank of each value; equal values have the mean of their ranks."""
     array = np.asarray(values, dtype=np.float64)
     _, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
@@ -97,9 +96,9 @@ def _ranks(values: Sequence[float]) -> Floats:
 
 
 def _groups(values: Sequence[Scalar]) -> np.ndarray[Any, np.dtype[np.intp]] | None:
-    """Return a group's number for each value: the value itself, or of many numbers one of a few equal parts.
+    """Return the group of each value: one for each value, or a few equal groups of many numbers.
 
-    None where almost every trial has a value of its own and they are no numbers: nothing can be said then.
+    None if most values occur once and are not numbers: then nothing can be computed.
     """
     places = {item: place for place, item in enumerate(dict.fromkeys((type(value), value) for value in values))}
     if 2 * len(places) <= len(values):
@@ -124,7 +123,7 @@ def _explained(groups: np.ndarray[Any, np.dtype[np.intp]], ranks: Floats) -> flo
 
 
 def _together(complete: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, float]:
-    """Return each parameter's total effect on the settings' mean ranks, nothing unless they are a full grid."""
+    """Return each parameter's total effect on the ranks of the settings' means; none unless they are a full grid."""
     by_setting: dict[Key, list[float]] = {}
     for record in complete:
         by_setting.setdefault(key_of(record, names), []).append(value_of(record))

@@ -1,4 +1,4 @@
-"""Intervals of means and shares, and the spread within groups."""
+"""Intervals of means and shares, and the variance within groups."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _Z = 1.959964
 
 
 def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and half the width of Student's 95 % interval around it, None for a single value."""
+    """Return the mean and half the width of Student's 95 % interval around it, which is None for a single value."""
     count = len(values)
-    scale = max((abs(value) for value in values), default=0.0) or 1.0  # squares of huge values would not be finite
+    scale = max((abs(value) for value in values), default=0.0) or 1.0  # squares of huge values overflow
     scaled = [value / scale for value in values]
     mean = math.fsum(scaled) / count
     if count < 2:
@@ -28,13 +28,13 @@ def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def wilson(share: float, samples: float) -> tuple[float, float]:
-    """Return the 95 % interval of a share of so many samples (Wilson 1927), such as an accuracy on a test set."""
+    """Return the 95 % interval of a share of the samples (Wilson 1927), such as an accuracy on a test set."""
     centre, spread = share + _Z**2 / (2 * samples), _Z * math.sqrt(share * (1 - share) / samples + _Z**2 / (4 * samples**2))
     return (centre - spread) / (1 + _Z**2 / samples), (centre + spread) / (1 + _Z**2 / samples)
 
 
 def variance_within(groups: Sequence[Sequence[float]]) -> float | None:
-    """Return the variance within groups, infinite where no number holds it; None where no group has two."""
+    """Return the variance within groups, infinite if it overflows; None if no group has two values."""
     freedom = sum(len(group) - 1 for group in groups)
     if not freedom:
         return None

@@ -1,42 +1,32 @@
-"""The report as one HTML file: words and tables from a template, charts drawn by the scripts embedded in it."""
+"""The report as one HTML file: words and tables from a template, charts drawn by the embedded scripts."""
 
 from __future__ import annotations
 
 import base64
 import functools
 import hashlib
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from sweep.report import sentences
-from sweep.report.facts import BEST_CURVES, Axis, Facts
+from sweep.report.charts import charts
+from sweep.report.facts import Facts, gather
 from sweep.report.trials import factors
 from sweep.storage.files import write_text
 from sweep.storage.folder import StudyFolder
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
-from sweep.study.formatting import (
-    duration_text,
-    error_line,
-    number_text,
-    objective_texts,
-    param_text,
-    params_text,
-    tag_text,
-    value_text,
-)
+from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text, tag_text
 from sweep.study.ranking import objective_values, verdict
 from sweep.study.space import swept
-from sweep.study.trial import Scalar
 
-_MOST_ROWS = 2_000  # of the table of trials: a page with more opens slowly, and `sweep trials` has them all
+_MOST_ROWS = 2_000  # of the table of trials: more would open slowly, and `sweep trials` lists them all
 
 
 def write_page(facts: Facts, path: Path) -> None:
-    """Write the report; the file is there whole or not at all.
+    """Write the report atomically.
 
     Raises:
         OSError: the file cannot be written.
@@ -45,7 +35,7 @@ def write_page(facts: Facts, path: Path) -> None:
 
 
 def render(facts: Facts) -> str:
-    """Return the page; it loads nothing."""
+    """Return the page, which loads no other file."""
     from jinja2 import Environment, StrictUndefined
 
     snapshot, study = facts.snapshot, facts.study
@@ -53,16 +43,15 @@ def render(facts: Facts) -> str:
     templates.filters |= {
         "number": number_text,
         "param": param_text,
-        "params": params_text,
         "duration": duration_text,
         "error": error_line,
-        "value": value_text,
         "measured": sentences.measured,
     }
     templates.globals |= {
         "objectives": functools.partial(objective_texts, study=study),
         "verdict": lambda record: verdict(study, record.metrics),
     }
+    templates.policies["json.dumps_kwargs"] = {"default": vars}  # the charts' dataclasses as their attributes
     leaders = snapshot.ranking.order
     placed = {record.number for record in leaders}
     shown = [*leaders, *(record for record in snapshot.records if record.number not in placed)]
@@ -83,7 +72,8 @@ def render(facts: Facts) -> str:
         hidden=max(0, len(shown) - _MOST_ROWS),
         front=snapshot.ranking.front,
         front_numbers=snapshot.ranking.front_numbers,
-        data=_data(facts),
+        data=(data := _data(facts)),
+        charts={chart.name: chart for chart in data["charts"]},
         css=_resource("report.css"),
         scripts=scripts,
         policy=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
@@ -91,42 +81,23 @@ def render(facts: Facts) -> str:
 
 
 def _data(facts: Facts) -> dict[str, Any]:
-    """Return what the charts are drawn from, as plain data; a trial's parameters are places on the axes."""
-    study, snapshot = facts.study, facts.snapshot
-    best = [record.number for record in snapshot.ranking.order[:BEST_CURVES]]
+    """Return the charts and the texts of their tooltips as plain data."""
+    study = facts.study
     return {
-        "metric": study.metric.name,
-        "maximize": study.metric.sign > 0,
         "metrics": [{"name": metric.name, "maximize": metric.sign > 0} for metric in study.metrics],
-        "front": sorted(snapshot.ranking.front_numbers),
-        "axes": [{"name": axis.name, "categories": axis.categories, "log": axis.log} for axis in facts.axes],
         "trials": [
             {
                 "n": record.number,
                 "state": str(record.state),
-                "at": [_rounded(axis, record.params.get(axis.name)) for axis in facts.axes],
                 "text": tag_text(record, study),
                 "value": record.value,
                 **({"values": objective_values(study, record.value, record.metrics)} if study.multi_objective else {}),
                 **({"feasible": verdict(study, record.metrics)} if study.constraints else {}),
             }
-            for record in snapshot.records
+            for record in facts.snapshot.records
         ],
-        "best": best,
-        "range": facts.shown,
-        "curveRange": facts.shown_curves,
-        "importances": [asdict(item) for item in facts.importances],
-        "curves": {
-            str(number): [(step, float(f"{value:.6g}")) for step, value in points] for number, points in facts.curves.items()
-        },
-        "history": facts.history,
-        "busy": [[item.slot, item.began, item.ended, item.number, item.how] for item in facts.busy],
+        "charts": charts(facts),
     }
-
-
-def _rounded(axis: Axis, value: Scalar) -> float | None:
-    place = axis.place(value)
-    return None if place is None else float(f"{place:.6g}")
 
 
 def _resource(name: str) -> str:
@@ -138,13 +109,10 @@ def _digest(script: str) -> str:
 
 
 def leave_report(folder: StudyFolder) -> str:
-    """Write the report of a run that has ended; return why it could not be written, or nothing.
+    """Write the report at the end of a session; return why it could not be written, or an empty text.
 
-    Whatever is wrong with it: the results are safe, and the page can be made again.
+    No error in a report may end a session: the results are stored, and `sweep report` can write the page later.
     """
-    from sweep.report.facts import gather
-    from sweep.report.page import write_page
-
     try:
         write_page(gather(Snapshot.take(stored_study(folder), folder)), folder.report)
     except Exception as error:

@@ -1,10 +1,11 @@
-"""Which setting is best, and how sure that is.
+"""Which setting is best, and how certain that is.
 
-- **Settings** trained with several seeds are compared by the seeds that they share, and have the interval of their mean and of
-  how far they are behind the best. How often each comes first when the seeds are drawn again (the bootstrap, Efron 1979)
-  tells how sure the winner is, from five seeds on: with fewer it flatters.
-- A setting with less than half of the seeds that others have is unfinished, and not compared.
-- A setting one of whose trials breaks a constraint is left out.
+- Settings that were trained with several seeds are compared by the seeds that they share. Each has an interval of its mean and
+  of its difference to the best.
+- The bootstrap (Efron 1979) estimates how often each would come first if the seeds were drawn again. With fewer than five seeds
+  it is too optimistic, and is not computed.
+- A setting with less than half as many seeds as others is unfinished, and is not compared.
+- A setting of which one trial breaks a constraint is left out.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _FEWEST_SEEDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Behind:
-    """By how much a setting is worse than the best one, seed by seed, in the metric's unit, with its 95 % interval."""
+    """By how much a setting is worse than the best one, seed by seed, in the metric's unit, with the 95 % interval."""
 
     difference: float
     low: float
@@ -41,13 +42,13 @@ class Setting:
     """An assignment of the hyperparameters, trained once or with several seeds.
 
     Attributes:
-        params: the swept ones that apply, without the seed.
-        trainings: how many are counted: one for each seed that the compared settings share.
-        trials: the numbers of the trials that these are, or are runs of.
-        mean: of the metric over these; `low` and `high` its 95 % interval, None with one seed.
-        behind: the best one; None for the best itself, and with one seed.
-        chance: how often it comes first when the seeds are drawn again; None with fewer than five.
-        finished: it is compared with the others; False when it has less than half as many seeds as they.
+        params: the swept ones that it has, without the seed.
+        trainings: the number that is counted: one for each seed that the compared settings share.
+        trials: the numbers of their trials.
+        mean: of the metric over the trainings; `low` and `high` are its 95 % interval, None with one seed.
+        behind: the difference to the best setting; None for the best itself, and with one seed.
+        chance: how often it comes first if the seeds are drawn again; None with fewer than five seeds.
+        finished: whether it has at least half as many seeds as the others; only then it is compared.
     """
 
     params: dict[str, Scalar]
@@ -62,7 +63,7 @@ class Setting:
 
 
 def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
-    """Return the settings of the complete trials, the best first, the unfinished last; of several metrics by the first."""
+    """Return the settings of the complete trials by the first metric, the best first, the unfinished ones last."""
     names, sign = factors(study), study.metric.sign
     groups = {
         key: seeds
@@ -74,7 +75,7 @@ def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
     most = max(len(seeds) for seeds in groups.values())
     compared = {key: seeds for key, seeds in groups.items() if 2 * len(seeds) >= most}
     shared = [seed for seed in next(iter(compared.values())) if all(seed in seeds for seeds in compared.values())]
-    if not shared:  # no two were trained alike: each by its own
+    if not shared:  # no seed is common to all: each setting has its own
         shared_of = {key: list(seeds) for key, seeds in groups.items()}
     else:
         shared_of = {key: shared if key in compared else list(seeds) for key, seeds in groups.items()}
@@ -112,7 +113,7 @@ def deviation(records: Iterable[TrialRecord], study: StudySpec) -> float | None:
 
 
 def _chances(values: Sequence[Sequence[float]], sign: int) -> list[float]:
-    """Return how often each setting comes first when the seeds, the same for all, are drawn again; equals share a place."""
+    """Return how often each setting comes first if the seeds, the same for all, are drawn again; equal ones share it."""
     table = sign * np.array(values)
     random = np.random.default_rng(0)
     shares = np.zeros(len(values))

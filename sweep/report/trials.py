@@ -13,12 +13,12 @@ Key = tuple[Scalar, ...]
 
 
 def factors(study: StudySpec) -> list[str]:
-    """Return the hyperparameters that are varied: the seed is none."""
+    """Return the swept hyperparameters, without the seed."""
     return [name for name in swept(study.parameters) if name != SEED]
 
 
 def varied(study: StudySpec) -> list[str]:
-    """Return everything that two trainings may differ by: the hyperparameters, and the seed if there are several."""
+    """Return everything that two trainings can differ in: the swept parameters, and the seed if there are several."""
     return swept(study.parameters) + ([SEED] if study.repeats > 1 else [])
 
 
@@ -28,7 +28,7 @@ def key_of(record: TrialRecord, names: Iterable[str]) -> Key:
 
 
 def by_setting(complete: Iterable[TrialRecord], names: Sequence[str]) -> dict[Key, dict[Scalar, TrialRecord]]:
-    """Return the trials of each setting by seed; of several with the same seed the first: they are no other trainings."""
+    """Return the trials of each setting by seed; of several with the same seed only the first, since the others repeat it."""
     groups: dict[Key, dict[Scalar, TrialRecord]] = {}
     for record in complete:
         groups.setdefault(key_of(record, names), {}).setdefault(record.params.get(SEED), record)

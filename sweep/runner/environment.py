@@ -1,4 +1,4 @@
-"""What a study was run with: versions, commit, devices; kept beside its results so that a figure can be traced."""
+"""What a study ran with: versions, commit, devices; stored beside its results, so that each number can be traced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACKAGES = ("sweep", "torch", "torchvision", "tensorboard", "optuna", "joblib",
 
 
 def describe(study_path: Path, import_dir: str, slots: list[Slot]) -> dict[str, Any]:
-    """Return the environment as plain data; nothing heavy is imported for it."""
+    """Return the environment as plain data, without importing anything heavy."""
     return {
         "study_file": str(study_path.resolve()),
         "import_dir": import_dir,

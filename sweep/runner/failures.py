@@ -1,6 +1,8 @@
-"""What is said when a trial, a worker or a whole run fails, by the runner, which alone sees how it came about."""
+"""Results and errors of trials, workers and sessions that failed from the outside: killed, too slow, not importable."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from sweep.errors import SweepError
 from sweep.storage.files import tail
@@ -12,20 +14,20 @@ from sweep.worker.protocol import Died, LoadFailed, PrepareFailed
 
 
 def death_text(record: TrialRecord, death: Died, folder: StudyFolder) -> str:
-    """Say how a trial's worker died, with the end of the trial's log."""
+    """Return how a trial's worker died, with the end of the trial's log."""
     return f"{death.describe()}\n{_log_end(record, folder)}".rstrip()
 
 
-def death_result(record: TrialRecord, error: str) -> TrialResult:
-    """Return the result of a trial whose worker died once too often."""
-    return TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="died")
+def fail_by_death(record: TrialRecord, error: str, folder: StudyFolder) -> TrialResult:
+    """Log to TensorBoard that a trial failed whose worker died more than `retries` times; return its result."""
+    return _failed(record, error, "died", folder)
 
 
-def timeout_result(record: TrialRecord, timeout_s: float | None, folder: StudyFolder) -> TrialResult:
-    """Return the result of a trial that took too long."""
+def fail_by_timeout(record: TrialRecord, study: StudySpec, folder: StudyFolder) -> TrialResult:
+    """Log to TensorBoard that a trial failed because it took too long; return its result."""
     last = f"its last report was step {record.step}" if record.step is not None else "it never reported"
-    error = f"it took longer than {timeout_s:g} s (timeout); {last}\n{_log_end(record, folder)}".rstrip()
-    return TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="timeout")
+    error = f"it took longer than {study.timeout_s:g} s (timeout); {last}\n{_log_end(record, folder)}".rstrip()
+    return _failed(record, error, "timeout", folder)
 
 
 def not_importable(study: StudySpec, event: LoadFailed) -> SweepError:
@@ -34,7 +36,7 @@ def not_importable(study: StudySpec, event: LoadFailed) -> SweepError:
         "objective-not-importable",
         f"the objective {study.trained} cannot be imported: {event.reason}",
         why=event.traceback,
-        do="sweep check STUDY   tries again without starting anything",
+        do="sweep check STUDY   tries again without starting a trial",
     )
 
 
@@ -44,7 +46,7 @@ def not_prepared(event: PrepareFailed) -> SweepError:
 
 
 def metric_never_reported(record: TrialRecord, study: StudySpec, folder: StudyFolder, result: TrialResult) -> SweepError:
-    """Return the error of an objective that does not report all that the study is about."""
+    """Return the error of an objective that does not report every metric that the study needs."""
     missing = [name for name in study.needed if name not in result.metrics]
     several = len(study.needed) > 1
     return SweepError(
@@ -58,13 +60,20 @@ def metric_never_reported(record: TrialRecord, study: StudySpec, folder: StudyFo
 
 
 def died_at_start(death: Died) -> SweepError:
-    """Return the error of workers that die before they can train."""
+    """Return the error of workers that die before their first trial."""
     return SweepError(
         "worker-died-at-start",
         f"a worker died before its first trial: {death.describe()}",
         why=death.log or None,
         do="sweep doctor   checks torch, torchvision and the devices",
     )
+
+
+def _failed(record: TrialRecord, error: str, cause: Literal["died", "timeout"], folder: StudyFolder) -> TrialResult:
+    from sweep.tensorboard.hparams import append_failure
+
+    append_failure(folder.trial_dir(record.folder))
+    return TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause=cause)
 
 
 def _log_end(record: TrialRecord, folder: StudyFolder) -> str:

@@ -1,11 +1,10 @@
-"""How many trials run on a GPU at a time where the study file leaves that open: found while the first one trains.
+"""How many trials run on a GPU at a time where the study file leaves that open: measured while the first one trains.
 
-A GPU that is busy a third of the time has room for two more such trials, as long as its memory and the machine's cores have,
-too. More than that gains nothing: processes take turns on a GPU. (Fusing trials gains more: HFTA, MLSys 2021.) Time and memory
-are read from NVIDIA's driver, the memory as what has been added since the run began: in a container the driver counts by
-process ids that mean nothing there.
+A GPU that is busy a third of the time has room for two more such trials, if its memory and the machine's cores have room, too.
+More trials gain nothing, because processes take turns on a GPU. (Fusing trials gains more: HFTA, MLSys 2021.) Time and memory
+are read from NVIDIA's driver. Memory counts from the start of the session: in a container the driver's process ids are useless.
 
-This was written without a GPU at hand: the rule is tested on readings, not on a device.
+This was written without a GPU: the rule is tested on readings, not on a device.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from dataclasses import dataclass, field
 from sweep.study.spec import WorkersSpec
 from sweep.worker.devices import GpuReading, Slot, another_slot, read_gpu
 
-_LOOKS = 15
+_READINGS = 15
 _FULL = 0.95  # of its time and of its memory
-_LATER_TRIALS = 1.2  # others may be larger than the first
+_LATER_TRIALS = 1.2  # they may be larger than the first
 _MOST = 16
 
 
@@ -32,18 +31,18 @@ class _Gpu:
 
 
 def may_grow(workers: WorkersSpec, slots: Sequence[Slot]) -> bool:
-    """Tell whether slots may be added to those that a run begins with."""
+    """Return whether slots may be added to those that a session begins with."""
     return workers.per_device is None and slots[0].torch_device == "cuda"
 
 
 class GpuSharing:
-    """Watch the GPUs of a run, and say which slots are to be added.
+    """Watch the GPUs of a session, and decide which slots to add.
 
     Args:
-        slots: those that the run begins with, one on each GPU.
-        cores: how many this machine has.
-        threads: of each slot, if the study file says; else the slots of a GPU share its cores.
-        read: returns what a GPU is doing, None where the driver does not tell.
+        slots: those that the session begins with, one on each GPU.
+        cores: the number of this machine's cores.
+        read: returns what a GPU is doing, None where the driver does not report it.
+        threads: of each slot; None for an equal share of the cores.
     """
 
     def __init__(
@@ -60,10 +59,10 @@ class GpuSharing:
         self._gpus = self._next_index = len(before)
 
     def look(self, training: Collection[int]) -> tuple[list[Slot], str]:
-        """Take a look at each GPU that is still open; return slots to be added, and why, once one is decided.
+        """Read each GPU that is not decided yet; when one can be decided, return the slots to add, and the reason.
 
         Args:
-            training: the indices of the slots whose trials are well under way.
+            training: the indices of the slots whose trials have reported.
         """
         for gpu in [gpu for gpu in self._open if gpu.slot.index in training]:
             reading = self._read(gpu.slot)
@@ -72,7 +71,7 @@ class GpuSharing:
                 continue
             gpu.busy.append(reading.busy)
             gpu.used = max(gpu.used, reading.used_bytes - gpu.used_before)
-            if len(gpu.busy) >= _LOOKS:
+            if len(gpu.busy) >= _READINGS:
                 self._open.remove(gpu)
                 return self._decide(gpu, reading.total_bytes)
         return [], ""

@@ -1,44 +1,37 @@
-"""What the runner tells while it runs and when it ends: the line between running a sweep and showing it."""
+"""The interface between running a study and showing it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 
 
+class RunChange(StrEnum):
+    """What happened to a run of a trial."""
+
+    STARTED = "started"
+    RESUMED = "resumed"  # from a checkpoint
+    REPORTED = "reported"
+    RETRIED = "retried"  # its worker died, so it starts again
+    STOPPED = "stopped"  # by a request: it will be resumed
+    ENDED = "ended"
+
+
 class Observer(Protocol):
-    """Who is told what happens, as it happens: the live view or the plain lines."""
+    """Shows what happens in a session, as it happens."""
 
     def begin(self, study: StudySpec, runs: Sequence[TrialRecord], workers: int) -> None:
-        """The workers are about to start; `runs` are those of the trials known from before."""
+        """Show that this many workers are about to start; `runs` are those of earlier sessions."""
 
     def preparing(self, text: str, fraction: float | None) -> None:
-        """Something that takes time goes on before the first trial."""
+        """Show the progress of a preparation before the first trial, None where it is unknown."""
 
-    def update(self, record: TrialRecord, what: str) -> None:
-        """A run of a trial changed; `what` is `started`, `resumed`, `reported`, `retried`, `stopped` or `ended`."""
+    def update(self, run: TrialRecord, change: RunChange) -> None:
+        """Show a run as it is after a change."""
 
     def notice(self, text: str) -> None:
-        """Something is worth a line that stays."""
-
-    def tick(self) -> None:
-        """Some time has passed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOutcome:
-    """How a run of the sweep ended.
-
-    Attributes:
-        records: every trial of the study, by number.
-        ended_by: one line on why no further trial was planned.
-        exit_code: 0, 1 or 3 (DESIGN section 3); None when a signal stopped it.
-    """
-
-    records: list[TrialRecord]
-    ended_by: str
-    exit_code: int | None
+        """Show a line that stays."""

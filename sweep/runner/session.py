@@ -1,6 +1,6 @@
-"""A run of `sweep run` from lock to lock: check that the study fits its folder, write down what it is, run it.
+"""One session of `sweep run`, from lock to release: check that the study fits its folder, record what is run, run it.
 
-Here the parts are put together: the runner gets its store, its slots and a way to make workers, and knows of no other.
+The parts are put together here: the runner gets its store, its slots and a function that makes workers.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from sweep.errors import write_failed
 from sweep.runner import environment
 from sweep.runner.gpu_sharing import GpuSharing, may_grow
 from sweep.runner.ledger import Ledger
-from sweep.runner.observers import Observer, RunOutcome
+from sweep.runner.observers import Observer
+from sweep.runner.outcome import SessionOutcome
 from sweep.runner.runner import Runner
+from sweep.runner.slots import slots_for
 from sweep.runner.timers import SessionTimer
 from sweep.search.imported import count_imported, imported_text
 from sweep.storage.database import read_records, unreadable
@@ -35,7 +37,7 @@ from sweep.study.record import TrialRecord
 from sweep.study.space import assignment
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
-from sweep.worker.devices import Slot, cpu_cores, plan_slots
+from sweep.worker.devices import Slot, cpu_cores
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.loop import IMPORTS, serve
 from sweep.worker.protocol import Worker
@@ -52,58 +54,60 @@ def run_study(
     fresh: bool = False,
     retry_failed: bool = False,
     on_start: Callable[[Runner], object] = lambda runner: None,
-) -> RunOutcome:
-    """Run a study in its folder, or go on with it where it stopped.
+) -> SessionOutcome:
+    """Run a study in its folder, or resume it.
 
     Args:
         study: what to run.
         folder: where its results are or will be.
-        study_path: the file it came from, for the record.
-        observer: is told what happens.
-        objective: the function itself, when no module has it.
+        study_path: the file that it was read from, for the record.
+        observer: shows what happens.
+        objective: the function itself, when it is in no module.
         inline: run one trial at a time in this process, for debugging.
         fresh: move the folder aside and start over.
         retry_failed: run failed trials again, under their own numbers.
-        on_start: gets the runner before it runs, to be able to stop it.
+        on_start: is called with the runner before it runs, to be able to stop it.
 
     Raises:
-        SweepError: see `Runner.run`; also when another process runs the study, or its file no longer fits what is stored.
+        SweepError: see `Runner.run`; also when another process runs the study, or the study does not fit what is stored.
     """
-    workers = study.workers
-    slots = plan_slots(workers.devices, workers.per_device, workers.threads)
-    if inline:
-        slots = slots[:1]
-    packing = GpuSharing(slots, cpu_cores(), threads=workers.threads) if may_grow(workers, slots) and not inline else None
-    get = objective_getter(objective, inline)
+    slots = slots_for(study.workers)[: 1 if inline else None]
+    get_objective = objective_getter(objective, inline)
     check_ours(folder)
     if fresh and folder.root.exists():
         with locked(folder, observer.notice):
             observer.notice(f"the old study is now in {set_aside(folder)}")
-    with locked(folder, observer.notice), _told_what_to_do(folder):
-        clock = SessionTimer()
-        folder.stop_request.unlink(missing_ok=True)  # it was meant for an earlier run
+    with locked(folder, observer.notice), _write_errors_explained(folder):
+        timer = SessionTimer()
+        folder.stop_request.unlink(missing_ok=True)  # it was for an earlier session
         check_whole(folder)
         set_orphans_aside(folder, read_records(folder), observer.notice)
         remove_if_empty(folder)
         study = continued_study(study, folder)
+
+        described = environment.describe(study_path, study.import_dir, slots)
         renew_columns(study, folder, observer)
         write_text(folder.study_file, f"{write_study(study)}# resolved from {study_path}\n", sync=True)
-        write_json(folder.environment, environment.describe(study_path, study.import_dir, slots))
-        with _workers_under_way(inline, slots), contextlib.closing(StudyStore(folder, study)) as store:
+        write_json(folder.environment, described)
+        if count := count_imported(folder):
+            observer.notice(f"study {study.name}: {imported_text(count)}")
+
+        shares = may_grow(study.workers, slots) and not inline
+        gpu_sharing = GpuSharing(slots, cpu_cores(), threads=study.workers.threads) if shares else None
+        with _imports_under_way(inline, slots), contextlib.closing(StudyStore(folder, study)) as store:
             known = store.records()
+            store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
             if retry_failed:
-                failed = TrialState.FAILED
-                known = [store.reopen(reopened(record, study)) if record.state is failed else record for record in known]
-            if count := count_imported(folder):
-                observer.notice(f"study {study.name}: {imported_text(count)}")
+                known = [store.reopen(_with_constants(run, study)) if run.state is TrialState.FAILED else run for run in known]
             ledger = Ledger(study, folder, store, known, observer, len(slots))
-            runner = Runner(study, folder, ledger, slots, worker_maker(study, inline, get), observer, clock, packing)
+            make_worker = worker_maker(study, inline, get_objective)
+            runner = Runner(study, folder, ledger, slots, make_worker, observer, timer, gpu_sharing)
             on_start(runner)
             return runner.run()
 
 
-def _workers_under_way(inline: bool, slots: Sequence[Slot]) -> contextlib.AbstractContextManager[None]:
-    """Have what workers import imported while the study is opened."""
+def _imports_under_way(inline: bool, slots: Sequence[Slot]) -> contextlib.AbstractContextManager[None]:
+    """Import the workers' modules in the background while the study is opened."""
     if inline:
         return contextlib.nullcontext()
     from sweep.worker.executors.starting import imports_under_way
@@ -112,8 +116,8 @@ def _workers_under_way(inline: bool, slots: Sequence[Slot]) -> contextlib.Abstra
 
 
 @contextlib.contextmanager
-def _told_what_to_do(folder: StudyFolder) -> Iterator[None]:
-    """Turn a failed write of the runner's into a message: what is stored stays good, and the study can be resumed."""
+def _write_errors_explained(folder: StudyFolder) -> Iterator[None]:
+    """Raise a failed write as a message: what is stored stays good, and the study can be resumed."""
     try:
         yield
     except (OSError, sqlite3.OperationalError) as error:
@@ -123,20 +127,20 @@ def _told_what_to_do(folder: StudyFolder) -> Iterator[None]:
 
 
 def objective_getter(objective: Callable[..., Any] | None, inline: bool = False) -> Callable[[], Any] | None:
-    """Return what gives workers an objective that no module has, None when they import it.
+    """Return a function that gives workers an objective that is in no module; None when they import it.
 
     Raises:
         SweepError: the function cannot be sent to a process.
     """
     if objective is None:
         return None
-    # Pickled once and here, where somebody hears of a failure; read by the worker's loop, which can tell of one.
+    # Pickled once and here, where an error is shown; unpickled by the worker's loop, which reports an error.
     return (lambda: objective) if inline else functools.partial(pickle.loads, packed(objective))
 
 
-def worker_maker(study: StudySpec, inline: bool, get: Callable[[], Any] | None = None) -> Callable[[Slot], Worker]:
-    """Return what makes a slot's worker: a process, or for `inline` a thread of this process."""
-    loop = functools.partial(serve, study, get=get)
+def worker_maker(study: StudySpec, inline: bool, get_objective: Callable[[], Any] | None = None) -> Callable[[Slot], Worker]:
+    """Return a function that makes a slot's worker: a process, or for `inline` a thread of this process."""
+    loop = functools.partial(serve, study, get=get_objective)
     if inline:
         return lambda slot: InlineWorker(slot, loop)
     from sweep.worker.executors.local import LocalWorker
@@ -145,9 +149,9 @@ def worker_maker(study: StudySpec, inline: bool, get: Callable[[], Any] | None =
 
 
 def renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer) -> None:
-    """Give the trials that there are the HPARAMS columns of a study that was extended: TensorBoard reads any trial's.
+    """Give earlier trials the HPARAMS columns of a study that was extended: TensorBoard reads the columns from any trial.
 
-    Before the study file is written: what is interrupted here is done again.
+    Call this before the study file is written: then the next session does again what is interrupted here.
     """
     if not study.earlier or not folder.study_file.exists() or stored_study(folder).shown == study.shown:
         return
@@ -159,6 +163,6 @@ def renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer) -> 
         renew(folder.trial_dir(record.folder), record.params, study.shown)
 
 
-def reopened(record: TrialRecord, study: StudySpec) -> TrialRecord:
-    """Return a failed trial as it is run again: from its start, with today's constants."""
-    return replace(record, params=assignment(study.parameters, lambda name, _: record.params[name]))
+def _with_constants(run: TrialRecord, study: StudySpec) -> TrialRecord:
+    """Return a failed run with the constants that the study has now."""
+    return replace(run, params=assignment(study.parameters, lambda name, _: run.params[name]))

@@ -1,4 +1,4 @@
-"""Signals, as what runs for long takes them."""
+"""How long-running commands react to signals."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def handle(handler: Callable[[int, object], None], *numbers: signal.Signals) -> dict[signal.Signals, Any]:
-    """Have a function called for signals; return who was called before."""
+    """Install a handler for signals; return the handlers that it replaced."""
     before = {number: signal.getsignal(number) for number in numbers}
     for number, previous in list(before.items()):
-        # `nohup` means it. An ignored SIGINT only says that some script started this in the background.
-        # None: a handler that is not Python's, and that Python could not put back.
+        # `nohup` ignores SIGHUP on purpose. An ignored SIGINT only means that a script started this in the background.
+        # None: the handler is not Python's, so Python could not restore it.
         if previous is None or (number is signal.SIGHUP and previous is signal.SIG_IGN):
             del before[number]
         else:
@@ -20,20 +20,20 @@ def handle(handler: Callable[[int, object], None], *numbers: signal.Signals) -> 
     return before
 
 
-def stop_in_order(stop: Callable[[], None], asked: list[int]) -> dict[signal.Signals, Any]:
-    """Have Ctrl-C, SIGTERM and SIGHUP ask a runner to stop, and noted in `asked`; return who was called before."""
+def stop_in_order(stop: Callable[[], None], received: list[int]) -> dict[signal.Signals, Any]:
+    """Call `stop` on Ctrl-C, SIGTERM and SIGHUP, and append the signal to `received`; return the replaced handlers."""
 
-    def note(number: int, _frame: object) -> None:
-        asked.append(number)
-        if len(asked) > 2:
-            raise KeyboardInterrupt  # it hangs in something that is not the runner's loop
+    def receive(number: int, _frame: object) -> None:
+        received.append(number)
+        if len(received) > 2:
+            raise KeyboardInterrupt  # something other than the runner's loop hangs
         stop()
 
-    return handle(note, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return handle(receive, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def raise_on_termination() -> None:
-    """Make SIGTERM and SIGHUP what Ctrl-C is."""
+    """Treat SIGTERM and SIGHUP like Ctrl-C."""
 
     def stop(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt

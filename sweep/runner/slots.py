@@ -1,4 +1,4 @@
-"""A slot as the runner sees it: its worker, and what the worker is about."""
+"""A slot as the runner sees it: its worker, and what the worker is doing."""
 
 from __future__ import annotations
 
@@ -7,32 +7,43 @@ from dataclasses import dataclass
 
 from sweep.runner.timers import SlotTimer
 from sweep.study.record import TrialRecord
-from sweep.worker.devices import Slot
+from sweep.study.spec import WorkersSpec
+from sweep.worker.devices import Slot, plan_slots
 from sweep.worker.protocol import Worker
 
 
 @dataclass(kw_only=True, eq=False)
 class SlotState:
-    """What the runner keeps of a slot.
+    """What the runner knows of a slot.
 
     Attributes:
-        began: when the trial in flight began, moved back by what it had been trained before.
+        place: the slot itself.
+        began: when the running trial began, moved back by the time of its earlier attempts.
         queued: the trial to start once the worker, whose process is new, is loaded: a timeout counts training alone.
-        fruitless: it reports without checkpoints, so that waiting for its next step would save nothing.
+        awaited: whether a session that stops waits for the next step: not where a trial reports without checkpoints.
     """
 
-    slot: Slot
+    place: Slot
     worker: Worker
-    clock: SlotTimer
+    timer: SlotTimer
     loaded: bool = False
     deaths_at_start: int = 0
     trial: TrialRecord | None = None
     queued: TrialRecord | None = None
     began: float = 0.0
-    fruitless: bool = False
+    awaited: bool = True
     timed_out: bool = False
 
     @property
     def seconds(self) -> float:
-        """Return how long the trial in flight has been trained."""
+        """Return how long the running trial has been trained."""
         return time.monotonic() - self.began
+
+
+def slots_for(workers: WorkersSpec) -> list[Slot]:
+    """Return the slots that a session begins with.
+
+    Raises:
+        SweepError: a GPU is asked for that is not visible.
+    """
+    return plan_slots(workers.devices, workers.per_device, workers.threads)

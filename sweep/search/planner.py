@@ -17,7 +17,7 @@ from sweep.search.optuna_study import Curve, OptunaStudy
 from sweep.search.order import LongestFirst
 from sweep.search.sampling import Sampling
 from sweep.storage.optuna_terms import Attributes, Drawn, StoredSearch
-from sweep.study.ranking import Front, complete_of, reaches_targets
+from sweep.study.ranking import ParetoFront, complete_of, reaches_targets
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Params, Scalar, TrialState
@@ -50,7 +50,7 @@ class Planner:
         self._next = 0
         found = [study.grid.find(point) for point in study.enqueue] if study.method == "grid" else []
         self._first = [number for number in found if number is not None]
-        self._front = Front(study)
+        self._front = ParetoFront(study)
         self._reached = False
         self._since_best = 0
         self._epochs = 0

@@ -43,12 +43,13 @@ class Retention:
             return
         order = rank([*self._kept, trial], self._study).order
         for other in (*self._kept, trial):
-            if other not in order[: self._study.keep_best]:
+            if other not in order[: self._study.checkpoints.keep_best]:
                 self._remove_checkpoints(other)
         for other in (*self._kept[:1], trial):
             if other not in order[:1]:
                 self._remove_embeddings(other)
-        self._kept = order[: max(1, self._study.keep_best)]  # the best trial keeps its embeddings even if no checkpoint is kept
+        # The best trial keeps its embeddings even if no checkpoint is kept.
+        self._kept = order[: max(1, self._study.checkpoints.keep_best)]
 
     def _remove_checkpoints(self, trial: TrialRecord) -> None:
         for run in runs_of([trial]):

@@ -9,7 +9,7 @@ from pathlib import Path
 from sweep.errors import ANOTHER_OR_FRESH, EXIT_LOCKED, StudyFileError, SweepError
 from sweep.storage.database import has_trials
 from sweep.storage.folder import StudyFolder, recorded
-from sweep.study.compatibility import continued
+from sweep.study.compatibility import resumed_spec
 from sweep.study.file.checks import OptionProblems
 from sweep.study.file.reading import no_problems, read_study
 from sweep.study.objective import is_by_value
@@ -79,4 +79,4 @@ def continued_study(study: StudySpec, folder: StudyFolder) -> StudySpec:
     if not folder.study_file.exists():
         return study
     stored = stored_study(folder)
-    return continued(stored, study, str(folder.root)) if has_trials(folder) else study
+    return resumed_spec(stored, study, str(folder.root)) if has_trials(folder) else study

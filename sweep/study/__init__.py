@@ -1,11 +1,12 @@
-"""A study and its trials as values: what is searched, how, and what came out; nothing here runs, stores or draws anything.
+"""A study and its trials as values, without anything that runs, stores or draws them.
 
-Called by every other package, and calls none but `sweep.errors`. `file` reads and writes the study file.
+Called by every other package; calls only `sweep.errors`. `file` reads and writes the study file.
 
-    spec, space, grid, methods   what a study is: metrics, parameters, numbered points, samplers and pruners by name
-    objective, command           how the objective is found, and how a command's words are filled in
-    trial, record, repeats       a trial on its way to a worker, what is kept of it, and of several seeds of one
-    ranking                      which trials are best: the one answer for planner, folder, TensorBoard and report
-    compatibility                whether a changed study can continue in the folder of an earlier one
-    timing, formatting           time by activity; numbers, durations and parameters as people read them
+    spec, keys                   a study, whose fields define the keys of the study file
+    space, grid, methods         parameters, numbered grid points, samplers and pruners by name
+    objective, command           how an objective is found, and how the words of a command are filled in
+    trial, record, repeats       what a worker receives and returns, the record of a trial, trials with several seeds
+    ranking, progress            which trials are best; the number of runs in each state, and the time left
+    compatibility                whether a study can be resumed after its study file has changed
+    timing, formatting           time per activity; numbers, durations and parameters as text
 """

@@ -1,8 +1,8 @@
-"""A command's words and their placeholders: checked before anything starts, filled in for each trial.
+"""The words of a command and their placeholders: checked before the sweep starts, filled in for each trial.
 
     [python, train.py, "${args}", "--out=${dir}"]  ──►  [/usr/bin/python3, train.py, --lr=0.01, --shuffle=true, --out=/…/0003_…]
 
-`${args}` is a word of its own and becomes one word for each parameter; every other placeholder may stand inside a word.
+`${args}` must be a whole word and becomes one word for each parameter. Every other placeholder may be part of a word.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from sweep.study.trial import Params, Scalar
 _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _ARGS = "args"
 _STEP = "step"
-# A parameter of the same name goes first: the file's own words are the ones that its author knows.
+# A parameter of the same name has precedence: the author of the study file chose its name.
 OWN = (_ARGS, "json", "number", "seed", "dir", "logdir", "device", _STEP)
 
 
 def problems(words: Sequence[str], parameters: Collection[str], folder: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield what is wrong with a command: the word's place, what is wrong, and what to write instead.
+    """Yield each problem of a command: the index of the word, what is wrong, and what to write instead.
 
     Args:
         words: the command as written.
         parameters: the study's parameters.
-        folder: where it will run: the study file's.
+        folder: the study file's folder, where the command runs.
     """
     known = dict.fromkeys((*parameters, *OWN))
     for place, word in enumerate(words):
@@ -38,7 +38,7 @@ def problems(words: Sequence[str], parameters: Collection[str], folder: Path) ->
             if name not in known:
                 yield place, f"${{{name}}} is neither a parameter nor a placeholder", did_you_mean(name, known)
             elif name == _ARGS and name not in parameters and word != f"${{{_ARGS}}}":
-                yield place, "${args} becomes several words, so it stands alone", "put spaces around it"
+                yield place, "${args} becomes several words and must be a whole word", "put spaces around it"
     if not _PLACEHOLDER.search(words[0]) and shutil.which(program(words[0], folder)) is None:
         where = str(folder) if "/" in words[0] else "on the PATH"
         yield 0, f"there is no program {words[0]!r} {where}", "`python` is the interpreter that sweep runs on"
@@ -48,19 +48,19 @@ def problems(words: Sequence[str], parameters: Collection[str], folder: Path) ->
 
 
 def program(word: str, folder: Path) -> str:
-    """Return what a command's first word starts; a path is meant from the study file's folder."""
+    """Return the program that a command's first word means; a path is relative to the study file's folder."""
     if word == "python":
         return sys.executable
     return str(folder / word) if "/" in word else word
 
 
-def goes_on(words: Sequence[str], parameters: Collection[str]) -> bool:
-    """Tell whether the command asks for the last reported step, to go on from there by itself."""
+def resumes_itself(words: Sequence[str], parameters: Collection[str]) -> bool:
+    """Return whether the command has the placeholder for the last reported step, so that it resumes after it by itself."""
     return _STEP not in parameters and any(_STEP in _PLACEHOLDER.findall(word) for word in words)
 
 
 def filled(words: Sequence[str], params: Params, own: Mapping[str, Scalar]) -> list[str]:
-    """Return the command's words for one trial.
+    """Return the command's words for a trial.
 
     Args:
         words: the command as written.

@@ -1,8 +1,8 @@
-"""A study file that changed since its study was run: what is taken up, and what would make trials incomparable.
+"""Whether a study can be resumed after its study file has changed.
 
-Taken up: budget, workers and the like; other values of constants, added constants; values added to a choice, a range made
-wider; a function of a script or notebook that now stands in a module. Refused: everything after which old and new trials
-could not stand in one table.
+Allowed: another budget, other workers and the like; other values of constants and new constants; more values of a choice and a
+wider range; a function of a script or notebook that has moved into a module. Refused: every change that makes old and new
+trials incomparable.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from sweep.study.space import Constant, Domain, Space, conditional, covers, doma
 from sweep.study.spec import StudySpec
 
 
-def continued(stored: StudySpec, current: StudySpec, folder: str) -> StudySpec:
-    """Return the study to go on with: today's file, with the parameters that earlier trials were planned with.
+def resumed_spec(stored: StudySpec, current: StudySpec, folder: str) -> StudySpec:
+    """Return the study to resume: the current study file, with the parameters that earlier trials were planned with.
 
     Args:
-        stored: as it was run last.
-        current: what the file says now.
-        folder: the study's, for the message.
+        stored: the study as it was run last.
+        current: the study that the file describes now.
+        folder: the study's folder, for the message.
 
     Raises:
-        SweepError: old and new trials could not be compared; each difference is named.
+        SweepError: old and new trials are not comparable; the message names each difference.
     """
     if lines := [*_differences(stored, current)]:
         raise SweepError(
@@ -54,7 +54,7 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
             yield f"{label}: was {old}, is now {new}"
     if stored.constraints != current.constraints:
         before, after = (", ".join(item.text for item in study.constraints) or "none" for study in (stored, current))
-        yield f"constraints: was {before}, is now {after}; earlier trials were judged by the old ones, in TensorBoard too"
+        yield f"constraints: was {before}, is now {after}; earlier trials were judged by the old ones, also in TensorBoard"
     for name in (name for name in stored.parameters if name not in current.parameters):
         yield f"parameters.{name}: was {domain_text(stored.parameters[name])}, is now absent"
     for name, now in current.parameters.items():
@@ -80,18 +80,18 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
 
 
 def _moved_into_a_module(stored: str, current: str) -> bool:
-    """Tell whether a function of a script or notebook now stands in a module, which its name alone can tell."""
+    """Return whether a function of a script or notebook has moved into a module, judged by its name."""
     return is_by_value(stored) and stored.partition(":")[2] == current.partition(":")[2]
 
 
 def _mismatch(was: Domain | None, now: Domain) -> str | None:
     if was is not None and was.when != now.when:
-        return "its condition (when) was another"
+        return "its condition (when) was different"
     if isinstance(now, Constant):
         return None if was is None or isinstance(was, Constant) else "it was varied before"
     if was is None:
         return "earlier trials have no value of it"
-    return None if covers(now, was) else "values can be added, not taken away"
+    return None if covers(now, was) else "values can be added, but not removed"
 
 
 def _fixes(space: Space, name: str) -> bool:
@@ -99,7 +99,7 @@ def _fixes(space: Space, name: str) -> bool:
 
 
 def _texts(study: StudySpec) -> list[str]:
-    # The texts: 1, 1.0 and true are equal to Python.
+    # As texts, because 1, 1.0 and true are equal in Python.
     return [f"{name}: {domain_text(domain)}" for name, domain in study.parameters.items()]
 
 

@@ -1,4 +1,4 @@
-"""Numbers, durations, parameters and errors as people read them, in the terminal and in the report alike."""
+"""Numbers, durations, parameters and errors as text for people, in the terminal and in the report."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sweep.study.spec import StudySpec
 from sweep.study.timing import TimeBreakdown
 from sweep.study.trial import Params, Scalar
 
-# Strings that would be read as something else, and are written in quotes.
-_READ_OTHERWISE = {"", "null", "true", "false"}
+# Strings that are written in quotes because they have another meaning without them.
+_QUOTED = {"", "null", "true", "false"}
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def number_text(value: float | None) -> str:
-    """Write a metric for reading: four digits after the point, or six significant ones where that says nothing."""
+    """Return a metric with four digits after the point, a very small or large one with six significant digits."""
     if value is None:
         return "-"
     if isinstance(value, int):
@@ -27,21 +27,21 @@ def number_text(value: float | None) -> str:
 
 
 def param_text(value: Scalar) -> str:
-    """Write a parameter's value as the study file does, a number with six digits."""
+    """Return a parameter's value as in the study file, a float with six significant digits."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, str) and (value in _READ_OTHERWISE or _NUMBER.fullmatch(value)):
+    if isinstance(value, str) and (value in _QUOTED or _NUMBER.fullmatch(value)):
         return f"'{value}'"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def params_text(params: Params) -> str:
-    """Write parameters in one line."""
+    """Return parameters in one line."""
     return " ".join(f"{name}={param_text(value)}" for name, value in params.items())
 
 
 def duration_text(seconds: float | None) -> str:
-    """Write a duration for reading: `8.3 s`, `4:05`, `2:10:00`."""
+    """Return a duration such as `8.3 s`, `4:05` or `2:10:00`."""
     if seconds is None:
         return "-"
     if seconds < 60:
@@ -51,50 +51,50 @@ def duration_text(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def time_shares_text(account: TimeBreakdown) -> str:
-    """Write what a study's time went to, each part as a share of it."""
-    return ", ".join(f"{kind} {share:.1%}".replace("%", " %") for kind, share in account.shares.items())
+def time_shares_text(spent: TimeBreakdown) -> str:
+    """Return the share of each activity in a study's time."""
+    return ", ".join(f"{kind} {share:.1%}".replace("%", " %") for kind, share in spent.shares.items())
 
 
 def slots_text(count: int) -> str:
-    """Write a number of slots."""
+    """Return a number of slots, such as `1 slot`."""
     return f"{count} slot{'s' * (count != 1)}"
 
 
 def states_text(counts: Mapping[str, int]) -> str:
-    """Write how many trials are in which state, nothing of none."""
+    """Return the counts of all non-zero states, such as `2 running, 3 complete`."""
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
 def value_text(record: TrialRecord) -> str:
-    """Write a trial's objective, with the standard error where it is the mean of several runs."""
+    """Return a trial's objective value, with the standard error if it is the mean of several runs."""
     text = number_text(record.value)
     return text if record.standard_error is None else f"{text} ±{number_text(record.standard_error)}"
 
 
 def run_text(record: TrialRecord, study: StudySpec) -> str:
-    """Name a run: its trial, and which repeat it is if there are several."""
+    """Return the name of a run: its trial, and its repeat if there are several."""
     return f"trial {record.number}" + (f", repeat {record.repeat}" if study.repeats > 1 else "")
 
 
 def tag_text(record: TrialRecord, study: StudySpec) -> str:
-    """Write a trial's swept parameters in one line."""
+    """Return a trial's swept parameters in one line."""
     return params_text({name: record.params[name] for name in swept(study.parameters) if name in record.params})
 
 
 def objective_texts(record: TrialRecord, study: StudySpec) -> list[str]:
-    """Write a trial's value of each metric, the first one with its standard error where it is the mean of several runs."""
+    """Return a trial's value of each metric, the first with its standard error if it is the mean of several runs."""
     others = objective_values(study, record.value, record.metrics)[1:]
     return [value_text(record), *(number_text(value) for value in others)]
 
 
 def objectives_text(record: TrialRecord, study: StudySpec) -> str:
-    """Write a trial's value of each metric in one line."""
+    """Return a trial's value of each metric in one line."""
     return "  ".join(f"{metric.name}={text}" for metric, text in zip(study.metrics, objective_texts(record, study), strict=True))
 
 
 def error_line(record: TrialRecord) -> str:
-    """Return the line of a trial's error that says most: the exception, or how its worker died."""
+    """Return the most informative line of a trial's error: the exception, or how its worker died."""
     if not record.error:
         return ""
     lines = [line for line in record.error.strip().splitlines() if line.strip()]

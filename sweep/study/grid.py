@@ -1,10 +1,10 @@
-"""The grid: which assignment has which number, also after values were added to it.
+"""The grid: the number of each assignment, also after the grid was extended.
 
-A grid is a mixed-radix number: point `i` is decoded directly, so a grid of any size costs nothing to plan (the last parameter
-turns fastest, as in itertools.product). When a study's grid is extended, the points of the earlier grid keep their numbers,
-and the new ones follow in the order of the whole grid. The number of new points before a place is a difference of two
-products at each axis, so those are decoded directly too, by bisection. Where parameters depend on others the grid is a tree:
-each branch has as many points as the parameters that apply in it allow, and a parameter that does not apply has one place.
+The number of a point is a mixed-radix number and is decoded directly, so planning a grid takes the same time for any size. The
+last parameter varies fastest, as in itertools.product. If a grid is extended, the points of the earlier grid keep their numbers,
+and the new points follow in the order of the whole grid. The number of new points before an index of an axis is a difference of
+two products, so new points are decoded directly, too, by bisection. With conditions the grid is a tree: the number of points in
+a branch depends on the parameters that apply in it, and a parameter that does not apply counts as one point.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Grid:
     """The numbered points of a grid.
 
     Attributes:
-        spaces: the grids that the study has had, each one holding the one before; the last is today's.
+        spaces: the spaces of the study's grids, each a superset of the one before; the last is the current one.
     """
 
     spaces: Sequence[Space]
@@ -34,7 +34,7 @@ class Grid:
         """Return the number of points.
 
         Raises:
-            ValueError: a domain is not finite.
+            ValueError: a domain is infinite.
         """
         return self._sizes[-1]
 
@@ -47,14 +47,14 @@ class Grid:
     @functools.cached_property
     def _tree(self) -> _Tree | None:
         today = self.spaces[-1]
-        return _Tree(today) if conditional(today) else None  # then its earlier spaces differ by constants alone
+        return _Tree(today) if conditional(today) else None  # earlier spaces differ only in constants then
 
     def point(self, number: int) -> dict[str, Scalar]:
-        """Return the assignment with a number; constants have today's values.
+        """Return the assignment with a number; constants have their current values.
 
         Raises:
             IndexError: the grid has no such point.
-            ValueError: a domain is not finite.
+            ValueError: a domain is infinite.
         """
         if not 0 <= number < self.size:
             raise IndexError(f"the grid has {self.size} points, none at {number}")
@@ -69,9 +69,9 @@ class Grid:
         raise AssertionError("the last grid is the largest")
 
     def find(self, values: Params) -> int | None:
-        """Return the number of the first point that has these values, None if there is none; constants are not looked at.
+        """Return the number of the first point with these values, None if there is none; constants are ignored.
 
-        For a grid without conditions. What was extended is looked for where it was before: those numbers stay.
+        Only for a grid without conditions. The search is in the study's first grid, whose numbers stay the same.
         """
         number = 0
         for name, domain in self.spaces[0].items():
@@ -85,11 +85,11 @@ class Grid:
 
 
 def _point(space: Space, earlier: Space | None, number: int) -> dict[str, Scalar]:
-    """Return the point at a place among those of `space` that `earlier` does not hold, in the order of `space`."""
+    """Return a point by its index among those points of `space` that are not in `earlier`, in the order of `space`."""
     sizes = {name: _finite_size(name, domain) for name, domain in space.items()}
     old = {name: _OldPlaces(domain, earlier.get(name) if earlier is not None else None) for name, domain in space.items()}
     rest, old_rest = math.prod(sizes.values()), math.prod(places.size for places in old.values()) if earlier is not None else 0
-    inside = earlier is not None  # every value so far is one of the earlier grid's
+    inside = earlier is not None  # whether every value so far is in the earlier grid
     found: dict[str, Scalar] = {}
     for name, domain in space.items():
         rest //= sizes[name]
@@ -111,13 +111,13 @@ def _point(space: Space, earlier: Space | None, number: int) -> dict[str, Scalar
 class _Tree:
     """The points of a space with conditions.
 
-    A branch is known by which conditions of the parameters after it are fulfilled: branches alike have as many points.
+    A branch is identified by the fulfilled conditions of later parameters: equal branches have equally many points.
     """
 
     def __init__(self, space: Space) -> None:
         self._items = list(space.items())
         self._sizes = [_finite_size(name, domain) for name, domain in self._items]
-        # By place: the conditions on that parameter of parameters after it, as (their place, the condition).
+        # For each index: the conditions of later parameters on that parameter, as (index of the later parameter, condition).
         self._asks = [
             [(later, c) for later, (_, domain) in enumerate(self._items) for c in domain.when if c.parent == name]
             for name, _ in self._items
@@ -125,7 +125,7 @@ class _Tree:
         self._counts: dict[tuple[int, frozenset[tuple[int, str]]], int] = {}
 
     def count(self, place: int, fulfilled: frozenset[tuple[int, str]]) -> int:
-        """Return the number of points below a place, given the fulfilled conditions: place and parent of each."""
+        """Return the number of points from an index on, given the fulfilled conditions: index and parent of each."""
         if place == len(self._items):
             return 1
         key = place, frozenset(item for item in fulfilled if item[0] >= place)
@@ -166,7 +166,7 @@ class _Tree:
 
 
 class _OldPlaces:
-    """At which places of an axis the earlier grid's values stand; a constant stands where it stood, whatever its value."""
+    """The indices of the earlier grid's values on an axis; a constant keeps its index, whatever its value."""
 
     def __init__(self, domain: Domain, earlier: Domain | None) -> None:
         if earlier is None or isinstance(domain, Constant):

@@ -1,25 +1,21 @@
-"""Optuna's samplers and pruners by the names of the study file, and what each can do; `sweep.search.methods` makes them."""
+"""Optuna's samplers and pruners by their names in the study file, and their abilities; `sweep.search.methods` creates them."""
 
 from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """A class of Optuna's.
+    """A sampler or pruner of Optuna's.
 
     Attributes:
-        optuna: its name there.
-        packages: what it needs beside Optuna's own dependencies; extras of this package have them too.
-        several_metrics: a sampler that can search for a Pareto front.
-        constraints: a sampler that keeps away from trials that broke a constraint.
-        learns: of a sampler: whether it looks at trials that it has not proposed itself.
+        optuna: the name of its class.
+        packages: its requirements beyond Optuna's own dependencies; each is an extra of this package.
+        several_metrics: the sampler can search for a Pareto front.
+        constraints: the sampler avoids trials that break a constraint.
+        learns: the sampler uses trials that it has not proposed itself.
     """
 
     optuna: str

@@ -1,11 +1,10 @@
-"""Find the user's objective: first by reading its source, so that a typo costs no import, then by importing it.
+"""Find the user's objective: `locate` reads its source, `load` imports it.
 
-`locate` runs no code of the user's: `sweep plan` answers in a moment even when the objective imports torch. `load`
-is what a worker does.
+`locate` runs no code of the user's, so that `sweep plan` is fast even if the objective imports torch. A worker calls `load`.
 
-A program may also hand over a function itself. One that a module offers under its name is an ordinary `module:function`.
-Any other (of a script, a notebook, a lambda, a closure) travels to the workers by value and is written down as
-`__main__:its_name`: enough to tell which function it was, and a name that nobody can take for a module's.
+A program may also pass a function itself. A function that a module has under its name is an ordinary `module:function`. Any other
+(of a script or notebook, a lambda, a closure) is sent to the workers by value and recorded as `__main__:its_name`, which
+identifies the function and cannot be confused with a module's.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _BY_VALUE = "__main__:"
 
 
 class ObjectiveNotFound(Exception):
-    """The objective is not there; the message says which part, and what to write."""
+    """The objective does not exist; the message says which part is missing, and what to write instead."""
 
 
 def locate(reference: str, import_dir: str) -> None:
@@ -35,10 +34,10 @@ def locate(reference: str, import_dir: str) -> None:
 
     Args:
         reference: `package.module:function`.
-        import_dir: the study file's folder, searched before everything that is installed.
+        import_dir: the study file's folder, searched before the installed packages.
 
     Raises:
-        ObjectiveNotFound: with what to write instead.
+        ObjectiveNotFound: the module or the function does not exist.
     """
     module, _, function = reference.partition(":")
     if is_by_value(reference):
@@ -55,7 +54,7 @@ def locate(reference: str, import_dir: str) -> None:
         if spec is None:
             raise ObjectiveNotFound(f"there is no module {whole!r}")
     if spec.origin is None or not spec.origin.endswith(".py"):
-        return  # compiled or generated: only importing it can tell
+        return  # compiled or generated: only an import shows its names
     try:
         tree = ast.parse(Path(spec.origin).read_bytes())
     except SyntaxError as error:
@@ -71,7 +70,7 @@ def load(reference: str, import_dir: str) -> Callable[..., Any]:
 
     Raises:
         ObjectiveNotFound: the module has no such function, or it is not callable.
-        Exception: whatever importing the module raises.
+        Exception: the import of the module raised it.
     """
     for entry in reversed(_own_path(import_dir)):
         if entry not in sys.path:
@@ -88,12 +87,12 @@ def load(reference: str, import_dir: str) -> Callable[..., Any]:
 
 
 def is_by_value(reference: str) -> bool:
-    """Tell whether an objective was handed over by a program and is in no module."""
+    """Return whether an objective was passed as a function that is in no module."""
     return reference.startswith(_BY_VALUE)
 
 
 def reference_to(function: Callable[..., Any]) -> tuple[str, Path | None]:
-    """Return how a function is written down, and the folder that its module was imported from; None for one by value."""
+    """Return the reference to a function, and the folder that its module was imported from; None for a function by value."""
     module, name = getattr(function, "__module__", None) or "__main__", getattr(function, "__qualname__", "")
     file = getattr(sys.modules.get(module.partition(".")[0]), "__file__", None)
     if module != "__main__" and file and getattr(sys.modules.get(module), name, None) is function:
@@ -109,21 +108,21 @@ def reference_to(function: Callable[..., Any]) -> tuple[str, Path | None]:
 
 
 def packed(function: Callable[..., Any]) -> bytes:
-    """Return a function by value, with everything that it uses of its script or notebook, for `pickle.loads`.
+    """Return a function by value, with everything that it uses from its script or notebook, for `pickle.loads`.
 
     Raises:
-        SweepError: something that it uses cannot leave this process.
+        SweepError: something that it uses cannot be sent to another process.
     """
     import cloudpickle
 
     try:
         return bytes(cloudpickle.dumps(function))
-    except Exception as error:  # whatever the __reduce__ of what it uses raises
+    except Exception as error:  # the __reduce__ of an object that it uses may raise anything
         raise SweepError(
             "objective-not-picklable",
             f"the function {getattr(function, '__name__', function)} cannot be sent to the workers: {error}",
-            why="it uses something that only this process has, such as an open file, a lock or a generator",
-            do="make that inside the function, or try it in this process:  sweep.run(..., inline=True)",
+            why="it uses something that only exists in this process, such as an open file, a lock or a generator",
+            do="create that inside the function, or try it in this process:  sweep.run(..., inline=True)",
         ) from error
 
 
@@ -140,7 +139,7 @@ def _top_level(name: str, import_dir: str) -> ModuleSpec | None:
 
 
 def _defined(body: list[ast.stmt]) -> Iterator[str]:
-    """Yield every name that the module may define; rather one too many than one too few."""
+    """Yield every name that the module may define, including some that it may not."""
     for statement in body:
         for node in ast.walk(statement):
             match node:

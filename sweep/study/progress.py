@@ -1,4 +1,4 @@
-"""TODO."""
+"""The progress of a study: the number of runs in each state, and the time left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweep.study.trial import TrialState
 
 
 class TrialCounts:
-    """How many runs are in which state, and how long they take; kept up as they change, whatever their number."""
+    """Count the runs in each state and their durations; an update takes the same time for any number of runs."""
 
     def __init__(self, runs: Iterable[TrialRecord] = ()) -> None:
         self._runs: dict[tuple[int, int], TrialRecord] = {}
@@ -23,11 +23,11 @@ class TrialCounts:
 
     @property
     def runs(self) -> list[TrialRecord]:
-        """Return every run, as it is now."""
+        """Return the current record of every run."""
         return list(self._runs.values())
 
     def update(self, run: TrialRecord) -> None:
-        """Take a run as it is now."""
+        """Record the current state of a run."""
         if (before := self._runs.get(run.key)) is not None:
             self._count(before, -1)
         self._runs[run.key] = run
@@ -37,16 +37,16 @@ class TrialCounts:
             self._running[run.key] = run
 
     def counts(self, total: int | None) -> dict[str, int]:
-        """Return the number of runs in each state; those not yet planned are waiting."""
+        """Return the number of runs in each state; runs that are not planned yet are waiting."""
         result = {str(state): self._states[state] for state in TrialState}
         if total is not None:
             result["waiting"] += max(0, total - len(self._runs))
         return result
 
-    def eta_s(self, total: int | None, clock: datetime) -> float | None:
-        """Estimate the seconds until the last run ends, from the mean duration of the complete ones and what runs now.
+    def eta_s(self, total: int | None, now: datetime) -> float | None:
+        """Estimate the seconds until the last run ends, from the mean duration of the complete runs.
 
-        None when nothing runs, nothing is complete yet, or their number is open.
+        None if no run is running, none is complete yet, or their total is not known.
         """
         running = list(self._running.values())
         if not self._timed or not running or total is None:
@@ -54,7 +54,7 @@ class TrialCounts:
         mean = self._seconds / self._timed
         left = mean * self.counts(total)["waiting"]
         for run in running:
-            elapsed = (clock - datetime.fromisoformat(run.started or "")).total_seconds()
+            elapsed = (now - datetime.fromisoformat(run.started or "")).total_seconds()
             left += max(0.0, mean - elapsed)
         return left / len(running)
 

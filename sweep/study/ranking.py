@@ -1,14 +1,11 @@
-"""Which trials are best, and whether a study has one metric or several: the one answer for the whole package.
+"""Which trials are best: `rank` orders trials that are known, `ParetoFront` is updated as trials end.
 
-- A trial is **feasible** if its metrics keep every constraint. One that is not is never best: such trials come last, those
-  nearest to the bounds first (by the sum of what exceeds them, as Optuna's samplers have it).
-- The **Pareto front** of several metrics is the set of feasible trials that no other one dominates: none is at least as good in
-  every metric and better in one. Equal trials are in it together. It comes first, then the others, both in the order of the
-  first metric.
-- With one metric the front is the best trial alone, the earliest of equal ones. So whoever asks for the front needs no
-  special case; `StudySpec.multi_objective` tells those who have to word it.
-
-`rank` orders trials that are known; `Front` is kept up to date as trials end.
+- A trial is **feasible** if its metrics keep every constraint. The others are never best. They come last, in the order of the
+  sum by which they exceed the bounds, as in Optuna's samplers.
+- The **Pareto front** of several metrics is the set of feasible trials that no other trial dominates: none is at least as good
+  in every metric and better in one. Equal trials are in it together. It comes first, then the other feasible trials, both in
+  the order of the first metric.
+- With one metric the Pareto front is the best trial alone, the earliest of equal ones, so that callers need no special case.
 """
 
 from __future__ import annotations
@@ -26,18 +23,18 @@ Point = tuple[float, ...]
 
 
 def objective_values(study: StudySpec, value: float | None, metrics: Mapping[str, float]) -> tuple[float | None, ...]:
-    """Return a trial's value of each metric, in their order.
+    """Return a trial's value of each metric of the study, in order.
 
     Args:
-        study: says which.
-        value: the first one's.
+        study: has the metrics.
+        value: the first metric's.
         metrics: last values by tag.
     """
     return (value, *(metrics.get(metric.name) for metric in study.metrics[1:]))
 
 
 def excesses(study: StudySpec, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return by how much a trial is beyond each bound that its metrics tell of; 0 and less is within it."""
+    """Return by how much a trial exceeds each bound of its metrics; 0 and less is within the bound."""
     found: dict[str, float] = {}
     for constraint in study.constraints:
         if constraint.metric in metrics:
@@ -46,7 +43,7 @@ def excesses(study: StudySpec, metrics: Mapping[str, float]) -> dict[str, float]
 
 
 def excess(study: StudySpec, metrics: Mapping[str, float]) -> float:
-    """Return how far a trial is beyond all bounds together: 0 for a feasible one, infinite where a metric is missing."""
+    """Return the sum by which a trial exceeds the bounds: 0 for a feasible trial, infinite if a metric is missing."""
     if not study.constraints:
         return 0.0
     if any(constraint.metric not in metrics for constraint in study.constraints):
@@ -55,24 +52,24 @@ def excess(study: StudySpec, metrics: Mapping[str, float]) -> float:
 
 
 def feasible(study: StudySpec, metrics: Mapping[str, float]) -> bool:
-    """Tell whether a trial's last metrics keep every constraint."""
+    """Return whether a trial's last metrics keep every constraint."""
     return excess(study, metrics) == 0
 
 
 def verdict(study: StudySpec, metrics: Mapping[str, float]) -> bool | None:
-    """Tell whether a trial keeps every constraint; None while it has not reported all that they are about."""
+    """Return whether a trial keeps every constraint; None until it has reported all metrics of the constraints."""
     known = all(constraint.metric in metrics for constraint in study.constraints)
     return feasible(study, metrics) if known else None
 
 
 def goodness(study: StudySpec, value: float | None, metrics: Mapping[str, float]) -> Point:
-    """Return a trial as a point whose coordinates, one for each metric, are the larger the better; a missing one is the worst."""
+    """Return a trial as a point with a coordinate for each metric; larger is better, and a missing metric is worst."""
     values = objective_values(study, value, metrics)
     return tuple([-math.inf if one is None else metric.sign * one for metric, one in zip(study.metrics, values, strict=True)])
 
 
 def reaches_targets(study: StudySpec, value: float, metrics: Mapping[str, float]) -> bool:
-    """Return whether a feasible trial is as good as every target, if there are any."""
+    """Return whether a trial is feasible and reaches every target; False if there are none."""
     point = goodness(study, value, metrics)
     wanted = [(metric, one) for metric, one in zip(study.metrics, point, strict=True) if metric.target is not None]
     good = bool(wanted) and all(one >= metric.sign * (metric.target or 0.0) for metric, one in wanted)
@@ -90,8 +87,8 @@ class Ranking:
 
     Attributes:
         study: whose trials.
-        order: the front, the other feasible trials, the others.
-        feasible: how many of them keep every constraint; they come first.
+        order: the Pareto front, the other feasible trials, the trials that are not feasible.
+        feasible: the number of feasible trials.
     """
 
     study: StudySpec
@@ -100,31 +97,31 @@ class Ranking:
 
     @property
     def leaders(self) -> tuple[TrialRecord, ...]:
-        """Return the trials that keep every constraint, best first."""
+        """Return the feasible trials, best first."""
         return self.order[: self.feasible]
 
     @functools.cached_property
     def front(self) -> tuple[TrialRecord, ...]:
-        """Return the Pareto front in the order of the first metric; of one metric the best trial alone."""
+        """Return the Pareto front in the order of the first metric; with one metric, the best trial alone."""
         return tuple(_leading(self.leaders, self.study))
 
     @property
     def best(self) -> TrialRecord | None:
-        """Return the best trial, or of several metrics the best of the front in the first one."""
+        """Return the best trial; with several metrics, the best of the Pareto front in the first metric."""
         return self.order[0] if self.feasible else None
 
     @functools.cached_property
     def front_numbers(self) -> frozenset[int]:
-        """Return which trials are to be marked as the front: none where there is one metric."""
+        """Return the numbers of the trials to be marked as the Pareto front; empty with one metric."""
         return frozenset(record.number for record in self.front) if self.study.multi_objective else frozenset()
 
     def top(self, count: int) -> tuple[TrialRecord, ...]:
-        """Return what answers "which are the best?": the first `count` trials, of several metrics the whole front."""
+        """Return the `count` best trials; with several metrics, the whole Pareto front."""
         return self.front if self.study.multi_objective else self.leaders[:count]
 
 
 def rank(records: Iterable[TrialRecord], study: StudySpec) -> Ranking:
-    """Rank the complete ones of some trials."""
+    """Rank those trials that are complete."""
     by_first = sorted(complete_of(records), key=lambda record: (-study.metric.sign * (record.value or 0.0), record.number))
     if not study.multi_objective and not study.constraints:
         return Ranking(study=study, order=tuple(by_first), feasible=len(by_first))
@@ -136,51 +133,51 @@ def rank(records: Iterable[TrialRecord], study: StudySpec) -> Ranking:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Joined:
-    """What a trial that has ended does to the front.
+class Change:
+    """How a trial that has ended changes the Pareto front.
 
     Attributes:
-        inside: it is in the front, perhaps beside its equals.
-        new_best: it is in the front and equals no trial there.
-        pushed_out: the numbers of the trials that it takes the place of.
+        inside: it is in the front.
+        new_best: it is in the front, and no other trial there equals it.
+        removed: the numbers of the trials that it dominates, which leave the front.
     """
 
     inside: bool = False
     new_best: bool = False
-    pushed_out: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
 
 
-class Front:
-    """The Pareto front of a study, of one metric its best value, kept up to date as trials end."""
+class ParetoFront:
+    """The Pareto front of a study; with one metric, its best value."""
 
     def __init__(self, study: StudySpec) -> None:
         self._study = study
         self._points: dict[int, Point] = {}
 
-    def add(self, number: int, value: float, metrics: Mapping[str, float]) -> Joined:
-        """Take in a complete trial.
+    def add(self, number: int, value: float, metrics: Mapping[str, float]) -> Change:
+        """Add a complete trial.
 
         Args:
             number: the trial's.
             value: the first metric's.
-            metrics: last values by tag; the first metric's need not be there.
+            metrics: last values by tag; the first metric's is optional.
         """
         if not feasible(self._study, metrics):
-            return Joined()
+            return Change()
         point = goodness(self._study, value, metrics)
         better = [other for other in self._points.values() if _at_least_as_good(other, point)]
         if any(other != point for other in better):
-            return Joined()
-        pushed_out = tuple(n for n, other in self._points.items() if other != point and _at_least_as_good(point, other))
-        for beaten in pushed_out:
+            return Change()
+        removed = tuple(n for n, other in self._points.items() if other != point and _at_least_as_good(point, other))
+        for beaten in removed:
             del self._points[beaten]
         if self._study.multi_objective or not better:
             self._points[number] = point
-        return Joined(inside=number in self._points, new_best=not better, pushed_out=pushed_out)
+        return Change(inside=number in self._points, new_best=not better, removed=removed)
 
 
 def undominated(points: Sequence[Point]) -> list[int]:
-    """Return the places of the points that no other one dominates; larger coordinates are better, equal points stay together."""
+    """Return the indices of the points that no other point dominates, equal points included; larger coordinates are better."""
     places: dict[Point, list[int]] = {}
     for place, point in enumerate(points):
         places.setdefault(point, []).append(place)
@@ -191,7 +188,7 @@ def undominated(points: Sequence[Point]) -> list[int]:
 
 
 def _at_least_as_good(one: Point, other: Point) -> bool:
-    """Return whether a point is at least as good as another in every metric, which equal points are."""
+    """Return whether a point is at least as good as another in every metric."""
     return all(own >= its for own, its in zip(one, other, strict=True))
 
 
@@ -210,7 +207,7 @@ def _kept_of_two(ordered: list[Point]) -> list[Point]:
 
 
 def _kept_of_more(ordered: list[Point]) -> list[Point]:
-    """Compare each point with the whole front so far, column by column, but for the first one, by which they are ordered."""
+    """Compare each point with the front so far, by every column except the first, which the points are ordered by."""
     import numpy as np
 
     front = np.empty((len(ordered[0]) - 1, len(ordered)))

@@ -1,10 +1,11 @@
-"""What is kept of a trial: one record, in the database, in `trial.json` and in `sweep trials --format json` alike."""
+"""The record of a trial: the same in the database, in `trial.json` and in `sweep trials --format json`."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +16,12 @@ from sweep.study.trial import Params, Scalar, TrialState
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """A stretch of time in which a trial held a slot; one that is resumed has several.
+    """A period in which a trial occupied a slot; a trial that was resumed has several.
 
     Attributes:
         slot: the slot's index.
-        started, ended: ISO 8601 in UTC. While it lasts, and of a runner that was killed, `ended` is the last sign of life.
-        how: a finished state's name, `stopped`, or `died`; None while it lasts.
+        started, ended: ISO 8601 in UTC. Until the period ends, and if the runner was killed, `ended` is the last message's time.
+        how: the name of a final state, `stopped`, or `died`; None until the period ends.
     """
 
     slot: int
@@ -31,20 +32,20 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """Everything known of a trial, or of one of its runs where a study repeats each (`sweep.study.repeats`).
+    """All data of a trial, or of one of its runs if the study repeats each trial (`sweep.study.repeats`).
 
     Attributes:
-        number: its own for ever; in a grid the place in the grid's order.
-        repeat: which of the trial's runs it is; 0 of a whole trial.
-        value: the objective's last value; None until it is reported.
+        number: identifies the trial; it never changes. In a grid it is the index in the grid's order.
+        repeat: the index of the run in the trial; 0 for a whole trial.
+        value: the last objective value; None until it is reported.
         folder: name of the run folder inside the study's folder.
-        started, ended: ISO 8601 in UTC, `started` of the last attempt; None when it has not.
-        duration_s: how long it was trained, over all attempts that count.
-        cause: why it failed, as `TrialResult.cause`.
-        step, total: the last reported step and how many are expected, while it runs.
-        spans: when it held which slot, the first attempt first.
-        standard_error: of `value` as the mean of several runs; None of one.
-        runs: of a trial that is repeated, those that were started.
+        started, ended: ISO 8601 in UTC; None if it has not started or ended. `started` is that of the last attempt.
+        duration_s: the time of training in all attempts that count.
+        cause: the reason of a failure, as `TrialResult.cause`.
+        step, total: the last reported step and the expected number of steps, while it runs.
+        spans: the periods in which it occupied a slot, the first attempt first.
+        standard_error: of `value` as the mean of several runs; None for one run.
+        runs: the started runs of a trial that is repeated.
     """
 
     number: int
@@ -70,17 +71,17 @@ class TrialRecord:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Return what tells this run from all others: the trial's number and the repeat."""
+        """Return what identifies the run: the trial's number and the repeat."""
         return self.number, self.repeat
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data that `from_json` reads: of a run, without what `sweep.study.repeats` computes."""
+        """Return plain data for `from_json`: that of a run, without the values that `sweep.study.repeats` computes."""
         data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name in _STORED}
         return data | {"state": str(self.state), "spans": [dataclasses.asdict(span) for span in self.spans]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrialRecord:
-        """Read what `to_json` made; unknown keys, of a newer version, are left out."""
+        """Read the result of `to_json`; unknown keys, of a newer version, are ignored."""
         kept = {key: value for key, value in data.items() if key in _STORED}
         parts = ({key: value for key, value in span.items() if key in _SPAN} for span in kept.get("spans", ()))
         return cls(**(kept | {"state": TrialState(data["state"]), "spans": tuple(Span(**part) for part in parts)}))
@@ -91,10 +92,10 @@ _SPAN = frozenset(item.name for item in dataclasses.fields(Span))
 
 
 def planned_record(study: StudySpec, number: int, params: dict[str, Scalar], repeat: int = 0) -> TrialRecord:
-    """Return the record of a run that is planned and has not started: its seed and its run folder are known.
+    """Return the record of a run that has not started, with its seed and the name of its run folder.
 
-    The seed is the same for every assignment, so that two of them differ by their hyperparameters alone; the repeat, or a
-    parameter `seed`, chooses another one.
+    The seed is the same for every assignment, so that two of them differ only in their hyperparameters. The repeat, or a
+    parameter `seed`, selects another one.
     """
     return TrialRecord(
         number=number,
@@ -106,24 +107,27 @@ def planned_record(study: StudySpec, number: int, params: dict[str, Scalar], rep
     )
 
 
-# TensorBoard adds its own long file name below the folder; most file systems end a name at 255 bytes.
+# TensorBoard adds a long file name below the folder; most file systems limit a name to 255 bytes.
 _LONGEST_TAG = 120
-
-
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
 def run_folder_name(number: int, params: Params, swept: list[str], repeat: int | None = None) -> str:
-    """Return a run folder's name: the zero-padded number, the comment tag of the swept parameters, which repeat if there are any.
+    """Return a run folder's name: the zero-padded number, the swept parameters, and the repeat if there are several.
 
-    Never a path separator or a character that a shell would take for its own, never much longer than 126 characters
-    for the first ten thousand trials: a longer tag is cut and closed with a short hash of the whole.
+    The name contains no path separator and no character that is special in a shell. For the first ten thousand trials it has
+    about 126 characters at most: a longer list of parameters is cut and gets a short hash of the whole.
     """
     tag = "".join(f"_{name}={_word(params[name])}" for name in swept if name in params)
     if len(tag) > _LONGEST_TAG:
         digest = hashlib.sha256(tag.encode()).hexdigest()[:8]
         tag = f"{tag[: _LONGEST_TAG - 9]}-{digest}"
     return f"{number:04d}{tag}" + (f"_repeat={repeat}" if repeat is not None else "")
+
+
+def metric_names(records: Iterable[TrialRecord]) -> list[str]:
+    """Return the names of all metrics in the order in which the trials report them."""
+    return list(dict.fromkeys(name for record in records for name in record.metrics))
 
 
 def _word(value: Scalar) -> str:

@@ -1,10 +1,10 @@
-"""Repeats: a trial trained with several seeds, and what its runs come to together.
+"""Repeats: the record of a trial that is trained with several seeds.
 
-Each run has a record, a run folder and a seed of its own; the trial's record is computed from them, here and nowhere else. Its
-value is the mean of its complete runs, with the standard error of that mean. A run that fails fails the trial, unless the
-study allows for it; one that is pruned prunes it. Runs that are not started then never are.
+Each run has its own record, run folder and seed. The trial's record is computed from them, only here. Its value is the mean of
+its complete runs, with the standard error of the mean. A failed run fails the trial, unless the study allows it; a pruned run
+prunes the trial. The remaining runs of such a trial never start.
 
-With a pruner the first run of a trial is the one that the pruner looks at; the others start when it is complete.
+With a pruner only the first run of a trial can be pruned; the others start when it is complete.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sweep.study.record import TrialRecord, planned_record
+from sweep.study.record import TrialRecord, metric_names, planned_record
 from sweep.study.spec import SEED, StudySpec
 from sweep.study.trial import Scalar, TrialState
 
 
 def trials_of(runs: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord]:
-    """Return the record of each trial, by number, from those of its runs."""
+    """Return the record of each trial, in order of their numbers, from the records of the runs."""
     found = sorted(runs, key=lambda run: run.key)
     if study.repeats == 1:
         return found
@@ -29,16 +29,16 @@ def trials_of(runs: Iterable[TrialRecord], study: StudySpec) -> list[TrialRecord
 
 
 def trial_of(runs: Sequence[TrialRecord], study: StudySpec) -> TrialRecord:
-    """Return the record of a trial from those of its runs that were started, in order, at least one."""
+    """Return the record of a trial from the records of its started runs, in order, at least one."""
     first = runs[0]
     if study.repeats == 1:
         return first
     state = _state(runs, study)
-    # While it runs the mean of what there is; of a finished one only the runs that ended as it did.
+    # Until the trial ends, the mean of all its runs; then only of the runs that ended in the same state.
     counted = [run for run in runs if run.state is (state if state.finished else run.state)]
     counted = [run for run in counted if run.state is not TrialState.FAILED or state is TrialState.FAILED]
     values = [run.value for run in counted if run.value is not None]
-    shared = [name for name in _metric_names(counted) if all(name in run.metrics for run in counted)]
+    shared = [name for name in metric_names(counted) if all(name in run.metrics for run in counted)]
     failed = next((run for run in runs if run.state is TrialState.FAILED), None)
     ends = [run.ended for run in runs if run.ended]
     return replace(
@@ -63,12 +63,12 @@ def trial_of(runs: Sequence[TrialRecord], study: StudySpec) -> TrialRecord:
 
 
 def standard_error(values: Sequence[float]) -> float | None:
-    """Return the standard error of the mean of some values, None of fewer than two."""
+    """Return the standard error of the mean, None for fewer than two values."""
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def due(number: int, params: dict[str, Scalar], runs: Sequence[TrialRecord], study: StudySpec) -> list[TrialRecord]:
-    """Return the runs of a trial that may start now, given those that were started."""
+    """Return the runs of a trial that may start now, given its started runs."""
     if is_decided(runs, study):
         return []
     known = {run.repeat: run.state for run in runs}
@@ -78,32 +78,28 @@ def due(number: int, params: dict[str, Scalar], runs: Sequence[TrialRecord], stu
 
 
 def is_decided(runs: Sequence[TrialRecord], study: StudySpec) -> bool:
-    """Tell whether a trial is failed or pruned whatever its other runs bring."""
+    """Return whether a trial is failed or pruned regardless of its other runs."""
     failed = sum(run.state is TrialState.FAILED for run in runs)
     return failed > study.allow_failed or any(run.state is TrialState.PRUNED for run in runs)
 
 
 def runs_of(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Return the record of each run of some trials; a trial that is not repeated is its own run."""
+    """Return the record of each run of the trials; a trial that is not repeated is its own run."""
     return [run for trial in trials for run in trial.runs or (trial,)]
 
 
 def runs_in_total(study: StudySpec) -> int | None:
-    """Return how many runs a study comes to, None where that is open."""
+    """Return the number of runs of a study, None if it is not limited."""
     return None if study.total is None else study.total * study.repeats
 
 
 def trainings(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Return one record for each training: those of repeated trials with the repeat as parameter `seed`, for statistics."""
+    """Return one record for each training, for statistics; a run of a repeated trial has the repeat as its parameter `seed`."""
     return [
         replace(run, params=trial.params | {SEED: run.repeat}) if trial.runs else trial
         for trial in trials
         for run in runs_of([trial])
     ]
-
-
-def _metric_names(runs: Iterable[TrialRecord]) -> list[str]:
-    return list(dict.fromkeys(name for run in runs for name in run.metrics))
 
 
 def _state(runs: Sequence[TrialRecord], study: StudySpec) -> TrialState:

@@ -1,7 +1,7 @@
-"""The search space: each parameter's domain, when it applies, its grid points, and its Optuna distribution.
+"""The search space: the domain of each parameter, its conditions and its grid points.
 
-The space keeps the study file's order everywhere. A parameter with conditions comes after those that it depends on, so one
-pass in that order decides everything; a parameter that does not apply is absent from a trial's parameters.
+A space has the study file's order everywhere. A parameter with conditions comes after the parameters that it depends on, so that
+one pass in this order is enough. A parameter that does not apply is absent from a trial's parameters.
 """
 
 from __future__ import annotations
@@ -9,27 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sweep.study.trial import Params, Scalar
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """A parameter applies only if its `parent`, one before it, applies and has one of `values`."""
+    """A condition: the parameter applies only if its `parent`, an earlier parameter, applies and has one of `values`."""
 
     parent: str
     values: tuple[Scalar, ...]
 
     def holds(self, params: Params) -> bool:
-        """Tell whether an assignment of the parameters before fulfils it."""
+        """Return whether an assignment of the earlier parameters fulfils the condition."""
         return self.parent in params and self.accepts(params[self.parent])
 
     def accepts(self, value: Scalar) -> bool:
-        """Tell whether a value of the parent fulfils it; 1 is 1.0 here, but not true."""
+        """Return whether a value of the parent fulfils the condition; 1 equals 1.0, but not true."""
         return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in self.values)
 
 
@@ -51,12 +47,12 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """A number from `low` to `high`, both included; an int when both are ints.
+    """A number from `low` to `high`, both included; an int if both are ints.
 
     Attributes:
-        step: distance of the allowed values from `low` on; None for every one.
+        step: the distance between the allowed values, from `low` on; None if all values are allowed.
         log: drawn on a logarithmic scale.
-        when: all of these must hold for the parameter to apply.
+        when: the parameter applies if all of these conditions hold.
     """
 
     low: int | float
@@ -67,7 +63,7 @@ class Range:
 
     @property
     def integer(self) -> bool:
-        """Tell whether the values are ints."""
+        """Return whether the values are ints."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
 
@@ -81,7 +77,7 @@ def swept(space: Space) -> list[str]:
 
 
 def assignment(space: Space, choose: Callable[[str, Domain], Scalar]) -> dict[str, Scalar]:
-    """Return a value for each parameter that applies, in order; `choose` gives those of the parameters that are no constants."""
+    """Return a value for each parameter that applies, in order; `choose` returns the value of one that is not constant."""
     params: dict[str, Scalar] = {}
     for name, domain in space.items():
         if all(condition.holds(params) for condition in domain.when):
@@ -90,12 +86,12 @@ def assignment(space: Space, choose: Callable[[str, Domain], Scalar]) -> dict[st
 
 
 def conditional(space: Space) -> bool:
-    """Tell whether some parameter applies only to some trials."""
+    """Return whether some parameter applies only to some trials."""
     return any(domain.when for domain in space.values())
 
 
 def axis_size(domain: Domain) -> int | None:
-    """Return the number of the domain's grid points, or None when there are infinitely many."""
+    """Return the number of the domain's grid points, None if there are infinitely many."""
     if isinstance(domain, Constant):
         return 1
     if isinstance(domain, Choice):
@@ -108,24 +104,24 @@ def axis_size(domain: Domain) -> int | None:
 
 
 def axis_step(domain: Range) -> int | float | None:
-    """Return the distance of a range's grid points, None when there are infinitely many."""
+    """Return the distance between a range's grid points, None if there are infinitely many."""
     return domain.step or (1 if domain.integer else None)
 
 
 def axis_value(domain: Domain, place: int) -> Scalar:
-    """Return the domain's grid point at a place from 0 on."""
+    """Return the domain's grid point at an index."""
     if isinstance(domain, Constant):
         return domain.value
     if isinstance(domain, Choice):
         return domain.values[place]
     if domain.integer:
         return int(domain.low) + place * int(domain.step or 1)
-    # 12 significant digits hide the dust of binary fractions: 0.1 + 2 * 0.1 is 0.3 here.
+    # 12 significant digits hide rounding errors of binary fractions: 0.1 + 2 * 0.1 is 0.3.
     return float(f"{domain.low + place * (domain.step or 0.0):.12g}")
 
 
 def place_of(domain: Domain, value: Scalar) -> int | None:
-    """Return the place of a value among the domain's grid points, None when it is not one of them; 1 is not 1.0 here."""
+    """Return the index of a value among the domain's grid points, None if it is not one of them; 1 does not equal 1.0 here."""
     if isinstance(domain, Range):
         if isinstance(value, (bool, str)) or value is None or not isinstance(value, int if domain.integer else float):
             return None
@@ -138,7 +134,7 @@ def place_of(domain: Domain, value: Scalar) -> int | None:
 
 
 def covers(domain: Domain, other: Domain) -> bool:
-    """Tell whether every value that `other` can take is one that `domain` can take, on a like scale and condition."""
+    """Return whether `domain` contains every value of `other`, with the same scale and conditions."""
     if domain.when != other.when:
         return False
     if isinstance(other, Range):
@@ -156,14 +152,14 @@ def covers(domain: Domain, other: Domain) -> bool:
 
 
 def can_be(domain: Domain, value: Scalar) -> bool:
-    """Tell whether a parameter can have a value; a whole number can stand for the same float."""
+    """Return whether a domain contains a value; a range of floats also accepts whole numbers."""
     if isinstance(domain, Range) and not domain.integer and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     return _holds(domain, value)
 
 
 def domain_keys(domain: Domain) -> dict[str, object]:
-    """Return a domain as a study file writes it."""
+    """Return a domain as plain data for the study file."""
     keys: dict[str, object]
     match domain:
         case Constant(value=value):
@@ -179,12 +175,12 @@ def domain_keys(domain: Domain) -> dict[str, object]:
 
 
 def domain_text(domain: Domain) -> str:
-    """Return a domain as a study file writes it, for people."""
+    """Return a domain as text, in the form of the study file."""
     return "{" + ", ".join(f"{key}: {value}" for key, value in domain_keys(domain).items()) + "}"
 
 
 def united(spaces: Sequence[Space]) -> dict[str, Domain]:
-    """Return today's space, the last, with every value that a constant has had."""
+    """Return the last space, with every value that its constants have had."""
     result: dict[str, Domain] = {}
     for name, domain in spaces[-1].items():
         result[name] = domain
@@ -197,9 +193,9 @@ def united(spaces: Sequence[Space]) -> dict[str, Domain]:
 
 
 def side_by_side_space(spaces: Sequence[Space]) -> dict[str, Domain | None]:
-    """Return every parameter of several spaces with every value that it can take in any of them.
+    """Return every parameter of several spaces with every value that it can have in any of them.
 
-    Ranges, and the numbers beside them, become one range over all; a range beside a word has no domain that holds both: None.
+    Ranges and numbers become one range over all of them. No domain contains both a range and a word: None.
     """
     result: dict[str, Domain | None] = {}
     for name in dict.fromkeys(name for space in spaces for name in space):

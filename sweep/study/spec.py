@@ -1,4 +1,4 @@
-"""The study as a value: what the study file says, checked and resolved."""
+"""A study as a value: the content of the study file, checked and with defaults filled in."""
 
 from __future__ import annotations
 
@@ -11,32 +11,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweep.study.grid import Grid
+from sweep.study.keys import definition, key
 from sweep.study.space import Domain, axis_size, united
 from sweep.study.trial import Scalar
 
-# A parameter of this name is no hyperparameter: it says which of several trainings of one setting a trial is.
+# The name of a parameter that is reserved: it selects the random seed and is not searched.
 SEED = "seed"
-_PLAIN_WORD = re.compile(r"[\w@%+=:,./${}-]+", re.ASCII)  # of a command: needs no quotes, placeholders included
+_PLAIN_WORD = re.compile(r"[\w@%+=:,./${}-]+", re.ASCII)  # a word of a command, placeholders included, that needs no quotes
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec:
-    """What is optimised.
+    """What is optimised."""
 
-    Attributes:
-        name: the TensorBoard tag that the objective reports.
-        goal: `maximize` or `minimize`.
-        target: the sweep ends once the metric is at least (or at most) this; None for never. Of several metrics one trial
-            must reach every target that is given.
-    """
-
-    name: str
-    goal: str
-    target: float | None = None
+    name: str = field(metadata=definition("the TensorBoard tag that the objective reports", "Text"))
+    goal: str = field(metadata=definition("whether larger or smaller values are better", "Goal"))
+    target: float | None = key(None, "the sweep ends once the metric reaches this value", "Number")
 
     @property
     def sign(self) -> int:
-        """Return 1 when larger is better, else -1."""
+        """Return 1 if larger is better, else -1."""
         return 1 if self.goal == "maximize" else -1
 
     def better(self, one: float, other: float) -> float:
@@ -46,16 +40,11 @@ class MetricSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ConstraintSpec:
-    """What a trial must keep to be feasible.
-
-    Attributes:
-        metric: the TensorBoard tag that the objective reports.
-        low, high: the last value must be at least, at most this; None for no bound.
-    """
+    """The bounds of a metric, which a trial must keep to be feasible."""
 
     metric: str
-    low: float | None = None
-    high: float | None = None
+    low: float | None = key(None, "the metric's last value must be at least this", "Number", name="min")
+    high: float | None = key(None, "the metric's last value must be at most this", "Number", name="max")
 
     @property
     def text(self) -> str:
@@ -64,115 +53,161 @@ class ConstraintSpec:
         return f"{self.metric} {' and '.join(bounds)}"
 
     def excesses(self, value: float) -> dict[str, float]:
-        """Return by how much a value is beyond each bound; 0 and less is within it, which is Optuna's convention too."""
+        """Return by how much a value exceeds each bound; 0 and less is within the bound, as in Optuna."""
         beyond = {"min": None if self.low is None else self.low - value, "max": None if self.high is None else value - self.high}
         return {f"{self.metric} {bound}": excess for bound, excess in beyond.items() if excess is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepeatsSpec:
+    """How often each assignment is trained."""
+
+    count: int = key(1, "the number of trainings, each with its own seed", "Count", shorthand=True)
+    allow_failed: int = key(0, "the number of runs that may fail without failing the trial", "WholeNumber")
+
+
+@dataclass(frozen=True, kw_only=True)
 class BudgetSpec:
-    """When the sweep ends.
+    """When the sweep ends."""
 
-    Attributes:
-        trials: how many trials in total, not how many more; None for no limit.
-        time_s: seconds of this run after which no further trial is started.
-        patience: number of finished trials in a row without a new best; of several metrics, without a new one on the front.
-        epochs: steps (the last one that each trial reported) of all trials together after which no further one is planned.
-    """
-
-    trials: int | None = None
-    time_s: float | None = None
-    patience: int | None = None
-    epochs: int | None = None
+    trials: int | None = key(None, "the number of trials in total, not of further trials", "Count")
+    time_s: float | None = key(None, "no trial of this session starts after it", "Duration", name="time")
+    patience: int | None = key(None, "the sweep ends after this many finished trials in a row without a new best", "Count")
+    epochs: int | None = key(None, "the sweep plans no further trial once all trials together have this many steps", "Count")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkersSpec:
-    """Where trials run.
+    """Where trials run."""
 
-    Attributes:
-        devices: `auto`, `cpu`, or indices into the visible GPUs.
-        per_device: processes on each; None for auto: 1 on a GPU, one per core on a CPU.
-        threads: compute threads of each process; None for 1 on a CPU, cores / slots beside a GPU.
-    """
-
-    devices: str | tuple[int, ...] = "auto"
-    per_device: int | None = None
-    threads: int | None = None
+    devices: str | tuple[int, ...] = key("auto", "`auto`, `cpu`, or indices of GPUs such as `[0, 1]`", "Devices")
+    per_device: int | None = key(
+        None, "processes on each device; auto: one per core of a CPU, 1 or more on a GPU", "PerDevice", none="auto"
+    )
+    threads: int | None = key(None, "compute threads of each process", "Count")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogSpec:
-    """What is logged for TensorBoard's other tabs, of what the objective hands over (`sweep.tensorboard.panels`).
+    """What is logged for TensorBoard's other tabs (`sweep.tensorboard.panels`)."""
 
-    Attributes:
-        images: samples of the training data with their classes (IMAGES); first trial only.
-        graph: the model (GRAPHS); first trial only.
-        charts: training against validation in one chart (CUSTOM SCALARS); first trial only.
-        batches: a point of the loss every so many batches (SCALARS); 0 for none.
-        histograms: of weights and gradients at each report (HISTOGRAMS, DISTRIBUTIONS).
-        pr_curves: precision against recall of each class (PR CURVES).
-        figures: the confusion matrix and the worst mistakes (IMAGES).
-        projector: raw inputs of the first trial, the last hidden layer of the best one (PROJECTOR).
-    """
+    images: bool = key(True, "samples of the training data with their classes (IMAGES)", "Switch")
+    graph: bool = key(True, "the model (GRAPHS)", "Switch")
+    charts: bool = key(True, "training against validation in one chart (CUSTOM SCALARS)", "Switch")
+    batches: int = key(100, "the number of batches between points of the loss (SCALARS); 0 for no points", "WholeNumber")
+    histograms: bool = key(True, "weights and gradients at each report (HISTOGRAMS, DISTRIBUTIONS)", "Switch")
+    pr_curves: bool = key(True, "precision against recall of each class (PR CURVES)", "Switch")
+    figures: bool = key(True, "the confusion matrix and the worst mistakes (IMAGES)", "Switch")
+    projector: bool = key(False, "raw inputs, and the best trial's last hidden layer (PROJECTOR)", "Switch")
 
-    images: bool = True
-    graph: bool = True
-    charts: bool = True
-    batches: int = 100
-    histograms: bool = True
-    pr_curves: bool = True
-    figures: bool = True
-    projector: bool = False
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointsSpec:
+    """Which checkpoints are kept."""
+
+    keep_best: int = key(3, "the number of best trials whose last checkpoint is kept", "WholeNumber")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
-    """A whole study file, resolved: defaults filled in, overrides applied, everything checked.
+    """The whole study file, checked: defaults filled in, overrides applied. The fields are in the order of the documentation.
 
     Attributes:
-        objective: `module:function`; None where a command is run.
-        command: the words of a program with placeholders (`sweep.study.command`); None where there is an objective.
-        import_dir: the study file's own folder, importable for the objective, and where the command runs.
-        metrics: what is optimised; where one value stands for a trial, it is the first one's.
+        command: the words of a program with placeholders (`sweep.study.command`).
+        metrics: if a trial is represented by one value, it is the first metric's.
         method: `grid`, or a key of `sweep.study.methods.SAMPLERS`.
-        sampler: options of Optuna's sampler, by its own names.
-        enqueue: points to try first, which need not name every parameter.
-        constraints: what a trial must keep to be among the best.
         pruner: `{type: ..., options}` of Optuna's pruner (`sweep.study.methods.PRUNERS`); empty for none.
-        repeats: with how many seeds each assignment is trained.
-        allow_failed: how many of those runs may fail without failing the trial.
-        retries: how often a trial whose process died is started again.
-        timeout_s: seconds after which a trial is ended as failed; None for never.
-        keep_best: of how many of the best trials the last checkpoint is kept.
-        stop_after_failures: so many failed trials in a row end the sweep.
-        output: folder of the studies' folders, as written.
-        earlier: the parameters as they were before the study was extended, the oldest first.
+        earlier: the oldest first.
+        import_dir: the study file's folder; the objective can be imported from it, and a command runs in it.
     """
 
-    name: str
-    objective: str | None = None
-    command: tuple[str, ...] | None = None
+    name: str = field(metadata=definition("the output folder's name; default: the file's stem", "StudyName", optional=True))
+    objective: str | None = key(None, "`module:function`; the study file's own folder is importable too", "Reference")
+    command: tuple[str, ...] | None = key(
+        None, "in place of `objective`: a script, such as `python train.py ${args}`, or a list of its words", "Command"
+    )
+    metrics: tuple[MetricSpec, ...] = field(
+        metadata=definition(
+            "`{name, goal: maximize or minimize}`, optionally `target:`, which ends the sweep when reached",
+            "Metric",
+            name="metric",
+            optional=True,
+        )
+        | definition(
+            "in place of `metric`: a list of several; the best trials are then their Pareto front, and the sweep ends when one"
+            " trial reaches every `target:`",
+            "Metrics",
+            optional=True,
+        )
+    )
+    constraints: tuple[ConstraintSpec, ...] = key(
+        (),
+        "`{model/parameters: {max: 50000}}`: bounds (`min`, `max`) of metrics; a trial that breaks one is never among the best",
+        "Constraints",
+    )
+    method: str = field(
+        metadata=definition("`grid`, `random`, `tpe`, `gp`, `cmaes`, `qmc` or `nsgaii`, which are Optuna's", "Method")
+    )
+    sampler: Mapping[str, Any] = key(
+        {}, "options of Optuna's sampler by its own names, such as `{multivariate: true}`", "Options"
+    )
+    parameters: dict[str, Domain] = field(metadata=definition("name: domain; the order is kept everywhere", "Parameters"))
+    enqueue: tuple[Mapping[str, Scalar], ...] = key(
+        (),
+        "points to try first, such as `[{lr: 0.01}]`; what a point leaves out is drawn; in a grid it has the first value",
+        "Points",
+    )
+    seed: int = key(0, "everything random derives from it", "WholeNumber")
+    repeated: RepeatsSpec = key(
+        RepeatsSpec(),
+        "trainings of each assignment, each with a seed of its own; the trial's value is their mean;"
+        " `{count: 3, allow_failed: 1}` lets one of them fail",
+        name="repeats",
+    )
+    budget: BudgetSpec = key(
+        BudgetSpec(),
+        "`trials` (in total), `time` (no trial starts after it), `patience` (finished trials without a new best), `epochs`"
+        " (steps of all trials together); optional for a grid",
+    )
+    pruner: Mapping[str, Any] = key(
+        {},
+        "`{type: median}` with Optuna's options ends trials early: `median`, `percentile`, `asha`, `hyperband`, `patient`,"
+        " `wilcoxon`, `threshold`",
+        "Pruner",
+    )
+    workers: WorkersSpec = key(
+        WorkersSpec(),
+        "`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: on a CPU one per core, as far as the"
+        " memory goes; on a GPU 1, and more beside it if the first trial leaves time and memory), `threads` of each",
+    )
+    log: LogSpec = key(LogSpec(), "what TensorBoard shows beside the scalars, panel by panel: see `sweep docs tensorboard`")
+    retries: int = key(
+        1, "how often a trial whose process died is resumed from its checkpoint; an exception is not retried", "WholeNumber"
+    )
+    timeout_s: float | None = key(
+        None, "of one trial, such as `30m`; a trial that takes longer is failed", "Duration", name="timeout"
+    )
+    checkpoints: CheckpointsSpec = key(
+        CheckpointsSpec(), "`{keep_best: 3}`: the number of best trials whose last checkpoint is kept"
+    )
+    stop_after_failures: int = key(5, "the sweep ends after this many failed trials in a row", "Count")
+    output: str = key("runs", "folder of the studies' folders, relative to the working directory", "Text")
+    earlier: tuple[dict[str, Domain], ...] = key(
+        (),
+        "written by sweep into a study's folder: the parameters before they were extended; trials keep their numbers",
+        "Spaces",
+    )
     import_dir: str
-    metrics: tuple[MetricSpec, ...]
-    method: str
-    parameters: dict[str, Domain]
-    sampler: Mapping[str, Any] = field(default_factory=dict)
-    enqueue: tuple[Mapping[str, Scalar], ...] = ()
-    constraints: tuple[ConstraintSpec, ...] = ()
-    pruner: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    repeats: int = 1
-    allow_failed: int = 0
-    budget: BudgetSpec = BudgetSpec()
-    workers: WorkersSpec = WorkersSpec()
-    log: LogSpec = LogSpec()
-    retries: int = 1
-    timeout_s: float | None = None
-    keep_best: int = 3
-    stop_after_failures: int = 5
-    output: str = "runs"
-    earlier: tuple[dict[str, Domain], ...] = ()
+
+    @property
+    def repeats(self) -> int:
+        """Return the number of trainings of each assignment."""
+        return self.repeated.count
+
+    @property
+    def allow_failed(self) -> int:
+        """Return the number of runs that may fail without failing their trial."""
+        return self.repeated.allow_failed
 
     @property
     def metric(self) -> MetricSpec:
@@ -192,49 +227,49 @@ class StudySpec:
 
     @property
     def trained(self) -> str:
-        """Return the objective or the command, as the study file has it."""
+        """Return the objective or the command as in the study file."""
         if self.command is None:
             return str(self.objective)
         return " ".join(word if _PLAIN_WORD.fullmatch(word) else shlex.quote(word) for word in self.command)
 
     @property
     def prunes(self) -> bool:
-        """Tell whether a pruner may end trials."""
+        """Return whether a pruner may prune trials."""
         return str(self.pruner.get("type", "none")) != "none"
 
     @property
     def in_any_order(self) -> bool:
-        """Tell whether the study comes to the same in whatever order its trials are run: a grid that nothing ends early."""
+        """Return whether the order of the trials cannot change the result: the study is a grid that nothing ends early."""
         budget = self.budget
         early = self.prunes or budget.time_s is not None or budget.patience is not None or budget.epochs is not None
         return self.method == "grid" and not early and all(metric.target is None for metric in self.metrics)
 
     @functools.cached_property
     def grid(self) -> Grid:
-        """Return the study's numbered grid points, if it is a grid."""
+        """Return the numbered points of a grid."""
         return Grid(spaces=[*self.earlier, self.parameters])
 
     @functools.cached_property
     def shown(self) -> dict[str, Domain]:
-        """Return every value that a hyperparameter of this study has or had, for the HPARAMS tab."""
+        """Return the space with all current and earlier values, for the HPARAMS tab."""
         return united([*self.earlier, self.parameters])
 
     @functools.cached_property
     def points(self) -> int | None:
-        """Return how many different assignments there are, None for infinitely many."""
+        """Return the number of different assignments, None for infinitely many."""
         return None if any(axis_size(domain) is None for domain in self.parameters.values()) else self.grid.size
 
     @property
     def total(self) -> int | None:
-        """Return the number of trials that the study comes to; None when only time, target or patience end it."""
+        """Return the number of trials, None if only time, a target, patience or epochs end the study."""
         limits = [limit for limit in (self.points, self.budget.trials) if limit is not None]
         return min(limits, default=None)
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """Return a seed (31 bits: NumPy, torch and Optuna all take it) for one purpose out of the study's seed.
+    """Return a seed for one purpose from the study's seed: 31 bits, which NumPy, torch and Optuna accept.
 
-    SHA-256 instead of `hash`: the same on every machine and Python.
+    By SHA-256 instead of `hash`, so that it is the same on every machine and with every Python.
     """
     text = ":".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

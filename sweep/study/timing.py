@@ -1,17 +1,18 @@
-"""Where the time of a study went, as a value; `sweep.runner.timers` measures it.
+"""The time of a trial, a session or a study by activity; `sweep.runner.timers` measures it.
 
-    training        the objective, except for what follows
-    logging         scalars, panels and whatever else reaches the event files through the trial's writer
-    checkpointing   what `trial.save`, or a report with a state, writes and syncs
-    starting        until the process is loaded and the data is prepared; of a trial, until its objective is called
-    waiting         for the runner's decision, its next trial, or the other slots; messages on their way, too
+    training        the objective, except for the following
+    logging         everything that the trial's writer writes to the event files: scalars, panels and others
+    checkpointing   writing and syncing a checkpoint, by `trial.save` or by a report with a state
+    starting        of a process, until it is loaded and the data is prepared; of a trial, until its objective is called
+    waiting         for the runner's decision, the next trial or the other slots; also the transport of messages
 
-Nothing here imports anything of this package.
+This module imports nothing of this package.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ KINDS: tuple[Kind, ...] = ("training", "logging", "checkpointing", "starting", "
 
 @dataclass(frozen=True, kw_only=True)
 class TimeBreakdown:
-    """Seconds by what they went to: of an attempt or a slot as measured, of a run or a study as shares of the wall clock."""
+    """Seconds per activity: measured for an attempt or a slot, shares of the wall-clock time for a session or a study."""
 
     training: float = 0.0
     logging: float = 0.0
@@ -34,55 +35,46 @@ class TimeBreakdown:
 
     @property
     def total(self) -> float:
-        """Return all of it: of a run or a study the wall clock."""
-        return self.training + self.logging + self.checkpointing + self.starting + self.waiting
+        """Return the sum, which is the wall-clock time of a session or a study."""
+        return math.fsum(getattr(self, kind) for kind in KINDS)
 
     @property
     def shares(self) -> dict[Kind, float]:
-        """Return what part of the total went to what; nothing of no time."""
+        """Return each activity's share of the total; empty if the total is 0."""
         total = self.total
         return {kind: getattr(self, kind) / total for kind in KINDS} if total else {}
 
     def __add__(self, other: TimeBreakdown) -> TimeBreakdown:
-        return TimeBreakdown(
-            training=self.training + other.training,
-            logging=self.logging + other.logging,
-            checkpointing=self.checkpointing + other.checkpointing,
-            starting=self.starting + other.starting,
-            waiting=self.waiting + other.waiting,
-        )
+        return TimeBreakdown(**{kind: getattr(self, kind) + getattr(other, kind) for kind in KINDS})
 
     def scaled_to(self, seconds: float) -> TimeBreakdown:
-        """Return the same shares of so many seconds; where there are none, nothing but the start has been."""
+        """Return the same shares of a number of seconds; if the total is 0, all of them are `starting`."""
         total = self.total
         if not total:
             return TimeBreakdown(starting=seconds)
         return TimeBreakdown(**{kind: getattr(self, kind) * seconds / total for kind in KINDS})
 
     def to_json(self) -> dict[str, float]:
-        """Return plain data to the millisecond, whose parts sum to its `wall_s`."""
+        """Return plain data in milliseconds' precision; the parts sum to `wall_s`."""
         parts = {kind: round(getattr(self, kind), 3) for kind in KINDS}
         return {"wall_s": round(sum(parts.values()), 3)} | {f"{kind}_s": seconds for kind, seconds in parts.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TimeBreakdown:
-        """Read what `to_json` made."""
+        """Read the result of `to_json`."""
         return cls(**{kind: float(data[f"{kind}_s"]) for kind in KINDS})
 
 
 _Now = Callable[[], float]
-
-
 _P = ParamSpec("_P")
-
-
 _R = TypeVar("_R")
 
 
 class Stopwatch:
-    """Measure an attempt at a trial inside its worker; it begins with starting.
+    """Measure an attempt at a trial inside its worker, beginning with `starting`.
 
-    Only training is interrupted: what happens within anything else belongs to that, as a flush before a checkpoint does.
+    Only `training` is interrupted. What happens within another activity counts as that activity: a flush before a checkpoint is
+    `checkpointing`.
     """
 
     def __init__(self, now: _Now = time.monotonic) -> None:
@@ -93,20 +85,20 @@ class Stopwatch:
         self._thread = threading.get_ident()
 
     def turn_to(self, kind: Kind) -> None:
-        """Count from now on as this."""
+        """Begin an activity."""
         now = self._now()
         self._seconds[self._kind] += now - self._since
         self._kind, self._since = kind, now
 
     def interrupt(self, kind: Kind) -> bool:
-        """Count from now on as this if it interrupts the training, which another thread of the objective's does not; tell so."""
+        """Begin an activity if it interrupts the training, and return whether it does; another thread's does not."""
         if self._kind != "training" or threading.get_ident() != self._thread:
             return False
         self.turn_to(kind)
         return True
 
     def read(self) -> TimeBreakdown:
-        """Return what was measured until now."""
+        """Return the time measured until now."""
         self.turn_to(self._kind)
         return TimeBreakdown(**self._seconds)
 
@@ -119,7 +111,7 @@ _Self = TypeVar("_Self", bound=_HasStopwatch)
 
 
 def counts_as(kind: Kind) -> Callable[[Callable[Concatenate[_Self, _P], _R]], Callable[Concatenate[_Self, _P], _R]]:
-    """Have the time in a method counted by its object's stopwatch."""
+    """Make the object's stopwatch count a method as an activity."""
 
     def decorate(method: Callable[Concatenate[_Self, _P], _R]) -> Callable[Concatenate[_Self, _P], _R]:
         @functools.wraps(method)

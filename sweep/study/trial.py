@@ -1,6 +1,6 @@
-"""A trial as a value: what is sent to a worker and what comes back; the live handle is `sweep.worker.handle`.
+"""A trial as a value: what a worker receives and returns; the objective's handle is `sweep.worker.handle`.
 
-Nothing here imports anything heavy.
+This module imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Params = Mapping[str, Scalar]
 
 
 class TrialState(enum.StrEnum):
-    """Where a trial is in its life, in the words of `sweep trials`."""
+    """The state of a trial, as `sweep trials` prints it."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -26,21 +26,21 @@ class TrialState(enum.StrEnum):
 
     @property
     def finished(self) -> bool:
-        """Tell whether nothing more will happen to the trial."""
+        """Return whether the state is final."""
         return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialSpec:
-    """All that a worker needs to run one trial.
+    """Everything that a worker needs to run a trial once.
 
     Attributes:
-        number: the trial's number, its own for ever.
-        repeat: which of the trial's runs, which differ by their seeds.
-        params: every parameter, constants too, in the study file's order.
-        seed: of everything random inside the trial.
+        number: identifies the trial; it never changes.
+        repeat: identifies one of the trial's runs, which differ by their seeds.
+        params: every parameter, including constants, in the study file's order.
+        seed: for all random numbers in the run.
         dir: absolute path of the run folder.
-        attempt: 1 for the first, one more each time the trial is started again.
+        attempt: 1 at first, one more each time the run is started again.
     """
 
     number: int
@@ -57,10 +57,10 @@ class Report:
 
     Attributes:
         metrics: the last value of each metric so far.
-        total: how many steps are expected; None: not said.
-        saved: a checkpoint holds this report.
-        saves: the trial makes checkpoints, or asks when to, so that waiting for its next step saves work.
-        time: what the attempt's time went to until then; it tells no two reports apart.
+        total: the expected number of steps; None if unknown.
+        saved: a checkpoint contains this report.
+        saves: the trial writes checkpoints, or asks when to, so that waiting for its next step saves work.
+        time: the attempt's time per activity until then; ignored in comparisons.
     """
 
     step: int
@@ -73,15 +73,15 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """How far a trial is, and what it has reported: what must survive beside the objective's own state.
+    """The progress and the reports of a trial, which a checkpoint stores beside the objective's own state.
 
     Attributes:
         step: the last reported step; None before the first report.
-        total: how many steps are expected; None: not said.
-        done: how many steps of `trial.steps` are behind it; reports may count otherwise.
+        total: the expected number of steps; None if unknown.
+        done: the number of finished steps of `trial.steps`; reports may count differently.
         metrics: the last value of each metric.
-        history: step and objective of each report; the objective is None before it is reported first.
-        seconds: how long the trial has been trained until then.
+        history: step and objective value of each report; the value is None before it is first reported.
+        seconds: the duration of the training until then.
     """
 
     step: int | None = None
@@ -97,13 +97,13 @@ class TrialResult:
     """How a trial ended.
 
     Attributes:
-        state: complete, pruned or failed; waiting if it was stopped on request and is to be run again.
+        state: complete, pruned or failed; waiting if it was stopped on request and will be resumed.
         metrics: the last value of each metric.
-        error: the traceback or the reason, when failed.
-        cause: why it ended so, for programs: `exception`, `not-finite`, `metric-missing`, `died`, `timeout`,
-            `out-of-memory`, or `write-failed` of a trial that waits because its files could not be written.
-        spent: the process has done what cannot be undone (device memory ran out) and must be renewed.
-        time: what the attempt's time went to; it tells no two results apart.
+        error: the traceback or the reason, if failed.
+        cause: the reason for programs: `exception`, `not-finite`, `metric-missing`, `died`, `timeout`, `out-of-memory`, or
+            `write-failed` of a trial that waits because its files could not be written.
+        spent: the process must be replaced because of something that cannot be undone (device memory ran out).
+        time: the attempt's time per activity; ignored in comparisons.
     """
 
     state: TrialState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sweep.study.spec import MetricSpec, StudySpec
 
-# 1 or 0: whether a trial keeps its constraints, and whether it is in the Pareto front of several metrics.
+# 1 or 0: whether a trial keeps its constraints, and whether it is in the Pareto front.
 FEASIBLE, FRONT = "feasible", "front"
 
 
@@ -14,6 +14,6 @@ def best_tag(metric: MetricSpec) -> str:
 
 
 def metric_columns(study: StudySpec) -> tuple[str, ...]:
-    """Return the tags that come first in the tab: those that every trial reports, the marks, the best values."""
+    """Return the tags of the first columns: what every trial reports, `front` and `feasible`, the best values."""
     marks = (*((FRONT,) if study.multi_objective else ()), *((FEASIBLE,) if study.constraints else ()))
     return (*study.needed, *marks, *(best_tag(metric) for metric in study.metrics))

@@ -1,13 +1,14 @@
-"""Event files as files: count their records, cut them back, put a new one after those that are there. No torch.
+"""Event files as files: count their records, cut them back, sort a new one after the others. Without torch.
 
 A file is a sequence of records: length (uint64), checksum of the length, the data, checksum of the data. A process that is
-killed may leave half a record at the end. Positions are counted in records instead of bytes, because a record may be
-replaced by one of another length when a study is extended (`sweep.tensorboard.hparams.replace_experiment`).
+killed may leave half a record at the end. Positions are counted in records, not in bytes, because `hparams.renew` replaces
+records by longer or shorter ones when a study is extended.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import struct
@@ -21,13 +22,13 @@ CHECKSUM = 4
 
 
 class NotEnoughRecords(Exception):
-    """An event file holds less than it should, or is not there."""
+    """An event file has fewer records than it should, or is missing."""
 
 
 def records(file: BinaryIO) -> Iterator[tuple[int, int]]:
-    """Iterate over the whole records from the file's position on: where each one's data begins, and its length.
+    """Iterate over the records from the file's position on: where the data of each begins, and its length in bytes.
 
-    Ends at a record that is cut off or whose length is damaged; the data's own checksum is not computed.
+    This ends at a record that is cut off or whose length is damaged; the data's own checksum is not checked.
     """
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
@@ -45,7 +46,7 @@ def records(file: BinaryIO) -> Iterator[tuple[int, int]]:
 
 
 class RecordCounter:
-    """Count the records of a run folder's event files, reading only what was added since the last count."""
+    """Count the records of a run folder's event files; reads only what was added since the last count."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -55,7 +56,7 @@ class RecordCounter:
         """Return the number of whole records in each file, by path relative to the run folder.
 
         Args:
-            sync: have the system write each file that has grown to the disk.
+            sync: fsync each file that has grown.
         """
         paths = {path.relative_to(self._folder).as_posix(): path for path in self._folder.rglob(PATTERN)}
         self._counted = {name: counted for name, counted in self._counted.items() if name in paths}
@@ -74,10 +75,10 @@ class RecordCounter:
 
 
 def cut_back(folder: Path, counts: Mapping[str, int]) -> None:
-    """Cut each event file of a run folder back to so many records, and remove those that are not named.
+    """Cut each event file of a run folder back to a number of records, and remove the files without a number.
 
     Raises:
-        NotEnoughRecords: a file holds less; nothing is changed then.
+        NotEnoughRecords: a file has fewer; then nothing is changed.
     """
     ends = {folder / name: _end_of(folder / name, count) for name, count in counts.items()}
     for path in folder.rglob(PATTERN):
@@ -88,17 +89,10 @@ def cut_back(folder: Path, counts: Mapping[str, int]) -> None:
 
 
 def replace_record(path: Path, start: int, length: int, data: bytes) -> None:
-    """Put other data into the place of one record; the file is there whole at every moment.
-
-    Args:
-        path: the event file.
-        start: where the record's data begins.
-        length: of its data, in bytes.
-        data: the new data.
-    """
+    """Replace the data of one record, which begins at `start` and has `length` bytes; at every moment the file is whole."""
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    unfinished = path.with_name(".record.unfinished")  # TensorBoard reads whatever has its word in the name
+    unfinished = path.with_name(".record.unfinished")  # TensorBoard reads every name with `tfevents` in it
     try:
         with path.open("rb") as old, unfinished.open("wb") as new:
             new.write(old.read(start - _HEADER.size))
@@ -114,12 +108,12 @@ def replace_record(path: Path, start: int, length: int, data: bytes) -> None:
 
 
 def cut_before(path: Path, start: int) -> None:
-    """Cut off the record whose data begins there, and all after it."""
+    """Cut off the record whose data begins at `start`, and all after it."""
     os.truncate(path, start - _HEADER.size)
 
 
 def cut_torn_ends(folder: Path) -> None:
-    """Cut off the half record that a killed process may have left at the end of a file: it ends the file for TensorBoard."""
+    """Cut off half a record, which a killed process may have left: TensorBoard reads nothing after it."""
     for path in folder.rglob(PATTERN):
         with path.open("rb") as file:
             end = max((start + length + CHECKSUM for start, length in records(file)), default=0)
@@ -128,10 +122,9 @@ def cut_torn_ends(folder: Path) -> None:
 
 
 def sorted_last(path: Path, others: Iterable[Path]) -> Path:
-    """Return a name for an event file that sorts after the others in its folder: TensorBoard reads in that order.
+    """Return a name for an event file that sorts after the others in its folder, the order in which TensorBoard reads them.
 
-    The name holds the time, in seconds. After a clock that jumped back, or within one second, the new file would be
-    read before the older ones, and the curve would run backwards.
+    The name has the time in seconds. Within one second, or after the clock was set back, the new file would else be read first.
     """
     last = max((other.name for other in others if other != path), default="")
     if path.name > last:
@@ -144,15 +137,9 @@ def sorted_last(path: Path, others: Iterable[Path]) -> Path:
 
 
 def _end_of(path: Path, count: int) -> int:
-    found, end = 0, 0
-    try:
-        with path.open("rb") as file:
-            for start, length in records(file):
-                if found == count:
-                    break
-                found, end = found + 1, start + length + CHECKSUM
-    except FileNotFoundError:
-        pass
-    if found < count:
-        raise NotEnoughRecords(f"{path} holds {found} whole records, {count} are needed")
-    return end
+    ends = [0]
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        ends += [start + length + CHECKSUM for start, length in itertools.islice(records(file), count)]
+    if len(ends) <= count:
+        raise NotEnoughRecords(f"{path} holds {len(ends) - 1} whole records, {count} are needed")
+    return ends[count]

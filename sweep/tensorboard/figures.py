@@ -22,13 +22,13 @@ def rendered(figure: Figure) -> Pixels:
 
 
 def image_grid(images: Pixels, titles: Sequence[str] | None) -> Figure:
-    """Return a grid of images (n, height, width, 3), all of one size, with a title of one or two lines over each."""
+    """Return a grid of images (n, height, width, 3), with a title of one or two lines above each."""
     count, height, width, _ = images.shape
     columns = min(_COLUMNS, count)
     rows = math.ceil(count / columns)
     lines = max(title.count("\n") for title in titles) + 1 if titles else 0
     gap, above = max(1, width // 8), math.ceil(height * (0.06 + 0.13 * lines))
-    # One picture for all: a plot of its own for each would take two seconds to draw.
+    # One picture for all: separate plots would take two seconds to draw.
     sheet = np.full((rows * (height + above), columns * (width + gap), 3), 255, dtype=np.uint8)
     figure = Figure(figsize=(columns * 1.4, rows * 1.4 * (height + above) / (width + gap)), dpi=90)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -43,17 +43,17 @@ def image_grid(images: Pixels, titles: Sequence[str] | None) -> Figure:
 
 
 def confusion_matrix(counts: np.ndarray[Any, Any], names: Sequence[str], *, numbers: bool) -> Figure:
-    """Return a confusion matrix; each row is coloured by its shares, so that rare classes are seen too.
+    """Return a confusion matrix; each row is coloured by its shares, so that rare classes are visible too.
 
     Args:
-        counts: (classes, classes), the true class down, the predicted one across.
+        counts: (classes, classes); rows are true classes, columns predicted ones.
         names: of the classes.
-        numbers: write the counts into the cells.
+        numbers: whether to write the counts into the cells.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = max(4.0, 0.62 * len(names))
     figure = Figure(figsize=(size + 1.2, size), dpi=90)
-    axes = figure.add_axes((0.17, 0.17, 0.66, 0.8))  # measuring what the labels need takes twice as long as drawing
+    axes = figure.add_axes((0.17, 0.17, 0.66, 0.8))  # fixed: measuring the labels takes twice as long as drawing
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)

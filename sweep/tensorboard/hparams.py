@@ -1,16 +1,16 @@
-"""The records behind TensorBoard's HPARAMS tab, written so that the tab is right.
+"""The records of TensorBoard's HPARAMS tab.
 
-`SummaryWriter.add_hparams` makes a second run per call, shows booleans as numbers, gives no domains and claims success
-at once (pytorch#32651, pytorch#45481). The plugin's own rules, read in its source (tensorboard 2.21,
-plugins/hparams/backend_context.py and list_session_groups.py) and seen under both loaders:
+`SummaryWriter.add_hparams` makes a second run at each call, shows booleans as numbers, gives no domains and writes the status
+success at once (pytorch#32651, pytorch#45481). The plugin's rules, from its source (tensorboard 2.21,
+plugins/hparams/backend_context.py and list_session_groups.py) and checked with both loaders:
 
-- For each run and tag the first record wins for ever. So a session start is written when the trial starts (its status is
-  then unknown), and exactly one session end when it ends.
-- Of several experiment records any may win: every trial writes the same complete one, built from the study.
-- A number's domain is a list of fewer than ten values, or an interval; a longer list makes a filter that fails.
+- For each run and tag the first record counts. So a session start is written when the trial starts (its status is then
+  unknown), and exactly one session end when it ends.
+- Any one of several experiment records counts: every trial writes the same complete one, made from the study.
+- A number's domain is a list of fewer than ten values, or an interval; the filter of a longer list fails.
 - Only the first few columns are shown at first: swept parameters are marked as differing, the objective is the first metric.
-- Of several metrics all come first, then what is constrained, `front` and `feasible` (1 or 0), so that the tab sorts by each,
-  filters by their intervals, by the front and by `feasible`, and draws metric against metric in the SCATTER PLOT MATRIX.
+- Several metrics come first, then the constrained ones, then `front` and `feasible` (1 or 0): the tab sorts and filters by
+  each, and the SCATTER PLOT MATRIX draws metric against metric.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def experiment(space: Mapping[str, Domain | None], metrics: Iterable[str]) -> Su
 
     Args:
         space: the parameters in the order of their columns; one without a domain is any text.
-        metrics: tags, the objective first; doubled ones are dropped.
+        metrics: tags, the objective first; duplicates are dropped.
     """
     record = api_pb2.Experiment(
         hparam_infos=[_hparam_info(name, domain) for name, domain in space.items()],
@@ -61,29 +61,29 @@ def session_start(params: Params, space: Space, group: str | None = None) -> Sum
 
 
 def session_end(status: int) -> Summary:
-    """Return the record that ends a trial's row with its true status, `SUCCESS` or `FAILURE`."""
+    """Return the record of a trial's status, `SUCCESS` or `FAILURE`."""
     record = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
     return _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=record))
 
 
 def write_description(folder: Path, space: Mapping[str, Domain | None], metrics: Iterable[str]) -> None:
-    """Write a run that holds nothing but the description of the columns."""
+    """Write a run that has only the description of the columns."""
     _write_file(folder / _file_name(), experiment(space, metrics))
 
 
 def append_front(run_folder: Path, *, inside: bool, step: int, mend: bool = False) -> None:
-    """Write into a run that has ended whether its trial is in the Pareto front; the last one counts.
+    """Write into a run that has ended whether its trial is in the Pareto front; the last record counts.
 
     Args:
         run_folder: the run's.
-        inside: in the front.
+        inside: whether it is.
         step: larger than those before.
-        mend: cut off half a record first, which a runner that was killed may have left.
+        mend: whether to cut off half a record first, which a killed runner may have left.
     """
     if mend:
         event_files.cut_torn_ends(run_folder)
     paths = sorted(run_folder.glob(event_files.PATTERN))
-    if not paths:  # somebody has taken them away
+    if not paths:  # somebody removed them
         return
     summary = Summary(value=[Summary.Value(tag=FRONT, simple_value=float(inside))])
     with paths[-1].open("ab") as file:
@@ -91,7 +91,7 @@ def append_front(run_folder: Path, *, inside: bool, step: int, mend: bool = Fals
 
 
 def append_failure(run_folder: Path) -> None:
-    """End the row of a trial whose process is gone: one more event file in its folder, holding only the status."""
+    """Write the failure of a trial whose process is gone, into one more event file in its folder."""
     run_folder.mkdir(parents=True, exist_ok=True)
     event_files.cut_torn_ends(run_folder)
     name = f"{_file_name()}.end"
@@ -101,14 +101,9 @@ def append_failure(run_folder: Path) -> None:
 
 
 def renew(run_folder: Path, params: Params, space: Space) -> None:
-    """Describe the hyperparameters anew in a run that is there: their columns may have got values, or another type.
+    """Describe the hyperparameters of an existing run again, by today's space: a column may have other values, or another type.
 
     The number and the order of the records stay.
-
-    Args:
-        run_folder: the run's.
-        params: the run's own.
-        space: the study's, as it is now.
     """
     for path in sorted(run_folder.glob(event_files.PATTERN)):
         for tag in (metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG):
@@ -151,7 +146,7 @@ def _tagged(path: Path, tag: str) -> tuple[int, int, Event] | None:
 
 
 def _remove_ends(run_folder: Path) -> None:
-    """Cut off a status that a process wrote just before it died: the first one would count."""
+    """Cut off the status that a process wrote just before it died, since the first one counts."""
     for path in run_folder.glob(event_files.PATTERN):
         if found := _tagged(path, metadata.SESSION_END_INFO_TAG):
             event_files.cut_before(path, found[0])
@@ -163,7 +158,7 @@ def _set_hparams(record: Any, params: Params, space: Space) -> None:
 
 
 def domains_of(hparams: Mapping[str, Any], discrete: Mapping[str, Sequence[Any]] | None) -> dict[str, Domain]:
-    """Return a space for hyperparameters given without a study, as `add_hparams` gets them."""
+    """Return a space for the arguments of `add_hparams`, outside a study."""
     discrete = discrete or {}
     return {
         name: Choice(values=tuple(plain(item) for item in discrete[name])) if name in discrete else Constant(value=plain(value))
@@ -172,7 +167,7 @@ def domains_of(hparams: Mapping[str, Any], discrete: Mapping[str, Sequence[Any]]
 
 
 def plain(value: Any) -> Scalar:
-    """Return a hyperparameter as a plain scalar: NumPy and 0-d torch scalars unpacked, anything else as text."""
+    """Return a hyperparameter as a plain scalar: the item of a NumPy or 0-d torch scalar, anything else as text."""
     item = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
     return item if item is None or isinstance(item, (bool, int, float, str)) else str(item)
 
@@ -205,7 +200,7 @@ def _data_type(domain: Domain) -> int:
         return int(api_pb2.DATA_TYPE_BOOL)
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         return int(api_pb2.DATA_TYPE_FLOAT64)
-    return int(api_pb2.DATA_TYPE_STRING)  # mixed types too: the tab knows one type for each column
+    return int(api_pb2.DATA_TYPE_STRING)  # mixed types too: a column has one type
 
 
 def _value(value: Scalar, kind: int) -> Value:

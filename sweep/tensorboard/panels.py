@@ -1,4 +1,4 @@
-"""What TensorBoard's other tabs show of a trial, made from what the objective hands over: its model, samples, predictions.
+"""What TensorBoard's other tabs show of a trial, made from its model, samples and predictions.
 
     watch(model, example)      GRAPHS; HISTOGRAMS and DISTRIBUTIONS at each report
     samples(images, labels)    IMAGES
@@ -6,9 +6,9 @@
     predictions(...)           PR CURVES; the confusion matrix and the worst mistakes in IMAGES
     embedding(name, vectors)   PROJECTOR
 
-Each is switched by the study file's `log:` block. What the whole study needs only once is written by its first trial. Nothing
-here changes a result: no random number is drawn, the model is only looked at, and what fails is told in the trial's
-log while the training goes on.
+The study file's `log:` block switches each on or off. The first trial writes what the whole study needs only once. Nothing here
+changes a result: no random number is drawn, and the model is not changed. Errors are printed to the trial's log, and the training
+continues.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from sweep.study.spec import LogSpec
 from sweep.tensorboard import projector
 from sweep.tensorboard.writer import TrialWriter
 
-if TYPE_CHECKING:  # drawing is imported when there is something to draw
+if TYPE_CHECKING:  # matplotlib is imported when there is something to draw
     from matplotlib.figure import Figure
 
-_HISTOGRAM_VALUES = 100_000  # of a tensor, at most so many and as many again
-_HISTOGRAM_BINS = 64  # the tab draws 30; torch's own 1,500 take ten times the space
-_MOST_CLASSES = 20  # of curves and cells with numbers, beyond that nobody can read them
+_HISTOGRAM_VALUES = 100_000  # of a tensor: fewer than twice as many are used
+_HISTOGRAM_BINS = 64  # the tab draws 30; torch's 1,500 take ten times the space
+_MOST_CLASSES = 20  # more curves, or more cells with numbers, could not be read
 _GRID_IMAGES = 32
 _WORST_MISTAKES = 20
-_MOST_POINTS = 300  # of an embedding: less than 1 MB of text for 28 x 28 pixels
+_MOST_POINTS = 300  # of an embedding: 1 MB of text for 28 x 28 pixels
 
 
 class Panels:
@@ -46,8 +46,8 @@ class Panels:
 
     Args:
         writer: of the trial's run.
-        log: what is wanted.
-        first: the study's first trial, which writes what is needed once.
+        log: which panels are wanted.
+        first: whether this is the study's first trial, which writes what is needed once.
     """
 
     def __init__(self, writer: TrialWriter, log: LogSpec, *, first: bool) -> None:
@@ -55,15 +55,15 @@ class Panels:
         self._model: nn.Module | None = None
         self._done: list[str] = []
         self._reports = 0
-        self._embeddings: dict[str, projector.Embedding] = {}  # all of this trial
-        self._data: dict[str, projector.Embedding] = {}  # those of them that are the data's
+        self._embeddings: dict[str, projector.Embedding] = {}  # of this trial
+        self._data: dict[str, projector.Embedding] = {}  # those of them that show the data
 
     def watch(self, model: nn.Module, example: Any = None) -> None:
         """Show the model's graph, and histograms of its weights and gradients at each report.
 
         Args:
-            model: any module; its gradients are those that are there when `trial.report` is called.
-            example: a batch as `model(example)` takes it, or a tuple of several arguments; without it there is no graph.
+            model: any module; its gradients are read when `trial.report` is called.
+            example: a batch as `model(example)` takes it, or a tuple of several arguments; None for no graph.
         """
         self._model = model
         if example is not None and self._log.graph:
@@ -81,7 +81,7 @@ class Panels:
             self._once("samples", lambda: self._image_grid("samples/training", images, _names(labels, classes)))
 
     def batch(self, number: int, metrics: Mapping[str, Any]) -> None:
-        """Add a point to each curve, every so many batches (`log: {batches: 100}`); between those it costs nothing.
+        """Add a point to each curve at every n-th batch (`log: {batches: n}`); other batches cost nothing.
 
         Args:
             number: of the batch, counted over all epochs.
@@ -94,14 +94,14 @@ class Panels:
     def predictions(
         self, images: Tensor | None, labels: Tensor, scores: Tensor, classes: Sequence[str] | None = None, step: int = 0
     ) -> None:
-        """Show how good a classifier's predictions are, class by class.
+        """Show the quality of a classifier's predictions for each class.
 
         Args:
-            images: (n, ...) as for `samples`; without them no mistakes are shown.
+            images: (n, ...) as for `samples`; None to show no mistakes.
             labels: (n,) int64, the true classes.
             scores: (n, classes) logits.
             classes: a name for each class.
-            step: where the points are put in time.
+            step: of the points.
         """
         if self._log.pr_curves or self._log.figures:
             self._writer.guard("panels.predictions", self._predictions, images, labels, scores, classes, step)
@@ -123,8 +123,8 @@ class Panels:
             vectors: (n, dimensions).
             labels, classes: as for `samples`.
             images: (n, ...) as for `samples`: a thumbnail for each point.
-            of_model: they come from the trial's model: in the end only those of the study's best trial are kept. Otherwise
-                they are the data's, which the first trial writes.
+            of_model: whether they come from the trial's model; then only those of the study's best trial are kept. If not,
+                they show the data, and the first trial writes them.
         """
         if self._log.projector and (of_model or self._first):
             self._writer.guard(
@@ -132,9 +132,9 @@ class Panels:
             )
 
     def reported(self, step: int) -> None:
-        """Write what belongs to each report."""
+        """Write the histograms of a report."""
         self._reports += 1
-        # Each of the first 63, then every second, from 128 on every fourth: whoever reports each batch gets no flood of them.
+        # At each of the first 63 reports, then every second, from 128 on every fourth: reports of each batch would fill the disk.
         due = self._reports % (1 << max(0, self._reports.bit_length() - 6)) == 0
         if self._model is not None and self._log.histograms and due:
             for name, parameter in self._model.named_parameters():
@@ -142,11 +142,11 @@ class Panels:
                 self._writer.guard("panels.histograms", self._histogram, f"gradients/{name}", parameter.grad, step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a trial that goes on must know; plain data."""
+        """Return what a trial that resumes needs; plain data."""
         return {"done": list(self._done), "reports": self._reports}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on, knowing what `state_dict` returned; an older checkpoint knows nothing."""
+        """Resume from what `state_dict` returned; an older checkpoint has an empty state."""
         self._done, self._reports = list(state.get("done", [])), state.get("reports", 0)
 
     def _once(self, name: str, write: Callable[[], None]) -> None:
@@ -155,13 +155,13 @@ class Panels:
             self._writer.guard(f"panels.{name}", write)
 
     def _graph(self, model: nn.Module, example: Any) -> None:
-        # A copy in evaluation mode and without hooks: tracing calls it several times, and nobody must notice.
+        # A copy in evaluation mode and without hooks, since tracing calls it several times.
         quiet = copy.deepcopy(model).eval()
         for module in quiet.modules():
             module._forward_hooks.clear()
             module._forward_pre_hooks.clear()
         with _same_random_numbers(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about tracing, which is not the user's choice
+            warnings.simplefilter("ignore")  # about tracing, which the user did not ask for
             self._writer.add_graph(quiet, example)
 
     def _image_grid(self, tag: str, images: Tensor, titles: Sequence[str] | None, step: int = 0) -> None:
@@ -179,7 +179,7 @@ class Panels:
         if tensor is None or tensor.numel() == 0:
             return
         flat = tensor.detach().reshape(-1)
-        # Every so many of a large tensor look the same, and none of them is drawn by chance.
+        # Every n-th value of a large tensor gives the same picture, without a random choice.
         values = flat[:: max(1, len(flat) // _HISTOGRAM_VALUES)].to("cpu", torch.float32).numpy()
         finite = values[np.isfinite(values)]
         if finite.size:
@@ -237,7 +237,7 @@ class Panels:
 
 @contextlib.contextmanager
 def _same_random_numbers() -> Iterator[None]:
-    """Put Python's, NumPy's and torch's generators back to where they were."""
+    """Restore Python's, NumPy's and torch's generators afterwards."""
     cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]  # torch leaves it unannotated
     python, numpy = random.getstate(), np.random.get_state()
     try:
@@ -256,7 +256,7 @@ def _names(labels: Sequence[int] | Tensor | None, classes: Sequence[str] | None)
 
 
 def _pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return images as (n, height, width, 3) bytes; floats are taken as 0 to 1, or stretched if they are not."""
+    """Return images as (n, height, width, 3) bytes; floats must be in 0 to 1, else they are scaled to it."""
     found = images.detach().cpu()
     if found.dim() == 3:
         found = found.unsqueeze(1)

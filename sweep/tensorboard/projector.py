@@ -1,12 +1,12 @@
 """Embeddings on disk as TensorBoard's projector reads them: points, labels and thumbnails.
 
-    projector_config.pbtxt          which embeddings there are; paths below its own folder only
+    projector_config.pbtxt          lists the embeddings; paths below its own folder only
     projector/NAME/tensors.tsv      one point a line
     projector/NAME/labels.tsv       one label a line
     projector/NAME/thumbnails.png   all thumbnails in one square picture, row by row
 
-Read in the plugin's source (tensorboard 2.21, plugins/projector/projector_plugin.py): a run has one such file, in its own
-folder or, which takes precedence, in `plugins/org_tensorflow_tensorboard_projector` below it.
+According to the plugin's source (tensorboard 2.21, plugins/projector/projector_plugin.py) a run has one such file, in its own
+folder or, with precedence, in `plugins/org_tensorflow_tensorboard_projector` below it.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Embedding:
 
 
 def write(folder: Path, embeddings: Mapping[str, Embedding]) -> None:
-    """Write embeddings, by name, into a folder; the configuration last, so that it never names what is not there.
+    """Write embeddings, by name, into a folder; the configuration last, so that it never names a missing file.
 
     Raises:
-        OSError: something cannot be written.
+        OSError: a file cannot be written.
     """
     from google.protobuf import text_format
     from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
@@ -71,7 +71,7 @@ def _write_sprite(path: Path, images: np.ndarray[Any, np.dtype[np.uint8]]) -> No
 
     count, height, width, _ = images.shape
     side = math.ceil(math.sqrt(count))
-    # A square of them, even if the last rows stay empty: the projector computes a thumbnail's place from the width.
+    # Always a square, even if the last rows stay empty: the projector computes each place from the width.
     sheet = np.zeros((side * side, height, width, 3), dtype=np.uint8)
     sheet[:count] = images
     rows = sheet.reshape(side, side, height, width, 3).swapaxes(1, 2)

@@ -1,16 +1,15 @@
-"""What a script writes for TensorBoard itself, read while it grows: reports for the trial, everything else for its run.
+"""The event files that a script writes itself, read while they grow: reports for the trial, everything else for its run.
 
-    the script's event files ── each new record ──► scalars with the metric of their step ──► report(step, metrics)
-                                                ├─► other scalars ──────────────────────┐
-                                                └─► images, histograms, text, graphs ───┴► the trial's own event file
+    the script's event files ── each new record ──► scalars at a step of the metric ──► report(step, metrics)
+                                                ├─► other scalars ──────────────────┐
+                                                └─► images, histograms, text, graphs┴► the trial's own event file
 
-All of it is copied into the trial's one event file, and the script's files are not shown: those of `${logdir}` lie outside
-of what TensorBoard is given, those anywhere in the run folder are removed when the trial ends. The other way, leaving the
-script's file and writing no scalars beside it, would show a run whose points TensorBoard reads from two growing files (it
-reads one after the other, and never goes back), and could not be cut back to a checkpoint as one.
+Everything is copied into the trial's one event file, since TensorBoard reads the files of a run one after the other, so that two
+growing ones would lose points, and since a checkpoint can cut back only files of this process. The script's own files are not
+shown: `${logdir}` is outside TensorBoard's folder, and those in the run folder are removed when the trial ends.
 
-The metric is the clock: a step of it and the scalars of the same step make one report, as soon as a scalar of a later step
-is there or the script has ended. A loss of each batch that counts by itself stays a curve.
+A scalar of the metric and the other scalars of its step are one report, made when a scalar of a later step is there or the script
+has ended. Scalars of other steps, such as a loss of each batch with its own count, are points of their curves.
 """
 
 from __future__ import annotations
@@ -23,26 +22,26 @@ from typing import Any
 from sweep.tensorboard import event_files
 from sweep.tensorboard.writer import OWN_SUFFIX, TrialWriter
 
-_OF_THE_TRIAL = ("hparams", "custom_scalars")  # the study's own row and charts are there
+_OF_THE_TRIAL = ("hparams", "custom_scalars")  # plugins whose records the trial's own writer makes
 
 
 @dataclass(kw_only=True)
 class _File:
-    """An event file of the script: where the next record begins, and what its tags begin with."""
+    """An event file of the script: where the next record begins, and the prefix of its tags."""
 
     place: int = 0
     prefix: str = ""
-    scalar_tags: set[str] = field(default_factory=set)  # of TensorFlow's writer, which says so once
+    scalar_tags: set[str] = field(default_factory=set)  # TensorFlow's writer marks only the first record of a tag
 
 
 class ScriptEvents:
     """Read the event files of one script.
 
     Args:
-        logdir, folder: where they may be: outside of the run folder, and in it.
+        logdir, folder: where they may be: a folder outside the run folder, and the run folder.
         writer: the trial's own.
-        metric: the clock's tag.
-        report: is given a step and its metrics; what it raises passes through.
+        metric: the tag whose steps are reports.
+        report: called with a step and its metrics; what it raises is passed on.
     """
 
     def __init__(
@@ -52,14 +51,14 @@ class ScriptEvents:
         self._files: dict[Path, _File] = {}
         self._root: Path | None = None
         self._before = {path for path in folder.rglob(event_files.PATTERN) if not path.name.endswith(OWN_SUFFIX)}
-        self._written: dict[str, int] = writer.state_dict()["last_step"]  # by an attempt before
+        self._written: dict[str, int] = writer.state_dict()["last_step"]  # the last step of each tag, by an earlier attempt
         self._waiting: list[tuple[str, float, int, float]] = []
-        self._step: int | None = None  # of the metric, until its report
+        self._step: int | None = None  # of the metric, if its report is still to be made
         self._found: dict[str, float] = {}
-        self._reported: Collection[str] | None = None  # tags that come another way
+        self._reported: Collection[str] | None = None  # tags that the script reports another way
 
     def read(self) -> None:
-        """Take what was written since the last call."""
+        """Read what was written since the last call."""
         for folder in self._folders:
             for path in sorted(folder.rglob(event_files.PATTERN)):
                 if path not in self._files and path not in self._before and not path.name.endswith(OWN_SUFFIX):
@@ -69,20 +68,20 @@ class ScriptEvents:
             self._read(path, known)
 
     def give_way(self, reported: Collection[str]) -> None:
-        """Make no more reports, since the script reports another way; points of other tags than those are still copied."""
+        """Make no more reports, since the script reports these tags another way; points of other tags are still copied."""
         self._reported, self._step = reported, None
 
     def finish(self) -> None:
-        """Take the rest, now that the script has ended, and report the last step."""
+        """Read the rest, now that the script has ended, and report the last step."""
         self.read()
         if self._step is None and self._found and self._metric not in self._found and self._reported is None:
             last = max(step for _, _, step, _ in self._waiting) if self._waiting else 0
             self._waiting = []
-            self._report(last, self._found)  # for the message that names what there is instead of the metric
-        self._turn()
+            self._report(last, self._found)  # so that the error names what was written instead of the metric
+        self._complete_step()
 
     def remove(self) -> None:
-        """Remove the script's event files from the run folder: the trial has ended, and all is copied."""
+        """Remove the script's event files, whose records are copied."""
         for path in {*self._files, *self._before}:
             path.unlink(missing_ok=True)
 
@@ -91,7 +90,7 @@ class ScriptEvents:
 
         try:
             file = path.open("rb")
-        except FileNotFoundError:  # the script tidied up
+        except FileNotFoundError:  # the script removed it
             return
         with file:
             file.seek(known.place)
@@ -99,9 +98,9 @@ class ScriptEvents:
                 file.seek(start)
                 event = Event.FromString(file.read(length))
                 known.place = start + length + event_files.CHECKSUM
-                self._take(event, known)
+                self._copy(event, known)
 
-    def _take(self, event: Any, known: _File) -> None:
+    def _copy(self, event: Any, known: _File) -> None:
         others = []
         for value in event.summary.value:
             number = _scalar(value, known.scalar_tags)
@@ -120,16 +119,16 @@ class ScriptEvents:
         if step <= self._written.get(tag, -1):
             return
         if self._step is not None and step > self._step:
-            self._turn()
+            self._complete_step()
         self._found[tag] = number
         self._waiting.append((tag, number, step, when))
         if self._reported is not None:
-            self._turn()
+            self._complete_step()
         elif tag == self._metric:
             self._step = step
 
-    def _turn(self) -> None:
-        """Report the step that is done; what waited and counts otherwise becomes points of its curves."""
+    def _complete_step(self) -> None:
+        """Report the step that is complete; the scalars of other steps become points of their curves."""
         step, self._step, waiting, self._waiting = self._step, None, self._waiting, []
         for tag, number, at, when in waiting:
             if at != step and tag not in (self._reported or ()):
@@ -139,7 +138,7 @@ class ScriptEvents:
 
 
 def _prefix(folder: Path, root: Path) -> str:
-    """Return what tells the tags of a folder from those of the first one: `add_scalars` makes a folder for each curve."""
+    """Return a prefix for the tags of a folder other than the first one: `add_scalars` makes a folder for each curve."""
     if folder == root:
         return ""
     return f"{folder.relative_to(root) if folder.is_relative_to(root) else folder.name}/"

@@ -1,7 +1,6 @@
-"""What one run logs for TensorBoard: its row in the HPARAMS tab, its scalars, the best values, whether it keeps the constraints.
+"""What one run logs for TensorBoard: its row in the HPARAMS tab, scalars, best values, and whether it keeps the constraints.
 
-The attempt at a trial says what happened; here it becomes records in the run's event file, through the writer and the panels
-that the objective also has.
+The attempt at a trial calls this; the records go through the writer that the objective has too.
 """
 
 from __future__ import annotations
@@ -22,37 +21,38 @@ from sweep.tensorboard.writer import TrialWriter
 
 
 class TrialLog:
-    """Log one attempt at a trial; it appends to what is in the run folder.
+    """Log one attempt at a trial, after what is in the run folder already.
+
+    `start`, `record`, `flush` and `end` raise OSError if a record cannot be written; the file may then end with half of it.
 
     Args:
         spec, study: the trial, and the study that it belongs to.
-        metrics: the names of the objective's metrics, if it tells them beforehand; else the first report does.
+        metrics: the names of the objective's metrics; if empty, those of the first report are used.
         stopwatch: the attempt's.
+
+    Attributes:
+        writer, panels: those that the objective gets.
     """
 
     def __init__(self, spec: TrialSpec, study: StudySpec, metrics: Iterable[str], stopwatch: Stopwatch) -> None:
         self._spec, self._study, self._metrics = spec, study, tuple(metrics)
-        first = spec.number == spec.repeat == 0  # what the study needs only once is in its first run
-        self._best: dict[str, float] = {}  # of each metric, until now
+        first = spec.number == spec.repeat == 0  # this run has what the study needs only once
+        self._best: dict[str, float] = {}  # the best value of each metric so far
         self.writer = TrialWriter(Path(spec.dir), keep_open=True, lays_out=first and study.log.charts, stopwatch=stopwatch)
         self.panels = Panels(self.writer, study.log, first=first)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what an attempt that continues this run must know; plain data."""
+        """Return what an attempt that resumes this run needs; plain data."""
         return self.writer.state_dict() | {"panels": self.panels.state_dict(), "best": dict(self._best)}
 
     def load_state_dict(self, state: Mapping[str, Any], position: Position) -> None:
-        """Continue a run, knowing what `state_dict` returned and how far the trial was."""
+        """Resume a run from what `state_dict` returned; `position` is how far the trial was."""
         self.writer.load_state_dict(state)
         self.panels.load_state_dict(state.get("panels", {}))
         self._best = dict(state.get("best") or self._best_until(position))
 
     def start(self) -> None:
-        """Make the run's row appear.
-
-        Raises:
-            OSError: as `flush`.
-        """
+        """Write the record that makes the run's row appear."""
         if self._metrics:
             self.describe(())
             self.writer.charts_of(self._metrics)
@@ -62,7 +62,7 @@ class TrialLog:
         self.flush()
 
     def describe(self, reported: Iterable[str]) -> None:
-        """Give the tab its columns, once the metrics are known; only the first call counts, as in the tab itself."""
+        """Describe the columns of the HPARAMS tab, once the metrics are known; only the first call has an effect."""
         self.writer.describe(self._study.shown, (*metric_columns(self._study), *(self._metrics or reported)))
 
     def record(self, step: int, metrics: Mapping[str, float], known: Mapping[str, float]) -> None:
@@ -70,11 +70,8 @@ class TrialLog:
 
         Args:
             step: the report's.
-            metrics: reported now.
+            metrics: the report's.
             known: the last value of each metric that was reported before.
-
-        Raises:
-            OSError: as `flush`.
         """
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, step)
@@ -90,38 +87,30 @@ class TrialLog:
         self.flush()
 
     def flush(self) -> None:
-        """Have every record written to its file.
-
-        Raises:
-            OSError: a record could not be written; the file may end with half of it.
-        """
+        """Write every record to its file."""
         self.writer.written()
 
     def end(self, metrics: Iterable[str], *, success: bool | None) -> None:
-        """Give the run's row its status, None while the trial is to continue later, and close the files.
-
-        Raises:
-            OSError: as `flush`.
-        """
-        self.describe(metrics)  # if nothing was reported on the way
+        """Write the status of the run's row, none of a trial that will resume (None), and close the files."""
+        self.describe(metrics)  # if nothing was reported
         if success is not None:
             self.writer.end_session(success=success)
         self.flush()
         self.close()
 
     def close(self) -> None:
-        """Close the files as they are."""
+        """Close the files."""
         self.writer.shut()
 
     def _judge(self, step: int, metrics: Mapping[str, float], known: Mapping[str, float]) -> None:
-        """Write whether the trial keeps its constraints, as far as a report says anything new about that."""
+        """Write whether the trial keeps its constraints, if the report has a metric of one and all are known."""
         names = {constraint.metric for constraint in self._study.constraints}
         keeps = verdict(self._study, known)
         if names & metrics.keys() and keeps is not None and FEASIBLE not in metrics:
             self.writer.add_scalar(FEASIBLE, float(keeps), step)
 
     def _best_until(self, position: Position) -> dict[str, float]:
-        """Return the best value of the first metric that was reported: an older version's checkpoint holds no more."""
+        """Return the best reported value of the first metric: the checkpoints of earlier versions have no others."""
         metric = self._study.metric
         values = [value for _, value in position.history if value is not None]
         return {metric.name: max(values, key=lambda value: metric.sign * value)} if values else {}

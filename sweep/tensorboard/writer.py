@@ -1,4 +1,4 @@
-"""`TrialWriter`: a `SummaryWriter` that keeps a trial one run with one event file, and whose logging never kills a trial."""
+"""`TrialWriter`: a `SummaryWriter` that writes one run with one event file per attempt, and whose errors end no trial."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -18,23 +18,36 @@ from sweep.study.timing import Stopwatch, counts_as
 from sweep.study.trial import Params
 from sweep.tensorboard import event_files, hparams
 
-# Ends the name of a trial's own event files; a script may write others beside them.
+# The end of the names of a trial's own event files; a script may write others besides them.
 OWN_SUFFIX = ".sweep"
-# Category: title of a chart: its kind ("Multiline" or "Margin") and its tags, as torch writes it.
+# Category: title of a chart: its kind ("Multiline" or "Margin") and its tags, as torch has it.
 Layout = dict[str, dict[str, Any]]
 
 
-class TrialWriter(SummaryWriter):
-    """Write one run: the tutorials' calls (`add_scalar`, `add_image`, `add_graph`, ...) work unchanged.
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
-    An `add_...` call that fails (a wrong type, a missing package) is told once on stderr, which is the trial's log, and the
-    training goes on; that everything has reached the file is another matter, which `written` checks.
+
+def _guarded(method: _Method) -> _Method:
+    """Wrap a method so that it does not raise: see `TrialWriter.guard`."""
+
+    @functools.wraps(method)
+    def call(self: TrialWriter, *args: Any, **kwargs: Any) -> Any:
+        return self.guard(method.__name__, method, self, *args, **kwargs)
+
+    return cast("_Method", call)
+
+
+class TrialWriter(SummaryWriter):
+    """Write one run: the calls of the tutorials (`add_scalar`, `add_image`, `add_graph`, ...) work unchanged.
+
+    If an `add_...` call fails (a wrong type, a missing package), that is printed once to stderr, and the training continues. Only
+    `written` raises, if records have not reached the file.
 
     Args:
         log_dir: the run folder.
-        keep_open: `close` only flushes, as the run goes on after the objective (tutorials end with `writer.close()`);
+        keep_open: let `close` only flush, since the run continues after the objective (tutorials end with `writer.close()`);
             `shut` closes.
-        lays_out: describe the charts of the CUSTOM SCALARS tab; one run of a study is enough for all.
+        lays_out: whether to describe the charts of the CUSTOM SCALARS tab; one run of a study is enough.
         stopwatch: the trial's.
     """
 
@@ -45,7 +58,7 @@ class TrialWriter(SummaryWriter):
         self._keep_open, self._lays_out = keep_open, lays_out
         self._layout: Layout = {}
         self._laid_out = 0  # tags in the layout that was written last
-        self._complained: set[str] = set()
+        self._failed: set[str] = set()
         self._last_step: dict[str, int] = {}
         self._later: list[tuple[str, Any, int | None, float]] = []  # points that wait for a GPU: tag, number, step, time
         self._started = self._described = self._ended = False
@@ -53,24 +66,24 @@ class TrialWriter(SummaryWriter):
         self._sort_last()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a writer that continues this run must know; plain data."""
+        """Return what a writer that resumes this run needs; plain data."""
         layout = {category: dict(charts) for category, charts in self._layout.items()}
         return {"described": self._described, "last_step": dict(self._last_step), "layout": layout, "laid_out": self._laid_out}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue a run whose row has appeared, knowing what `state_dict` returned."""
+        """Resume a run, whose row has appeared, from what `state_dict` returned."""
         self._started = True
         self._described = bool(state["described"])
         self._last_step = dict(state["last_step"])
         self._layout, self._laid_out = state.get("layout", {}), state.get("laid_out", 0)  # older checkpoints have none
 
     def written(self) -> None:
-        """Have every record written to its file, and make sure of it.
+        """Write every record to its file.
 
         Raises:
             OSError: a record could not be written; the file may end with half of it.
         """
-        self._catch_up()
+        self._write_pending()
         writers: dict[str, Any] | None = self.all_writers
         for writer in (writers or {}).values():
             writer.flush()
@@ -82,34 +95,36 @@ class TrialWriter(SummaryWriter):
             self._write(hparams.session_start, params, space, group)
 
     def describe(self, space: Space, metrics: Iterable[str]) -> None:
-        """Give the HPARAMS tab its columns and filters; only the first call counts, as in the tab itself."""
+        """Describe the columns and filters of the HPARAMS tab; as in the tab, only the first call has an effect."""
         if not self._described:
             self._described = True
             self._write(hparams.experiment, space, metrics)
 
     def end_session(self, *, success: bool) -> None:
-        """Give the run's row its status; only the first call counts, as in the tab itself."""
+        """Write the status of the run's row; as in the tab, only the first call has an effect."""
         if self._started and not self._ended:
             self._ended = True
             self._write(hparams.session_end, hparams.SUCCESS if success else hparams.FAILURE)
 
+    @_guarded
     def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None, *args: Any, **kwargs: Any) -> None:
         """Add a point to a curve, as `SummaryWriter.add_scalar` does."""
-        _guarded_add_scalar(self, tag, scalar_value, global_step, *args, **kwargs)
+        super().add_scalar(tag, scalar_value, global_step, *args, **kwargs)
         self._last_step[tag] = global_step or 0
 
     def add_scalar_later(self, tag: str, scalar_value: Any, global_step: int | None = None) -> None:
-        """Add a point without waiting for a GPU: what it still computes is written at the next flush, with the time of now."""
+        """Add a point without waiting for a GPU: a tensor on one is read at the next flush; its point has this call's time."""
         if getattr(scalar_value, "is_cpu", True):
             self.add_scalar(tag, scalar_value, global_step)
         else:
             self._later.append((tag, scalar_value.detach().clone(), global_step, time.time()))
 
+    @_guarded
     def add_record(self, event: Any) -> None:
         """Add a whole record that was made elsewhere, with its own time."""
-        # torch leaves it unannotated, as in _write.
-        self.guard("add_record", lambda: self._get_file_writer().add_event(event, event.step, event.wall_time))  # type: ignore[no-untyped-call]
+        self._get_file_writer().add_event(event, event.step, event.wall_time)  # type: ignore[no-untyped-call]  # as in _write
 
+    @_guarded
     def add_hparams(
         self,
         hparam_dict: Mapping[str, Any],
@@ -120,47 +135,34 @@ class TrialWriter(SummaryWriter):
     ) -> None:
         """Record hyperparameters and last metrics of this run, in this run.
 
-        Inside a study the row's hyperparameters are the study's and are there already; the metrics are added. A metric
-        that is a curve of the run continues it instead of erasing it. `run_name` is accepted and not needed.
+        In a study the row has the study's hyperparameters already, and only the metrics are added. If a metric is a curve of the
+        run, its last point is added to that. `run_name` is ignored.
         """
-        self.guard("add_hparams", self._add_hparams, hparam_dict, metric_dict, hparam_domain_discrete, global_step)
+        standalone = not self._started
+        if standalone:
+            space = hparams.domains_of(hparam_dict, hparam_domain_discrete)
+            self.describe(space, metric_dict)
+            self.start_session({name: hparams.plain(value) for name, value in hparam_dict.items()}, space)
+        for tag, value in metric_dict.items():
+            self.add_scalar(tag, value, self._last_step.get(tag, 0) if global_step is None else global_step)
+        if standalone:
+            self.end_session(success=True)
 
+    @_guarded
     def add_scalars(
         self, main_tag: str, tag_scalar_dict: Mapping[str, Any], global_step: int | None = None, walltime: float | None = None
     ) -> None:
         """Add points to several curves, and show them in one chart of the CUSTOM SCALARS tab.
 
-        `SummaryWriter.add_scalars` makes a run of its own for each key, which the HPARAMS tab then counts too.
+        `SummaryWriter.add_scalars` makes a run for each key, which the HPARAMS tab would count too.
         """
-        self.guard("add_scalars", self._add_scalars, main_tag, tag_scalar_dict, global_step, walltime)
+        for name, value in tag_scalar_dict.items():
+            self.add_scalar(f"{main_tag}/{name}", value, global_step, walltime)
+        self._chart("add_scalars", main_tag, [f"{main_tag}/{name}" for name in tag_scalar_dict])
 
+    @_guarded
     def add_custom_scalars(self, layout: Layout) -> None:
-        """Describe charts, as `SummaryWriter.add_custom_scalars` does; what is described later joins them."""
-        self.guard("add_custom_scalars", self._join, layout)
-
-    def charts_of(self, metrics: Iterable[str]) -> None:
-        """Show metrics whose names end alike, such as `train/loss` and `validation/loss`, in one chart."""
-        alike: dict[str, list[str]] = {}
-        for tag in metrics:
-            alike.setdefault(tag.rpartition("/")[2], []).append(tag)
-        for name, tags in alike.items():
-            if len(tags) > 1:
-                self._chart("compared", name, tags)
-
-    def _add_scalars(self, main_tag: str, values: Mapping[str, Any], step: int | None, walltime: float | None) -> None:
-        for name, value in values.items():
-            self.add_scalar(f"{main_tag}/{name}", value, step, walltime)
-        self._chart("add_scalars", main_tag, [f"{main_tag}/{name}" for name in values])
-
-    def add_custom_scalars_multilinechart(self, tags: Sequence[str], category: str = "default", title: str = "untitled") -> None:
-        """Describe a chart of several curves, as `SummaryWriter` does, beside the others."""
-        self.add_custom_scalars({category: {title: ["Multiline", tags]}})
-
-    def add_custom_scalars_marginchart(self, tags: Sequence[str], category: str = "default", title: str = "untitled") -> None:
-        """Describe a chart of a curve and its margin, as `SummaryWriter` does, beside the others."""
-        self.add_custom_scalars({category: {title: ["Margin", tags]}})
-
-    def _join(self, layout: Layout) -> None:
+        """Describe charts, as `SummaryWriter.add_custom_scalars` does, in addition to those that were described before."""
         joined = {category: dict(charts) for category, charts in layout.items()}
         for charts in joined.values():
             for title, (kind, tags) in charts.items():
@@ -169,27 +171,26 @@ class TrialWriter(SummaryWriter):
             self._layout.setdefault(category, {}).update(charts)
         self._laid_out = 0
 
-    def _chart(self, category: str, title: str, tags: Iterable[str]) -> None:
-        charts = self._layout.setdefault(category, {})
-        _, known = charts.get(title, ("Multiline", []))
-        charts[title] = ["Multiline", list(dict.fromkeys([*known, *tags]))]
+    def add_custom_scalars_multilinechart(self, tags: Sequence[str], category: str = "default", title: str = "untitled") -> None:
+        """Describe a chart of several curves, as `SummaryWriter` does, in addition to the others."""
+        self.add_custom_scalars({category: {title: ["Multiline", tags]}})
 
-    def _catch_up(self) -> None:
-        later, self._later = self._later, []
-        for point in later:
-            self.add_scalar(*point)
-        self._lay_out()
+    def add_custom_scalars_marginchart(self, tags: Sequence[str], category: str = "default", title: str = "untitled") -> None:
+        """Describe a chart of a curve and its margin, as `SummaryWriter` does, in addition to the others."""
+        self.add_custom_scalars({category: {title: ["Margin", tags]}})
 
-    def _lay_out(self) -> None:
-        # The last description counts, of those that a run holds.
-        size = sum(len(tags) for charts in self._layout.values() for _, tags in charts.values())
-        if self._lays_out and size != self._laid_out:
-            self._laid_out = size
-            self.guard("add_custom_scalars", super().add_custom_scalars, self._layout)
+    def charts_of(self, metrics: Iterable[str]) -> None:
+        """Show metrics with the same last part of their names, such as `train/loss` and `validation/loss`, in one chart."""
+        alike: dict[str, list[str]] = {}
+        for tag in metrics:
+            alike.setdefault(tag.rpartition("/")[2], []).append(tag)
+        for name, tags in alike.items():
+            if len(tags) > 1:
+                self._chart("compared", name, tags)
 
     def flush(self) -> None:
-        """Write out what is pending."""
-        self._catch_up()
+        """Write what is pending."""
+        self._write_pending()
         self.guard("flush", super().flush)
 
     def close(self) -> None:
@@ -201,28 +202,38 @@ class TrialWriter(SummaryWriter):
 
     def shut(self) -> None:
         """Close the file."""
-        self._catch_up()
+        self._write_pending()
         self.guard("close", super().close)
 
-    def _add_hparams(
-        self,
-        hparam_dict: Mapping[str, Any],
-        metric_dict: Mapping[str, Any],
-        discrete: Mapping[str, Sequence[Any]] | None,
-        global_step: int | None,
-    ) -> None:
-        standalone = not self._started
-        if standalone:
-            space = hparams.domains_of(hparam_dict, discrete)
-            self.describe(space, metric_dict)
-            self.start_session({name: hparams.plain(value) for name, value in hparam_dict.items()}, space)
-        for tag, value in metric_dict.items():
-            self.add_scalar(tag, value, self._last_step.get(tag, 0) if global_step is None else global_step)
-        if standalone:
-            self.end_session(success=True)
+    @counts_as("logging")
+    def guard(self, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function that logs and return its result; if it raises, print the first error of this name and return None."""
+        try:
+            return call(*args, **kwargs)
+        except Exception:  # an error in logging must never end a training
+            if name not in self._failed:
+                self._failed.add(name)
+                print(f"sweep: writer.{name} failed; the trial continues without it", file=sys.stderr)
+                traceback.print_exc()
+            return None
+
+    def _chart(self, category: str, title: str, tags: Iterable[str]) -> None:
+        charts = self._layout.setdefault(category, {})
+        _, known = charts.get(title, ("Multiline", []))
+        charts[title] = ["Multiline", list(dict.fromkeys([*known, *tags]))]
+
+    def _write_pending(self) -> None:
+        later, self._later = self._later, []
+        for point in later:
+            self.add_scalar(*point)
+        # If a run has several descriptions of the charts, TensorBoard uses the last.
+        size = sum(len(tags) for charts in self._layout.values() for _, tags in charts.values())
+        if self._lays_out and size != self._laid_out:
+            self._laid_out = size
+            self.guard("add_custom_scalars", super().add_custom_scalars, self._layout)
 
     def _sort_last(self) -> None:
-        # The name is chosen inside TensorBoard's writer, which opens the file anew, by name, for each record.
+        # TensorBoard's writer chooses the name, and opens the file by its name for each record.
         event_writer = self._get_file_writer().event_writer  # type: ignore[no-untyped-call]  # as in _write
         path = Path(event_writer._file_name)
         last = event_files.sorted_last(path, path.parent.glob(event_files.PATTERN))
@@ -232,33 +243,10 @@ class TrialWriter(SummaryWriter):
             event_writer._general_file_writer.filename = os.fsencode(last)
 
     def _write(self, make_record: Callable[..., Any], *args: Any) -> None:
-        # torch leaves _get_file_writer unannotated; it is the one way into the run's own file.
+        # torch leaves _get_file_writer unannotated; it is the only way to write a record of one's own.
         self.guard("hparams", lambda: self._get_file_writer().add_summary(make_record(*args)))  # type: ignore[no-untyped-call]
 
-    @counts_as("logging")
-    def guard(self, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call something that logs; what it raises is told once, by name, and None is returned."""
-        try:
-            return call(*args, **kwargs)
-        except Exception:  # logging must never end a training, whatever is wrong with it
-            if name not in self._complained:
-                self._complained.add(name)
-                print(f"sweep: writer.{name} failed; the trial goes on without it", file=sys.stderr)
-                traceback.print_exc()
-            return None
 
-
-def _guarded(name: str) -> Callable[..., Any]:
-    method = getattr(SummaryWriter, name)
-
-    @functools.wraps(method)
-    def call(self: TrialWriter, *args: Any, **kwargs: Any) -> Any:
-        return self.guard(name, method, self, *args, **kwargs)
-
-    return call
-
-
-_guarded_add_scalar = _guarded("add_scalar")
 for _name in dir(SummaryWriter):
     if _name.startswith("add_") and _name not in vars(TrialWriter):
-        setattr(TrialWriter, _name, _guarded(_name))
+        setattr(TrialWriter, _name, _guarded(getattr(SummaryWriter, _name)))

@@ -1,12 +1,12 @@
-"""One attempt at a trial, inside a worker: from its checkpoint or from the start to its result.
+"""One attempt at a trial, inside a worker: from its checkpoint, or from the start, to its result.
 
-    go back to a checkpoint (event files cut back) ─► tell the runner again ─► seeds ─► objective(trial) ─► TrialResult
-                                                                                           │
+    resume from a checkpoint (event files cut back) ─► report again ─► seeds ─► objective(trial) ─► TrialResult
+                                                                                    │
        trial.report(step, metrics, state):  scalars written ─► checkpoint renamed ─► Report sent ─► Decision
 
-Whatever ends the process between two of these effects, the next attempt finds a checkpoint that says how many records each
-event file held then, cuts the files back to that, and tells the runner all reports of the checkpoint again. So each point
-stands once in the files and each report reaches the runner, and no number depends on where it was interrupted.
+A checkpoint says how many records each event file held. Wherever the process ends between two of these effects, the next
+attempt cuts the files back to those numbers and sends the runner all reports of the checkpoint again. So each point is in the
+files exactly once, each report reaches the runner, and no number depends on where the trial was interrupted.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ from sweep.worker.devices import Slot
 from sweep.worker.handle import MetricNotFinite, StateIgnored, Trial, TrialFailed, TrialPruned, TrialStopped
 from sweep.worker.protocol import Channel, Resumed
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch is imported in workers only
     from sweep.worker.checkpoint import Checkpoint
 
+Objective = Callable[[Trial], Any]
 LogTo = Callable[[Path], AbstractContextManager[None]]
 
-# The disk is full, or the user is over quota: no other trial would fare better.
+# The disk is full, or the user is over quota: every other trial would fail too.
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_PACKAGE = Path(__file__).parents[1]
+_ENDS = {Decision.PRUNE: TrialState.PRUNED, Decision.STOP: TrialState.WAITING}
 
 
 class _WriteFailed(BaseException):
@@ -47,7 +50,7 @@ class _WriteFailed(BaseException):
 
 
 def run_trial(
-    channel: Channel, objective: Callable[[Trial], Any], spec: TrialSpec, study: StudySpec, slot: Slot, log_to: LogTo
+    channel: Channel, objective: Objective, spec: TrialSpec, study: StudySpec, slot: Slot, log_to: LogTo
 ) -> TrialResult:
     """Run a trial to its end, from its checkpoint if there is one.
 
@@ -55,9 +58,9 @@ def run_trial(
         channel: where reports go.
         objective: the user's function.
         spec: which trial.
-        study: which study it belongs to.
+        study: the study that it belongs to.
         slot: where to compute.
-        log_to: makes what is printed inside it go to a file.
+        log_to: redirects what is printed inside it to a file.
     """
     folder, stopwatch = Path(spec.dir), Stopwatch()
     try:
@@ -78,31 +81,25 @@ def run_trial(
                 with contextlib.suppress(OSError):
                     print(result.error, file=sys.stderr, flush=True)
     except (OSError, _WriteFailed) as error:
-        result = _waits(error)
+        result = TrialResult(state=TrialState.WAITING, metrics={}, error=str(error), cause="write-failed")
     return replace(result, time=stopwatch.read())
 
 
 class _Attempt:
-    """The host of a trial: what `trial.report` and `trial.save` cause."""
+    """The `TrialHost` of a trial: what `trial.report` and `trial.save` cause."""
 
     def __init__(
-        self,
-        channel: Channel,
-        objective: Callable[[Trial], Any],
-        spec: TrialSpec,
-        study: StudySpec,
-        slot: Slot,
-        stopwatch: Stopwatch,
+        self, channel: Channel, objective: Objective, spec: TrialSpec, study: StudySpec, slot: Slot, stopwatch: Stopwatch
     ) -> None:
         from sweep.tensorboard.trial_log import TrialLog
         from sweep.worker import checkpoint
 
-        self._channel, self._objective, self._study, self._spec = channel, objective, study, spec
+        self._channel, self._objective, self._study = channel, objective, study
         self._checkpoint, self._stopwatch = checkpoint, stopwatch
         self._folder = Path(spec.dir)
         self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
-        self._start = self._go_back()
-        self._tally = event_files.RecordCounter(self._folder)
+        self._start = self._resume_point()  # before the log, which makes an event file
+        self._counter = event_files.RecordCounter(self._folder)
         self._log = TrialLog(spec, study, getattr(objective, "metrics", ()), stopwatch)
         self._trial = Trial(
             spec,
@@ -120,18 +117,18 @@ class _Attempt:
 
         Raises:
             OSError: a file of the trial could not be written.
+            StateIgnored: the objective continued without the checkpoint's state.
         """
         if self._start is not None:
             self._log.load_state_dict(self._start.writer, self._start.position)
         self._log.start()
-        result = self._decided_before() or self._call()
+        result = self._report_again() or self._call_objective()
         self._stopwatch.turn_to("logging")
         self._log.end(result.metrics, success=result.state is not TrialState.FAILED if result.state.finished else None)
         return result
 
     @counts_as("logging")
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write metrics as scalars, and have everything that was given to the writer written out."""
         try:
             self._log.record(step, metrics, self._trial.metrics)
         except OSError as error:
@@ -140,13 +137,12 @@ class _Attempt:
 
     @counts_as("checkpointing")
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
-        """Make a checkpoint of the trial at this moment."""
         checkpoint = self._checkpoint
         if position.metrics:
             self._log.describe(position.metrics)
         try:
             self._log.flush()
-            events = self._tally.count(sync=True)
+            events = self._counter.count(sync=True)
             checkpoint.passed("event files synced")
             checkpoint.save(
                 self._folder,
@@ -164,49 +160,48 @@ class _Attempt:
 
     @counts_as("waiting")
     def exchange(self, report: Report) -> Decision:
-        """Send a report and wait for the decision on it."""
         self._log.describe(report.metrics)
         self._channel.send(replace(report, time=self._stopwatch.read()))
         self._checkpoint.passed("report sent")
-        decision = Decision(self._channel.recv() or Decision.STOP)
+        decision = self._decision()
         self._checkpoint.passed("decided")
         return decision
 
     def stop_requested(self) -> bool:
-        """Tell whether the sweep is being stopped."""
         return self._channel.stop_requested()
 
     def restore_random_states(self) -> None:
-        """Put the random number generators back to where the checkpoint found them."""
         assert self._start is not None
         self._checkpoint.restore_random_states(self._start.randomness)
 
-    def _go_back(self) -> Checkpoint | None:
-        """Return where the trial goes on from, with its event files cut back to that; None when it starts."""
+    def _resume_point(self) -> Checkpoint | None:
+        """Return the checkpoint to resume from, with the event files cut back to it; None if the trial starts."""
 
-        def complain(text: str) -> None:
-            print(f"sweep: {text}; going back further", file=sys.stderr, flush=True)
+        def warn(text: str) -> None:
+            print(f"sweep: {text}; trying an earlier checkpoint", file=sys.stderr, flush=True)
 
-        for candidate in self._checkpoint.candidates(self._folder, self._identity, complain):
+        for candidate in self._checkpoint.candidates(self._folder, self._identity, warn):
             try:
                 event_files.cut_back(self._folder, candidate.events)
-                print(f"goes on after step {candidate.position.step or 0}", flush=True)
+                print(f"resumes after step {candidate.position.step or 0}", flush=True)
                 return candidate
             except event_files.NotEnoughRecords as error:
-                complain(str(error))
+                warn(str(error))
         event_files.cut_back(self._folder, {})
         return None
 
-    def _decided_before(self) -> TrialResult | None:
-        """Tell the runner again what it may have missed; return the result if its decision on that ends the trial."""
+    def _report_again(self) -> TrialResult | None:
+        """Send the checkpoint's reports, which the runner may have missed; return a result if its decision ends the trial."""
         if self._start is None:
             return None
         self._channel.send(Resumed(position=self._start.position, time=self._stopwatch.read()))
-        decision = Decision(self._channel.recv() or Decision.STOP)
-        ends = {Decision.PRUNE: TrialState.PRUNED, Decision.STOP: TrialState.WAITING}
-        return TrialResult(state=ends[decision], metrics=self._trial.metrics) if decision in ends else None
+        state = _ENDS.get(self._decision())
+        return TrialResult(state=state, metrics=self._trial.metrics) if state else None
 
-    def _call(self) -> TrialResult:
+    def _decision(self) -> Decision:
+        return Decision(self._channel.recv() or Decision.STOP)  # None: the worker is being closed
+
+    def _call_objective(self) -> TrialResult:
         trial = self._trial
         import torch
 
@@ -230,7 +225,7 @@ class _Attempt:
             raise
         except torch.OutOfMemoryError as error:
             return failed(f"{_memory_text()}\n{user_traceback(error)}", "out-of-memory", spent=True)
-        except BaseException as error:  # sys.exit and KeyboardInterrupt too: only this trial ends
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too: only this trial ends
             if isinstance(error, OSError) and error.errno in _NO_SPACE:
                 print(user_traceback(error), file=sys.stderr)
                 raise
@@ -242,16 +237,15 @@ class _Attempt:
 
 
 def user_traceback(error: BaseException) -> str:
-    """Return the traceback without this package's own first frames, which tell the user nothing."""
-    here = str(Path(__file__).parent)
+    """Return the traceback from the first frame of the user's code on; the built-in objectives count as such code."""
     trace: TracebackType | None = error.__traceback__
-    while trace is not None and trace.tb_next is not None and str(Path(trace.tb_frame.f_code.co_filename).parent) == here:
+    while trace is not None and trace.tb_next is not None and _is_own(Path(trace.tb_frame.f_code.co_filename)):
         trace = trace.tb_next
     return "".join(traceback.format_exception(error.with_traceback(trace))).rstrip()
 
 
-def _waits(error: BaseException) -> TrialResult:
-    return TrialResult(state=TrialState.WAITING, metrics={}, error=str(error), cause="write-failed")
+def _is_own(file: Path) -> bool:
+    return file.is_relative_to(_PACKAGE) and not file.is_relative_to(_PACKAGE / "objectives")
 
 
 def _memory_text() -> str:

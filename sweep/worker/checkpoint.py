@@ -1,11 +1,11 @@
-"""Checkpoints: what a trial needs to go on exactly where it stopped, whatever stopped it.
+"""Checkpoints: what a trial needs to resume exactly where it was interrupted.
 
     checkpoint.pt            the last one, an ordinary torch file: torch.load(path, weights_only=True)
     checkpoint.previous.pt   the one before, while the trial runs
 
-A checkpoint is written under another name, synced, and renamed, so that it is there whole or not at all. Its digest (the
-comment of the zip archive that a torch file is) tells whether the disk kept it; a damaged one is passed over for the one
-before. It is read with `weights_only=True`: nothing in it can run.
+A checkpoint is written under another name, synced, and renamed, so the file is whole or missing. The comment of a torch file,
+which is a zip archive, has a digest, which shows damage; then the checkpoint before is used. Checkpoints are read with
+`weights_only=True`, so that no code in them can run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, torch.Si
 
 
 def passed(_effect: str) -> None:
-    """Do nothing: called after each lasting effect of a save; tests replace it to end the process there."""
+    """Do nothing. Called after each lasting effect of a save; tests replace it to kill the process there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Checkpoint:
         state: what the objective gave.
         randomness: the states of the random number generators.
         events: how many records each event file held, by path in the run folder.
-        writer: what the trial's TensorBoard writer remembers.
+        writer: the state of the trial's log.
     """
 
     identity: dict[str, Any]
@@ -64,15 +64,15 @@ class CheckpointDamaged(Exception):
 
 
 def identity(number: int, params: Mapping[str, Scalar], seed: int) -> dict[str, Any]:
-    """Return what tells one trial's checkpoint from another's."""
+    """Return what distinguishes the checkpoints of one trial from those of another."""
     return {"number": number, "params": dict(params), "seed": seed}
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; the one before it is kept.
+    """Write a checkpoint; the one before is kept.
 
     Raises:
-        OSError: it cannot be written; what was there is unharmed.
+        OSError: it cannot be written; the earlier ones are unharmed.
         TypeError: the state holds something that could not be read back.
     """
     check_state(checkpoint.state)
@@ -99,16 +99,16 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     passed("folder synced")
 
 
-def candidates(folder: Path, wanted: Mapping[str, Any], complain: Callable[[str], None]) -> Iterator[Checkpoint]:
-    """Iterate over a trial's usable checkpoints, the newest first; one that is damaged is put aside.
+def candidates(folder: Path, wanted: Mapping[str, Any], warn: Callable[[str], None]) -> Iterator[Checkpoint]:
+    """Iterate over a trial's usable checkpoints, the newest first; one that is not used is renamed.
 
     Args:
         folder: the run folder.
         wanted: the trial's `identity`; another trial's checkpoint is not used.
-        complain: is told of each one that is passed over.
+        warn: called with the reason why one is not used.
 
     Raises:
-        OSError, MemoryError: one cannot be read now; perhaps it can be later.
+        OSError, MemoryError: one cannot be read now, but perhaps later.
     """
     (folder / f".{CHECKPOINT}.unfinished").unlink(missing_ok=True)
     for name in (CHECKPOINT, PREVIOUS_CHECKPOINT):
@@ -120,10 +120,10 @@ def candidates(folder: Path, wanted: Mapping[str, Any], complain: Callable[[str]
             if found.identity != wanted:
                 raise CheckpointDamaged("it belongs to another trial")
         except CheckpointDamaged as error:
-            complain(f"{name} cannot be used: {error}")
+            warn(f"{name} cannot be used: {error}")
         else:
             yield found
-        # It could not be used, here or by whoever asks for another one. It must not become the previous one of the next save.
+        # Neither this function nor its caller could use it. It must not become the previous one of the next save.
         path.replace(folder / UNUSABLE_CHECKPOINT)
 
 
@@ -146,15 +146,15 @@ def read(path: Path) -> Checkpoint:
         return Checkpoint(**(fields | {"position": Position(**(position | {"history": history}))}))
     except (CheckpointDamaged, OSError, MemoryError):
         raise
-    except Exception as error:  # whatever a hostile or damaged file makes torch raise
+    except Exception as error:  # torch may raise anything for a damaged or hostile file
         raise CheckpointDamaged(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from None
 
 
 def check_state(state: object, where: str = "state") -> None:
-    """Check that a state holds only what a checkpoint can be read back from.
+    """Check that a state holds only what can be read back from a checkpoint.
 
     Raises:
-        TypeError: naming the place and the type.
+        TypeError: it does not; the message names the place and the type.
     """
     if type(state) in _PLAIN or isinstance(state, torch.Tensor):
         return
@@ -182,13 +182,13 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read what `write_state` wrote; nothing in it can run."""
+    """Read what `write_state` wrote; no code in it can run."""
     found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return found
 
 
 def random_states() -> dict[str, Any]:
-    """Return the states of Python's, NumPy's and torch's generators, CUDA's too where it is in use."""
+    """Return the states of Python's, NumPy's and torch's generators, and of CUDA's if it is in use."""
     states: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
     if "numpy" in sys.modules:
         import numpy
@@ -201,7 +201,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: Mapping[str, Any]) -> None:
-    """Put the generators back into the states that `random_states` returned."""
+    """Set the generators to the states that `random_states` returned."""
     random.setstate(states["python"])
     torch.set_rng_state(states["torch"])
     if "numpy" in states:
@@ -214,7 +214,7 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
 
 
 class _Hashed:
-    """A file that computes the digest of what is written, and remembers an error that torch would turn into another."""
+    """A file that computes the digest of what is written, and keeps an OSError, which torch replaces by a RuntimeError."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -236,7 +236,7 @@ class _Hashed:
 def _write(data: dict[str, Any], file: BinaryIO) -> None:
     hashed = _Hashed(file)
     try:
-        torch.save(data, hashed)  # type: ignore[arg-type]  # it needs no more of a file than this
+        torch.save(data, hashed)  # type: ignore[arg-type]  # it needs only these two methods
     except RuntimeError:
         if hashed.error is not None:
             raise hashed.error from None
@@ -265,6 +265,6 @@ def _verify(file: BinaryIO) -> None:
         block = file.read(min(left, 1 << 20))
         digest.update(block)
         left -= len(block)
-    digest.update(b"\0\0")  # the comment's length, as it was when the digest was taken
+    digest.update(b"\0\0")  # the length of the comment when the digest was computed
     if digest.hexdigest().encode() != comment[2]:
         raise CheckpointDamaged("its digest does not match: the file was damaged")

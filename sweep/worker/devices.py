@@ -1,7 +1,7 @@
-"""What this machine computes on, and how it is cut into slots, without importing torch.
+"""The GPUs and CPU cores of this machine, and how they are cut into slots, without importing torch.
 
-GPUs are those that the inherited CUDA_VISIBLE_DEVICES lets through (with `4,5` the first is GPU 4), else all that
-NVIDIA's driver lists through NVML. A slot is a share of a device: one warm worker process lives in each.
+GPUs are those of the inherited CUDA_VISIBLE_DEVICES (with `4,5` the first is GPU 4), else all that NVIDIA's driver lists
+through NVML. A slot is a share of a device, used by one worker process.
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ from typing import Any, TypeVar
 from sweep.errors import SweepError
 
 _Answer = TypeVar("_Answer")
-# Each library reads its own; torch reads the first two, NumPy's BLAS one of the others.
+# torch reads the first two, NumPy's BLAS one of the others.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-
-
-# What a worker has for itself while it trains the built-in study, and as much again for models that are larger.
+# Twice the memory that a worker has for itself while it trains the built-in study: other models are larger.
 _CPU_WORKER_BYTES = 500_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """A visible GPU: `cuda_id` is what CUDA_VISIBLE_DEVICES calls it, `name` what its maker does."""
+    """A visible GPU: `cuda_id` is its name in CUDA_VISIBLE_DEVICES, `name` its model."""
 
     cuda_id: str
     name: str = "GPU"
@@ -36,7 +34,7 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuReading:
-    """What a GPU is doing: the share of the last moments in which it computed (0 to 1), and its memory in bytes."""
+    """The load of a GPU: the share of the last moments in which it computed (0 to 1), and its memory in bytes."""
 
     busy: float
     used_bytes: int
@@ -49,8 +47,8 @@ class Slot:
 
     Attributes:
         index: 0, 1, ... over all devices.
-        device: what it is called in tables: `cpu` or `gpu 4`.
-        torch_device: what `torch.device` takes inside the worker.
+        device: its name in tables: `cpu` or `gpu 4`.
+        torch_device: its name for `torch.device` in the worker.
         threads: compute threads of the worker.
         env: variables that the worker's process starts with.
     """
@@ -72,7 +70,7 @@ def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[Gpu]:
     for token in (part.strip() for part in chosen.split(",")):
         if token.isdigit():
             if int(token) >= len(present):
-                break  # as CUDA does: the first invalid one hides all that follow
+                break  # as CUDA does: an invalid one hides all that follow
             gpus.append(present[int(token)])
         elif token.startswith(("GPU-", "MIG-")):
             gpus.append(Gpu(cuda_id=token))
@@ -82,24 +80,24 @@ def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[Gpu]:
 
 
 def cpu_cores() -> int:
-    """Return how many cores this process may use: its affinity, cut by the container's quota."""
+    """Return how many cores this process may use: its affinity, limited by the container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         if quota != "max":
             cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):
-        pass  # no cgroup v2 here, so no quota to respect
+        pass  # without cgroup v2 there is no quota
     return cores
 
 
 def free_memory() -> int | None:
-    """Return how many bytes this process and its children may still use: the machine's, cut by the container's limit."""
+    """Return how many bytes are free: the machine's, limited by the container's; None if neither is known."""
     free = None
     with contextlib.suppress(OSError, ValueError):
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    with contextlib.suppress(OSError, ValueError):  # no cgroup v2 here, or no limit
+    with contextlib.suppress(OSError, ValueError):  # without cgroup v2, or without a limit
         limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current"))
         free = min(limit - used, free or limit)
     return free
@@ -117,10 +115,10 @@ def plan_slots(
 
     Args:
         devices: `auto` (every visible GPU, else the CPU), `cpu`, or indices into the visible GPUs.
-        per_device: slots on each; None for 1 on a GPU (`packing` may add more), one per core on a CPU as far as the memory goes.
-        threads: compute threads of each; None for 1 on a CPU (small models are fastest so, and the number of threads
+        per_device: slots on each; None for 1 on a GPU (more may be added), and on a CPU one per core if the memory suffices.
+        threads: compute threads of each; None for 1 on a CPU (fastest for small models, and the number of threads
             changes the last bits of a sum), cores / slots beside a GPU.
-        gpus, cores, memory: what the machine has, in bytes free; looked up when not given.
+        gpus, cores, memory: what the machine has (memory in free bytes); None to find out.
 
     Raises:
         SweepError: a GPU is asked for that is not visible.
@@ -153,12 +151,12 @@ def plan_slots(
 
 
 def another_slot(beside: Slot, index: int, threads: int) -> Slot:
-    """Return one more slot on a slot's device."""
+    """Return one more slot on the device of another."""
     return _slot(index, beside.device, beside.torch_device, max(1, threads), beside.env["CUDA_VISIBLE_DEVICES"])
 
 
 def read_gpu(slot: Slot) -> GpuReading | None:
-    """Return what a slot's GPU is doing, None where NVIDIA's driver does not tell."""
+    """Return the load of a slot's GPU, None if NVIDIA's driver does not say."""
     token = slot.env["CUDA_VISIBLE_DEVICES"]
 
     def read(nvml: Any) -> GpuReading:
@@ -167,7 +165,7 @@ def read_gpu(slot: Slot) -> GpuReading | None:
         busy = nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
         return GpuReading(busy=busy, used_bytes=int(memory.used), total_bytes=int(memory.total))
 
-    return _of_the_driver(read)  # some devices do not say, parts of a GPU (MIG) among them
+    return _of_the_driver(read)  # some devices do not say, such as parts of a GPU (MIG)
 
 
 def _slot(index: int, device: str, torch_device: str, threads: int, token: str) -> Slot:
@@ -181,22 +179,19 @@ def _count(gpus: list[Gpu]) -> str:
 
 def _driver_gpus() -> list[Gpu]:
     def found(nvml: Any) -> list[Gpu]:
-        return [_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+        gpus = []
+        for index in range(nvml.nvmlDeviceGetCount()):
+            handle, memory = nvml.nvmlDeviceGetHandleByIndex(index), 0
+            with contextlib.suppress(nvml.NVMLError):  # some devices do not say; they can be used all the same
+                memory = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+            gpus.append(Gpu(cuda_id=str(index), name=str(nvml.nvmlDeviceGetName(handle)), memory_bytes=memory))
+        return gpus
 
     return _of_the_driver(found) or []
 
 
-def _gpu(nvml: Any, index: int) -> Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    try:
-        memory = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-    except nvml.NVMLError:
-        memory = 0  # some devices do not say; they compute all the same
-    return Gpu(cuda_id=str(index), name=str(nvml.nvmlDeviceGetName(handle)), memory_bytes=memory)
-
-
 def _of_the_driver(ask: Callable[[Any], _Answer]) -> _Answer | None:
-    """Return what NVIDIA's driver answers; None where there is none, so no GPU that this program can use, or it does not say."""
+    """Return what NVIDIA's driver answers; None if there is no driver, so no GPU to use, or if it does not say."""
     import pynvml
 
     try:

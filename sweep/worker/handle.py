@@ -1,7 +1,4 @@
-"""The live handle that an objective holds while its trial runs.
-
-Nothing here imports anything heavy, so user code may import it freely.
-"""
+"""The handle that an objective gets for its trial, and what it may raise. Importing this module imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat
 
 from sweep.study.trial import Decision, Position, Report, TrialSpec
 
-if TYPE_CHECKING:  # torch is imported in workers only; the annotations must not bring it into the runner
+if TYPE_CHECKING:  # torch is imported in workers only, not in the runner
     from torch.utils.tensorboard import SummaryWriter
 
     from sweep.tensorboard.panels import Panels
 
 
 class TrialPruned(BaseException):
-    """Leave the objective: the trial is not worth finishing. Not an `Exception`: user code must not swallow it."""
+    """Leave the objective: the trial is pruned. Not an `Exception`, so that user code does not catch it by accident."""
 
 
 class TrialStopped(BaseException):
@@ -29,7 +26,7 @@ class TrialStopped(BaseException):
 
 
 class StateIgnored(BaseException):
-    """Leave the objective: it goes on from a checkpoint whose state it has not read, which would give wrong numbers."""
+    """Leave the objective: it resumes without reading the checkpoint's state, which would give wrong numbers."""
 
 
 class MetricNotFinite(ValueError):
@@ -37,14 +34,14 @@ class MetricNotFinite(ValueError):
 
 
 class TrialFailed(Exception):
-    """Say in words why a trial failed; they are shown in place of a traceback."""
+    """Fail a trial with a message, which is shown instead of a traceback."""
 
 
 class TrialHost(Protocol):
-    """Whoever runs a trial, as the trial sees it."""
+    """What a trial's handle needs of the attempt that runs it."""
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write metrics as scalars, and have everything that was given to the writer written out."""
+        """Write metrics as scalars, and flush everything that the writer holds."""
 
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
         """Make a checkpoint."""
@@ -53,26 +50,26 @@ class TrialHost(Protocol):
         """Send a report and wait for the decision on it."""
 
     def stop_requested(self) -> bool:
-        """Tell whether the sweep is being stopped; costs next to nothing."""
+        """Return whether the sweep is being stopped; this must be fast."""
 
     def restore_random_states(self) -> None:
-        """Put the random number generators back to where the checkpoint found them."""
+        """Restore the random number generators from the checkpoint."""
 
 
 class Trial:
-    """The live handle given to the objective: `def train(trial): ...`.
+    """The handle that the objective gets: `def train(trial): ...`.
 
     Attributes:
         number: the trial's number.
-        repeat: which of the trial's runs this is, where a study repeats each; they differ by their seeds.
+        repeat: which of the trial's trainings this is, 0 for the first; each has its own seed.
         attempt: 1 for the first, one more each time the trial is started again.
         params: every parameter of this trial; `trial.params["lr"]`.
-        seed: an int that everything random in the trial should derive from. `random`, NumPy and torch are seeded
-            with it before the objective is called; it is the same for every assignment of a study, another in each repeat.
+        seed: an int. `random`, NumPy and torch are seeded with it before the objective is called; seed other generators yourself.
+            It is the same for every trial of a study, and different in each repeat.
         dir: the run folder.
-        device: what to train on, a name that `torch.device` takes: `cuda` or `cpu`.
+        device: the device to train on, for `torch.device`: `cuda` or `cpu`.
         writer: a `torch.utils.tensorboard.SummaryWriter` on the run folder.
-        panels: hand it the model, samples and predictions, and TensorBoard's other tabs fill.
+        panels: takes the model, samples and predictions for TensorBoard's other tabs.
     """
 
     def __init__(
@@ -102,17 +99,17 @@ class Trial:
         position = position or Position()
         self.metrics: dict[str, float] = dict(position.metrics)
         self._step, self._total = position.step, position.total
-        # Steps of `trial.steps`: the one that runs, how many are behind it, and the last one that gave `report` a state.
+        # Steps of `trial.steps`: the current one, how many are done, and the last one that gave `report` a state.
         self._current = self._done = self._stated = position.done
         self._history = list(position.history)
         self._started = time.monotonic() - position.seconds
 
     @property
     def state(self) -> dict[str, Any] | None:
-        """Return the state that the trial goes on from, as `report` or `save` was given it; None when it starts.
+        """Return the state to resume from, as it was given to `report` or `save`; None if the trial starts.
 
-        Tensors are on the CPU. The random number generators are put back to where they were then, so read it after
-        the model is made and before the training goes on. An objective that gives states and reads none starts over.
+        Tensors are on the CPU. Reading this also restores the random number generators, so read it after the model is made and
+        before the training continues. An objective that gives states but does not read this starts over.
         """
         self._read = True
         self._restore_random_states()
@@ -120,18 +117,18 @@ class Trial:
 
     @property
     def stop_requested(self) -> bool:
-        """Tell whether the sweep is being stopped: time for `trial.save(state)`. Cheap enough for every batch."""
-        self._saves = True  # who asks means to save
+        """Return whether the sweep is being stopped: time for `trial.save(state)`. Fast enough for every batch."""
+        self._saves = True  # the objective asks in order to save
         return self._host.stop_requested()
 
     def steps(self, total: int) -> Iterator[int]:
-        """Iterate over the steps 1 to `total` that are still to be done; the live view shows how far the trial is.
+        """Iterate over those steps from 1 to `total` that are not done yet; the live view shows the progress.
 
-        A trial that was interrupted goes on after the last step in which it gave `report` a state; a checkpoint of
-        `save` belongs to a step that is to be finished.
+        An interrupted trial resumes after the last step in which it gave `report` a state; a step in which it called `save` is
+        not done.
 
         Raises:
-            TrialStopped: the sweep is being stopped. Let it pass.
+            TrialStopped: the sweep is being stopped. Do not catch it.
             ValueError: `total` is negative.
         """
         if total < 0:
@@ -148,22 +145,21 @@ class Trial:
     def report(self, step: int, metrics: Mapping[str, SupportsFloat], state: Mapping[str, Any] | None = None) -> None:
         """Write the metrics as scalars, make a checkpoint, send the metrics to the runner and wait for its decision.
 
-        The three are one unit: wherever the process is killed, each scalar stands once in the event files of the trial
-        that goes on, and each report reaches the runner.
+        This happens exactly once, even if the process is killed meanwhile: after the trial resumes, each scalar is in the event
+        files once, and the runner has each report.
 
         Args:
             step: a whole number, larger than that of the report before.
             metrics: TensorBoard tag to number; 0-d tensors and NumPy scalars are accepted.
-            state: what the objective needs to go on after this step: tensors, numbers, strings, and lists and dicts of
-                them, such as `state_dict`s. Without it a trial that is interrupted goes on from an earlier state, or
-                starts over.
+            state: what the objective needs to resume after this step: tensors, numbers, strings, and lists and dicts of
+                them, such as `state_dict`s. Without it an interrupted trial resumes from an earlier state, or starts over.
 
         Raises:
             MetricNotFinite: a value is NaN or infinite; nothing of this report is stored.
-            TrialPruned: the pruner ended the trial. Let it pass.
-            TrialStopped: the sweep is being stopped. Let it pass.
-            TypeError: a value is no number, or the state holds something that no checkpoint can hold.
-            ValueError: the step does not grow, or it is the second report with a state in one step of `trial.steps`.
+            TrialPruned: the pruner ended the trial. Do not catch it.
+            TrialStopped: the sweep is being stopped. Do not catch it.
+            TypeError: a value is no number, or the state holds something that a checkpoint cannot hold.
+            ValueError: the step does not grow, or this is the second report with a state in one step of `trial.steps`.
         """
         try:
             number = operator.index(step)  # NumPy's ints too
@@ -171,7 +167,7 @@ class Trial:
             raise TypeError(f"trial.report needs a whole number as step, got {step!r}") from None
         self._begin()
         if self._step is not None and number <= self._step:
-            on = f"; the trial goes on after step {self._step}: use trial.steps" if self._state and not self._reported else ""
+            on = f"; the trial resumes after step {self._step}: use trial.steps" if self._state and not self._reported else ""
             raise ValueError(f"trial.report needs steps that grow: step {number} came after step {self._step}{on}")
         if state is not None and self._current > 0 and self._stated == self._current:
             raise ValueError(
@@ -183,7 +179,7 @@ class Trial:
         self._history.append((number, self.metrics.get(self._metric)))
         if state is not None:
             self._stated = self._current
-        # One that counts otherwise, by batches say, may come anywhere in a step.
+        # A report that counts batches, say, may come anywhere in a step.
         self._done = self._current if self._current in (number, self._stated) else self._current - 1
         if state is not None:
             self._save(state)
@@ -199,11 +195,11 @@ class Trial:
         """Make a checkpoint between two reports; stop here if the sweep is being stopped.
 
         Args:
-            state: as for `report`; it must tell by itself how far within the step the objective is.
+            state: as for `report`; it must also say how far within the step the objective is.
 
         Raises:
-            TrialStopped: the sweep is being stopped. Let it pass.
-            TypeError: the state holds something that no checkpoint can hold.
+            TrialStopped: the sweep is being stopped. Do not catch it.
+            TypeError: the state holds something that a checkpoint cannot hold.
         """
         self._begin()
         self._save(state)
@@ -211,7 +207,7 @@ class Trial:
             raise TrialStopped
 
     def finish(self, returned: object) -> None:
-        """Record what the objective returned: nothing, the objective's value, or a dict of last metrics.
+        """Record what the objective returned: nothing, the objective value, or a dict of last metrics.
 
         Raises:
             MetricNotFinite, TypeError: as `report` does.
@@ -219,7 +215,7 @@ class Trial:
         self._begin()
         if returned is None:
             return
-        self._record(returned if isinstance(returned, Mapping) else {self._metric: returned})  # type: ignore[dict-item]  # _number says what is no number
+        self._record(returned if isinstance(returned, Mapping) else {self._metric: returned})  # type: ignore[dict-item]  # _number checks it
 
     def _begin(self) -> None:
         if self._state is not None and not self._read:
@@ -227,7 +223,7 @@ class Trial:
         self._begun = True
 
     def _restore_random_states(self) -> None:
-        # Only until the training goes on: later the generators would be turned back.
+        # Only before the training continues: later this would repeat random numbers.
         if self._state is not None and not self._begun:
             self._host.restore_random_states()
 

@@ -1,11 +1,11 @@
 """A worker: the loop that a slot's process runs, from the first import to the last trial.
 
     commands in ──► serve ──► Load      import the objective (torch, TensorBoard): once
-                          ├─► Prepare   the objective's own prepare(params): once, in one worker
+                          ├─► Prepare   the objective's prepare(params): once, in one worker
                           └─► TrialSpec `sweep.worker.attempt`: objective(trial) ─► TrialResult
 
-The user's code runs in the process's main thread, so it may install signal handlers. `serve` itself knows nothing of
-processes: an executor gives it a channel and, per trial, a place for what the objective prints.
+The user's code runs in the process's main thread, so it may install signal handlers. The executor gives `serve` a channel and a
+function that redirects what a trial prints.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from sweep.errors import SweepError
 from sweep.study.objective import ObjectiveNotFound, load
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialSpec
-from sweep.worker.attempt import LogTo, run_trial, user_traceback
+from sweep.worker.attempt import LogTo, Objective, run_trial, user_traceback
 from sweep.worker.devices import Slot
-from sweep.worker.handle import Trial
 from sweep.worker.protocol import Channel, Load, Loaded, LoadFailed, Prepare, Prepared, PrepareFailed, Progress
 from sweep.worker.script.objective import objective_of
 
-Objective = Callable[[Trial], Any]
-# Heavy, and every trial needs them.
+# Slow to import, and every trial needs them.
 IMPORTS = ("torch", "sweep.worker.checkpoint", "sweep.tensorboard.writer")
 
 
@@ -35,11 +33,11 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
     """Obey commands until the channel closes.
 
     Args:
-        study: what is swept.
+        study: the study that the trials belong to.
         channel: where commands come from and events go.
         slot: where this worker computes.
-        log_to: makes what is printed inside it go to a file.
-        get: returns the objective; default: import what the study names.
+        log_to: redirects what is printed inside it to a file.
+        get: returns the objective; None to import the one that the study names.
     """
     get = get or functools.partial(_named, study)
     objective: Objective | None = None
@@ -72,11 +70,11 @@ def _named(study: StudySpec) -> Objective:
 
 def _load(get: Callable[[], Objective], slot: Slot) -> Objective:
     objective = get()
-    for name in IMPORTS:  # now, while nobody waits
+    for name in IMPORTS:  # now, before a trial waits for them
         importlib.import_module(name)
     import torch
 
-    # Also bounds a torch that was imported before the environment could tell it.
+    # Also for a torch that was imported before the environment was set.
     torch.set_num_threads(slot.threads)
     return objective
 
@@ -90,7 +88,7 @@ def _prepare(channel: Channel, objective: Any, command: Prepare) -> None:
         channel.send(Prepared())
     except SweepError as error:
         channel.send(PrepareFailed(id=error.id, what=error.what, where=error.where, why=error.why, do=error.do))
-    except BaseException as error:  # sys.exit too: it must be told, whoever executes this
+    except BaseException as error:  # sys.exit too: every command has an event as its answer
         what = "the objective's prepare(params) raised"
         channel.send(PrepareFailed(id="prepare-failed", what=what, why=user_traceback(error)))
 

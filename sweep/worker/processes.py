@@ -1,4 +1,4 @@
-"""Processes that do not outlive the one that started them."""
+"""Processes that end with the one that started them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # from <linux/prctl.h>
 
 
 def die_with_parent(number: signal.Signals) -> None:
-    """Have the kernel send this process a signal when the thread that started it ends; Linux only, elsewhere nothing."""
+    """Let the kernel send this process a signal when the thread that started it ends; Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def call_process(name: str) -> None:
-    """Give this process a name for `top` and `ps`, of which 15 letters are shown; Linux only, elsewhere nothing."""
+    """Give this process a name for `top` and `ps`, which show 15 letters; Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NAME, name.encode())
 
 
 class Guardian:
-    """A tiny process that tidies up when this process ends, however it ends: it kills process groups and removes files.
+    """A tiny process that kills process groups and removes files when this process ends, however it ends.
 
-    It lives only while it has a group to watch. Several threads may call.
+    It runs only while it has a group to watch. Several threads may call.
     """
 
-    # Kept apart from the environment and from this package: it must come up at once and need nothing.
+    # Without the environment and this package, so that it starts at once.
     _CODE = """
 import os, signal, sys
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -68,36 +68,36 @@ for file in files:
                     command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, bufsize=1, start_new_session=True
                 )
                 for file in self._files:
-                    self._tell("remove", file)
-            self._tell("watch", group)
+                    self._send("remove", file)
+            self._send("watch", group)
 
     def forget(self, group: int) -> None:
-        """Leave this group alone: it has ended."""
+        """Do not kill this group: it has ended."""
         with self._lock:
             self._groups.discard(group)
-            self._tell("forget", group)
+            self._send("forget", group)
             if not self._groups and self._process is not None:
                 assert self._process.stdin is not None
                 for file in self._files:
-                    self._tell("keep", file)  # this process lives
+                    self._send("keep", file)  # this process has not ended
                 with contextlib.suppress(BrokenPipeError):
                     self._process.stdin.close()
                 self._process.wait()
                 self._process = None
 
     def remove_at_end(self, file: Path) -> None:
-        """Remove this file when this process ends while it has a group to watch."""
+        """Remove this file if this process ends while there is a group to watch."""
         with self._lock:
             self._files.add(file)
-            self._tell("remove", file)
+            self._send("remove", file)
 
     def keep_at_end(self, file: Path) -> None:
-        """Leave this file alone."""
+        """Do not remove this file."""
         with self._lock:
             self._files.discard(file)
-            self._tell("keep", file)
+            self._send("keep", file)
 
-    def _tell(self, verb: str, what: int | Path) -> None:
+    def _send(self, verb: str, what: int | Path) -> None:
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(f"{verb} {what}\n")

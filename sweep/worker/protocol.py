@@ -1,13 +1,13 @@
-"""What travels between the runner and a worker: commands down, events up, all frozen and picklable.
+"""What the runner and a worker send each other: commands and events, all frozen and picklable.
 
     runner --Load-------------> worker     worker --Loaded | LoadFailed------------> runner
            --Prepare(params)-->                   --Progress ... then Prepared | PrepareFailed
-           --TrialSpec-------->                   --Resumed, if it goes on; Report ... then TrialResult
+           --TrialSpec-------->                   --Resumed, if it resumes; Report ... then TrialResult
            --Decision--------->                   (the answer to a Resumed, a Report or a Progress)
                                    the executor   --Died, in place of any of these
 
-Each command is answered by exactly one event, so that a worker is an actor with one method, `next_event(command)`,
-on one machine as on a cluster. Two things come from outside that rhythm: the request to stop, and the end by force.
+Each command has exactly one event as its answer, so a worker needs one method, `next_event(command)`, on this machine or on
+a cluster. Only `stop` and `kill` may come at any time.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ Command = Load | Prepare | TrialSpec | Decision
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """The objective is imported; `prepare` tells whether it offers one."""
+    """The objective is imported; `prepare` says whether it has such a function."""
 
     prepare: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadFailed:
-    """The objective cannot be imported; `reason` is one line, `traceback` the whole."""
+    """The objective cannot be imported; `reason` is one line."""
 
     reason: str
     traceback: str
@@ -53,7 +53,7 @@ class LoadFailed:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a preparation is; `fraction` is 0 to 1, or None when it cannot be known."""
+    """How far a preparation is; `fraction` is 0 to 1, or None if it is not known."""
 
     text: str
     fraction: float | None = None
@@ -77,9 +77,9 @@ class PrepareFailed:
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
-    """A trial goes on from a checkpoint; the runner is told again of all that it may have missed.
+    """A trial resumes from a checkpoint; `position` has all its reports, some of which the runner may have missed.
 
-    The answer decides on the last report: nobody knows whether its decision came through.
+    The answer is the decision on the last report, since the one before may have been lost.
     """
 
     position: Position
@@ -88,10 +88,10 @@ class Resumed:
 
 @dataclass(frozen=True, kw_only=True)
 class Died:
-    """The worker's process is gone.
+    """The worker's process has ended.
 
     Attributes:
-        exit_code: as `multiprocessing` counts: minus the signal's number, or the code.
+        exit_code: the code, or minus the signal's number; None if it is not known.
         log: the last lines that the process wrote outside a trial.
     """
 
@@ -99,7 +99,7 @@ class Died:
     log: str = ""
 
     def describe(self) -> str:
-        """Say how the process died and the likely cause, in one line."""
+        """Return how the process ended and the likely cause, in one line."""
         code = self.exit_code
         if code is None:
             return "the worker process vanished"
@@ -109,7 +109,7 @@ class Died:
 
 
 def death_of(number: int) -> str:
-    """Return a signal's name, and what usually sends it."""
+    """Return a signal's name and its usual cause."""
     try:
         name = signal.Signals(number).name
     except ValueError:
@@ -129,39 +129,42 @@ Event = Loaded | LoadFailed | Progress | Prepared | PrepareFailed | Resumed | Re
 
 
 class Channel(Protocol):
-    """A worker's end of the line to its runner."""
+    """A worker's end of the connection to its runner.
+
+    Only the loop's thread may call `send` and `recv`, in turn: one event for each command.
+    """
 
     def send(self, obj: Any) -> None:
-        """Hand an event to the runner."""
+        """Send an event to the runner."""
 
     def recv(self) -> Any:
-        """Wait for the next command; raise EOFError when the runner is gone."""
+        """Wait for the next command; None ends the loop, EOFError means that the runner is gone."""
 
     def stop_requested(self) -> bool:
-        """Tell whether `Worker.stop` was called; costs next to nothing."""
+        """Return whether `Worker.stop` was called. Any thread may call this at each batch, so it must be fast."""
 
 
 class Worker(Protocol):
-    """The one face of a worker, whatever executes it. Contract: tests/test_executors.py."""
+    """The interface of a worker, whatever executes it. tests/worker/test_executors.py checks each executor against it."""
 
     def next_event(self, command: Command) -> Future[Event]:
-        """Give the command to the worker and promise its next event.
+        """Give the command to the worker; the future is its next event.
 
-        One call at a time: the event before must have come. A worker that died is started anew by the next call.
-        The future never raises for anything that the objective does.
+        The caller must have the event before. If the worker has died, this starts it again. The future must not raise,
+        whatever the objective does.
         """
 
     def stop(self) -> None:
-        """Ask the trial in flight to make a checkpoint and stop at its next step; its next event tells how that went.
+        """Ask the trial that is running to make a checkpoint and stop at its next step; its next event says how it ended.
 
-        From then on the worker is good for nothing but `close`.
+        Any thread may call. After this only `close` may be called.
         """
 
     def kill(self) -> None:
-        """End what the worker is doing at once; the event that is awaited becomes `Died`, the next call starts it anew.
+        """End at once what the worker is doing; an event that is awaited becomes `Died`. Any thread may call.
 
-        An executor that cannot end code by force asks it to stop instead.
+        The next call of `next_event` starts the worker again. An executor that cannot kill asks the trial to stop.
         """
 
     def close(self) -> None:
-        """End the worker at once, whatever it is doing; an event that is awaited becomes `Died`."""
+        """End the worker at once and for good; an event that is awaited becomes `Died`."""

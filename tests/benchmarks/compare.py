@@ -1,28 +1,29 @@
-"""The same twelve trials, data and network by this project, by the tutorials' plain loop, Ray Tune, Optuna and Hydra.
+"""Compare the seconds of the same twelve trials by this project, the tutorials' plain loop, Ray Tune, Optuna and Hydra.
 
     python -m tests.benchmarks.compare [--epochs 1] [--rounds 1] [--workers 1 2 4] [--slots 2] [--only plain sweep ...]
 
-Every side is one command in a process and a folder of its own (`contenders` tells how each is used), watched from outside
-in the same way (`watching`), its trials noted by the same clock (`clock`). In each round the sides run one after another in
-an order drawn anew; the table has the medians over the rounds, and ratios are taken within a round, so they hold where the
-machine's speed drifts. Before the first round every package is imported once, so that no side pays for reading it from the disk.
+Every side trains the same data and network as one command in a process and a folder of its own (`contenders` says how each is
+used). All are measured from outside in the same way (`watching`), and their trials record their starts and ends in the same way
+(`timer`). In each round the sides run one after another in a new random order. The table has the medians over the rounds. Ratios
+are taken within a round, so that a machine whose speed changes does not change them. Before the first round every package is
+imported once, so that no side pays for reading it from the disk.
 
-What is counted: the whole command, from its start to the end of its first process, imports and the start of workers too. Not
-the same is what a side does besides training. Ours scores 5,000 validation images after each epoch and the test set at the end,
+The whole command counts, from its start to the end of its first process, with imports and the start of workers. What a side
+does besides training is not the same. Ours evaluates 5,000 validation images after each epoch and the test set at the end,
 writes a checkpoint each epoch, fills TensorBoard's tabs and makes a report. The plain function evaluates nothing, as in the
-tutorials. Ray Tune with our function scores as ours does and makes neither checkpoints nor panels. Each side's accuracy is
-that of the training samples during the last epoch, which all of them have: it shows that the same training is done (the order
-of the samples and the first weights differ, so it is the same but for the noise of a seed).
+tutorials. Ray Tune with our function evaluates as ours does and makes neither checkpoints nor panels. The accuracy of each
+side is that of the training samples during the last epoch, which all of them have: it shows that the training is the same
+(the order of the samples and the first weights differ, so it is the same except for the noise of a seed).
 
-- times: how long the command took, against `sweep` with 2 workers (else with the last of `--workers`) in the same round;
-- MB: proportional set size, at its highest: of all processes at one moment, of the largest that trains, of the first one.
-  Looked at as often as a hundredth of a core allows, so a short peak can be missed;
+- times: the duration of the command, divided by that of `sweep` with 2 workers (or the last of `--workers`) in the same round;
+- MB: the highest proportional set size: of all processes at one moment, of the largest that trains, of the first one.
+  It is read as often as a hundredth of a core allows, so a short peak can be missed;
 - idle: the share of the slots' time in which they had no trial, from the first trial's start to the last one's.
 
-Below it stands what the orchestration of a trivial trial costs (`peers`). The last line is all of it as JSON.
+Below the table are the milliseconds of a trivial trial (`peers`). The last line is everything as JSON.
 
-With `--device cuda` (`auto` takes it where there is a GPU) every side is shown the first GPU alone: model and batches are on
-it, Ray's trials have 1 / slots of it each, `--workers 1 2 4 12` are our processes on it. It has not been tried on a GPU.
+With `--device cuda` (`auto` takes it if there is a GPU) every side sees only the first GPU: model and batches are on it, each
+of Ray's trials has 1 / slots of it, and `--workers 1 2 4 12` are our processes on it. It has not been tried on a GPU.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from rich.table import Table
 from sweep.objectives import datasets
 from sweep.runner.environment import version
 from sweep.worker.devices import cpu_cores, visible_gpus
-from tests.benchmarks import clock, peers
+from tests.benchmarks import peers, timer
 from tests.benchmarks.contenders import CONTENDERS, REPOSITORY, Contender, command
 from tests.benchmarks.figures import Figures, figures, medians
 from tests.benchmarks.machine import describe, not_installed
@@ -71,11 +72,11 @@ _COLUMNS = {
 
 
 class Failed(Exception):
-    """A side did not train its twelve trials; the message says what it printed last."""
+    """A side did not train its twelve trials; the message ends with its last output."""
 
 
 def sides(keys: Sequence[str], workers: Sequence[int], slots: int) -> dict[str, tuple[Contender, int]]:
-    """Return what takes part, by the row's name: a contender and its number of trials at a time."""
+    """Return each row's contender and its number of trials at a time, by the row's name."""
     rows: dict[str, tuple[Contender, int]] = {}
     for one in (contender for contender in CONTENDERS if contender.key in keys):
         match one.key:
@@ -92,11 +93,11 @@ def race(key: str, terms: Terms) -> Figures:
     """Run a side once.
 
     Raises:
-        Failed: it ended otherwise than with twelve trained settings.
+        Failed: not all twelve settings were trained.
     """
     folder = Path(terms.folder)
     env = {
-        clock.CLOCK: str(folder / "clock"),
+        timer.FILE: str(folder / "timer"),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
         "CUDA_VISIBLE_DEVICES": visible_gpus()[0].cuda_id if terms.device == "cuda" else "",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -105,19 +106,19 @@ def race(key: str, terms: Terms) -> Figures:
     try:
         if watched.code:
             raise ValueError(f"exit code {watched.code}")
-        return figures(watched, clock.read(folder / "clock", len(GRID)), terms)
+        return figures(watched, timer.read(folder / "timer", len(GRID)), terms)
     except ValueError as error:
         raise Failed(f"{error}\n{(folder / 'log.txt').read_text(errors='replace')[-2000:]}") from None
 
 
 def against(reference: str | None, found: Mapping[str, Figures]) -> dict[str, Figures]:
-    """Return a round's figures with how many times as long as the reference each side took."""
+    """Return the figures of a round, with each side's duration divided by that of the reference."""
     base = found.get(reference or "")
     return {name: replace(one, times=one.wall_s / base.wall_s) if base else one for name, one in found.items()}
 
 
 def table(rows: Mapping[str, Mapping[str, float | None]]) -> str:
-    """Return the medians as a table in plain text, which Markdown takes as one too."""
+    """Return the medians as a Markdown table."""
     found = Table(box=box.MARKDOWN)
     found.add_column("side", no_wrap=True)
     for name in _COLUMNS:
@@ -199,13 +200,13 @@ def _options() -> argparse.Namespace:
     keys = [contender.key for contender in CONTENDERS]
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="of ours, a row for each number")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="of sweep, a row for each number")
     parser.add_argument("--slots", type=int, default=min(2, cpu_cores()), help="trials at a time of the peers")
     parser.add_argument("--only", nargs="+", metavar="SIDE", choices=keys, default=keys, help=", ".join(keys))
-    parser.add_argument("--samples", type=int, default=TRAINING_SAMPLES, help="only so many, for a quick look")
+    parser.add_argument("--samples", type=int, default=TRAINING_SAMPLES, help="the number of training samples")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--no-overhead", action="store_true", help="leave the trivial trials out")
-    parser.add_argument("--overhead-trials", type=int, default=500, help="how many trivial trials")
+    parser.add_argument("--no-overhead", action="store_true", help="without the trivial trials")
+    parser.add_argument("--overhead-trials", type=int, default=500, help="the number of trivial trials")
     options = parser.parse_args()
     if options.device == "cuda" and not visible_gpus():
         parser.error("there is no GPU that CUDA would see")

@@ -1,14 +1,14 @@
 """The sides of `compare`, each a command of its own: `python -m tests.benchmarks.contenders SIDE TERMS`, ours `sweep run`.
 
-The plain function is the tutorials' (`tutorial`), ours the shipped objective (`ours`). Each peer is used as its own documentation
-shows, and sets the threads of its processes as it sees fit:
+The plain function is that of the tutorials (`tutorial`), ours the built-in objective (`ours`). Each peer is used as its own
+documentation shows, and sets the threads of its processes itself:
 
 - plain: the settings one after another in one process, with torch's own number of threads;
-- ray: `Tuner.fit` over a grid, one CPU a trial (for which Ray sets OMP_NUM_THREADS=1), a new process for each trial, as Ray does
-  when not asked otherwise; no dashboard, nothing printed, nothing reported beyond the loopback;
+- ray: `Tuner.fit` over a grid, one CPU per trial (for which Ray sets OMP_NUM_THREADS=1), a new process for each trial, which is
+  Ray's default; no dashboard, nothing printed, nothing sent to other machines;
 - ray-reuse: the same with `reuse_actors=True`, and our training function;
 - optuna: the settings enqueued in a study on a journal file; `joblib.Parallel` over processes, one `study.optimize(n_trials=1)`
-  for each setting, so that no process waits while there is one left (joblib sets the threads to cores / processes);
+  for each setting, so that no process waits while a setting is left (joblib sets the threads to cores / processes);
 - hydra: `--multirun` with the joblib launcher, as a script of Hydra's own is started;
 - sweep: `sweep run studies/fashion.yaml` with all its logging, one side for each number of workers.
 """
@@ -33,10 +33,10 @@ class Contender:
     """One side.
 
     Attributes:
-        key: what `--only` calls it.
-        name: what the table calls it.
+        key: its name in `--only`.
+        name: its name in the table.
         package: the distribution that it needs.
-        imports: what its processes import, read once before anything is measured.
+        imports: what its processes import, imported once before anything is measured.
     """
 
     key: str

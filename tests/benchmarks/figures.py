@@ -1,4 +1,4 @@
-"""From what was watched and noted of one run to the figures of a row, and from several rounds to their medians."""
+"""Compute the figures of one run of a side, and the medians of several."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.benchmarks.clock import Noted, idle_share
 from tests.benchmarks.terms import Terms
+from tests.benchmarks.timer import Recorded, idle_share
 from tests.benchmarks.watching import Watched
 
 
@@ -16,19 +16,19 @@ class Figures:
     """One run of a side, or the medians of several.
 
     Attributes:
-        wall_s: of the whole command.
-        times: how many times as long as the side that all are held against took in the same round.
-        samples_s: training samples a second of that.
-        cpu_s: of all processes.
-        peak_mb: all processes together, shared pages counted once; None where the system does not tell.
-        worker_mb: the largest process that trained.
-        root_mb: the first process: the one that orchestrates.
-        first_step_s: from the command's start to the end of the first training step.
+        wall_s: seconds of the whole command.
+        times: the duration, divided by that of the reference side in the same round.
+        samples_s: training samples per second of it.
+        cpu_s: CPU seconds of all processes.
+        peak_mb: MB of all processes together, shared pages counted once; None where the system does not say.
+        worker_mb: MB of the largest process that trained.
+        root_mb: MB of the first process, which orchestrates.
+        first_step_s: seconds from the command's start to the end of the first training step.
         idle: the share of the slots' time without a trial.
-        accuracy: of the last epoch's training samples, the mean over the trials.
-        accuracies: of each trial, by its setting.
-        killed: processes that it left behind.
-        watching_cpu_s: what watching it took.
+        accuracy: the mean over the trials of that of the last epoch's training samples.
+        accuracies: that of each trial, by its setting.
+        killed: the number of processes that it left behind.
+        watching_cpu_s: CPU seconds of the measurement itself.
     """
 
     wall_s: float
@@ -46,19 +46,19 @@ class Figures:
     watching_cpu_s: float
 
 
-def figures(watched: Watched, noted: Noted, terms: Terms) -> Figures:
+def figures(watched: Watched, recorded: Recorded, terms: Terms) -> Figures:
     """Return the figures of one run."""
     return Figures(
         wall_s=watched.seconds,
-        samples_s=len(noted.spans) * terms.samples * terms.epochs / watched.seconds,
+        samples_s=len(recorded.spans) * terms.samples * terms.epochs / watched.seconds,
         cpu_s=watched.cpu_s,
         peak_mb=watched.peak_mb,
-        worker_mb=max((watched.peaks_mb[pid] for pid in noted.pids if pid in watched.peaks_mb), default=None),
+        worker_mb=max((watched.peaks_mb[pid] for pid in recorded.pids if pid in watched.peaks_mb), default=None),
         root_mb=watched.peaks_mb.get(watched.root),
-        first_step_s=noted.first_step - watched.started,
-        idle=idle_share(noted.spans, terms.slots),
-        accuracy=statistics.mean(noted.accuracies.values()),
-        accuracies=noted.accuracies,
+        first_step_s=recorded.first_step - watched.started,
+        idle=idle_share(recorded.spans, terms.slots),
+        accuracy=statistics.mean(recorded.accuracies.values()),
+        accuracies=recorded.accuracies,
         killed=watched.left,
         watching_cpu_s=watched.watching_cpu_s,
     )

@@ -1,4 +1,4 @@
-"""What a benchmark says of where it ran, and of a peer that is not there."""
+"""Describe the machine that a benchmark runs on, and a peer that is not installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweep.worker.devices import cpu_cores, visible_gpus
 
 
 def describe(packages: Sequence[str] = ()) -> str:
-    """Return date, processor, cores, memory, GPUs, Python and the versions of the packages that are installed, in a line."""
+    """Return one line: date, processor, cores, memory, GPUs, Python, the versions of the packages that are installed."""
     memory = _memory_gb()
     parts = [
         f"{datetime.now():%Y-%m-%d %H:%M}",
@@ -29,7 +29,7 @@ def describe(packages: Sequence[str] = ()) -> str:
 
 
 def not_installed(side: str) -> str:
-    """Return the line of a peer that is not there."""
+    """Return the line of a peer that is not installed."""
     return f"{side}: not installed: pip install '.[bench]'"
 
 

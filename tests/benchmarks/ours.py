@@ -1,4 +1,4 @@
-"""This project's training function with a clock: as the objective of `sweep run`, and in the hands of a peer."""
+"""This project's training function, whose starts and ends are recorded: as objective of `sweep run`, and called by a peer."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch.utils.tensorboard import SummaryWriter
 
 from sweep.objectives import fashion_mnist
 from sweep.worker.handle import Trial
-from tests.benchmarks import clock
+from tests.benchmarks import timer
 from tests.benchmarks.terms import Terms, tag
 
 
 @functools.wraps(fashion_mnist.train)  # with its `prepare` and `metrics`, so that the study is the shipped one
 def train(trial: Trial) -> dict[str, float]:
-    """Train as the shipped objective does, its start and end noted."""
-    clock.start(trial.params)
+    """Train as the built-in objective does; record start and end."""
+    timer.start(trial.params)
     result = fashion_mnist.train(trial)
-    clock.end(trial.params, trial.metrics["train/accuracy"])
+    timer.end(trial.params, trial.metrics["train/accuracy"])
     return result
 
 
 def train_for(setting: dict[str, Any], terms: Terms, send: Callable[[dict[str, float]], None]) -> dict[str, float]:
-    """Train one setting for a peer, on one thread as our workers do, and send each epoch's metrics to it."""
+    """Train one setting for a peer, on one thread as our workers do, and send it the metrics of each epoch."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     folder = Path(terms.folder) / "runs" / tag(setting)
@@ -38,14 +38,14 @@ def train_for(setting: dict[str, Any], terms: Terms, send: Callable[[dict[str, f
 
 
 class NoPanels:
-    """Show nothing, whatever is handed over."""
+    """Show nothing."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None
 
 
 class BareTrial:
-    """The handle that the objective is given where a peer runs it."""
+    """The trial handle of the objective when a peer runs it."""
 
     def __init__(
         self,

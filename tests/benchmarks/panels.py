@@ -1,9 +1,10 @@
-"""What the panels cost: the twelve trials of studies/fashion.yaml with none of them, with the defaults, and with all.
+"""Measure what logging for TensorBoard's tabs adds to training, in %: studies/fashion.yaml with no panels, the default ones, all.
 
     python -m tests.benchmarks.panels [--epochs 5] [--rounds 1] [batch_size.values=[64] ...]
 
-The three kinds alternate in one run, and of each trial its own duration counts, so that the start of processes and the idle
-end of a slot do not blur the ratio. Also: how much of the disk a trial takes, and how many event files it has.
+In each round the three kinds of the study run one after another. The figure is the sum of the trials' own durations against
+that without panels, so that neither the start of processes nor a slot that is idle at the end counts. It also prints the size of
+the largest trial on the disk in MB and its number of event files.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ import argparse
 import dataclasses
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -22,17 +21,17 @@ from sweep.study.spec import LogSpec
 from sweep.study.trial import TrialState
 from tests.benchmarks.machine import describe
 from tests.conftest import REPOSITORY
+from tests.support.command_line import run_sweep
 from tests.support.reading import records
 
 OFF = ", ".join(f"{field.name}: {0 if field.name == 'batches' else 'false'}" for field in dataclasses.fields(LogSpec))
 KINDS = {"none": f"log={{{OFF}}}", "defaults": "log={}", "everything": "log={projector: true}"}
 
 
-def sweep(folder: Path, words: list[str]) -> dict[str, float]:
+def cost(folder: Path, words: list[str]) -> dict[str, float]:
     """Run the study; return the trials' seconds, the largest trial's bytes without its checkpoint, and its event files."""
     study = REPOSITORY / "studies" / "fashion.yaml"
-    command = [sys.executable, "-m", "sweep", "run", str(study), f"output={folder}", *words]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert run_sweep("run", str(study), f"output={folder}", *words, here=folder, timeout=7200).code == 0
     found = records(folder / "fashion")
     assert all(record.state is TrialState.COMPLETE for record in found)
     sizes, files = [], []
@@ -55,7 +54,7 @@ def main() -> None:
         found = {}
         for kind, log in KINDS.items():
             with tempfile.TemporaryDirectory() as name:
-                found[kind] = sweep(Path(name), [f"epochs.value={options.epochs}", log, *options.overrides])
+                found[kind] = cost(Path(name), [f"epochs.value={options.epochs}", log, *options.overrides])
             one = found[kind]
             print(
                 f"round {number + 1}, {kind}: {one['seconds']:.1f} s of trials; the largest has {one['bytes'] / 1e6:.2f} MB and"

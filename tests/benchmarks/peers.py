@@ -1,22 +1,23 @@
-"""Milliseconds for each of 500 trivial trials: this project, Ray Tune, Optuna with joblib's processes, Hydra's joblib launcher.
+"""Measure the milliseconds per trial of 500 trivial trials: this project, Ray Tune, Optuna with joblib, Hydra with joblib.
 
     python -m tests.benchmarks.peers [--trials 500] [--workers 2] [--rounds 3]
 
-The objective returns a float at once, so what is measured is the orchestration alone: planning, handing out, storing. Random
-search everywhere, the same number of worker processes, and each side is one command in a process and a folder of its own:
+The objective returns a float at once, so only the orchestration is measured: planning, handing out, storing. Every side searches
+at random with the same number of worker processes, as one command in a process and a folder of its own:
 
 - sweep: `sweep run`, which also leaves an event file, a record and a log for each trial, and a report at the end;
-- Ray Tune: `Tuner.fit` with `reuse_actors=True`, no dashboard, no output on the terminal, one CPU a trial;
+- Ray Tune: `Tuner.fit` with `reuse_actors=True`, no dashboard, no output on the terminal, one CPU per trial;
 - Optuna: `joblib.Parallel` over processes that each call `study.optimize` on one storage, as its documentation shows:
   a journal file, and SQLite;
-- Hydra: `--multirun` with the joblib launcher, over as many values of x: a folder with its settings and a log for each.
+- Hydra: `--multirun` with the joblib launcher over the same number of values of x: a folder with settings and a log for each.
 
-Ray Tune and Optuna on SQLite cost several times as much. A journal file costs less on an idle machine (1.5 ms against 3.8 where
-this was written: lines of text against a folder, three files and SQLite rows), and more on a busy disk: each line is synced.
+Ray Tune and Optuna on SQLite cost several times as much as sweep. A journal file costs less on an idle machine (1.5 ms against
+3.8 where this was written: lines of text against a folder, three files and SQLite rows), and more on a busy disk, since each line
+is synced.
 
-Two figures each, medians of the rounds, in which the sides take turns: "whole" is the command from its start to its end,
-imports and the start of workers too; "trials" is from the first trial's start to the last one's, by the objective's
-own clock. A peer that is not installed is said to be missing: `pip install '.[bench]'`. `compare` prints this table too.
+There are two figures, medians of the rounds, in which the sides take turns: "whole" is the command from its start to its end,
+with imports and the start of workers; "trials" is from the first trial's start to the last one's, which the objective records.
+A peer that is not installed has a line that says so: `pip install '.[bench]'`. `compare` prints this table too.
 """
 
 from __future__ import annotations
@@ -37,13 +38,12 @@ from typing import Any
 
 from sweep.runner.environment import version
 from tests.benchmarks.machine import describe, not_installed
-from tests.conftest import write_study
 
 OBJECTIVE = """
 import time
 
 def train(trial):
-    with open("../clock", "a") as file:
+    with open("../starts", "a") as file:
         file.write(f"{time.time()}\\n")
     return trial.params["x"]
 """
@@ -59,9 +59,9 @@ workers: {{devices: cpu, per_device: {workers}}}
 """
 
 
-def tick(clock: str) -> None:
-    """Note when a trial started: one short line, which the system appends whole."""
-    with Path(clock).open("a") as file:
+def tick(starts: str) -> None:
+    """Record when a trial started: one short line, which the system appends whole."""
+    with Path(starts).open("a") as file:
         file.write(f"{time.time()}\n")
 
 
@@ -69,10 +69,10 @@ def ray_tune(folder: Path, trials: int, workers: int) -> None:
     import ray
     from ray import tune
 
-    clock = str(folder / "clock")
+    starts = str(folder / "starts")
 
     def train(config: dict[str, Any]) -> dict[str, float]:
-        with open(clock, "a") as file:  # noqa: PTH123  # Ray sends this function alone: it names no module of ours
+        with open(starts, "a") as file:  # noqa: PTH123  # Ray sends this function alone: it names no module of ours
             file.write(f"{time.time()}\n")
         return {"score": config["x"]}
 
@@ -101,7 +101,7 @@ def _optimize(folder: Path, trials: int, sqlite: bool) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def objective(trial: Any) -> float:
-        tick(str(folder / "clock"))
+        tick(str(folder / "starts"))
         return float(trial.suggest_float("x", 0, 1))
 
     sampler = optuna.samplers.RandomSampler()
@@ -120,9 +120,10 @@ def _storage(folder: Path, *, sqlite: bool) -> Any:
 
 def sweep(folder: Path, trials: int, workers: int) -> None:
     (folder / "studies").mkdir()
-    text = OBJECTIVE.replace("../clock", str(folder / "clock"))
+    text = OBJECTIVE.replace("../starts", str(folder / "starts"))
     (folder / "studies" / "trivial.py").write_text(text)
-    path = write_study(folder / "studies", STUDY.format(trials=trials, workers=workers))
+    path = folder / "studies" / "trivial.yaml"
+    path.write_text(STUDY.format(trials=trials, workers=workers))
     os.chdir(folder)
     os.execv(sys.executable, [sys.executable, "-m", "sweep", "run", str(path)])  # noqa: S606  # the command is the side
 
@@ -134,14 +135,14 @@ def hydra_joblib(folder: Path, trials: int, workers: int) -> None:
     # By its module's name: a function of __main__ would be sent to the workers by value, with all that it uses.
     from tests.benchmarks.peers import hydra_trial
 
-    ConfigStore.instance().store(name="trivial", node={"x": 0, "clock": str(folder / "clock")})
+    ConfigStore.instance().store(name="trivial", node={"x": 0, "starts": str(folder / "starts")})
     own = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={workers}", f"hydra.sweep.dir={folder}/multirun"]
     sys.argv[1:] = ["--multirun", *own, f"x={','.join(str(random.random()) for _ in range(trials))}"]
     hydra.main(version_base="1.3", config_path=None, config_name="trivial")(hydra_trial)()
 
 
 def hydra_trial(given: Any) -> float:
-    tick(given.clock)
+    tick(given.starts)
     return float(given.x)
 
 
@@ -164,7 +165,7 @@ PACKAGES = tuple(dict.fromkeys(side.package for side in SIDES.values()))
 
 
 def measure(side: str, trials: int, workers: int) -> tuple[float, float]:
-    """Run one side once; return the milliseconds a trial of the whole command, and of its trials alone."""
+    """Run one side once; return the milliseconds per trial of the whole command, and of its trials alone."""
     with tempfile.TemporaryDirectory() as name:
         words = [sys.executable, "-m", "tests.benchmarks.peers", "--side", side, "--folder", name]
         began = time.perf_counter()
@@ -173,7 +174,7 @@ def measure(side: str, trials: int, workers: int) -> tuple[float, float]:
         )
         whole = time.perf_counter() - began
         assert done.returncode == 0, f"{side}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-        ticks = sorted(map(float, (Path(name) / "clock").read_text().split()))
+        ticks = sorted(map(float, (Path(name) / "starts").read_text().split()))
         assert len(ticks) == trials, f"{side}: {len(ticks)} of {trials} trials"
     return whole / trials * 1000, (ticks[-1] - ticks[0]) / (trials - 1) * 1000
 
@@ -187,7 +188,7 @@ def overhead(trials: int, workers: int, rounds: int, packages: Collection[str] =
     for _ in range(rounds):
         for name in random.sample(there, len(there)):
             found[name].append(measure(name, trials, workers))
-    print(f"{'ms a trial':<16} {'version':<9} {'whole':>8} {'trials':>8}")
+    print(f"{'ms per trial':<16} {'version':<9} {'whole':>8} {'trials':>8}")
     medians = {}
     for name, side in sides.items():
         if name not in found:

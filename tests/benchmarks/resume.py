@@ -1,11 +1,11 @@
-"""What going on costs: Ctrl-C to exit, resume to the first step, and a checkpoint's share of an epoch.
+"""Measure what an interruption costs: seconds from Ctrl-C to exit and from `sweep run` to the first batch, ms of a checkpoint.
 
     python -m tests.benchmarks.resume [--rounds 5]
 
-The study is the built-in one (full FashionMNIST, batch 64) with one worker for each core. "To the first step" ends when the
-first worker has trained its first batch after the resume, told by a file that the objective's batch loop would not write
-itself: the benchmark's own objective wraps the built-in one. A checkpoint's cost is the time inside `trial.report` that
-`sweep.worker.checkpoint.save` and the counting of records before it take, against the time of the epoch, both in one run.
+The study is the built-in one (full FashionMNIST, batch size 64) with one worker for each core. The first batch after a resume
+is the first one that any worker has trained; the benchmark's own objective wraps the built-in one and writes the time of it to
+a file. The cost of a checkpoint is the time in the attempt's `save`, which checkpoints and counts the records before it,
+divided by the time of the trials of the same run.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from __future__ import annotations
 import argparse
 import signal
 import statistics
-import subprocess
-import sys
 import tempfile
-import textwrap
 import time
 from pathlib import Path
 
 from tests.benchmarks.machine import describe
+from tests.support.command_line import Running, run_sweep
+from tests.support.studies import study_text, write_study
 
 OBJECTIVE = """
 import time
@@ -60,42 +59,32 @@ def train(trial):
 train.prepare = fashion_mnist.prepare
 train.metrics = fashion_mnist.train.metrics
 """
-STUDY = """
-objective: timed:train
-metric: {name: validation/accuracy, goal: maximize}
-method: grid
-parameters:
-  lr:     {values: [0.001, 0.0005]}
-  epochs: {value: %d}
-"""
 
 
 def interrupted(rounds: int) -> tuple[list[float], list[float]]:
-    """Return the seconds from Ctrl-C to exit, and from resume to the first batch, of each round."""
+    """Return the seconds from Ctrl-C to exit, and from `sweep run` to the first batch, of each round."""
     stops, starts = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = _folder(Path(name), epochs=100)
         for _ in range(rounds + 1):
             (folder / "first").unlink(missing_ok=True)
             began = time.time()
-            command = [sys.executable, "-m", "sweep", "run", "study.yaml"]
-            process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
-            while not (folder / "first").exists() or not (folder / "first").read_text():
-                time.sleep(0.01)
-            starts.append(float((folder / "first").read_text().split()[0]) - began)
-            time.sleep(2.5)
-            began = time.time()
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 130
-            stops.append(time.time() - began)
+            with Running("run", "study.yaml", here=folder) as running:
+                running.wait_until(lambda: (folder / "first").exists() and (folder / "first").read_text())
+                starts.append(float((folder / "first").read_text().split()[0]) - began)
+                time.sleep(2.5)
+                began = time.time()
+                running.send(signal.SIGINT)
+                assert running.end() == 130, running.out
+                stops.append(time.time() - began)
     return stops, starts[1:]  # the first start is no resume
 
 
 def checkpoint_share() -> tuple[float, float]:
-    """Return a checkpoint's milliseconds, and its share of the time that a trial takes with one at each epoch."""
+    """Return the milliseconds of a checkpoint, and its share of the time of a trial that has one at each epoch."""
     with tempfile.TemporaryDirectory() as name:
         folder = _folder(Path(name), epochs=3)
-        subprocess.run([sys.executable, "-m", "sweep", "run", "study.yaml"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
+        assert run_sweep("run", "study.yaml", here=folder, timeout=900).code == 0
         rows = [[float(word) for word in line.split()] for line in (folder / "spent").read_text().splitlines()]
     saving, whole, count = (sum(column) for column in zip(*rows, strict=True))
     return saving / count * 1000, saving / whole
@@ -103,7 +92,9 @@ def checkpoint_share() -> tuple[float, float]:
 
 def _folder(folder: Path, epochs: int) -> Path:
     (folder / "timed.py").write_text(OBJECTIVE)
-    (folder / "study.yaml").write_text(textwrap.dedent(STUDY % epochs))
+    metric = {"name": "validation/accuracy", "goal": "maximize"}
+    space = {"lr": [0.001, 0.0005], "epochs": epochs}
+    write_study(folder, study_text(space, objective="timed:train", metric=metric, workers=None))
     return folder
 
 

@@ -1,16 +1,16 @@
-"""What the search finds: our planner against Optuna's own `study.optimize`, with the same sampler and seed.
+"""Compare what the search finds with Optuna's own `study.optimize`, same sampler and seed: the best value of 100 trials.
 
     python -m tests.benchmarks.search [--seeds 20] [--gp-seeds 3] [--trials 100] [--json FILE]
 
-The planner is asked and told in this process, without workers and without a folder; what counts is the best of 100 trials,
-its median over the seeds. A difference below zero is ours being better: everything is minimised.
+The figure is the median over the seeds, in the unit of each problem. All problems are minimised, so a difference below zero
+means that ours is better. The planner is asked and told in this process, without workers and without a folder.
 
 The proposals are those of Optuna's sampler with the same random numbers, so both find the same to the last bit until the
-sampler proposes a point that was tried before. Optuna tries it again; here it is failed in Optuna's eyes and drawn anew, so
-that 100 trials are 100 different points, and from there on the two go different ways, one ahead on this seed, the other on
-the next. Where that happens: on `finite` (504 points); with NSGA-II in two dimensions, where a child may take all its
-genes from one parent; with GP, which starts its search from the best point and near an optimum often ends there.
-GP takes a second where the others take milliseconds, so it has fewer seeds; the column says how many.
+sampler proposes a point for the second time. Optuna tries it again; here it is a failed trial for the sampler, and another point
+is drawn, so that 100 trials are 100 different points. From there on the two searches differ: one is better with this
+seed, the other with the next. It happens on `finite` (504 points), with NSGA-II in two dimensions, where a child may take all
+its genes from one parent, and with GP, which starts its search from the best point and often ends there near an optimum.
+GP takes a second where the others take milliseconds, so it has fewer seeds; a column has their number.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ import optuna
 from sweep.search.methods import make_sampler
 from sweep.search.planner import Planner
 from sweep.storage.optuna_terms import distributions
-from sweep.study.file.reading import given_study
 from sweep.study.methods import SAMPLERS
 from sweep.study.space import assignment
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 from tests.benchmarks.machine import describe
+from tests.support.studies import study_spec
 
 _HARTMANN_A = ((10, 3, 17, 3.5, 1.7, 8), (0.05, 10, 17, 0.1, 8, 14), (3, 3.5, 1.7, 10, 17, 8), (17, 8, 0.05, 10, 0.1, 14))
 _HARTMANN_P = (
@@ -71,7 +71,7 @@ def hartmann(p: Mapping[str, Any]) -> float:
 
 
 def conditional(p: Mapping[str, Any]) -> float:
-    """Return a loss as of three optimizers with parameters of their own; 0 with adam, lr 1e-3, beta 0.95, 4 layers."""
+    """Return a loss of three optimizers, each with parameters of its own; 0 with adam, lr 1e-3, beta 0.95, 4 layers."""
     rate = math.log10(p["lr"])
     depth = (p["layers"] - 4) ** 2 / 40
     if p["optimizer"] == "sgd":
@@ -120,20 +120,8 @@ PROBLEMS = {
 
 
 def study_of(problem: Problem, method: str, seed: int, trials: int) -> StudySpec:
-    return given_study(
-        {
-            "name": "search",
-            "objective": "sweep.objectives.toy:train",
-            "metric": {"name": "loss", "goal": "minimize"},
-            "method": method,
-            "parameters": problem.parameters,
-            "budget": {"trials": trials},
-            "seed": seed,
-        },
-        {},
-        import_dir=Path.cwd(),
-        find_objective=False,
-    )
+    metric = {"name": "loss", "goal": "minimize"}
+    return study_spec(problem.parameters, metric=metric, method=method, budget={"trials": trials}, seed=seed)
 
 
 def ours(study: StudySpec, problem: Problem) -> float:
@@ -162,11 +150,11 @@ def optunas(study: StudySpec, problem: Problem) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--gp-seeds", type=int, default=3, help="GP is too slow for as many")
+    parser.add_argument("--gp-seeds", type=int, default=3, help="of GP, which is slow")
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--methods", nargs="+", default=list(SAMPLERS), choices=list(SAMPLERS))
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
-    parser.add_argument("--json", metavar="FILE", help="every seed's best, too")
+    parser.add_argument("--json", metavar="FILE", help="where to write the best value of every seed")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")  # Optuna's, on what is experimental and on parameters with conditions

@@ -1,6 +1,6 @@
-"""The terms on which the sides of `compare` compete: the same twelve settings, samples and epochs.
+"""What all sides of `compare` have in common: the same twelve settings, samples and epochs.
 
-Nothing heavy is imported here: a peer's first process, which trains nothing, is spared importing torch.
+Nothing heavy is imported here, so that a peer's first process, which trains nothing, does not import torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TRAINING_SAMPLES = 55_000
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What is trained, where, and by how many trials at a time."""
+    """What is trained, where, and how many trials run at a time."""
 
     folder: str
     epochs: int

@@ -1,42 +1,45 @@
-"""A study of 1,000 trials, seen: the report, its opening in Chromium, and the dashboard's first rows under `ulimit -n 1024`.
+"""Measure a study of 1,000 trials: how long its report takes to build and to open, and how soon the dashboard has its rows.
 
-python -m tests.benchmarks.thousand [--rounds 3]
+    python -m tests.benchmarks.thousand [--rounds 3]
+
+Medians over the rounds, in seconds, and the size of the page in MB:
+
+- report_s: `sweep report`, from its start to its end;
+- opening_s: from the page's address in Chromium to its last chart, without the start of Chromium;
+- first_rows_s, all_rows_s: from the start of `sweep dashboard` under `ulimit -n 1024` to the first and to all rows of the
+  HPARAMS tab over HTTP.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from tests.benchmarks.machine import describe
-from tests.conftest import write_study
 from tests.support.browser import chromium, missing
+from tests.support.command_line import Running, run_sweep
+from tests.support.studies import study_text, write_study
+from tests.support.tensorboards import TensorBoard
 
-STUDY = """
-name: thousand
-objective: sweep.objectives.toy:train
-metric: {name: loss, goal: minimize}
-method: random
-parameters:
-  x:     {min: 0.0, max: 1.0}
-  y:     {min: 1.0e-4, max: 1.0, log: true}
-  steps: {value: 20}
-budget: {trials: 1000}
-"""
+SPACE = {"x": {"min": 0.0, "max": 1.0}, "y": {"min": 1.0e-4, "max": 1.0, "log": True}, "steps": 20}
+STUDY = study_text(
+    SPACE,
+    objective="sweep.objectives.toy:train",
+    metric={"name": "loss", "goal": "minimize"},
+    method="random",
+    budget={"trials": 1000},
+    workers=None,
+)
 _FILES = 1024
 
 
 def opening(page_file: Path) -> float:
-    """Return the seconds until every chart of the page is drawn, the browser's own start not counted."""
+    """Return the seconds until every chart of the page is drawn, without the start of the browser."""
     with chromium(webgl=False) as browser:
         page = browser.new_page()
         page.goto("about:blank")
@@ -46,46 +49,23 @@ def opening(page_file: Path) -> float:
         return time.perf_counter() - started
 
 
-def first_rows(study: Path) -> tuple[float, float]:
-    """Return the seconds from the command to the first and to all rows of the HPARAMS tab over HTTP."""
+def first_rows(folder: Path) -> tuple[float, float]:
+    """Return the seconds from the command to the first and to all rows of the HPARAMS tab."""
     started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sweep", "dashboard", str(study), "--no-browser"],
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES)),  # noqa: PLW1509  # no thread runs here
-    )
-    assert process.stdout is not None
-    try:
-        address = next(line.partition("#")[0] for line in process.stdout if "#hparams" in line)
+    with Running("dashboard", "runs/study", "--no-browser", here=folder, open_files=_FILES) as running:
+        board = TensorBoard(running.line("#hparams"))
         first = None
         while True:
-            found = rows(address)
+            found = len(board.rows())
             if found and first is None:
                 first = time.perf_counter() - started
             if found == 1000:
                 assert first is not None
-                return first, time.perf_counter() - started
+                every = time.perf_counter() - started
+                running.send(signal.SIGTERM)
+                running.end(20)
+                return first, every
             time.sleep(0.05)
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def rows(address: str) -> int:
-    body = {
-        "allowedStatuses": [f"STATUS_{name}" for name in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")],
-        "colParams": [],
-        "sliceSize": 2000,
-        "startIndex": 0,
-    }
-    where = f"{address}data/plugin/hparams/session_groups"
-    request = urllib.request.Request(where, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310  # an address of our own making
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  # as above
-            return len(json.load(answer).get("sessionGroups", []))
-    except urllib.error.HTTPError:
-        return 0  # not loaded yet
 
 
 def main() -> None:
@@ -95,22 +75,21 @@ def main() -> None:
     print(describe())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        words = [sys.executable, "-m", "sweep"]
         path = write_study(folder, STUDY)
-        subprocess.run([*words, "run", str(path)], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        study = folder / "runs" / "thousand"
-        made, opened, first, every = [], [], [], []
+        assert run_sweep("run", str(path), here=folder, timeout=900).code == 0
+        page = folder / "runs" / "study" / "report.html"
+        built, opened, first, every = [], [], [], []
         for _ in range(options.rounds):
             started = time.perf_counter()
-            subprocess.run([*words, "report", str(study)], check=True, stdout=subprocess.DEVNULL)
-            made.append(time.perf_counter() - started)
+            assert run_sweep("report", "runs/study", here=folder).code == 0
+            built.append(time.perf_counter() - started)
             if not missing():
-                opened.append(opening(study / "report.html"))
-            some, whole = first_rows(study)
+                opened.append(opening(page))
+            some, whole = first_rows(folder)
             first.append(some)
             every.append(whole)
-        figures = {"report_s": made, "opening_s": opened, "first_rows_s": first, "all_rows_s": every}
-        print(f"the page has {(study / 'report.html').stat().st_size / 1e6:.2f} MB; {missing() or 'it was opened'}")
+        figures = {"report_s": built, "opening_s": opened, "first_rows_s": first, "all_rows_s": every}
+        print(f"the page: {page.stat().st_size / 1e6:.2f} MB; {missing() or 'it was opened'}")
         print(json.dumps({kind: round(statistics.median(values), 2) for kind, values in figures.items() if values}))
 
 

@@ -1,4 +1,4 @@
-"""The plain training function: what the tutorials teach, and what four of the sides of `compare` run.
+"""The training function of the tutorials, which four of the sides of `compare` run.
 
 A DataLoader with ToTensor for each sample, `.item()` at each step, scalars and hparams through SummaryWriter. It trains on
 the same 55,000 images as the study (or the same first ones of them) and evaluates nothing.
@@ -18,8 +18,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torchvision import datasets as torchvision_datasets
 from torchvision.transforms import ToTensor
 
-from sweep.objectives import datasets, fashion_mnist
-from tests.benchmarks import clock
+from sweep.objectives import datasets, images
+from tests.benchmarks import timer
 from tests.benchmarks.terms import Terms, tag
 
 
@@ -43,13 +43,13 @@ class Network(nn.Module):
 def training_data(samples: int) -> Subset[Any]:
     """Return the first of the training images that the study trains on."""
     whole = torchvision_datasets.FashionMNIST(str(datasets.cache_root()), train=True, download=False, transform=ToTensor())
-    kept, _ = fashion_mnist.stratified_split(whole.targets, fashion_mnist.VALIDATION_SAMPLES)
+    kept, _ = images.stratified_split(whole.targets, images.VALIDATION_SAMPLES)
     return Subset(whole, kept[:samples].tolist())
 
 
 def train(setting: dict[str, Any], terms: Terms) -> float:
     """Train one setting as the tutorials do; return the accuracy over the last epoch's training samples."""
-    clock.start(setting)
+    timer.start(setting)
     lr, batch_size, shuffle = setting["lr"], setting["batch_size"], setting["shuffle"]
     data = training_data(terms.samples)
     torch.manual_seed(0)
@@ -73,5 +73,5 @@ def train(setting: dict[str, Any], terms: Terms) -> float:
             writer.add_scalar("Loss", total_loss, epoch)
             writer.add_scalar("Accuracy", accuracy, epoch)
         writer.add_hparams({"lr": lr, "batch_size": batch_size, "shuffle": shuffle}, {"accuracy": accuracy, "loss": total_loss})
-    clock.end(setting, accuracy)
+    timer.end(setting, accuracy)
     return accuracy

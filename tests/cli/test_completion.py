@@ -43,7 +43,7 @@ def folders(here: Path) -> Path:
         ("run runs/first/", ["file,runs/first/"]),
         ("run nothing", ["file,nothing"]),
         ("run no/thing", ["file,no/thing"]),
-        ("do", ["plain,doctor"]),
+        ("do", ["plain,docs", "plain,doctor"]),
         ("completion z", ["plain,zsh"]),
         ("trials mine.yaml --format ", ["plain,table", "plain,csv", "plain,json"]),
     ],

@@ -102,7 +102,7 @@ def test_a_study_runs_and_says_what_came_out(cli: Cli, study: Path, here: Path) 
 
 
 def test_a_finished_study_is_not_trained_again(cli: Cli, study: Path) -> None:
-    """Running it is a success that does nothing; resuming it is an error; a larger budget goes on."""
+    """Running it is a success that does nothing; resuming it is an error; a larger budget continues it."""
     assert cli("run", str(study), "budget.trials=2").code == 0
     before = trials(cli, study)
     again = cli("run", str(study), "budget.trials=2")
@@ -117,7 +117,7 @@ def test_a_finished_study_is_not_trained_again(cli: Cli, study: Path) -> None:
 
 
 def test_failures_stay_with_their_trials(cli: Cli, study: Path) -> None:
-    """What raises is failed with its traceback; what dies is retried in a new process, then failed; the others go on."""
+    """What raises is failed with its traceback; what dies is retried in a new process, then failed; the others continue."""
     done = cli(
         "run",
         str(study),
@@ -161,11 +161,11 @@ def test_failed_trials_can_be_taken_again(cli: Cli, study: Path, here: Path) -> 
 
 
 def test_too_many_failures_in_a_row_stop_the_sweep(cli: Cli, study: Path) -> None:
-    """With exit code 3, and a last line on how to go on."""
+    """With exit code 3, and a last line on how to resume."""
     done = cli("run", str(study), "how.value=raise", "x.values=[1,2,3,4,5,6,7,8]", "stop_after_failures=3")
     assert done.code == 3
     assert states(cli, study) == ["failed"] * 3 + ["waiting"] * 5
-    assert done.out.splitlines()[-1].startswith("go on with it:       sweep resume")
+    assert done.out.splitlines()[-1].startswith("resume the study:    sweep resume")
 
 
 def test_a_metric_that_is_never_reported_stops_the_sweep(cli: Cli, study: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_signal_stops_the_sweep_and_it_goes_on_later(cli: Cli, study: Path, st
     process.send_signal(number)
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 128 + number
-    assert out.splitlines()[-1].startswith("go on with it:       sweep resume")
+    assert out.splitlines()[-1].startswith("resume the study:    sweep resume")
     _wait_until_gone(workers)
     assert "running" not in states(cli, study)
 
@@ -366,7 +366,7 @@ def test_a_plan_starts_nothing(cli: Cli, study: Path, here: Path) -> None:
     assert done.code == 0
     assert "study: grid, 3 trials" in done.out
     assert "slots      3 (3 on cpu), 1 thread each" in done.out
-    assert "order      the longest trials are started first" in done.out
+    assert "order      the trials that are expected to take longest start first" in done.out
     plan = cli("plan", str(study), "--json").json
     assert [Path(trial["dir"]).name for trial in plan["trials"]] == ["0000_how=ok_x=1", "0001_how=ok_x=2", "0002_how=ok_x=3"]
     assert not (here / "runs").exists()
@@ -379,10 +379,10 @@ def test_a_grid_of_100000_points_is_planned_at_once(cli: Cli, study: Path) -> No
     assert "... and 99,998 more" in done.out
 
 
-def test_check_says_that_a_study_is_sound(cli: Cli, study: Path) -> None:
-    """Down to importing the objective."""
+def test_check_says_that_a_study_is_valid(cli: Cli, study: Path) -> None:
+    """Including the import of the objective."""
     done = cli("check", str(study))
-    assert (done.code, done.out) == (0, f"{study} is sound: grid, 3 trials\n")
+    assert (done.code, done.out) == (0, f"{study} is valid: grid, 3 trials\n")
 
 
 def test_the_inline_executor_runs_the_same_study_in_this_process(cli: Cli, study: Path) -> None:

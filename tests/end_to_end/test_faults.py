@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,36 +18,23 @@ from sweep.storage import lock
 from sweep.storage.folder import StudyFolder
 from sweep.storage.lock import lock_holder, locked
 from sweep.study.trial import TrialState
-from tests.conftest import Cli, write_objectives, write_study
-from tests.support.reading import outcome, records
+from tests.conftest import Cli
+from tests.support.interrupting import assert_undisturbed
+from tests.support.reading import records
+from tests.support.studies import make_study
 
-STUDY = """
-name: study
-objective: mine:learn
-metric: {name: score, goal: maximize}
-method: grid
-parameters:
-  x:     {values: [1, 2, 3]}
-  steps: {value: 6}
-workers: {devices: cpu, per_device: 2}
-checkpoints: {keep_best: 100}
-"""
 SWEEP = f"{shlex.quote(sys.executable)} -m sweep"
 
 
 @pytest.fixture
 def study(here: Path) -> Path:
     """A study file beside the test objectives."""
-    write_objectives(here)
-    return write_study(here, STUDY)
+    workers = {"devices": "cpu", "per_device": 2}
+    return make_study(here, {"x": [1, 2, 3], "steps": 6}, objective="mine:learn", workers=workers, checkpoints={"keep_best": 100})
 
 
 def shell(script: str, here: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", script], cwd=here, capture_output=True, text=True, timeout=110, check=False)
-
-
-def without(found: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
-    return [trial | {"params": {k: v for k, v in trial["params"].items() if k not in names}} for trial in found]
 
 
 @pytest.mark.parametrize(
@@ -60,21 +46,20 @@ def without(found: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
     ],
 )
 def test_a_file_that_cannot_grow_stops_the_sweep_and_harms_nothing(
-    what: str, limit_kb: int, words: list[str], cli: Cli, study: Path, here: Path
+    what: str, limit_kb: int, words: list[str], study: Path, here: Path
 ) -> None:
-    """By a limit on the size of files: the message says what happened, and with room the study goes on exactly."""
+    """By a limit on the size of files: the message says what happened, and with room the study continues exactly."""
     command = f"{SWEEP} run study.yaml {shlex.join(words)}"
     stopped = shell(f"ulimit -f {limit_kb}; {command}", here)
     assert stopped.returncode == 1, (stopped.stdout, stopped.stderr)
-    assert stopped.stderr.startswith("error: the sweep stopped because a file could not be written"), stopped.stderr
+    assert stopped.stderr.startswith("error: the session ended because a file could not be written"), stopped.stderr
     assert "[write-failed]" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert f"sweep resume {here}/runs/study" in stopped.stderr
     assert all(record.state is not TrialState.FAILED for record in records(here / "runs" / "study"))
 
     assert shell(f"{SWEEP} resume study.yaml {shlex.join(words)}", here).returncode == 0
-    assert cli("run", "study.yaml", "name=undisturbed", *words).code == 0
-    assert outcome(here / "runs" / "study") == outcome(here / "runs" / "undisturbed"), what
+    assert_undisturbed(study, *words)
 
 
 def _may_mount() -> bool:
@@ -84,8 +69,8 @@ def _may_mount() -> bool:
 @pytest.mark.skipif(not _may_mount(), reason="mounting needs root; the test with a limit on the size of files runs everywhere")
 @pytest.mark.slow
 @pytest.mark.parametrize("size_kb", [300, 600, 1000])
-def test_a_full_disk_stops_the_sweep_and_harms_nothing(size_kb: int, cli: Cli, study: Path, here: Path) -> None:
-    """A real small file system runs full; it is made larger, and the study goes on exactly."""
+def test_a_full_disk_stops_the_sweep_and_harms_nothing(size_kb: int, study: Path, here: Path) -> None:
+    """A real small file system runs full; it is made larger, and the study continues exactly."""
     words = "parameters.state_kb.value=50 parameters.text_kb.value=40"
     script = f"""
         mkdir runs disk
@@ -100,8 +85,7 @@ def test_a_full_disk_stops_the_sweep_and_harms_nothing(size_kb: int, cli: Cli, s
     assert "second 0\n" in done.stdout, (done.stdout, done.stderr)
     assert "No space left on device" in done.stderr or "disk is full" in done.stderr
     assert "Traceback" not in done.stderr
-    assert cli("run", "study.yaml", "name=undisturbed", *words.split()).code == 0
-    assert outcome(here / "disk" / "study") == outcome(here / "runs" / "undisturbed")
+    assert_undisturbed(study, *words.split(), folder=here / "disk" / "study")
 
 
 @pytest.mark.slow
@@ -125,14 +109,14 @@ def test_a_read_only_folder_is_an_error_before_anything_starts(study: Path, here
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(cli: Cli, study: Path) -> None:
-    """With the place, and another one to choose."""
+    """The message names the folder and how to choose another one."""
     done = cli("run", str(study), "output=/proc/runs")
     assert done.code == 2
     assert "error: cannot write to /proc/runs/study" in done.err
 
 
 def test_a_study_of_a_newer_version_is_left_alone(cli: Cli, study: Path, here: Path) -> None:
-    """By its written study file; every verb says so."""
+    """Its stored study file says so, and every verb reports it."""
     assert cli("run", str(study), "x.values=[1]").code == 0
     written = here / "runs" / "study" / "study.yaml"
     written.write_text(written.read_text().replace("# sweep format 1", "# sweep format 2") + "invented_later: 1\n")
@@ -153,7 +137,7 @@ def test_a_study_of_a_newer_version_is_left_alone(cli: Cli, study: Path, here: P
 
 @pytest.mark.slow
 def test_a_trials_own_file_error_is_its_own(cli: Cli, study: Path, here: Path) -> None:
-    """A cache of the user's on a read-only mount fails that trial, with its traceback; the others go on."""
+    """A cache of the user's on a read-only mount fails that trial, with its traceback; the others continue."""
     assert cli("run", str(study), "objective=mine:own_file_error").code == 1
     found = records(here / "runs" / "study")
     assert [str(record.state) for record in found] == ["complete", "failed", "complete"]
@@ -178,7 +162,7 @@ def test_a_study_that_lost_its_database_or_its_study_file_is_left_alone(cli: Cli
 
 @pytest.mark.slow
 def test_a_damaged_copy_of_the_study_file_is_named(cli: Cli, study: Path, here: Path) -> None:
-    """With a way out; looking at results uses the user's own file."""
+    """The message says what to do; verbs that only read results use the user's own file."""
     assert cli("run", str(study), "x.values=[1]").code == 0
     written = here / "runs" / "study" / "study.yaml"
     written.write_text(written.read_text()[:150])
@@ -190,8 +174,8 @@ def test_a_damaged_copy_of_the_study_file_is_named(cli: Cli, study: Path, here: 
 
 
 @pytest.mark.slow
-def test_a_run_folder_that_no_trial_knows_is_moved_aside_whole(cli: Cli, study: Path, here: Path) -> None:
-    """A power cut took the database's last moments; a link that looks like one is not followed."""
+def test_a_run_folder_that_belongs_to_no_trial_is_moved_aside_whole(cli: Cli, study: Path, here: Path) -> None:
+    """A power cut lost the last changes of the database; a link that looks like a run folder is not followed."""
     assert cli("run", str(study), "x.values=[1]").code == 0
     folder = here / "runs" / "study"
     orphan, outside = folder / "0007_x=9", here / "outside"
@@ -210,8 +194,8 @@ def test_a_run_folder_that_no_trial_knows_is_moved_aside_whole(cli: Cli, study: 
 
 
 @pytest.mark.slow
-def test_failed_trials_are_taken_again_with_todays_constants(cli: Cli, study: Path, here: Path) -> None:
-    """A constant that made them fail can be mended."""
+def test_failed_trials_are_retried_with_todays_constants(cli: Cli, study: Path, here: Path) -> None:
+    """A constant that made them fail can be corrected."""
     assert cli("run", str(study), "objective=mine:train", "parameters.how.value=raise", "x.values=[1]").code == 1
     done = cli("resume", str(study), "objective=mine:train", "parameters.how.value=ok", "x.values=[1]", "--retry-failed")
     assert done.code == 0, done.err
@@ -248,7 +232,7 @@ def test_another_hosts_lock_that_beats_is_respected(other_host: StudyFolder) -> 
 
 
 def test_another_hosts_lock_that_is_silent_is_taken_over(other_host: StudyFolder) -> None:
-    """The machine is gone, or the job was moved from it."""
+    """The machine is gone, or the study was moved from it."""
     with locked(other_host):
         holder = lock_holder(other_host)
         assert holder is not None
@@ -272,12 +256,11 @@ def test_a_clock_that_jumps_back_changes_nothing(cli: Cli, study: Path, here: Pa
         "    time.time = lambda: real() - 86_400\n"
         "from mine import learn as train\n"
     )
-    assert cli("run", str(study), "name=undisturbed", "x.value=1").code == 0
     done = cli(
         "run", str(study), "objective=back:train", "x.value=1", "parameters.kill.value=decided", "parameters.kill_at.value=3"
     )
     assert done.code == 0, done.err
-    assert "goes on after step 3" in done.out
-    assert without(outcome(here / "runs" / "study"), "kill", "kill_at") == outcome(here / "runs" / "undisturbed")
+    assert "resumed after step 3" in done.out
+    assert_undisturbed(study, "x.value=1", ignoring={"kill", "kill_at"})
     first, second = sorted(path.name for path in (here / "runs" / "study").glob("*/events.out.tfevents*"))
     assert abs(int(second.split(".")[3]) - int(first.split(".")[3])) < 1000

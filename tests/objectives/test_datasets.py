@@ -1,4 +1,4 @@
-"""The data cache: each source, damage, concurrency, and what is said when there is no source."""
+"""The data cache: each source, damaged files, two processes at once, and the error without any source."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fashion_data: Pat
 
 
 def test_what_is_there_and_right_is_used(fashion_data: Path, offline: None) -> None:
-    """Without asking anybody."""
+    """No source is asked."""
     assert fetch(fashion_data) == []
 
 
@@ -62,7 +62,7 @@ def test_the_installed_package_is_unpacked_into_the_cache(installed: Path, tmp_p
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "missing"])
 def test_a_damaged_cache_is_found_and_replaced(installed: Path, tmp_path: Path, damage: str) -> None:
-    """By its SHA-256; the damaged files are moved aside, since they may be somebody's own."""
+    """By its SHA-256; the damaged files are moved, not deleted, since they may be the user's."""
     root = tmp_path / "cache"
     fetch(root)
     file = datasets.raw_folder("fashion_mnist", root) / "t10k-labels-idx1-ubyte"
@@ -82,12 +82,12 @@ def test_a_source_with_other_data_is_not_believed(installed: Path, tmp_path: Pat
         packed.write(b"other labels")
     with pytest.raises(SweepError) as caught:
         fetch(tmp_path / "cache")
-    assert "it delivers other data than expected (t10k-labels-idx1-ubyte)" in str(caught.value)
+    assert "its data differ from those expected (t10k-labels-idx1-ubyte)" in str(caught.value)
     assert not datasets.raw_folder("fashion_mnist", tmp_path / "cache").exists()
 
 
 def test_without_any_source_one_error_says_what_to_do(tmp_path: Path, offline: None) -> None:
-    """The package to install, the files to copy, the variable to set, and why each source had nothing."""
+    """It has the package to install, the files to copy, the variable to set, and the reason of each source."""
     with pytest.raises(SweepError) as caught:
         fetch(tmp_path / "cache")
     text = str(caught.value)
@@ -96,12 +96,12 @@ def test_without_any_source_one_error_says_what_to_do(tmp_path: Path, offline: N
     assert "put the files train-images-idx3-ubyte, " in text
     assert "SWEEP_DATA=" in text
     assert "torchvision's download: " in text
-    assert "this is no Debian or Ubuntu" in text
+    assert "this is not Debian or Ubuntu" in text
     assert text.count("error:") >= 1
 
 
 def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """It names the folder and the way out."""
+    """It names the folder and what to do."""
     (tmp_path / "file").write_text("")
     with pytest.raises(SweepError) as caught:
         fetch(tmp_path / "file" / "cache")
@@ -109,7 +109,7 @@ def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 def test_two_runs_starting_together_fetch_once(installed: Path, tmp_path: Path) -> None:
-    """The second waits, says so, and finds the work done."""
+    """The second waits, prints that it waits, and then uses the files."""
     root = tmp_path / "cache"
     first: Iterator[Progress] = datasets.fetch("fashion_mnist", root)
     assert next(first).text.startswith("unpacking")
@@ -129,7 +129,7 @@ def test_two_runs_starting_together_fetch_once(installed: Path, tmp_path: Path) 
 
 
 def test_another_torchvision_root_is_taken_as_it_is_and_watched(fashion_data: Path, tmp_path: Path, offline: None) -> None:
-    """MNIST has no sums of ours: the first ones seen count, and a later change is damage."""
+    """MNIST has no known sums: the first ones are stored, and a later change is damage."""
     raw = datasets.raw_folder("mnist", tmp_path)
     shutil.copytree(datasets.raw_folder("fashion_mnist", fashion_data), raw, ignore=shutil.ignore_patterns("SHA256SUMS"))
     assert fetch(tmp_path, "mnist") == []
@@ -142,7 +142,7 @@ def test_another_torchvision_root_is_taken_as_it_is_and_watched(fashion_data: Pa
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian's package needs apt-get, which is not on this machine")
 def test_debians_package_is_fetched_without_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With lists of its own, so that nothing of the system's is read or written; progress is shown."""
+    """With its own lists, so that none of the system's are read or written; progress is shown."""
     probe = subprocess.run(["apt-cache", "policy", "dataset-fashion-mnist"], capture_output=True, text=True, check=False)
     if "Candidate: (none)" in probe.stdout or not probe.stdout:
         update = subprocess.run(["apt-get", "-qq", "update"], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The built-in objective: the data as torchvision gives it, an honest split, networks that learn."""
+"""The built-in objective: the same data as torchvision's, a correct split, networks that learn."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torchvision import datasets as torchvision_datasets
 from torchvision.transforms import ToTensor
 
 from sweep.objectives import fashion_mnist as fm
+from sweep.objectives import images as data
 from sweep.objectives.convolution import ConvPoolReLU
 from sweep.objectives.networks import make_model, make_optimizer
 from sweep.study.spec import LogSpec
@@ -27,24 +28,24 @@ Train = Callable[..., tuple[list[Report], dict[str, float]]]
 
 
 class Host:
-    """A trial's host that notes its reports and makes no checkpoints."""
+    """A trial's host that keeps its reports and makes no checkpoints."""
 
     def __init__(self) -> None:
         self.reports: list[Report] = []
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """The reports tell all."""
+        """Ignore it: the reports have the metrics."""
 
     def save(self, position: Position, state: Mapping[str, Any]) -> None:
-        """Nothing is to survive here."""
+        """Ignore it."""
 
     def exchange(self, report: Report) -> Decision:
-        """Note the report."""
+        """Keep the report."""
         self.reports.append(report)
         return Decision.CONTINUE
 
     def stop_requested(self) -> bool:
-        """Nobody does."""
+        """Return False."""
         return False
 
     def restore_random_states(self) -> None:
@@ -74,12 +75,12 @@ def train(tmp_path: Path, fashion_data: Path) -> Train:
 
 def test_images_are_bit_for_bit_what_totensor_gives(fashion_data: Path) -> None:
     """Every image of the test set, and every 50th of the training set, with their labels."""
-    training, _, test = fm.load("fashion_mnist", "cpu")
+    training, _, test = data.load("fashion_mnist", "cpu")
     to_tensor = ToTensor()
     for split, is_train, stride in ((test, False, 1), (training, True, 50)):
         theirs = torchvision_datasets.FashionMNIST(str(fashion_data), train=is_train, download=False)
         places = torch.arange(0, len(theirs), stride)
-        ours = fm.to_float(split.images[places])
+        ours = data.to_float(split.images[places])
         expected = torch.stack([to_tensor(theirs[int(place)][0]) for place in places])
         assert ours.dtype == expected.dtype == torch.float32
         assert torch.equal(ours, expected)
@@ -88,7 +89,7 @@ def test_images_are_bit_for_bit_what_totensor_gives(fashion_data: Path) -> None:
 
 def test_the_split_is_stratified_and_disjoint(fashion_data: Path) -> None:
     """55,000 to train, 5,000 to validate with 500 of each class, none in both; 10,000 to test."""
-    training, validation, test = fm.load("fashion_mnist", "cpu")
+    training, validation, test = data.load("fashion_mnist", "cpu")
     assert (len(training), len(validation), len(test)) == (55_000, 5_000, 10_000)
     assert torch.bincount(validation.labels[validation.index]).tolist() == [500] * 10
     assert torch.cat([training.index, validation.index]).sort().values.tolist() == list(range(60_000))
@@ -121,12 +122,12 @@ def test_every_model_trains_with_every_optimizer(model: str, optimizer: str) -> 
     p = {"lr": 0.0001, "weight_decay": 0.0001, "momentum": 0.5, "optimizer": optimizer}
     network = make_model(model)
     images = torch.randint(0, 256, (64, 28, 28), dtype=torch.uint8)
-    data = fm.Split(images=images, labels=torch.arange(64) % 10, index=torch.arange(64))
-    before, *_ = fm.evaluate(network, data)
+    split = data.Split(images=images, labels=torch.arange(64) % 10, index=torch.arange(64))
+    before, *_ = fm.evaluate(network, split)
     optimizer_ = make_optimizer(network, p)
     for _ in range(10):
-        assert list(fm.train_epoch(network, optimizer_, data, torch.arange(64), 64, fm.Epoch())) == [1]
-    assert fm.evaluate(network, data)[0] < before
+        assert list(fm.train_epoch(network, optimizer_, split, torch.arange(64), 64, fm.Epoch())) == [1]
+    assert fm.evaluate(network, split)[0] < before
 
 
 @pytest.mark.parametrize(("model", "parameters"), [("cnn", 32_998), ("lenet5", 61_706), ("mlp", 101_770)])
@@ -170,14 +171,14 @@ def test_convolution_pooling_and_relu_in_one_have_the_right_gradients() -> None:
 
 
 def test_a_precision_that_the_device_has_not_is_refused(train: Train) -> None:
-    """TensorFloat-32 on a CPU and misspelled names fail the trial with words; nothing is computed otherwise than asked."""
+    """TensorFloat-32 on a CPU and misspelled names fail the trial with a message."""
     for precision, words in (("tf32", "needs an NVIDIA GPU"), ("bfloat61", "did you mean 'bfloat16'")):
         with pytest.raises(ValueError, match=words):
             train(precision=precision, train_samples=100)
 
 
 def test_bfloat16_trains_with_float32_parameters(train: Train) -> None:
-    """It gives other numbers than float32, close to them, and a float32 checkpoint."""
+    """Its numbers differ from those of float32, and are close to them."""
     (full,), _ = train(epochs=1, train_samples=640)
     (half,), _ = train(epochs=1, train_samples=640, precision="bfloat16")
     assert full.metrics["train/loss"] != half.metrics["train/loss"]
@@ -185,21 +186,21 @@ def test_bfloat16_trains_with_float32_parameters(train: Train) -> None:
 
 
 def test_the_images_are_mapped_and_a_write_stays_with_its_process() -> None:
-    """All workers share the file's pages; what is written to them changes neither the file nor another map."""
-    fm.load.cache_clear()
-    first = fm.load("fashion_mnist", "cpu")[2].images
-    fm.load.cache_clear()
-    second = fm.load("fashion_mnist", "cpu")[2].images
+    """All workers share the file's pages; a write changes neither the file nor another map."""
+    data.load.cache_clear()
+    first = data.load("fashion_mnist", "cpu")[2].images
+    data.load.cache_clear()
+    second = data.load("fashion_mnist", "cpu")[2].images
     before = int(second[0, 14, 14])
     first[0, 14, 14] = before ^ 1
     assert int(second[0, 14, 14]) == before
     maps = Path("/proc/self/maps").read_text()
     assert maps.count("t10k-images-idx3-ubyte") == 2
-    fm.load.cache_clear()
+    data.load.cache_clear()
 
 
 def test_an_epoch_that_pauses_adds_up_to_the_same_digits() -> None:
-    """Wherever it is interrupted; and a checkpoint of an earlier build, which kept tensors, is still understood."""
+    """Wherever it is interrupted. A checkpoint of an earlier version, which has tensors, can still be read."""
     torch.manual_seed(0)
     batches = [(torch.rand(()), torch.rand(32, 10), torch.randint(0, 10, (32,))) for _ in range(7)]
     whole, parts = fm.Epoch(), fm.Epoch()
@@ -220,7 +221,7 @@ def test_an_epoch_that_pauses_adds_up_to_the_same_digits() -> None:
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
-    """Shuffled: a permutation of its own for each epoch; else the order of the files."""
+    """Shuffled: a different permutation for each epoch; otherwise the order of the files."""
     assert torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 7, 2))
     assert not torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 7, 3))
     assert not torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 8, 2))
@@ -228,7 +229,7 @@ def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_a_training_that_diverges_fails_with_that_reason(train: Train) -> None:
-    """NaN ends the trial and says which number it was."""
+    """NaN fails the trial with a message that names the metric."""
     with pytest.raises(MetricNotFinite, match=r"validation/loss is nan at step 1: the training diverged"):
         train(lr=1e12, optimizer="sgd", momentum=0.9, epochs=2, train_samples=640, batch_size=32)
 
@@ -245,20 +246,20 @@ def test_a_training_that_diverges_fails_with_that_reason(train: Train) -> None:
     ],
 )
 def test_a_parameter_that_is_wrong_is_said(train: Train, params: dict[str, Any], message: str) -> None:
-    """With what was meant."""
+    """With a suggestion."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is compared below
         train(**({"epochs": 1} | params))
     assert message in str(caught.value)
 
 
 def test_a_split_that_cannot_be_even_is_refused() -> None:
-    """500 of each class or nothing."""
+    """Each class must have the same number."""
     with pytest.raises(ValueError, match="shared evenly"):
-        fm.stratified_split(torch.arange(20) % 10, 15)
+        data.stratified_split(torch.arange(20) % 10, 15)
 
 
 def test_splits_are_values() -> None:
-    """Nobody changes a split that all trials of a worker share."""
-    split = fm.Split(images=torch.zeros(1, 28, 28), labels=torch.zeros(1), index=torch.zeros(1))
+    """A split that all trials of a worker share cannot be changed."""
+    split = data.Split(images=torch.zeros(1, 28, 28), labels=torch.zeros(1), index=torch.zeros(1))
     with pytest.raises(dataclasses.FrozenInstanceError):
         split.index = torch.ones(1)  # type: ignore[misc]  # that is the point

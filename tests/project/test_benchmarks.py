@@ -1,4 +1,4 @@
-"""The comparison with the peers counts what it says it counts, and says which peer is not there."""
+"""The comparison with the peers measures what it says, and names the peers that are not installed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ import psutil
 import pytest
 
 from sweep.runner.environment import version
-from tests.benchmarks import clock
+from tests.benchmarks import timer
 from tests.benchmarks.compare import against, sides, table
 from tests.benchmarks.contenders import CONTENDERS, command
 from tests.benchmarks.figures import figures, medians
 from tests.benchmarks.machine import not_installed
 from tests.benchmarks.terms import GRID, TRAINING_SAMPLES, Terms, tag, unpacked
 from tests.benchmarks.watching import Watched, watch
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import REPOSITORY
+from tests.support.waiting import alive, wait_for
 
 TERMS = Terms(folder="folder", epochs=2, samples=100, slots=2, device="cpu")
 WATCHED = Watched(
@@ -42,18 +43,18 @@ def write_script(path: Path, text: str) -> None:
     [
         ([(0, 10), (10, 20), (20, 99)], 1, 0.0),
         ([(0, 10), (15, 20), (20, 30)], 1, 0.25),  # five of the first twenty seconds
-        ([(0, 10), (0, 6), (10, 20)], 2, 0.2),  # what comes after the last start does not count
-        ([(0, 10)], 2, 0.0),  # there was never anything else to give out
+        ([(0, 10), (0, 6), (10, 20)], 2, 0.2),  # only the time before the last start counts
+        ([(0, 10)], 2, 0.0),  # there was only one trial
         ([(0, 10), (10, 20)], 4, 0.75),
     ],
 )
 def test_the_idle_share_is_the_slots_time_without_a_trial(spans: list[tuple[float, float]], slots: int, share: float) -> None:
     """From the first trial's start to the last one's."""
-    assert clock.idle_share(spans, slots) == pytest.approx(share)
+    assert timer.idle_share(spans, slots) == pytest.approx(share)
 
 
 def test_a_run_becomes_a_row(tmp_path: Path) -> None:
-    """What the clock and the watcher saw of two trials, and what follows from it."""
+    """From what was recorded and measured of two trials."""
     lines = [
         {"what": "start", "at": 1010, "pid": 8, "setting": "a"},
         {"what": "start", "at": 1012, "pid": 9, "setting": "b"},
@@ -62,22 +63,22 @@ def test_a_run_becomes_a_row(tmp_path: Path) -> None:
         {"what": "end", "at": 1020, "pid": 8, "setting": "a", "accuracy": 0.25},
         {"what": "end", "at": 1021, "pid": 9, "setting": "b", "accuracy": 0.75},
     ]
-    (tmp_path / "clock").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    noted = clock.read(tmp_path / "clock", 2)
-    assert list(noted.spans) == [(1010, 1020), (1012, 1021)]
-    found = figures(WATCHED, noted, TERMS)
+    (tmp_path / "timer").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    recorded = timer.read(tmp_path / "timer", 2)
+    assert list(recorded.spans) == [(1010, 1020), (1012, 1021)]
+    found = figures(WATCHED, recorded, TERMS)
     assert (found.samples_s, found.first_step_s, found.accuracy) == (2 * 100 * 2 / 40, 13.0, 0.5)
     assert (found.peak_mb, found.worker_mb, found.root_mb) == (900.0, 400.0, 100.0)
     assert found.accuracies == {"a": 0.25, "b": 0.75}
     with pytest.raises(ValueError, match="of 12 trials 2 started, 2 ended"):
-        clock.read(tmp_path / "clock", 12)
+        timer.read(tmp_path / "timer", 12)
     with pytest.raises(ValueError, match="0 started"):
-        clock.read(tmp_path / "nothing", 12)
+        timer.read(tmp_path / "nothing", 12)
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    """Then the medians over the rounds; what no round knows stays unknown, and is a dash in the table."""
-    one = figures(WATCHED, clock.Noted(spans=((0, 1),), first_step=1001, accuracies={"a": 0.5}, pids=frozenset([8])), TERMS)
+    """Then the medians over the rounds; a figure that no round has is a dash in the table."""
+    one = figures(WATCHED, timer.Recorded(spans=((0, 1),), first_step=1001, accuracies={"a": 0.5}, pids=frozenset([8])), TERMS)
     seconds = [(10.0, 30.0), (20.0, 20.0), (40.0, 80.0)]  # ours, theirs: the machine became slower
     rounds = [against("ours", {"ours": replace(one, wall_s=a), "theirs": replace(one, wall_s=b)}) for a, b in seconds]
     theirs = medians([found["theirs"] for found in rounds])
@@ -92,7 +93,7 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 
 def test_every_side_has_a_row_and_a_command() -> None:
-    """Ours one for each number of workers; all train the twelve settings of the shipped study."""
+    """Ours has one for each number of workers; all train the twelve settings of the built-in study."""
     rows = sides([one.key for one in CONTENDERS], [1, 4], 2)
     assert next(iter(rows)) == "plain loop"
     assert list(rows)[-2:] == ["sweep, 1 worker", "sweep, 4 workers"]
@@ -106,7 +107,7 @@ def test_every_side_has_a_row_and_a_command() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found through /proc")
 def test_the_watcher_sees_a_whole_tree_and_leaves_nothing_of_it(tmp_path: Path) -> None:
-    """A daemon in a session of its own, which computes, holds 60 MB and would stay when its parent has long ended."""
+    """A daemon in a session of its own, which computes, has 60 MB and would outlive its parent."""
     write_script(
         tmp_path / "child.py",
         """
@@ -125,7 +126,7 @@ def test_the_watcher_sees_a_whole_tree_and_leaves_nothing_of_it(tmp_path: Path) 
         child = subprocess.Popen([sys.executable, "child.py"], start_new_session=True)
         while not os.path.exists("computed"):
             time.sleep(0.05)
-        time.sleep(0.6)  # for another look
+        time.sleep(0.6)  # for another reading
         print(child.pid, os.environ["GIVEN"], flush=True)
         os._exit(3)
         """,
@@ -143,8 +144,8 @@ def test_the_watcher_sees_a_whole_tree_and_leaves_nothing_of_it(tmp_path: Path) 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found through /proc")
-def test_what_is_interrupted_leaves_nothing_either(tmp_path: Path) -> None:
-    """Also when it is interrupted once more while it tidies up."""
+def test_a_command_that_is_interrupted_leaves_nothing_either(tmp_path: Path) -> None:
+    """Also when it is interrupted once more while it ends its processes."""
     write_script(
         tmp_path / "parent.py",
         """
@@ -175,8 +176,7 @@ def test_what_is_interrupted_leaves_nothing_either(tmp_path: Path) -> None:
 
 
 def ended(pid: int) -> bool:
-    # A zombie may wait for a first process that reaps none.
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return not psutil.pid_exists(pid) or not alive(psutil.Process(pid))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The layers of the package: every import points down, and what is heavy is imported only where it belongs."""
+"""The layers of the package: every import points down, and heavy packages are imported only where they belong."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_every_import_points_down(monkeypatch: pytest.MonkeyPatch) -> None:
         ("sweep", "torch optuna tensorboard numpy pydantic ruamel rich joblib"),
     ],
 )
-def test_importing_a_module_does_not_import_what_is_heavy(module: str, heavy: str) -> None:
-    """The runner's side of the package never brings in torch, and the command line starts with next to nothing."""
+def test_importing_a_module_imports_no_heavy_package(module: str, heavy: str) -> None:
+    """The runner never imports torch, and the command line starts with almost no imports."""
     code = f"import {module}, sys; print(' '.join(name for name in {heavy.split()!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

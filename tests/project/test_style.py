@@ -19,6 +19,6 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.timeout(280)
 def test_the_code_is_clean(command: list[str]) -> None:
-    """With the settings of pyproject.toml, where each exception has its reason."""
+    """With the settings of pyproject.toml, which gives a reason for each exception."""
     done = subprocess.run([sys.executable, "-m", *command], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

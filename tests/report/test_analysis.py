@@ -1,4 +1,4 @@
-"""What is said about hyperparameters: importances, comparisons, and how sure the winner is, on data whose answer is known."""
+"""Importances, comparisons, and how certain the winner is, on data whose answer is known."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def grid(**axes: list[Any]) -> tuple[StudySpec, list[dict[str, Any]]]:
 
 
 def test_what_decides_everything_has_all_the_importance() -> None:
-    """In a full grid alone and together agree when parameters do not act through each other, up to ranks."""
+    """In a full grid the shares alone and together are equal if parameters do not interact."""
     study, points = grid(big=[1, 2, 3, 4], idle=["a", "b", "c"])
     found = importances(trials(points, lambda p: p["big"]), study)
     assert [item.name for item in found] == ["big", "idle"]
@@ -50,7 +50,7 @@ def test_what_decides_everything_has_all_the_importance() -> None:
 
 
 def test_what_matters_only_through_another_is_seen_together() -> None:
-    """Each value is as good as the other, depending on the other parameter: nothing alone, everything together."""
+    """Which value is better depends on the other parameter: no importance alone, all of it together."""
     study, points = grid(a=[0, 1], b=[0, 1], c=[0, 1, 2])
     found = {item.name: item for item in importances(trials(points, lambda p: (p["a"] == p["b"]) + 0.001 * p["c"]), study)}
     assert found["a"].alone == found["b"].alone == 0
@@ -61,7 +61,7 @@ def test_what_matters_only_through_another_is_seen_together() -> None:
 
 @pytest.mark.slow
 def test_the_intervals_of_importances_hold_what_they_promise() -> None:
-    """Of 100 simulated searches about 95 % hold what 20,000 trials tell; a log scale and an idle parameter change nothing."""
+    """About 95 of 100 intervals of simulated searches contain the value from 20,000 trials, also with a log scale."""
     study = make({name: Range(low=1e-6, high=1.0, log=name == "a") for name in "abc"}, method="random")
     chance = random.Random(1)
 
@@ -83,7 +83,7 @@ def test_the_intervals_of_importances_hold_what_they_promise() -> None:
 
 
 def test_a_trial_that_diverged_does_not_decide() -> None:
-    """The ranks count, not how bad the worst one is."""
+    """Ranks are used, so the size of the worst value does not matter."""
     study, points = grid(a=[1, 2, 3, 4], b=[1, 2, 3, 4])
     calm = importances(trials(points, lambda p: -p["a"] - 0.1 * p["b"]), study)
     wild = importances(trials(points, lambda p: -1e9 if p["a"] == p["b"] == 4 else -p["a"] - 0.1 * p["b"]), study)
@@ -91,7 +91,7 @@ def test_a_trial_that_diverged_does_not_decide() -> None:
 
 
 def test_nothing_is_said_of_a_handful_of_trials() -> None:
-    """Nor where nothing is varied or nothing differs."""
+    """Nor if nothing is varied or all values are equal."""
     study, points = grid(a=[1, 2])
     assert importances(trials(points, lambda p: p["a"]), study) == []
     study, points = grid(a=[1, 2], b=[1, 2, 3])
@@ -101,7 +101,7 @@ def test_nothing_is_said_of_a_handful_of_trials() -> None:
 
 @pytest.mark.parametrize("goal", ["maximize", "minimize"])
 def test_values_are_compared_pair_by_pair(goal: str) -> None:
-    """What differs in everything else does not blur the difference; the better one is named whatever the goal."""
+    """Differences in other parameters do not matter; the better value is named for both goals."""
     study, points = grid(a=["x", "y"], b=[0, 100, 200], c=[0, 10])
     sign = 1 if goal == "maximize" else -1
     study = make(study.parameters, goal)
@@ -113,7 +113,7 @@ def test_values_are_compared_pair_by_pair(goal: str) -> None:
 
 
 def test_the_interval_of_a_comparison_is_students() -> None:
-    """Over the seeds, each of which counts once however many settings there are."""
+    """It is over the seeds, each of which counts once for any number of settings."""
     study, points = grid(seed=[0, 1, 2], a=[0, 1], b=[0, 1])
     effect = {0: 1.0, 1: 2.0, 2: 3.0}
     found = comparisons(trials(points, lambda p: p["a"] * effect[p["seed"]] + 10 * p["b"]), study)
@@ -126,7 +126,7 @@ def test_the_interval_of_a_comparison_is_students() -> None:
 
 
 def test_the_intervals_hold_what_they_promise() -> None:
-    """Of 400 simulated studies with a known difference, about 95 % of the intervals hold it."""
+    """About 95 % of the intervals of 400 simulated studies contain the known difference."""
     chance = random.Random(0)
     study, points = grid(seed=[0, 1, 2, 3, 4], a=[0, 1])
     held = 0
@@ -139,7 +139,7 @@ def test_the_intervals_hold_what_they_promise() -> None:
 
 
 def test_settings_are_ranked_by_their_mean_over_the_seeds() -> None:
-    """With Student's interval, how far they are behind, and how often each comes first when the seeds are drawn again."""
+    """With Student's interval, the difference to the best, and how often each comes first if the seeds are drawn again."""
     study, points = grid(seed=[0, 1, 2, 3, 4], a=["lucky", "good", "bad"])
     scores = {"lucky": [9, 1, 1, 1, 1], "good": [4, 5, 4, 5, 4], "bad": [0, 0, 1, 0, 0]}
     records = trials(points, lambda p: scores[p["a"]][p["seed"]])
@@ -164,14 +164,14 @@ def test_settings_are_ranked_by_their_mean_over_the_seeds() -> None:
 
 @pytest.mark.parametrize("goal", ["maximize", "minimize"])
 def test_equals_share_the_first_place(goal: str) -> None:
-    """An idle parameter's two values are as good as each other, however often the first of them is listed first."""
+    """Two values of a parameter without influence are equally good, whichever is listed first."""
     study, points = grid(seed=[0, 1, 2, 3, 4], idle=["x", "y"])
     found = settings(trials(points, lambda p: float(p["seed"])), make(study.parameters, goal))
     assert [setting.chance for setting in found] == pytest.approx([0.5, 0.5])
 
 
 def test_a_setting_is_not_the_best_for_having_been_trained_most_often() -> None:
-    """A study that is not finished is compared by the seeds that its settings share."""
+    """The settings of an unfinished study are compared by the seeds that they share."""
     study, points = grid(seed=[0, 1], a=[0, 1, 2])
     scores = {0: 0.0, 1: 5.0, 2: 3.0}
     found = settings(trials(points[:4], lambda p: scores[p["a"]]), study)
@@ -188,7 +188,7 @@ def test_a_setting_is_not_the_best_for_having_been_trained_most_often() -> None:
 
 
 def test_the_same_training_twice_is_no_repetition() -> None:
-    """A search over a few choices draws some assignments again, with the same seed and the same result."""
+    """A search over few choices draws some assignments again, with the same seed and result."""
     study = make({"a": Choice(values=(0, 1))}, method="random")
     records = trials([{"a": 0}] * 5 + [{"a": 1}], lambda p: p["a"])
     found = settings(records, study)
@@ -198,7 +198,7 @@ def test_the_same_training_twice_is_no_repetition() -> None:
 
 
 def test_comparisons_of_a_study_that_runs_are_not_swayed_by_what_is_missing() -> None:
-    """A seed of which only some settings are done does not count with those alone."""
+    """A seed that only some settings have is not counted for these alone."""
     study, points = grid(seed=[0, 1], a=[0, 1], b=[0, 1, 2])
     records = trials(points, lambda p: 10 * p["b"] + 0.1 * p["a"] - 5 * (p["seed"] == 1 and p["a"] == 1))
     partly = [record for record in records if record.params["seed"] == 0 or record.params["b"] == 0]
@@ -208,7 +208,7 @@ def test_comparisons_of_a_study_that_runs_are_not_swayed_by_what_is_missing() ->
 
 
 def test_a_grid_of_one_parameter_is_not_called_idle() -> None:
-    """Where each trial has a value of its own, numbers are grouped and words are left out."""
+    """If each trial has a different value, numbers are grouped and texts are left out."""
     study, points = grid(lr=[1, 2, 3, 4, 5, 6, 7, 8])
     [item] = importances(trials(points, lambda p: p["lr"]), study)
     assert item.alone > 0.5
@@ -217,7 +217,7 @@ def test_a_grid_of_one_parameter_is_not_called_idle() -> None:
 
 
 def test_huge_values_are_numbers_too() -> None:
-    """Finite, though their squares are not."""
+    """They are finite, but their squares are not."""
     study, points = grid(seed=[0, 1], a=[0, 1, 2])
     records = trials(points, lambda p: (-1) ** p["seed"] * 1e300 * p["a"])
     assert len(settings(records, study)) == 3
@@ -227,7 +227,7 @@ def test_huge_values_are_numbers_too() -> None:
 
 
 def test_the_share_of_chance_is_what_seeds_change() -> None:
-    """All of it when only the seed decides, none when it does not; nothing is known with one seed."""
+    """All of it if only the seed matters, none if it does not, and None with one seed."""
     study, points = grid(seed=[0, 1, 2, 3], a=[0, 1, 2])
     assert noise_share(trials(points, lambda p: p["a"]), study) == 0
     assert (noise_share(trials(points, lambda p: p["seed"]), study) or 0) > 0.95
@@ -236,7 +236,7 @@ def test_the_share_of_chance_is_what_seeds_change() -> None:
 
 
 def test_only_complete_trials_count() -> None:
-    """Failed, pruned and running ones say nothing about the metric."""
+    """Failed, pruned and running ones are left out."""
     study, points = grid(a=[0, 1])
     records = [
         TrialRecord(number=n, state=state, params=points[0], seed=0, folder="f", value=1.0)

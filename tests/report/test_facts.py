@@ -1,4 +1,4 @@
-"""The report: one page that says the same as the commands, needs nothing else, and does what no name in it can spoil."""
+"""The report: one page with the same numbers as the commands, which loads nothing and which no name or value can break."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from sweep.report.facts import Facts, gather, shown_range
+from sweep.report.axes import shown_range
+from sweep.report.facts import Facts, gather
 from sweep.storage.folder import StudyFolder
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
@@ -55,6 +56,12 @@ def embedded(page: str) -> Any:
     return json.loads(found[1])
 
 
+def chart(page: str, name: str) -> Any:
+    """Return the description of a chart."""
+    [found] = [chart for chart in embedded(page)["charts"] if chart["name"] == name]
+    return found
+
+
 def words(page: str) -> str:
     """Return what a page says, without its scripts and tags."""
     return re.sub(r"\s+", " ", re.sub(r"<script.*?</script>|<style.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
@@ -70,22 +77,22 @@ def test_the_page_says_what_the_commands_say(cli: Cli, study: Path, here: Path) 
     told = cli("trials", str(study), "--format", "json").json
     rows = list(csv.DictReader(io.StringIO(cli("trials", str(study), "--format", "csv").out)))
     drawn = {trial["n"]: trial for trial in embedded(page)["trials"]}
-    curves = embedded(page)["curves"]
+    curves = dict(item for series in chart(page, "curves")["series"] for item in series["data"])
     assert len(told) == len(rows) == len(drawn) == 12
     for trial, row in zip(told, rows, strict=True):
         assert drawn[trial["number"]]["value"] == trial["value"] == float(row["score"])
         assert drawn[trial["number"]]["state"] == trial["state"] == row["state"]
         points = scalars(Path(trial["dir"]))["score"]
-        assert points == [pytest.approx((step, value), rel=1e-5) for step, value in curves[str(trial["number"])]]
+        assert points == [pytest.approx((step, value), rel=1e-5) for step, value in curves[trial["number"]]]
         assert points[-1][1] == pytest.approx(trial["value"])
     best = cli("best", str(study), "--format", "json").json[0]
-    assert embedded(page)["best"][0] == best["number"]
+    assert chart(page, "curves")["series"][1]["data"][0][0] == best["number"]
     assert f"{best['value']:.4f}" in words(page)
 
 
 @pytest.mark.slow
 def test_failures_are_grouped_by_cause(cli: Cli, study: Path, here: Path) -> None:
-    """One line for those that say the same, numbers apart."""
+    """One line for equal messages, whatever numbers they contain."""
     cli("run", str(study))
     [failure] = facts_of(here / "runs" / "told").failures
     assert failure.cause == "exception"
@@ -97,7 +104,7 @@ def test_failures_are_grouped_by_cause(cli: Cli, study: Path, here: Path) -> Non
 
 @pytest.mark.slow
 def test_the_timeline_knows_every_attempt(cli: Cli, study: Path, here: Path) -> None:
-    """A trial whose worker died held a slot twice; slots never hold two trials at a time."""
+    """A trial whose worker died was in a slot twice; a slot never has two trials at a time."""
     done = cli("run", str(study), "objective=mine:shows", "how.value=ok", "parameters.kill_at={values: [2]}", "steps.value=3")
     assert done.code == 0, done.err
     facts = facts_of(here / "runs" / "told")
@@ -116,7 +123,7 @@ def test_the_timeline_knows_every_attempt(cli: Cli, study: Path, here: Path) -> 
 
 @pytest.mark.slow
 def test_the_best_settings_metrics_have_intervals(cli: Cli, study: Path, here: Path) -> None:
-    """Over the seeds by Student; a share of so many samples by Wilson where there is one training."""
+    """Student's over the seeds; Wilson's for an accuracy of one training."""
     assert cli("run", str(study), "how.value=ok").code == 0
     facts = facts_of(here / "runs" / "told")
     assert facts.repeated
@@ -132,7 +139,7 @@ def test_the_best_settings_metrics_have_intervals(cli: Cli, study: Path, here: P
 
 
 def test_nothing_in_a_study_can_spoil_the_page(cli: Cli, study: Path, here: Path) -> None:
-    """Values and errors are text, whatever they look like; the page may run its own two scripts and load nothing."""
+    """Values and errors are always text. The page may run its own two scripts and load nothing."""
     hostile = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
     done = cli(
         "run", str(study), f"x.values=[{json.dumps(hostile)}]", "how.values=[raise]", "seed.value=0", "objective=mine:says"
@@ -142,7 +149,7 @@ def test_nothing_in_a_study_can_spoil_the_page(cli: Cli, study: Path, here: Path
     assert hostile not in page
     assert page.count("<script") == 3
     assert "&lt;img src=x onerror=alert(2)&gt;" in page
-    assert embedded(page)["axes"][0]["categories"] == [hostile]
+    assert hostile in embedded(page)["trials"][0]["text"]
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     assert policy
     assert policy[1].startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src 'sha256-")
@@ -152,7 +159,7 @@ def test_nothing_in_a_study_can_spoil_the_page(cli: Cli, study: Path, here: Path
 
 @pytest.mark.slow
 def test_a_report_can_be_asked_for_at_any_time(cli: Cli, study: Path, here: Path) -> None:
-    """Before anything is complete, elsewhere, and not before there is a study."""
+    """Before a trial is complete and to another file, but not before the study exists."""
     missing = cli("report", str(study))
     assert missing.code == 2
     assert "[no-study]" in missing.err
@@ -165,7 +172,7 @@ def test_a_report_can_be_asked_for_at_any_time(cli: Cli, study: Path, here: Path
 
 @pytest.mark.slow
 def test_a_report_that_cannot_be_written_costs_no_run(cli: Cli, study: Path, here: Path) -> None:
-    """The run says so and ends as it would have; the command fails with a message."""
+    """The run prints a warning and its exit code stays; the command fails with a message."""
     (here / "runs" / "told").mkdir(parents=True)
     (here / "runs" / "told" / "report.html").mkdir()
     (here / "runs" / "told" / "lock").touch()
@@ -179,7 +186,7 @@ def test_a_report_that_cannot_be_written_costs_no_run(cli: Cli, study: Path, her
 
 @pytest.mark.parametrize("form", [pytest.param("png", marks=pytest.mark.slow), "svg"])
 def test_the_charts_are_written_as_pictures(cli: Cli, study: Path, here: Path, form: str) -> None:
-    """For a paper: one file for each chart that there is something to show in."""
+    """For a paper: one file for each chart that has data."""
     assert cli("run", str(study), "how.value=ok", "x.values=[1, 2, 3]").code == 0
     done = cli("report", str(study), "--figures", "pictures", "--figure-format", form)
     assert done.code == 0, done.err
@@ -190,17 +197,17 @@ def test_the_charts_are_written_as_pictures(cli: Cli, study: Path, here: Path, f
 
 
 @pytest.mark.slow
-def test_one_setting_each_is_told_apart_from_luck(cli: Cli, study: Path, here: Path) -> None:
-    """With one training the page says that luck is unknown and how to measure it."""
+def test_one_training_of_each_setting_is_not_called_certain(cli: Cli, study: Path, here: Path) -> None:
+    """With one training the page says that chance is unknown, and how to measure it."""
     assert cli("run", str(study), "how.value=ok", "seed.value=0").code == 0
     page = words((here / "runs" / "told" / "report.html").read_text())
-    assert "Each setting was trained once, so merit is not told apart from luck" in page
+    assert "Each setting was trained once, so a difference may be chance" in page
     assert "name=told-repeated repeats=3" in page
 
 
 @pytest.mark.slow
-def test_a_study_without_its_environment_is_still_told(cli: Cli, study: Path, here: Path) -> None:
-    """Files may be lost when a folder is copied."""
+def test_a_study_without_its_environment_still_has_a_report(cli: Cli, study: Path, here: Path) -> None:
+    """Files can be lost when a folder is copied."""
     assert cli("run", str(study), "how.value=ok").code == 0
     folder = here / "runs" / "told"
     (folder / "environment.json").unlink()
@@ -211,7 +218,7 @@ def test_a_study_without_its_environment_is_still_told(cli: Cli, study: Path, he
 
 @pytest.mark.slow
 def test_values_beyond_all_bounds_do_not_end_a_run_badly(cli: Cli, study: Path, here: Path) -> None:
-    """Finite, though no axis holds them and no square of them is."""
+    """They are finite, but their squares and differences overflow."""
     done = cli("run", str(study), "objective=mine:huge", "how.value=ok", "x.values=[1, 2, 3]")
     assert done.code == 0, done.err
     assert "read the report" in done.out
@@ -220,7 +227,7 @@ def test_values_beyond_all_bounds_do_not_end_a_run_badly(cli: Cli, study: Path, 
 
 @pytest.mark.slow
 def test_values_that_read_alike_are_told_apart(cli: Cli, study: Path, here: Path) -> None:
-    """A number and its text, null and the word, are places of their own, written as in the file."""
+    """A number and its text, null and the word have different places, and are written as in the file."""
     values = """parameters.x={values: [1, "1", null, "null"]}"""
     assert cli("run", str(study), "objective=mine:by_kind", "how.value=ok", values).code == 0
     axis = facts_of(here / "runs" / "told").axes[1]
@@ -230,7 +237,7 @@ def test_values_that_read_alike_are_told_apart(cli: Cli, study: Path, here: Path
 
 @pytest.mark.slow
 def test_pauses_between_runs_are_cut_out_of_the_timeline(cli: Cli, study: Path, here: Path) -> None:
-    """A study that was stopped overnight was not idle."""
+    """A study that was stopped overnight was not idle in that time."""
     assert cli("run", str(study), "how.value=ok").code == 0
     at = StudyFolder(root=here / "runs" / "told")
     snapshot = Snapshot.take(stored_study(at), at)
@@ -246,7 +253,7 @@ def yesterday(text: str) -> str:
 
 @pytest.mark.slow
 def test_long_curves_are_thinned(cli: Cli, study: Path, here: Path) -> None:
-    """To what can be told apart, their ends among it."""
+    """To 100 points, including both ends."""
     assert cli("run", str(study), "how.value=ok", "steps.value=1000", "x.values=[1]", "seed.values=[0]").code == 0
     points = facts_of(here / "runs" / "told").curves[0]
     assert len(points) == 100
@@ -257,7 +264,7 @@ def test_long_curves_are_thinned(cli: Cli, study: Path, here: Path) -> None:
     ("values", "sign", "shown"),
     [
         ([0.88, 0.87, 0.86], 1, (0.86, 0.88)),
-        ([*([0.5 + i / 100 for i in range(30)]), -1e9], 1, (0.25, 0.8)),  # one that diverged does not press the others
+        ([*([0.5 + i / 100 for i in range(30)]), -1e9], 1, (0.25, 0.8)),  # one that diverged does not determine the range
         ([*([0.5 + i / 100 for i in range(30)]), 1e9], -1, (0.5, 1.05)),
         ([7.0, 7.0], 1, (6.65, 7.35)),
         ([0.0], -1, (-0.5, 0.5)),
@@ -266,7 +273,7 @@ def test_long_curves_are_thinned(cli: Cli, study: Path, here: Path) -> None:
     ],
 )
 def test_an_axis_shows_the_good_and_most_of_the_bad(values: list[float], sign: int, shown: tuple[float, float]) -> None:
-    """Up to the best; of the bad ones nine tenths and as much again."""
+    """From the best value to that of the best 90 %, and as much again."""
     found = shown_range(values, sign)
     assert found is not None
     assert found == pytest.approx(shown, abs=0.06 * (shown[1] - shown[0]))
@@ -277,7 +284,7 @@ def test_an_axis_shows_the_good_and_most_of_the_bad(values: list[float], sign: i
 
 
 def test_the_terminal_shows_curves_and_importances(cli: Cli, study: Path) -> None:
-    """`best` and `status` draw them, with characters that the output can hold, and without colour into a pipe."""
+    """`best` and `status` draw them with characters that the encoding of the output has, and without colour into a pipe."""
     assert cli("run", str(study), "how.value=ok").code == 0
     for verb in ("best", "status"):
         drawn = cli(verb, str(study), env={"PYTHONIOENCODING": "utf-8"})
@@ -291,7 +298,7 @@ def test_the_terminal_shows_curves_and_importances(cli: Cli, study: Path) -> Non
 
 @pytest.mark.slow
 def test_curves_give_way_on_a_narrow_terminal(cli: Cli, study: Path) -> None:
-    """Every cell that says something stays whole."""
+    """Every other cell stays complete."""
     assert cli("run", str(study), "how.value=ok").code == 0
     narrow = cli("best", str(study), env={"COLUMNS": "48", "PYTHONIOENCODING": "utf-8"})
     assert narrow.code == 0

@@ -1,4 +1,4 @@
-"""The report in a browser: every chart draws in light and in dark, the coordinates can be brushed, and a phone is wide enough."""
+"""The report in a browser: all charts are drawn in light and dark colours, trials can be selected, and it fits a phone."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ parameters:
   lr:    {min: 1.0e-4, max: 0.1, log: true}
   width: {min: 1, max: 64}
   kind:  {values: [plain, "two words", true, null]}
-  steps: {value: 4}
+  steps: {values: [1, 4]}
 budget: {trials: 40}
 stop_after_failures: 100
 """
-CHARTS = 3 + 5  # an effect of each parameter; importances, coordinates, curves, history, timeline
+CHARTS = 4 + 5  # an effect of each parameter; importances, coordinates, curves, history, timeline
 # How many pixels of each chart's canvas are of another colour than its corner.
 _INK = """figures => figures.map(figure => {
     const canvas = figure.querySelector("canvas");
@@ -60,7 +60,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def opened(chromium: Browser, path: Path, scheme: Scheme, width: int = 1200) -> Page:
-    """Open the page without any network; whatever it complains of fails the test."""
+    """Open the page without any network; any message or request fails the test."""
     page = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}, offline=True).new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
@@ -74,7 +74,7 @@ def opened(chromium: Browser, path: Path, scheme: Scheme, width: int = 1200) -> 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_chart_draws_without_a_network(chromium: Browser, page_file: Path, tmp_path: Path, scheme: Scheme) -> None:
-    """In the colours that the reader's system has."""
+    """In the colours of the reader's system."""
     page = opened(chromium, page_file, scheme)
     page.screenshot(path=Path(os.environ.get("SWEEP_SCREENSHOTS", tmp_path)) / f"report-{scheme}.png", full_page=True)
     ink = page.locator("figure").evaluate_all(_INK)
@@ -85,7 +85,7 @@ def test_every_chart_draws_without_a_network(chromium: Browser, page_file: Path,
 
 
 def test_the_charts_follow_when_the_colours_change(chromium: Browser, page_file: Path) -> None:
-    """They are drawn anew, all of them."""
+    """All of them are drawn again."""
     page = opened(chromium, page_file, "light")
     before = page.locator("#chart-history canvas").evaluate("canvas => canvas.toDataURL()")
     page.emulate_media(color_scheme="dark")
@@ -93,8 +93,8 @@ def test_the_charts_follow_when_the_colours_change(chromium: Browser, page_file:
                            "document.querySelector('#chart-history canvas').toDataURL() !== before", arg=before)  # fmt: skip
 
 
-def test_trials_are_chosen_by_brushing_an_axis(chromium: Browser, page_file: Path) -> None:
-    """Dragged along the metric's axis: so many are left, and the best of them is named; a click lets go."""
+def test_trials_are_selected_by_brushing_an_axis(chromium: Browser, page_file: Path) -> None:
+    """Dragged along the metric's axis: the page gives their number and names the best one."""
     page = opened(chromium, page_file, "light")
     chart = page.locator("#chart-parallel")
     chart.scroll_into_view_if_needed()
@@ -102,7 +102,7 @@ def test_trials_are_chosen_by_brushing_an_axis(chromium: Browser, page_file: Pat
     assert box is not None
     metric_axis = box["x"] + box["width"] - 90
     top, bottom = box["y"] + 40, box["y"] + box["height"] - 24
-    chosen = page.locator("#chosen")
+    selected = page.locator("#selected")
     complete = page.evaluate(
         "JSON.parse(document.getElementById('data').textContent).trials.filter(t => t.state === 'complete').length"
     )
@@ -114,19 +114,19 @@ def test_trials_are_chosen_by_brushing_an_axis(chromium: Browser, page_file: Pat
         page.mouse.move(metric_axis, end, steps=5)
         page.mouse.up()
         tb.eventually(
-            lambda: bool(re.search(rf"\d+ of {complete} chosen; the best of them is trial \d+", chosen.inner_text())), True
+            lambda: bool(re.search(rf"\d+ of {complete} selected; the best of them is trial \d+", selected.inner_text())), True
         )
-        return int(chosen.inner_text().split()[0])
+        return int(selected.inner_text().split()[0])
 
     best = page.locator("#answer .quiet", has_text=re.compile(r"^trial \d+")).inner_text().split()[1]
     some = drag(bottom - 1, (top + bottom) / 2)  # the lower half: small losses
     assert 0 < some < complete
-    assert f"is trial {best} with" in chosen.inner_text()
+    assert f"is trial {best} with" in selected.inner_text()
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_metrics_are_drawn_against_each_other(chromium: Browser, tmp_path: Path, count: int) -> None:
-    """One chart for each two of them."""
+    """One chart for each pair of metrics."""
     metrics = "[{name: a, goal: maximize}, {name: b, goal: minimize}, {name: c, goal: minimize}]"
     text = STUDY.replace("metric: {name: loss, goal: minimize}", f"metrics: {metrics}\nconstraints: {{c: {{max: 40}}}}")
     text = text if count == 3 else text.replace(", {name: c, goal: minimize}", "")
@@ -141,7 +141,7 @@ def test_metrics_are_drawn_against_each_other(chromium: Browser, tmp_path: Path,
 
 
 def test_the_page_fits_a_phone(chromium: Browser, page_file: Path, tmp_path: Path) -> None:
-    """Nothing but tables and coordinates, which scroll by themselves, is wider than the screen."""
+    """Only tables and coordinates, which scroll, are wider than the screen."""
     page = opened(chromium, page_file, "light", width=375)
     page.screenshot(path=Path(os.environ.get("SWEEP_SCREENSHOTS", tmp_path)) / "report-phone.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
@@ -152,5 +152,5 @@ def test_words_are_there_without_scripts(chromium: Browser, page_file: Path) -> 
     page = chromium.new_context(java_script_enabled=False).new_page()
     page.goto(page_file.as_uri())
     said = page.locator("main").inner_text()
-    for words in ("The best trial", "How sure is that?", "Which hyperparameters matter", "Failures", "exception", "lr"):
+    for words in ("The best trial", "How certain is that?", "Which hyperparameters matter", "Failures", "exception", "lr"):
         assert words in said

@@ -26,7 +26,7 @@ GIB = 2**30
 GPUS = [Gpu(cuda_id="4"), Gpu(cuda_id="5")]
 
 
-def packing(
+def gpu_sharing(
     *,
     busy: float,
     takes: float,
@@ -47,13 +47,13 @@ def packing(
     return GpuSharing(slots, cores, read, threads=threads)
 
 
-def looked(packing: GpuSharing, training: Iterable[int]) -> tuple[list[Slot], list[str]]:
-    slots, told = [], []
+def looked(sharing: GpuSharing, training: Iterable[int]) -> tuple[list[Slot], list[str]]:
+    slots, reasons = [], []
     for _ in range(50):
-        added, why = packing.look(set(training))
+        added, why = sharing.look(set(training))
         slots += added
-        told += [why] if why else []
-    return slots, told
+        reasons += [why] if why else []
+    return slots, reasons
 
 
 @pytest.mark.parametrize(
@@ -71,16 +71,16 @@ def looked(packing: GpuSharing, training: Iterable[int]) -> tuple[list[Slot], li
 )
 def test_as_many_run_as_time_memory_and_cores_allow(what: dict[str, float], added: int, because: str) -> None:
     """The tightest of the three decides, and it is said why; it is decided once."""
-    slots, told = looked(packing(**what), [0])  # type: ignore[arg-type]  # `cores` is a whole number
+    slots, reasons = looked(gpu_sharing(**what), [0])  # type: ignore[arg-type]  # `cores` is a whole number
     assert len(slots) == added
-    assert len(told) == 1
-    assert because in told[0]
-    assert "gpu 4: a trial keeps it busy" in told[0]
+    assert len(reasons) == 1
+    assert because in reasons[0]
+    assert "gpu 4: a trial keeps it busy" in reasons[0]
 
 
 def test_the_new_slots_are_on_the_same_gpu_and_share_its_cores() -> None:
     """Each GPU is looked at while its own trial trains, and indices are never used twice."""
-    two = packing(busy=0.3, takes=1.0, gpus=2, cores=12)
+    two = gpu_sharing(busy=0.3, takes=1.0, gpus=2, cores=12)
     assert looked(two, []) == ([], [])
     first, _ = looked(two, [1])
     second, _ = looked(two, [0, 1])
@@ -92,7 +92,7 @@ def test_the_new_slots_are_on_the_same_gpu_and_share_its_cores() -> None:
 
 def test_the_new_slots_have_the_threads_that_the_study_file_says() -> None:
     """A number that somebody wrote down is not a share of the cores."""
-    slots, _ = looked(packing(busy=0.3, takes=1.0, cores=12, threads=3), [0])
+    slots, _ = looked(gpu_sharing(busy=0.3, takes=1.0, cores=12, threads=3), [0])
     assert [slot.threads for slot in slots] == [3, 3]
     assert {slot.env["OMP_NUM_THREADS"] for slot in slots} == {"3"}
 
@@ -127,16 +127,16 @@ def test_a_sweep_opens_slots_while_it_runs(here: Path) -> None:
     like_a_gpu = [dataclasses.replace(slot, env={**slot.env, "CUDA_VISIBLE_DEVICES": ""}) for slot in slots]
     idle, training = (GpuReading(busy=busy, used_bytes=used, total_bytes=16 * GIB) for busy, used in ((0.0, 0), (0.3, GIB)))
     readings = itertools.chain([idle], itertools.repeat(training))
-    clock = SessionTimer()
+    timer = SessionTimer()
     store = StudyStore(folder, study)
     try:
         ledger = Ledger(study, folder, store, [], observer, 1)
-        packing = GpuSharing(like_a_gpu, 8, lambda _: next(readings))
-        runner = Runner(study, folder, ledger, like_a_gpu, worker_maker(study, False), observer, clock, packing)
-        timer = threading.Timer(90, runner.stop)
-        timer.start()
+        sharing = GpuSharing(like_a_gpu, 8, lambda _: next(readings))
+        runner = Runner(study, folder, ledger, like_a_gpu, worker_maker(study, False), observer, timer, sharing)
+        alarm = threading.Timer(90, runner.stop)
+        alarm.start()
         outcome = runner.run()
-        timer.cancel()
+        alarm.cancel()
     finally:
         store.close()
     assert outcome.exit_code == 0

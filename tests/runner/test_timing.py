@@ -1,4 +1,4 @@
-"""Where the time went: every second of the wall clock is something's, whatever happens to trials, workers and runner."""
+"""How time is spent: every second of the wall clock is counted once, whatever happens to trials, workers and runner."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ workers: {devices: cpu, per_device: 2}
 ALMOST = 0.98  # what is slept, when it is shared out over the wall clock to the millisecond
 
 
-def account_of(folder: Path) -> TimeBreakdown:
+def breakdown_of(folder: Path) -> TimeBreakdown:
     found = read_time(StudyFolder(root=folder.resolve()))
     assert found is not None
     return found
 
 
 def run_inline(objective: Callable[[sweep.Trial], Any] | None, **keys: Any) -> TimeBreakdown:
-    return account_of(sweep.run(STUDY | keys, objective, inline=True, quiet=True).dir)
+    return breakdown_of(sweep.run(STUDY | keys, objective, inline=True, quiet=True).dir)
 
 
-def sums_up(told: dict[str, float]) -> bool:
-    """Tell whether the parts of the wall clock are five, none is negative, and nothing is missing."""
-    parts = [seconds for name, seconds in told.items() if name != "wall_s"]
-    return len(parts) == 5 and min(parts) >= 0 and sum(parts) == pytest.approx(told["wall_s"])
+def sums_up(spent: dict[str, float]) -> bool:
+    """Return whether there are five parts, none is negative, and they sum to the wall clock time."""
+    parts = [seconds for name, seconds in spent.items() if name != "wall_s"]
+    return len(parts) == 5 and min(parts) >= 0 and sum(parts) == pytest.approx(spent["wall_s"])
 
 
 def sleeps(trial: sweep.Trial) -> None:
@@ -69,7 +69,7 @@ def sleeps(trial: sweep.Trial) -> None:
 
 
 class Now:
-    """A clock that stands still until it is told."""
+    """A clock that stands still until it is set."""
 
     def __init__(self) -> None:
         self.seconds = 100.0
@@ -105,27 +105,27 @@ def test_status_and_report_say_where_the_time_of_two_slots_went(cli: Cli, here: 
     write_objectives(here)
     study = str(write_study(here, TEXT))
     assert cli("run", study).code == 0
-    told = cli("status", study, "--json").json["time"]
-    assert sums_up(told)
-    assert told["wall_s"] >= 3.0
-    assert told["training_s"] >= (3.0 + 0.3 + 0.29) / 2 * ALMOST
-    assert told["waiting_s"] > 0.2
-    assert told["starting_s"] > 0.2
+    spent = cli("status", study, "--json").json["time"]
+    assert sums_up(spent)
+    assert spent["wall_s"] >= 3.0
+    assert spent["training_s"] >= (3.0 + 0.3 + 0.29) / 2 * ALMOST
+    assert spent["waiting_s"] > 0.2
+    assert spent["starting_s"] > 0.2
     shares = ", ".join(rf"{name} \d+\.\d %" for name in ("training", "logging", "checkpointing", "starting", "waiting"))
     assert re.search(rf"^time  \d+\.\d s on 2 slots: {shares}$", cli("status", study).out, flags=re.MULTILINE)
-    assert re.search(rf"All runs took \d+\.\d s on 2 slots: {shares}\.", (here / "runs/study/report.html").read_text())
+    assert re.search(rf"All sessions took \d+\.\d s on 2 slots: {shares}\.", (here / "runs/study/report.html").read_text())
     stored = optuna.load_study(study_name="study", storage=f"sqlite:///{here}/runs/study/study.db")
-    assert stored.user_attrs["sweep:time"] == told
+    assert stored.user_attrs["sweep:time"] == spent
 
 
 def test_it_is_there_while_the_study_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The trial in flight is counted before it has told anything."""
-    monkeypatch.setattr(ledger, "_NOTE_S", 0.0)
+    """The running trial is counted before its first report."""
+    monkeypatch.setattr(ledger, "_TIME_EVERY_S", 0.0)
     seen: list[dict[str, Any]] = []
 
     def train(trial: sweep.Trial) -> None:
         folder = StudyFolder(root=trial.dir.parent)
-        wait_for(lambda: account_of(folder.root).training > 0.3)
+        wait_for(lambda: breakdown_of(folder.root).training > 0.3)
         seen.append(Snapshot.take(stored_study(folder), folder).status_json())
         trial.report(1, {"score": 1})
 
@@ -176,9 +176,9 @@ def test_what_a_killed_worker_trained_counts(cli: Cli, here: Path) -> None:
     study = str(write_study(here, TEXT))
     done = cli("run", study, "sleep.values=[0.5]", "steps.value=3", "how.value=kill once")
     assert done.code == 0, done.err
-    told = cli("status", study, "--json").json["time"]
-    assert sums_up(told)
-    assert told["training_s"] >= (2 + 3) * 0.5 * ALMOST
+    spent = cli("status", study, "--json").json["time"]
+    assert sums_up(spent)
+    assert spent["training_s"] >= (2 + 3) * 0.5 * ALMOST
 
 
 def test_a_killed_runner_leaves_an_account_that_adds_up(here: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
@@ -190,14 +190,14 @@ def test_a_killed_runner_leaves_an_account_that_adds_up(here: Path, start: Calla
     wait_for(lambda: (read_time(StudyFolder(root=folder)) or TimeBreakdown()).training > 0)
     process.kill()
     process.wait()
-    killed = account_of(folder)
+    killed = breakdown_of(folder)
     assert sums_up(killed.to_json())
     process = start("resume", study, *words)
-    wait_for(lambda: account_of(folder).total > killed.total)
+    wait_for(lambda: breakdown_of(folder).total > killed.total)
     process.kill()
     process.wait()
-    assert account_of(folder).training >= killed.training
-    assert sums_up(account_of(folder).to_json())
+    assert breakdown_of(folder).training >= killed.training
+    assert sums_up(breakdown_of(folder).to_json())
 
 
 def test_a_study_that_nobody_measured_has_no_such_line(cli: Cli, here: Path) -> None:
@@ -211,24 +211,24 @@ def test_a_study_that_nobody_measured_has_no_such_line(cli: Cli, here: Path) -> 
     assert "1 complete of 1" in shown.out
     assert "time  " not in shown.out
     assert cli("report", str(folder)).code == 0
-    assert "All runs took" not in (folder / "report.html").read_text()
+    assert "All sessions took" not in (folder / "report.html").read_text()
     assert run_inline(sleeps, parameters={"x": {"values": [1, 2]}}).training >= 0.5 * ALMOST
 
 
 def test_slots_that_come_and_go_share_the_wall_clock() -> None:
-    """Each counts for as long as it was there; what a worker tells is taken before what the runner guesses."""
+    """Each counts for as long as it was there; what a worker reports replaces what the runner assumes."""
     now = Now()
-    clock = SessionTimer(now)
+    timer = SessionTimer(now)
     now.seconds += 1
-    first = clock.lane(from_start=True)
-    assert clock.read() == TimeBreakdown(starting=1)
+    first = timer.add_slot(from_start=True)
+    assert timer.read() == TimeBreakdown(starting=1)
     now.seconds += 1
     first.turn_to("training")
     now.seconds += 4
-    assert clock.read() == TimeBreakdown(starting=2, training=4)
-    first.hear(TimeBreakdown(starting=1, training=2, logging=0.5))
-    assert clock.read() == TimeBreakdown(starting=3, training=2, logging=0.5, waiting=0.5)
-    second = clock.lane()
+    assert timer.read() == TimeBreakdown(starting=2, training=4)
+    first.update(TimeBreakdown(starting=1, training=2, logging=0.5))
+    assert timer.read() == TimeBreakdown(starting=3, training=2, logging=0.5, waiting=0.5)
+    second = timer.add_slot()
     now.seconds += 2
     second.turn_to("waiting")
     now.seconds += 2
@@ -236,8 +236,8 @@ def test_slots_that_come_and_go_share_the_wall_clock() -> None:
     now.seconds += 2
     whole = TimeBreakdown(starting=3 + 2, training=2 + 6, logging=0.5, waiting=0.5 + 2)
     assert whole.total == 12 + 4
-    assert clock.read() == whole.scaled_to(12)
-    assert clock.read().total == pytest.approx(12)
+    assert timer.read() == whole.scaled_to(12)
+    assert timer.read().total == pytest.approx(12)
 
 
 def test_a_stopwatch_counts_what_interrupts_the_training_once() -> None:
@@ -256,7 +256,7 @@ def test_a_stopwatch_counts_what_interrupts_the_training_once() -> None:
     assert watch.read() == TimeBreakdown(starting=1, training=2, checkpointing=12)
 
 
-def test_an_account_without_slots_is_all_start() -> None:
+def test_a_breakdown_without_slots_is_all_start() -> None:
     """A run that has not come to its slots yet; and what is stored comes back."""
     assert TimeBreakdown().scaled_to(3) == TimeBreakdown(starting=3)
     assert TimeBreakdown().shares == {}

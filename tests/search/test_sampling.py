@@ -213,7 +213,7 @@ def test_mistakes_in_the_search_are_all_found_at_once(cli: Cli, here: Path) -> N
     done = cli("check", str(write_study(here, text)))
     assert done.code == 2
     for words in (
-        "no parameter 'optimiser' stands above momentum",
+        "there is no parameter 'optimiser' above momentum",
         "put lr above nesterov",
         "optimizer is never 'lamb'",
         "multivariate",

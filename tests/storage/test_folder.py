@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from sweep.storage.folder import STOP_AT_ONCE, StudyFolder, folder_of, recorded
-from tests.storage.example import SPEC
+from tests.support.studies import study_spec
 
 
 @pytest.fixture
@@ -43,8 +42,8 @@ def test_a_studys_folder_is_its_name_in_the_output_folder(tmp_path: Path, monkey
     """Absolute, from the working directory or the home directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert folder_of(dataclasses.replace(SPEC, output="out")).root == tmp_path / "out" / "study"
-    assert folder_of(dataclasses.replace(SPEC, output="~/out")).root == tmp_path / "home" / "out" / "study"
+    assert folder_of(study_spec({"x": 1}, output="out")).root == tmp_path / "out" / "study"
+    assert folder_of(study_spec({"x": 1}, output="~/out")).root == tmp_path / "home" / "out" / "study"
 
 
 def test_a_stop_request_is_taken_once(folder: StudyFolder) -> None:

@@ -11,7 +11,9 @@ from sweep.storage.folder import StudyFolder
 from sweep.storage.integrity import check_ours, check_whole, set_aside, set_orphans_aside
 from sweep.storage.store import StudyStore
 from sweep.study.record import TrialRecord, planned_record
-from tests.storage.example import SPEC
+from tests.support.studies import study_spec
+
+SPEC = study_spec({"x": [0, 1, 2, 3]})
 
 
 @pytest.fixture

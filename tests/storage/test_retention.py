@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sweep.storage.folder import StudyFolder
 from sweep.storage.retention import Retention
 from sweep.study.record import TrialRecord, planned_record
-from sweep.study.spec import MetricSpec, StudySpec
+from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
-from tests.storage.example import SPEC
+from tests.support.studies import study_spec
 
-SIZE = MetricSpec(name="size", goal="minimize")
+LOSS = {"name": "loss", "goal": "minimize"}
+SIZE = {"name": "size", "goal": "minimize"}
 
 
-def study(keep_best: int, *metrics: MetricSpec, repeats: int = 1) -> StudySpec:
-    return dataclasses.replace(SPEC, metrics=metrics or SPEC.metrics, keep_best=keep_best, repeats=repeats)
+def study(keep_best: int, **keys: Any) -> StudySpec:
+    return study_spec({"x": [0, 1, 2, 3]}, **({"metric": LOSS} | keys), checkpoints={"keep_best": keep_best})
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def test_the_checkpoints_of_the_best_trials_stay(folder: StudyFolder, keep_best:
 
 def test_of_several_metrics_the_pareto_front_stays_first(folder: StudyFolder) -> None:
     """A trial of the front keeps its checkpoint before one outside it that is better in the first metric."""
-    spec = study(2, *SPEC.metrics, SIZE)
+    spec = study(2, metric=None, metrics=[LOSS, SIZE])
     retention = Retention(spec, folder, ())
     for number, (loss, size) in enumerate(((1.0, 5.0), (1.5, 6.0), (3.0, 1.0))):
         retention.ended(ended(folder, spec, number, loss=loss, size=size))

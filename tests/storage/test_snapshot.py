@@ -12,9 +12,12 @@ from sweep.storage.lock import locked
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.store import StudyStore
 from sweep.study.record import planned_record
-from sweep.study.spec import ConstraintSpec, MetricSpec, StudySpec
 from sweep.study.trial import TrialState
-from tests.storage.example import SPEC
+from tests.support.studies import study_spec
+
+PARAMETERS = {"x": [0, 1, 2, 3]}
+LOSS = {"name": "loss", "goal": "minimize"}
+SPEC = study_spec(PARAMETERS, metric=LOSS)
 
 
 @pytest.fixture
@@ -22,10 +25,10 @@ def folder(tmp_path: Path) -> StudyFolder:
     return StudyFolder(root=tmp_path)
 
 
-def stored(folder: StudyFolder, spec: StudySpec) -> None:
+def store_trials(folder: StudyFolder) -> None:
     """Store trial 0 as complete, with one report, and trial 2 as running."""
-    store = StudyStore(folder, spec)
-    complete, running = (planned_record(spec, number, spec.grid.point(number)) for number in (0, 2))
+    store = StudyStore(folder, SPEC)
+    complete, running = (planned_record(SPEC, number, SPEC.grid.point(number)) for number in (0, 2))
     for record in (complete, running):
         store.start(dataclasses.replace(record, state=TrialState.RUNNING))
     complete = dataclasses.replace(complete, state=TrialState.COMPLETE, step=1, value=0.5, metrics={"loss": 0.5, "size": 4.0})
@@ -45,7 +48,7 @@ def test_a_study_that_never_ran_has_no_records(folder: StudyFolder) -> None:
 
 def test_without_a_session_nothing_runs(folder: StudyFolder) -> None:
     """What a killed session left running waits; with a session it runs."""
-    stored(folder, SPEC)
+    store_trials(folder)
     assert [record.state for record in Snapshot.take(SPEC, folder).records] == [TrialState.COMPLETE, TrialState.WAITING]
     with locked(folder):
         snapshot = Snapshot.take(SPEC, folder)
@@ -56,7 +59,7 @@ def test_without_a_session_nothing_runs(folder: StudyFolder) -> None:
 
 def test_the_trials_of_a_grid_are_in_order_with_those_to_come(folder: StudyFolder) -> None:
     """Trials 1 and 3 have not started; counts, best and curves are those of the others."""
-    stored(folder, SPEC)
+    store_trials(folder)
     snapshot = Snapshot.take(SPEC, folder)
     assert [(trial.number, str(trial.state)) for trial in snapshot.trials()] == [
         (0, "complete"),
@@ -72,12 +75,12 @@ def test_the_trials_of_a_grid_are_in_order_with_those_to_come(folder: StudyFolde
 
 def test_keys_of_several_metrics_and_constraints_are_there_only_where_they_apply(folder: StudyFolder) -> None:
     """A study with one metric has neither `values` nor `front` nor `feasible`."""
-    stored(folder, SPEC)
+    store_trials(folder)
     plain = Snapshot.take(SPEC, folder)
     assert {"values", "front", "feasible"}.isdisjoint(plain.trial_json(plain.records[0]))
     assert "front" not in plain.status_json()
-    size = MetricSpec(name="size", goal="minimize")
-    several = dataclasses.replace(SPEC, metrics=(*SPEC.metrics, size), constraints=(ConstraintSpec(metric="size", high=3.0),))
+    metrics = [LOSS, {"name": "size", "goal": "minimize"}]
+    several = study_spec(PARAMETERS, metric=None, metrics=metrics, constraints={"size": {"max": 3.0}})
     snapshot = Snapshot.take(several, folder)
     data = snapshot.trial_json(snapshot.records[0])
     assert (data["values"], data["front"], data["feasible"]) == ([0.5, 4.0], False, False)

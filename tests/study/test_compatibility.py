@@ -1,4 +1,4 @@
-"""A study file that changed: what is taken up, what is refused, and that numbers stay."""
+"""A study file that changed: what is allowed, what is refused, and that numbers stay the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.errors import SweepError
-from sweep.study.compatibility import continued
+from sweep.study.compatibility import resumed_spec
 from sweep.study.file.reading import read_study
 from sweep.study.file.writing import write_study
 from sweep.study.grid import Grid
@@ -21,7 +21,7 @@ from sweep.study.spec import StudySpec
 from tests.conftest import Cli
 from tests.conftest import write_study as write
 
-NOT_AWAY = "values can be added, not taken away"
+NOT_AWAY = "values can be added, but not removed"
 SOUND = """
 objective: sweep.objectives.toy:train
 metric: {name: loss, goal: minimize}
@@ -43,7 +43,7 @@ def axis(domain: Domain) -> list[Any]:
 
 @st.composite
 def growing(draw: st.DrawFn) -> list[dict[str, Domain]]:
-    """Draw a space and up to two spaces that extend it, by values before, between and after the old ones."""
+    """Draw a space and up to two spaces that extend it with values before, between and after the old ones."""
     spaces: list[dict[str, Domain]] = [{}, {}, {}]
     for name in "abc"[: draw(st.integers(1, 3))]:
         kind = draw(st.sampled_from(["choice", "range", "stepped", "constant", "constant becomes a choice"]))
@@ -72,7 +72,7 @@ def growing(draw: st.DrawFn) -> list[dict[str, Domain]]:
 @settings(deadline=None, max_examples=150)
 @given(spaces=growing())
 def test_an_extended_grid_keeps_its_numbers_and_appends_the_new_points(spaces: list[dict[str, Domain]]) -> None:
-    """As a plain product would, with what is there already left out; constants have today's values."""
+    """New points are in the order of the product without the earlier points; constants have their current values."""
     order: list[tuple[Any, ...]] = []
     for space in spaces:
         fixed = _constants(spaces)
@@ -94,7 +94,7 @@ def _constants(spaces: list[dict[str, Domain]]) -> set[str]:
 
 
 def test_an_extended_huge_grid_costs_nothing() -> None:
-    """10^18 points and as many again are decoded at once."""
+    """10^18 points and as many new ones are decoded directly."""
     started = time.perf_counter()
     spaces = [{name: Range(low=1, high=high) for name in "abc"} for high in (10**6, 2 * 10**6)]
     grid = Grid(spaces=spaces)
@@ -128,17 +128,17 @@ def test_an_extended_huge_grid_costs_nothing() -> None:
     ],
 )
 def test_a_domain_covers_another(new: Domain, old: Domain, expected: bool) -> None:  # a table's column
-    """When everything that was tried could have been tried today, of the same type and on a like scale."""
+    """It covers another domain if it contains all its values, of the same type and on the same scale."""
     assert covers(new, old) is expected
 
 
-def test_what_may_change_is_taken_up(here: Path) -> None:
-    """Budget, workers, constants, added values, wider ranges; the parameters before are remembered, once."""
+def test_what_may_change_is_accepted(here: Path) -> None:
+    """Budget, workers, constants, added values and wider ranges may change; the earlier parameters are stored once."""
     old = study(here)
     words = ["budget.trials=9", "retries=3", "workers.threads=2", "timeout=3m", "checkpoints.keep_best=1", "metric.target=0.1"]
-    assert continued(old, study(here, *words), "runs/x").earlier == ()
+    assert resumed_spec(old, study(here, *words), "runs/x").earlier == ()
     extended = ["x.values=[0.3, 0.1, 0.2]", "y.max=4", "parameters.z={value: 1}"]
-    new = continued(old, study(here, *extended, "steps.value=5"), "runs/x")
+    new = resumed_spec(old, study(here, *extended, "steps.value=5"), "runs/x")
     assert new.earlier == (old.parameters,)
     assert new.total == 3 * 4
     assert [new.grid.point(number)["x"] for number in (0, 5, 6)] == [0.1, 0.2, 0.3]
@@ -146,8 +146,8 @@ def test_what_may_change_is_taken_up(here: Path) -> None:
     assert new.shown["steps"] == Choice(values=(3, 5))
     kept = read_study(write(here, write_study(new), "resolved.yaml"))
     assert kept == new
-    assert continued(kept, study(here, *extended, "steps.value=5"), "runs/x") == new
-    assert continued(kept, study(here, *extended, "y.max=5", "steps.value=5"), "runs/x").earlier == (
+    assert resumed_spec(kept, study(here, *extended, "steps.value=5"), "runs/x") == new
+    assert resumed_spec(kept, study(here, *extended, "y.max=5", "steps.value=5"), "runs/x").earlier == (
         old.parameters,
         new.parameters,
     )
@@ -167,9 +167,9 @@ def test_what_may_change_is_taken_up(here: Path) -> None:
     ],
 )
 def test_what_makes_trials_incomparable_is_refused(here: Path, words: list[str], line: str) -> None:
-    """With a line for each difference, the two ways out, and exit code 4."""
+    """The message has a line for each difference and both solutions; the exit code is 4."""
     with pytest.raises(SweepError) as caught:
-        continued(study(here), study(here, *words), "runs/x")
+        resumed_spec(study(here), study(here, *words), "runs/x")
     assert caught.value.exit_code == 4
     assert caught.value.why == line
     assert "--fresh" in str(caught.value)
@@ -177,32 +177,32 @@ def test_what_makes_trials_incomparable_is_refused(here: Path, words: list[str],
 
 
 def test_a_grid_does_not_vary_what_was_several_constants(here: Path) -> None:
-    """Which trial had which is not in any order of numbers; a sampler has no such order and may."""
-    changed = continued(study(here), study(here, "steps.value=5"), "runs/x")
+    """The numbers do not say which trial had which value. A sampler has no numbers and may vary it."""
+    changed = resumed_spec(study(here), study(here, "steps.value=5"), "runs/x")
     with pytest.raises(SweepError) as caught:
-        continued(changed, study(here, "parameters.steps={values: [3, 5]}"), "runs/x")
+        resumed_spec(changed, study(here, "parameters.steps={values: [3, 5]}"), "runs/x")
     assert caught.value.why == (
         "parameters.steps: was {value: 3} and {value: 5} in turn, is now {values: [3, 5]}; numbers would not fit"
     )
     words = ["method=tpe", "budget.trials=9"]
-    changed = continued(study(here, *words), study(here, *words, "steps.value=5"), "runs/x")
-    assert len(continued(changed, study(here, *words, "parameters.steps={values: [3, 5]}"), "runs/x").earlier) == 2
+    changed = resumed_spec(study(here, *words), study(here, *words, "steps.value=5"), "runs/x")
+    assert len(resumed_spec(changed, study(here, *words, "parameters.steps={values: [3, 5]}"), "runs/x").earlier) == 2
 
 
 def test_a_removed_parameter_and_another_order_are_refused(here: Path) -> None:
-    """The old trials' folders are named in the old order, with the old parameters."""
+    """The names of the old trials' folders have the old parameters in the old order."""
     with pytest.raises(SweepError) as caught:
-        continued(study(here), read_study(write(here, SOUND.replace("  steps: {value: 3}\n", ""))), "runs/x")
+        resumed_spec(study(here), read_study(write(here, SOUND.replace("  steps: {value: 3}\n", ""))), "runs/x")
     assert caught.value.why == "parameters.steps: was {value: 3}, is now absent"
     swapped = SOUND.replace("  steps: {value: 3}\n", "").replace("parameters:\n", "parameters:\n  steps: {value: 3}\n")
     with pytest.raises(SweepError) as caught:
-        continued(study(here), read_study(write(here, swapped)), "runs/x")
+        resumed_spec(study(here), read_study(write(here, swapped)), "runs/x")
     assert caught.value.why == "order of parameters: was x, y, steps, is now steps, x, y"
 
 
 @pytest.mark.slow
 def test_a_study_that_trained_nothing_yet_may_change_wholly(cli: Cli, here: Path) -> None:
-    """A typo found at the first trial needs no --fresh."""
+    """A typo that the first trial reveals needs no --fresh."""
     path = write(here, SOUND.replace("toy:train", "nowhere:train"))
     assert cli("run", str(path)).code == 2
     (here / "broken.py").write_text("import no_such_module\ndef train(trial): ...\n")

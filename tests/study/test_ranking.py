@@ -45,7 +45,7 @@ from tests.conftest import write_study as write_file
 from tests.support.reading import hparams_tags, scalars
 from tests.tensorboard.test_hparams import post, rows
 
-KEEPS_WORKERS = True  # the study that most tests look at is run once; the fixture looks for itself
+KEEPS_WORKERS = True  # the study that most tests read is run once; the fixture checks it
 
 # ---------------------------------------------------------------- the front
 
@@ -60,7 +60,7 @@ def _by_definition(points: Sequence[tuple[float, ...]]) -> list[int]:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_the_front_is_what_no_point_dominates(count: int) -> None:
-    """Equal points stand in it together."""
+    """Equal points are in it together."""
     draw = random.Random(count)
     for _ in range(200):
         points = [tuple(float(draw.randint(0, 5)) for _ in range(count)) for _ in range(draw.randint(0, 20))]
@@ -88,7 +88,7 @@ def record(number: int, state: TrialState = TrialState.COMPLETE, **metrics: floa
 
 
 def test_the_front_comes_first_and_broken_constraints_last() -> None:
-    """Within each by the first metric; what breaks constraints by how far it is beyond them."""
+    """Each group is in the order of the first metric; trials that break constraints are in the order of the excess."""
     study = spec(constraints={"c": {"min": 1, "max": 10}})
     trials = [
         record(0, a=1, b=1, c=5),
@@ -109,7 +109,7 @@ def test_the_front_comes_first_and_broken_constraints_last() -> None:
     ("changed", "message"),
     [
         ({"metrics": None}, "metric: missing; it is `{name, goal: maximize or minimize}`"),
-        ({"metric": {"name": "a", "goal": "maximize"}}, "metrics: stands beside metric; keep one of the two"),
+        ({"metric": {"name": "a", "goal": "maximize"}}, "metrics: cannot be combined with metric; keep one of the two"),
         ({"metrics": []}, "metrics: is empty"),
         ({"metrics": [{"name": "a", "goal": "up"}]}, "metrics[0].goal: 'up' is not known"),
         ({"metrics": [{"name": "a", "gaol": "maximize"}]}, "metrics[0].gaol: unknown key; did you mean 'goal'?"),
@@ -123,7 +123,7 @@ def test_the_front_comes_first_and_broken_constraints_last() -> None:
     ],
 )
 def test_what_cannot_be_meant_is_refused(changed: dict[str, Any], message: str) -> None:
-    """With the reason, and what to write; the editors' schema refuses no more than that."""
+    """The message has the reason and what to write; the schema for editors refuses no more than the program."""
     with pytest.raises(StudyFileError, match=re.escape(message)):
         spec(**changed)
 
@@ -146,7 +146,7 @@ def test_what_cannot_be_meant_is_refused(changed: dict[str, Any], message: str) 
     ],
 )
 def test_metrics_and_constraints_survive_being_written_and_read(changed: dict[str, Any], tmp_path: Path) -> None:
-    """And editors know them."""
+    """The schema for editors accepts them, too."""
     study = spec(**changed)
     again = read_study(write_file(tmp_path, write_study(study)))
     assert (again.metrics, again.constraints) == (study.metrics, study.constraints)
@@ -156,7 +156,7 @@ def test_metrics_and_constraints_survive_being_written_and_read(changed: dict[st
 
 @pytest.mark.parametrize("changed", [{"metrics": None}, {"metric": ONE["metric"]}, {"constraints": {"c": {}}}, {"metrics": []}])
 def test_editors_underline_the_same_mistakes(changed: dict[str, Any]) -> None:
-    """Both keys or none, a constraint without a bound."""
+    """Both keys or neither of them, a constraint without a bound."""
     given = {key: value for key, value in (BASE | changed).items() if value is not None}
     assert not jsonschema.Draft202012Validator(json_schema()).is_valid(given)
 
@@ -204,7 +204,7 @@ def asked(planner: Planner) -> tuple[int, dict[str, Any]]:
 @pytest.mark.parametrize(("method", "several"), SEARCHES)
 @pytest.mark.filterwarnings("ignore")
 def test_a_method_proposes_what_optunas_sampler_proposes(method: str, several: bool) -> None:
-    """In a plain loop with the same directions and constraints."""
+    """Optuna's own loop has the same directions and constraints."""
     study = searched(method, several)
     directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"] if several else ["maximize"]
     plain = optuna.create_study(directions=directions, sampler=make_sampler(method, study.seed, OPTIONS[method]))
@@ -225,7 +225,7 @@ def test_a_method_proposes_what_optunas_sampler_proposes(method: str, several: b
 @pytest.mark.parametrize(("method", "several"), SEARCHES)
 @pytest.mark.filterwarnings("ignore")
 def test_an_interrupted_search_goes_on_with_the_same_proposals(here: Path, method: str, several: bool) -> None:
-    """Everything is read from the study's folder again after every seventh trial."""
+    """The study's folder is read again after every seventh trial."""
     study = searched(method, several)
     calm, expected, count = Planner(study), [], COUNTS[method]
     for _ in range(count):
@@ -253,7 +253,7 @@ def test_an_interrupted_search_goes_on_with_the_same_proposals(here: Path, metho
 @pytest.mark.parametrize("method", SAMPLERS)
 @pytest.mark.filterwarnings("ignore")
 def test_what_each_method_can_do_is_what_optuna_says(method: str) -> None:
-    """Whether it takes several metrics, and whether it knows constraints."""
+    """It accepts several metrics or not, and it uses constraints or not."""
     plain = optuna.create_study(directions=["maximize", "minimize"], sampler=make_sampler(method, 0, {}))
     if SAMPLERS[method].several_metrics:
         plain.ask(distributions(spec().parameters))
@@ -272,7 +272,7 @@ def told(planner: Planner, *trials: dict[str, float]) -> str | None:
 
 
 def test_patience_waits_for_a_new_trial_on_the_front() -> None:
-    """One that is worse in the first metric and better in the second is one; an equal one and a broken one are none."""
+    """A trial that is better only in the second metric counts; an equal trial or one that breaks a constraint does not."""
     study = spec(method="random", budget={"patience": 2}, constraints={"c": {"max": 1}})
     trials: list[dict[str, float]]
     trials = [{"a": 1, "b": 5, "c": 0}, {"a": 0, "b": 9, "c": 0}, {"a": 0, "b": 4, "c": 0}, {"a": 9, "b": 0, "c": 2}]
@@ -281,7 +281,7 @@ def test_patience_waits_for_a_new_trial_on_the_front() -> None:
 
 
 def test_one_trial_must_reach_every_target() -> None:
-    """And keep the constraints."""
+    """It must keep the constraints, too."""
     metrics = [{"name": "a", "goal": "maximize", "target": 0.5}, {"name": "b", "goal": "minimize", "target": 2}]
     study = spec(method="random", metrics=metrics, constraints={"c": {"max": 1}})
     trials: list[dict[str, float]] = [{"a": 1, "b": 3, "c": 0}, {"a": 0, "b": 1, "c": 0}, {"a": 1, "b": 1, "c": 2}]
@@ -325,7 +325,7 @@ FRONT, BROKEN = [4, 2, 0], [6, 7]
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the study file; the study in it has run."""
+    """Return the folder of a study file whose study has run."""
     folder = tmp_path_factory.mktemp("front")
     (folder / "mine.py").write_text(OBJECTIVE)
     words = [sys.executable, "-m", "sweep", "run", str(write_file(folder, STUDY))]
@@ -336,7 +336,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_best_is_the_front(study: Path, cli: Cli) -> None:
-    """In the order of the first metric, with a line that says what it is; --top may go beyond it, not to broken ones."""
+    """It is in the order of the first metric, with an explanation; --top lists no trial that breaks a constraint."""
     path = str(study / "runs" / "study")
     shown = cli("best", path).out
     assert [int(line.split()[0]) for line in shown.splitlines()[1:4]] == FRONT
@@ -350,7 +350,7 @@ def test_best_is_the_front(study: Path, cli: Cli) -> None:
 
 
 def test_trials_are_marked(study: Path, cli: Cli) -> None:
-    """In the table, in CSV and in JSON, with their values in the metrics' order."""
+    """The table, CSV and JSON mark them and have their values in the order of the metrics."""
     path = str(study / "runs" / "study")
     listed = cli("trials", path, "--format", "json").json
     assert [row["number"] for row in listed if row["front"]] == sorted(FRONT)
@@ -366,7 +366,7 @@ def test_trials_are_marked(study: Path, cli: Cli) -> None:
 
 
 def test_optuna_sees_the_same_front(study: Path) -> None:
-    """Every value, every constraint; its own best trials are ours."""
+    """Optuna has every value and constraint, and its best trials are the same."""
     kept = optuna.load_study(study_name="study", storage=f"sqlite:///{study}/runs/study/study.db")
     assert [direction.name for direction in kept.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert [trial.number for trial in kept.best_trials] == sorted(FRONT)
@@ -375,29 +375,30 @@ def test_optuna_sees_the_same_front(study: Path) -> None:
 
 
 def test_the_fronts_checkpoints_stay(study: Path) -> None:
-    """So many as are wanted, the best of the first metric."""
+    """As many as requested are kept, the best in the first metric."""
     found = sorted(path.parent.name[:4] for path in (study / "runs" / "study").glob("*/checkpoint.pt"))
     assert found == ["0002", "0004"]
 
 
 def test_the_report_draws_the_front(study: Path, cli: Cli, tmp_path: Path) -> None:
-    """Metric against metric with its table, on the page and as a picture; broken trials are told apart."""
+    """The page and the picture show metric against metric with a table, and mark trials that break constraints."""
     page = (study / "runs" / "study" / "report.html").read_text()
     data = json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[0])
-    assert data["front"] == sorted(FRONT)
+    charts = {chart["name"]: chart["series"] for chart in data["charts"]}
+    assert sorted(number for _, _, number in charts["front"][-1]["data"]) == sorted(FRONT)
     assert [trial["n"] for trial in data["trials"] if trial["feasible"] is False] == BROKEN
     assert data["trials"][5]["values"] == pytest.approx([3.8, 24])
     assert data["metrics"] == [{"name": "good", "maximize": True}, {"name": "cost", "maximize": False}]
     for words in ("The Pareto front", "3 of 8 complete trials", "The best trial in good", "model/parameters at most 500"):
         assert words in page
-    assert data["history"][-1][1] == pytest.approx(3.9)  # the broken ones are better
+    assert charts["history"][-1]["data"][-1][1] == pytest.approx(3.9)  # the broken ones are better
     done = cli("report", str(study / "runs" / "study"), "--out", str(tmp_path / "r.html"), "--figures", str(tmp_path))
     assert done.code == 0, done.err
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_trials_columns_begin_with_the_metrics(study: Path) -> None:
-    """Then what is constrained, whether it is kept, and each metric at its best."""
+    """Then follow the constrained metrics, whether the constraints are kept, and each metric at its best."""
     trials = read_records(StudyFolder(root=study / "runs" / "study"))
     folder = study / "runs" / "study" / trials[7].folder
     described = metadata.parse_experiment_plugin_data(hparams_tags(folder)[metadata.EXPERIMENT_TAG])
@@ -411,7 +412,7 @@ def test_a_trials_columns_begin_with_the_metrics(study: Path) -> None:
 
 
 def test_the_tab_sorts_and_filters_by_each_metric(study: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Columns in their order; an interval of `feasible` leaves broken trials out."""
+    """The columns are in order; an interval of `feasible` excludes trials that break constraints."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with tensorboard(study / "runs" / "study", host="127.0.0.1", port=6006) as (address, _):
         wait_for(lambda: len(rows(address)) == 8)
@@ -444,7 +445,7 @@ def test_the_best_of_each_metric_survives_an_interruption(cli: Cli, here: Path, 
     text = STUDY.replace("[1, 2, 4, 8]", "[8]").replace("[0.1, 0.2]", "[0.2]") + "retries: 1\n"
     done = cli("run", str(write_file(here, text.replace("checkpoints:", "  die: {value: true}\ncheckpoints:"))))
     assert done.code == 0, done.err
-    assert "goes on after step" in done.out
+    assert "resumed after step" in done.out
     calm = scalars(next((study / "runs" / "study").glob("0007*")))
     died = scalars(next((here / "runs" / "study").glob("0000*")))
     assert {tag for tag in calm if calm[tag] != died[tag]} == {"front"}  # which is the study's doing
@@ -463,7 +464,7 @@ def test_the_best_of_each_metric_survives_an_interruption(cli: Cli, here: Path, 
     ],
 )
 def test_other_metrics_or_constraints_are_another_study(study: Path, cli: Cli, old: str, new: str, line: str) -> None:
-    """Old and new trials could not stand in one table."""
+    """Old and new trials are not comparable."""
     path = write_file(study, STUDY.replace(old, new), "changed.yaml")
     done = cli("run", str(path), f"output={study / 'runs'}")
     assert done.code == 4
@@ -471,9 +472,9 @@ def test_other_metrics_or_constraints_are_another_study(study: Path, cli: Cli, o
 
 
 def test_it_is_said_where_constraints_do_not_steer_the_search(study: Path, cli: Cli) -> None:
-    """By `sweep plan`, and by `sweep check`."""
+    """`sweep plan` and `sweep check` say it."""
     path = write_file(study, STUDY.replace("name: study", "name: other") + "budget: {trials: 3}\n", "other.yaml")
-    note = "(random does not know constraints: they only say which trials are the best)"
+    note = "(random ignores constraints: they only decide which trials are the best)"
     found = {method: note in cli("plan", str(path), f"method={method}").out for method in ("grid", "tpe", "random")}
     assert found == {"grid": False, "tpe": False, "random": True}
     assert note in cli("check", str(path), "method=random").out
@@ -490,7 +491,7 @@ def run(**changed: Any) -> sweep.StudyResult:
 
 
 def test_python_gets_the_front(here: Path) -> None:
-    """`best` is its first."""
+    """`best` is the first trial of the front."""
     result = run(constraints={"c": {"max": 1}})
     assert [trial.number for trial in result.front] == [2, 1]
     assert result.best == result.front[0]
@@ -498,17 +499,17 @@ def test_python_gets_the_front(here: Path) -> None:
 
 
 def test_when_no_trial_keeps_the_constraints_there_is_no_best(cli: Cli, here: Path) -> None:
-    """That is said, the report is made, and nothing is called best."""
+    """The output says so, the report is written, and no trial is called best."""
     result = run(constraints={"c": {"max": -9}})
     assert (result.best, result.front) == (None, ())
     assert "No trial keeps the constraints yet" in (result.dir / "report.html").read_text()
-    assert "none of the 4 complete trials of study keeps the constraints: c at most -9" in cli("best", str(result.dir)).out
+    assert "none of the 4 complete trials of study satisfies the constraints: c at most -9" in cli("best", str(result.dir)).out
     status = cli("status", str(result.dir), "--json").json
     assert (status["best"], status["front"]) == (None, [])
 
 
 def test_a_metric_or_constraint_that_is_never_reported_stops_the_sweep(here: Path) -> None:
-    """All that are missing are named, with those that were reported."""
+    """The message names all missing metrics and the reported ones."""
     with pytest.raises(SweepError) as caught:
         run(metrics=[*BASE["metrics"], {"name": "d", "goal": "minimize"}], constraints={"e": {"max": 1}})
     said = str(caught.value)
@@ -518,7 +519,7 @@ def test_a_metric_or_constraint_that_is_never_reported_stops_the_sweep(here: Pat
 
 
 def test_one_metric_keeps_its_words(cli: Cli, here: Path) -> None:
-    """Without several metrics and constraints there is no column, key or curve of either."""
+    """A study with one metric and no constraints has no column, key or curve for several metrics or constraints."""
     result = run(**ONE)
     first, *_ = cli("trials", str(result.dir), "--format", "json").json
     status = cli("status", str(result.dir), "--json").json
@@ -527,7 +528,7 @@ def test_one_metric_keeps_its_words(cli: Cli, here: Path) -> None:
 
 
 def test_a_trial_that_is_beaten_leaves_the_front_in_tensorboard_too(here: Path) -> None:
-    """Its last mark is 0; a record that a killed runner left half written is cut off first."""
+    """Its last mark is 0; an incomplete record of a killed runner is removed first."""
     (here / "mine.py").write_text(OBJECTIVE)
     spec = read_study(write_file(here, STUDY.replace("constraints: {model/parameters: {max: 500}}\n", "")))
     folder = StudyFolder(root=here / "runs")

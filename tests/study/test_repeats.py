@@ -18,7 +18,7 @@ from sweep.runner.ledger import Ledger
 from sweep.runner.plain_lines import PlainLines
 from sweep.storage.folder import StudyFolder
 from sweep.storage.store import StudyStore
-from sweep.study.compatibility import continued
+from sweep.study.compatibility import resumed_spec
 from sweep.study.file.reading import read_study
 from sweep.study.record import TrialRecord, planned_record
 from sweep.study.repeats import due, trial_of
@@ -44,14 +44,14 @@ workers: {per_device: 1}
 
 @pytest.fixture
 def study(here: Path) -> Path:
-    """A study of two trials of three runs."""
+    """Return the path of a study with two trials of three runs."""
     write_objectives(here)
     return write_study(here, STUDY)
 
 
 @pytest.fixture
 def spec(study: Path) -> StudySpec:
-    """The same, read."""
+    """Return the same study as a specification."""
     return read_study(study)
 
 
@@ -87,15 +87,15 @@ COMPLETE, FAILED, PRUNED, RUNNING, WAITING = (
 def test_a_trials_state_is_that_of_its_runs(
     spec: StudySpec, states: tuple[TrialState, ...], allowed: int, expected: TrialState
 ) -> None:
-    """It is complete when all runs have ended and few enough of them failed."""
-    spec = replace(spec, allow_failed=allowed)
+    """It is complete if all runs have ended and no more of them failed than allowed."""
+    spec = replace(spec, repeated=replace(spec.repeated, allow_failed=allowed))
     runs = [run(spec, repeat, state, 1.0) for repeat, state in enumerate(states)]
     assert trial_of(runs, spec).state is expected
 
 
 def test_a_trials_value_is_the_mean_of_its_complete_runs(spec: StudySpec) -> None:
-    """With the standard error of that mean."""
-    spec = replace(spec, allow_failed=1)
+    """Its standard error is that of the mean."""
+    spec = replace(spec, repeated=replace(spec.repeated, allow_failed=1))
     trial = trial_of([run(spec, 0, COMPLETE, 1.0), run(spec, 1, FAILED, 90.0), run(spec, 2, COMPLETE, 4.0)], spec)
     assert trial.value == trial.metrics["score"] == 2.5
     assert trial.standard_error == pytest.approx(statistics.stdev([1.0, 4.0]) / math.sqrt(2))
@@ -104,7 +104,7 @@ def test_a_trials_value_is_the_mean_of_its_complete_runs(spec: StudySpec) -> Non
 
 
 def test_what_is_left_to_run_follows_from_what_was_started(spec: StudySpec) -> None:
-    """All at once; behind a pruner the first one alone, and the others when it is complete."""
+    """All runs start at once; with a pruner only the first one starts, and the others when it is complete."""
     pruned = replace(spec, pruner={"type": "median"})
 
     def left(study: StudySpec, *runs: TrialRecord) -> list[int]:
@@ -120,7 +120,7 @@ def test_what_is_left_to_run_follows_from_what_was_started(spec: StudySpec) -> N
 
 
 def test_a_study_with_repeats_runs(study: Path, cli: Cli) -> None:
-    """A folder and a seed for each run; the trial's value, its error and one row for the tab."""
+    """Each run has a folder and a seed; each trial has a value, a standard error and one row in the tab."""
     done = cli("run", str(study))
     assert done.code == 0, done.err
     assert "trial 1, repeat 2 complete" in done.out
@@ -155,7 +155,7 @@ def _group(run_folder: Path) -> str:
 
 
 def test_a_failed_run_fails_its_trial_and_saves_the_others(study: Path, cli: Cli) -> None:
-    """Unless as many may fail; the failed run alone is made again on request."""
+    """Unless the study allows as many failures; only the failed run is retried on request."""
     text = STUDY.replace("mine:learn", "mine:train").replace(
         "x:     {values: [1, 2]}", "x: {value: 1}\n  how: {values: [ok, raise]}"
     )
@@ -173,7 +173,7 @@ def test_a_failed_run_fails_its_trial_and_saves_the_others(study: Path, cli: Cli
 
 
 def test_a_pruned_first_run_spares_the_others(study: Path, cli: Cli) -> None:
-    """The pruner looks at the first run; the others follow when it is complete."""
+    """The pruner uses the first run; the others start when it is complete."""
     text = STUDY.replace("mine:learn", "mine:train").replace("values: [1, 2]", "values: [8, 1]")
     done = cli("run", str(write_study(study.parent, text + "pruner: {type: median, n_startup_trials: 1}\n")))
     assert done.code == 0, done.err
@@ -182,7 +182,7 @@ def test_a_pruned_first_run_spares_the_others(study: Path, cli: Cli) -> None:
 
 
 def test_no_run_is_handed_out_twice_or_lost(spec: StudySpec, here: Path) -> None:
-    """Also while some wait for their workers, and when all were interrupted and go on one after another."""
+    """This includes runs that wait for their workers, and runs that were interrupted and resume one after another."""
     folder = StudyFolder(root=here / "runs" / "study")
     folder.root.mkdir(parents=True)
     slot, observer = Slot(index=0, device="cpu", torch_device="cpu", threads=1), PlainLines(quiet=True)
@@ -226,7 +226,7 @@ def test_no_run_is_handed_out_twice_or_lost(spec: StudySpec, here: Path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_repeats_end_the_same(study: Path, cli: Cli, start: Any, how: signal.Signals) -> None:
-    """Whatever the number of workers."""
+    """The number of workers does not matter."""
     text = STUDY.replace("steps: {value: 3}", "steps: {value: 8}\n  sleep: {value: 0}")
     calm = write_study(study.parent, text.replace("name: study", "name: calm"))
     assert cli("run", str(calm)).code == 0
@@ -258,29 +258,29 @@ def test_interrupted_repeats_end_the_same(study: Path, cli: Cli, start: Any, how
     ],
 )
 def test_wrong_repeats_are_found_in_the_file(study: Path, line: str, message: str) -> None:
-    """With what to write."""
+    """The message says what to write."""
     with pytest.raises(StudyFileError) as caught:
         read_study(write_study(study.parent, STUDY.replace("repeats: 3", line)))
     assert any(message in str(problem) for problem in caught.value.problems)
 
 
 def test_repeats_and_a_seed_parameter_exclude_each_other(study: Path) -> None:
-    """Both would choose the random numbers."""
+    """Both would select the random seed."""
     with pytest.raises(StudyFileError) as caught:
         read_study(write_study(study.parent, STUDY.replace("steps:", "seed: {values: [1, 2]}\n  steps:")))
-    assert "repeats: stands beside a parameter seed" in str(caught.value.problems[0])
+    assert "repeats: cannot be combined with a parameter seed" in str(caught.value.problems[0])
 
 
 def test_another_number_of_repeats_is_another_study(spec: StudySpec) -> None:
-    """Means of three and of five could not stand in one table."""
+    """Means of three and of five runs are not comparable."""
     with pytest.raises(SweepError, match="another study file") as caught:
-        continued(spec, replace(spec, repeats=5), "runs/study")
+        resumed_spec(spec, replace(spec, repeated=replace(spec.repeated, count=5)), "runs/study")
     assert caught.value.why == "repeats: was 3, is now 5"
 
 
 @pytest.mark.slow
 def test_the_tab_has_one_row_of_means_for_each_trial(study: Path, cli: Cli) -> None:
-    """The same numbers as `sweep trials`, and a status for each run."""
+    """The numbers are those of `sweep trials`, and each run has a status."""
     assert cli("run", str(study)).code == 0
     trials = cli("trials", str(study), "--format", "json").json
     with tensorboard(study.parent / "runs" / "study", host="127.0.0.1", port=6006) as (address, _):

@@ -1,6 +1,6 @@
-"""Looking at TensorBoard as a user does: a headless Chromium on its tabs, driven by Playwright.
+"""TensorBoard as a user sees it: a headless Chromium on its tabs, driven by Playwright.
 
-Locators find what is inside open shadow roots too; the projector alone lives in frames.
+Locators also find what is inside open shadow roots; only the projector is in frames.
 """
 
 from __future__ import annotations
@@ -8,27 +8,24 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import json
 import re
 import shutil
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from sweep.cli.dashboard import tensorboard
-from tests.conftest import wait_for, write_study
+from tests.support import tensorboards
+from tests.support.studies import Study
+from tests.support.studies import run_study as run
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FrameLocator, Locator, Page
 
+__all__ = ["Study", "eventually", "run"]
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _OPTIONS = (
     "--no-sandbox",  # CI runs as root in a container
@@ -49,32 +46,10 @@ _TABLE = """grids => grids.flatMap(grid => [...grid.shadowRoot.querySelectorAll(
 
 
 def missing() -> str:
-    """Return what these tests cannot do without, if it is not there."""
+    """Return what these tests need and is not installed; an empty text if nothing is missing."""
     if importlib.util.find_spec("playwright") is None:
         return "playwright is not installed: pip install -e '.[test]'"
     return "" if _CHROMIUM else "no browser is installed: apt-get install chromium"
-
-
-def run(text: str, *overrides: str, folder: Path, code: int = 0) -> Study:
-    """Run a study to its end, as a user does, and return what became of it."""
-    _sweep("run", str(write_study(folder, text)), *overrides, cwd=folder, code=code)
-    [study] = (folder / "runs").iterdir()
-    trials = json.loads(_sweep("trials", str(study), "--format", "json", cwd=folder))
-    return Study(folder=study, trials=sorted(trials, key=lambda trial: int(trial["number"])))
-
-
-def _sweep(*words: str, cwd: Path, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "sweep", *words],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout
 
 
 @contextlib.contextmanager
@@ -91,27 +66,10 @@ def chromium(*, webgl: bool) -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def served(folder: Path, loader: str, *, runs: int, last: str) -> Iterator[str]:
-    """Run TensorBoard on a study while the block runs; give its address once it has read so many runs, up to a curve."""
-    options = (f"--load_fast={loader}", "--reload_interval=1")
-    with tensorboard(folder, host="127.0.0.1", port=6006, options=options) as (hparams, _):
-        address = hparams.partition("#")[0]
-        wait_for(lambda: _get(f"{address}data/plugins_listing")["hparams"]["enabled"], 120)
-        wait_for(lambda: sum(last in tags for tags in _get(f"{address}data/plugin/scalars/tags").values()) == runs, 120)
-        yield address
-
-
-def _get(url: str) -> Any:
-    # A proxy of the environment's is not asked for an address of this machine.
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=30) as answer:
-        return json.load(answer)
-
-
-def eventually(read: Callable[[], Any], wanted: Any, seconds: float = 60) -> None:
-    """Read until it is what is wanted; a failure shows the difference."""
-    deadline = time.monotonic() + seconds
-    while (found := read()) != wanted and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert found == wanted
+    """Run TensorBoard on a study while the block runs; give its address when this many runs have the curve `last`."""
+    with tensorboards.served(folder, loader) as board:
+        board.wait_for_curves(last, runs)
+        yield board.address
 
 
 def open_tab(page: Page, address: str, tab: str) -> None:
@@ -120,13 +78,13 @@ def open_tab(page: Page, address: str, tab: str) -> None:
 
 
 def reload(page: Page) -> None:
-    """Press the round arrow at the top, at the HPARAMS tab, and wait for its rows: TensorBoard gives up when it is hurried."""
+    """Press the round arrow at the top, at the HPARAMS tab, and wait for its rows, without which TensorBoard gives up."""
     with page.expect_response(lambda answer: "session_groups" in answer.url):
         page.locator("button.reload-button").click()
 
 
 def choose(menu: Locator, option: str | re.Pattern[str]) -> None:
-    """Open a drop-down menu of Polymer's and take what has this text."""
+    """Open a drop-down menu of Polymer and choose the option with this text."""
     menu.click()
     menu.get_by_role("option", name=option, exact=True).click()
 
@@ -135,7 +93,7 @@ def choose(menu: Locator, option: str | re.Pattern[str]) -> None:
 
 
 def table(page: Page) -> list[dict[str, str]]:
-    """Return the rows of the table view as they are shown, by column."""
+    """Return the rows of the table view as they are shown, each by column."""
     rows: list[list[str]] = page.locator("tf-hparams-table-view vaadin-grid").evaluate_all(_TABLE)
     return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
@@ -177,7 +135,7 @@ def add_column(page: Page, hparam: str) -> None:
 
 
 def filter_runs(page: Page, hparam: str, value: str) -> None:
-    """Take a value out of the runs, in the menu of a column's header."""
+    """Filter a value out of the runs, in the menu of a column's header."""
     page.locator("runs-data-table tb-data-table-header-cell").filter(has_text=hparam).click(button="right")
     page.get_by_role("button", name="Filter", exact=True).click()
     page.locator("tb-data-table-filter").get_by_role("checkbox", name=value, exact=True).click()
@@ -187,7 +145,7 @@ def filter_runs(page: Page, hparam: str, value: str) -> None:
 
 
 def runs_table(page: Page) -> list[list[str]]:
-    """Return the texts of the runs in the side bar: name, and the columns that were added."""
+    """Return the texts of the runs in the side bar: the name and the columns that were added."""
     read = """rows => rows.map(row => [...row.querySelectorAll("tb-data-table-content-cell")]
         .map(cell => cell.innerText.trim()).filter(text => text))"""
     found: list[list[str]] = page.locator("runs-data-table tb-data-table-content-row").evaluate_all(read)
@@ -204,7 +162,7 @@ def matching(page: Page, tags: str) -> Locator:
 
 
 def titles(cards: Locator) -> list[tuple[str, str]]:
-    """Return tag and run of each card, sorted; the run is empty where a card is of all runs."""
+    """Return tag and run of each card, sorted; the run is empty where a card shows all runs."""
     return sorted((_text(card.locator("[itemprop=name]")), _text(card.locator("[itemprop=run]"))) for card in cards.all())
 
 
@@ -213,7 +171,7 @@ def _text(found: Locator) -> str:
 
 
 def lines(card: Locator) -> list[int]:
-    """Return of each line that a chart draws how many points it has; smoothed lines, where there are two."""
+    """Return the number of points of each line of a chart; of a line that is drawn twice, the smoothed one."""
     drawn = card.locator(".line-plot:not(.ghost) path.line").evaluate_all("lines => lines.map(line => line.getAttribute('d'))")
     return [len(re.findall("[ML]", path or "")) for path in drawn]
 
@@ -227,23 +185,7 @@ def projector(page: Page) -> FrameLocator:
 
 
 def dark_and_coloured(canvas: Locator) -> tuple[int, int]:
-    """Return how many pixels are nearly black, as the thumbnails' background is, and how many have a strong colour."""
+    """Return the number of nearly black pixels, such as the background of thumbnails, and of those of a strong colour."""
     pixels = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB")).astype(int)
     highest, lowest = pixels.max(2), pixels.min(2)
     return int((highest < 40).sum()), int((highest - lowest > 60).sum())
-
-
-# ---------------------------------------------------------------- what is looked at
-
-
-@dataclass(frozen=True, kw_only=True)
-class Study:
-    """A study that has run: its folder, and its trials as `sweep trials` tells them, by number."""
-
-    folder: Path
-    trials: list[dict[str, Any]]
-
-    @property
-    def runs(self) -> list[str]:
-        """Return the names of the runs."""
-        return [Path(trial["dir"]).name for trial in self.trials]

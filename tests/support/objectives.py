@@ -1,4 +1,4 @@
-"""Objectives for tests: they go wrong on request. Copied beside the study files that name them."""
+"""Objectives for tests, which fail on request. Tests copy this file beside a study file, as the module `mine`."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ def train(trial: Trial) -> Any:
         trial.report(step, {"score": score, "loss": 1 / step})
 
 
+def _die_once(trial: Trial, mark: str = "killed") -> None:
+    if not (trial.dir / mark).exists():
+        (trial.dir / mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _go_wrong(trial: Trial, how: str) -> None:
-    mark = trial.dir / "once"
     if how == "raise":
         raise RuntimeError("boom")
     if how == "exit":
         sys.exit(3)
     if how == "leave":
         os._exit(7)
-    if how == "kill" or (how == "kill once" and not mark.exists()):
-        mark.touch()
+    if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if how == "children":
+    if how == "kill once":
+        _die_once(trial, "once")
+    if how in ("children", "hang with a child"):
         child = subprocess.Popen(["sleep", "1000"])
         (trial.dir / "child").write_text(str(child.pid))
     if how == "fork and die":
         if os.fork() == 0:
             time.sleep(1000)
         os.kill(os.getpid(), signal.SIGKILL)
-    if how == "hang with a child":
-        child = subprocess.Popen(["sleep", "1000"])
-        (trial.dir / "child").write_text(str(child.pid))
-        how = "hang"
-    if how == "hang":
+    if how in ("hang", "hang with a child"):
         while True:
             time.sleep(0.01)
 
@@ -64,7 +66,7 @@ def returns(trial: Trial) -> Any:
 
 
 def environment(trial: Trial) -> None:
-    """Write down what the worker's process looks like."""
+    """Write a file with the GPUs, threads and number of the worker's process."""
     import torch
 
     visible, threads = (os.environ.get(name, "") for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"))
@@ -73,7 +75,7 @@ def environment(trial: Trial) -> None:
 
 
 def learn(trial: Trial) -> dict[str, Any]:
-    """Train in small: weights, random numbers of every kind, a checkpoint each step; `kill` names the effect to die after.
+    """Train a small model: weights, random numbers of every kind, a checkpoint each step; `kill` names the effect to die after.
 
     `sleep` is for each step; `hang_at` is a step that never ends, the first time.
     """
@@ -88,9 +90,8 @@ def learn(trial: Trial) -> dict[str, Any]:
     mark = trial.dir / "killed"
 
     def passed(_effect: str) -> None:
-        if _effect == p.get("kill") and not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if _effect == p.get("kill"):
+            _die_once(trial)
 
     weights, inside = torch.rand(4), None
     if trial.state is not None:
@@ -129,7 +130,7 @@ def out_of_memory(trial: Trial) -> None:
 
 
 def endless(trial: Trial) -> None:
-    """Compute without a report until somebody wants to stop."""
+    """Compute without a report until a stop is requested."""
     (trial.dir / "begun").touch()
     while not trial.stop_requested:
         time.sleep(0.01)
@@ -137,7 +138,7 @@ def endless(trial: Trial) -> None:
 
 
 def forgetful(trial: Trial) -> None:
-    """Give states and never read one; `own` counts its steps by itself."""
+    """Report states and never read one; with `own` it counts its steps itself."""
     import torch
 
     total = 0.0
@@ -145,9 +146,8 @@ def forgetful(trial: Trial) -> None:
         total += torch.rand(()).item()
         trial.writer.add_scalar("extra", total, step)
         trial.report(step, {"score": total}, {"total": total})
-        if step == 3 and not (trial.dir / "killed").exists() and trial.params["x"] == 2:
-            (trial.dir / "killed").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if step == 3 and trial.params["x"] == 2:
+            _die_once(trial)
 
 
 def with_loader(trial: Trial) -> None:
@@ -164,10 +164,8 @@ def with_loader(trial: Trial) -> None:
         for name, part in parts.items():
             part.load_state_dict(trial.state[name])
     for step in trial.steps(4):
-        mark = trial.dir / "killed"
-        if step == trial.params.get("kill_at") and not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if step == trial.params.get("kill_at"):
+            _die_once(trial)
         for x, y in DataLoader(data, batch_size=4, shuffle=True, num_workers=2):
             optimizer.zero_grad()
             loss = torch.nn.functional.mse_loss(model(x), y)
@@ -200,7 +198,7 @@ def own_file_error(trial: Trial) -> None:
 
 
 def twice(trial: Trial) -> None:
-    """Give two reports a state in one step."""
+    """Report twice with a state in one step."""
     for step in trial.steps(2):
         trial.report(2 * step, {"score": 1}, {"a": 1})
         trial.report(2 * step + 1, {"score": 2}, {"a": 2})
@@ -219,7 +217,7 @@ never_prepared.prepare = prepare_and_die  # type: ignore[attr-defined]  # a func
 
 
 def by_batches(trial: Trial) -> None:
-    """Report each batch by its own number, and save in the middle of a step; die after the save of the first one, once."""
+    """Report each batch by its own number, and save in the middle of a step; die once, after the save at batch `kill_at`."""
     total, batch = 0, 0
     if trial.state is not None:
         total, batch = trial.state["total"], trial.state["batch"]
@@ -230,14 +228,12 @@ def by_batches(trial: Trial) -> None:
             trial.report(batch, {"score": total})
             if batch % 4 == 2:
                 trial.save({"total": total, "batch": batch})
-                mark = trial.dir / "killed"
-                if batch == trial.params["kill_at"] and not mark.exists():
-                    mark.touch()
-                    os.kill(os.getpid(), signal.SIGKILL)
+                if batch == trial.params["kill_at"]:
+                    _die_once(trial)
 
 
 def shows(trial: Trial) -> dict[str, float]:
-    """Hand everything over to the panels; die after the report of step `kill_at`, once."""
+    """Give everything to the panels; die once, after the report of step `kill_at`."""
     import torch
 
     images, labels = torch.rand(40, 8, 8), torch.arange(40) % 3
@@ -258,10 +254,8 @@ def shows(trial: Trial) -> dict[str, float]:
             trial.panels.batch(4 * (step - 1) + batch + 1, {"batch/loss": loss})
         trial.writer.add_scalars("pair", {"one": step, "two": 2 * step}, step)
         trial.report(step, {"score": -loss, "train/loss": loss, "validation/loss": 2 * loss}, model.state_dict())
-        mark = trial.dir / "killed"
-        if step == trial.params.get("kill_at") and not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if step == trial.params.get("kill_at"):
+            _die_once(trial)
     logits = model.eval()(images)
     trial.panels.predictions(images, labels, logits, classes, step=3)
     trial.panels.embedding("hidden", logits, labels, images, classes)
@@ -272,10 +266,8 @@ def zigzag(trial: Trial) -> None:
     """Go up and down; die once after step `kill_at`."""
     for step in trial.steps(4):
         trial.report(step, {"score": [1, 3, 0, 2][step - 1]}, {"x": trial.state and 1})
-        mark = trial.dir / "killed"
-        if step == trial.params["kill_at"] and not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if step == trial.params["kill_at"]:
+            _die_once(trial)
 
 
 def accurate(trial: Trial) -> dict[str, float]:
@@ -285,7 +277,7 @@ def accurate(trial: Trial) -> dict[str, float]:
 
 
 def says(trial: Trial) -> None:
-    """Raise what it was given."""
+    """Raise an error with the text of `x`."""
     raise RuntimeError(trial.params["x"])
 
 
@@ -299,7 +291,7 @@ def drawn(trial: Trial) -> None:
 
 
 def huge(trial: Trial) -> None:
-    """Report values whose differences are no numbers any more."""
+    """Report values whose differences are not finite."""
     trial.report(1, {"score": [1e308, -1e308, 3.0][trial.params["x"] - 1]})
     trial.report(2, {"score": [1e308, -1e308, 3.0][trial.params["x"] - 1] * 0.9})
 

@@ -1,34 +1,32 @@
-"""An observer for tests and benchmarks that shows nothing and notes what it is told."""
+"""An observer for tests and benchmarks that shows nothing and records what happens."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 
+from sweep.runner.observers import RunChange
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 
 
 class Silent:
-    """Note what happened, and when (`time.perf_counter`)."""
+    """Record what happened, and when (`time.perf_counter`)."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[float, str, TrialRecord]] = []
+        self.seen: list[tuple[float, RunChange, TrialRecord]] = []
         self.notices: list[str] = []
 
-    def begin(self, study: StudySpec, records: Sequence[TrialRecord], workers: int) -> None:
+    def begin(self, study: StudySpec, runs: Sequence[TrialRecord], workers: int) -> None:
         """Nothing to show."""
 
     def preparing(self, text: str, fraction: float | None) -> None:
-        """Nothing to show."""
+        """Show nothing."""
 
-    def update(self, record: TrialRecord, what: str) -> None:
-        """Note it."""
-        self.seen.append((time.perf_counter(), what, record))
+    def update(self, run: TrialRecord, change: RunChange) -> None:
+        """Record it."""
+        self.seen.append((time.perf_counter(), change, run))
 
     def notice(self, text: str) -> None:
-        """Note it."""
+        """Record it."""
         self.notices.append(text)
-
-    def tick(self) -> None:
-        """Nothing to show."""

@@ -1,4 +1,4 @@
-"""Reading a study's folder in tests, as somebody who knows only TensorBoard and torch would."""
+"""Read a study's folder in tests, with nothing but TensorBoard, torch and the database."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def points(folder: Path) -> list[tuple[str, str, int]]:
 
 
 def records(study_folder: Path) -> list[TrialRecord]:
-    """Return the trials of a study as its database has them."""
+    """Return the trials of a study as they are in its database."""
     return read_records(StudyFolder(root=study_folder))
 
 
 def outcome(study_folder: Path, *, timings: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """Return all that must not depend on interruptions: each trial's params, metrics, points and last weights.
+    """Return everything that must not depend on interruptions: each trial's params, metrics, points and last weights.
 
     Args:
         study_folder: such as runs/fashion.
-        timings: curves whose values are times; of these only the steps count.
+        timings: curves whose values are times, of which only the steps are compared.
     """
     found = []
     for record in records(study_folder):

@@ -100,7 +100,7 @@ def test_add_hparams_alone_writes_a_whole_session(tmp_path: Path) -> None:
 
 
 def test_logging_never_kills_a_trial(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A call that fails is told once, in the log, and the next one works."""
+    """A call that fails is printed once, in the log, and the next one works."""
     writer = TrialWriter(tmp_path)
     for _ in range(2):
         writer.add_scalar("a", "no number", 1)
@@ -108,12 +108,12 @@ def test_logging_never_kills_a_trial(tmp_path: Path, capfd: pytest.CaptureFixtur
     writer.add_scalar("a", 1.0, 2)
     writer.close()
     said = capfd.readouterr().err
-    assert said.count("writer.add_scalar failed; the trial goes on without it") == 1
-    assert said.count("writer.add_image failed; the trial goes on without it") == 1
+    assert said.count("writer.add_scalar failed; the trial continues without it") == 1
+    assert said.count("writer.add_image failed; the trial continues without it") == 1
     assert scalars(tmp_path) == {"a": [(2, 1.0)]}
 
 
-def test_a_dead_trials_row_is_ended_by_somebody_else(tmp_path: Path) -> None:
+def test_a_dead_trials_row_is_ended_by_the_runner(tmp_path: Path) -> None:
     """One more event file in the run folder holds the status, and nothing else."""
     writer = TrialWriter(tmp_path)
     writer.start_session({"lr": 0.01}, SPACE)
@@ -128,7 +128,7 @@ def test_a_dead_trials_row_is_ended_by_somebody_else(tmp_path: Path) -> None:
 
 
 def test_a_status_written_just_before_death_does_not_count(tmp_path: Path) -> None:
-    """The process ended the row and died before anybody heard of it: the row has the status that the study has."""
+    """The process wrote the status and died before the runner knew: the row gets the status that the study has."""
     writer = TrialWriter(tmp_path)
     writer.describe(SPACE, ["acc"])
     writer.start_session({"lr": 0.01}, SPACE)
@@ -275,7 +275,7 @@ def test_the_tab_is_right_after_a_study_was_extended(objectives: Path, cli: Cli,
     )
     done = cli("run", str(write_study(objectives, extended)))
     assert done.code == 0, done.err
-    assert "trial 0 goes on after step" in done.out
+    assert "trial 0 resumed after step" in done.out
     assert [record.params["x"] for record in records(folder)] == [1, 1, 2, 2, 3, 3]
     assert [step for step, _ in scalars(folder / records(folder)[0].folder)["score"]] == list(range(1, 31))
 

@@ -179,7 +179,7 @@ def test_a_panel_that_fails_costs_no_training(tmp_path: Path, capfd: pytest.Capt
     writer.close()
     said = capfd.readouterr().err
     for name in ("panels.samples", "panels.predictions", "panels.embedding", "add_graph", "add_scalar"):
-        assert f"writer.{name} failed; the trial goes on without it" in said
+        assert f"writer.{name} failed; the trial continues without it" in said
     assert {"weights/weight", "weights/bias"} <= {tag for _, tag, _ in points(tmp_path)}
 
 
@@ -192,14 +192,14 @@ def test_no_layer_is_too_odd_for_the_histograms(tmp_path: Path, capfd: pytest.Ca
     panels.watch(model)
     panels.reported(1)
     writer.close()
-    assert "writer.panels.histograms failed; the trial goes on without it" in capfd.readouterr().err
+    assert "writer.panels.histograms failed; the trial continues without it" in capfd.readouterr().err
     assert {tag for _, tag, _ in points(tmp_path)} == {
         "weights/0.weight", "weights/1.weight", "weights/1.bias", "gradients/1.weight", "gradients/1.bias",
     }  # fmt: skip
 
 
 def test_histograms_of_many_reports_become_rarer(tmp_path: Path) -> None:
-    """Each of the first 63, then every second, then every fourth; a trial that goes on counts on."""
+    """Each of the first 63, then every second, then every fourth; a trial that resumes continues the count."""
     writer = TrialWriter(tmp_path)
     panels = Panels(writer, ALL, first=True)
     panels.watch(torch.nn.Linear(1, 1, bias=False))
@@ -254,8 +254,8 @@ def test_a_layout_that_is_none_costs_no_trial(tmp_path: Path, capfd: pytest.Capt
     assert layout(tmp_path) == {"mine": {"both": ["x", "y"]}}
 
 
-def test_a_checkpoint_from_before_the_panels_is_taken(tmp_path: Path) -> None:
-    """A trial that was interrupted by an older version goes on."""
+def test_a_checkpoint_from_before_the_panels_is_used(tmp_path: Path) -> None:
+    """A trial that was interrupted by an older version resumes."""
     writer = TrialWriter(tmp_path)
     writer.load_state_dict({"described": True, "last_step": {"a": 3}})
     Panels(writer, ALL, first=True).load_state_dict({})

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, damaged ones passed over, nothing in them can run; event files cut back to them."""
+"""Checkpoints: whole or missing, damaged ones not used, no code in them can run; event files cut back to them."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def at(step: int, **changes: Any) -> Checkpoint:
 
 def steps(folder: Path, said: list[str] | None = None) -> list[int | None]:
     """Return the steps of the checkpoints that can be used, the first of which would be."""
-    complaints = said if said is not None else []
-    return [found.position.step for found in candidates(folder, WHO, complaints.append)]
+    warnings = said if said is not None else []
+    return [found.position.step for found in candidates(folder, WHO, warnings.append)]
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path: Path) -> None:
-    """With a word about it; the damaged one is put aside, so that it never becomes the one to fall back to."""
+    """With a warning; the damaged one is renamed, so that it never becomes the previous one."""
     for step in (1, 2, 3):
         save(tmp_path, at(step))
     assert sorted(path.name for path in tmp_path.iterdir()) == [PREVIOUS_CHECKPOINT, CHECKPOINT]
@@ -188,7 +188,7 @@ def test_a_write_that_fails_harms_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert steps(tmp_path) == [1]
 
 
-def test_random_generators_go_on_where_they_were(tmp_path: Path) -> None:
+def test_random_generators_continue_where_they_were(tmp_path: Path) -> None:
     """Python's, NumPy's and torch's, through a file."""
 
     def draw() -> list[float]:
@@ -235,13 +235,13 @@ def test_records_are_counted_at_every_cut(tmp_path: Path) -> None:
 def test_cutting_back_removes_what_came_later(tmp_path: Path) -> None:
     """Records, whole files, and the sub-runs that `add_scalars` makes."""
     path = write(tmp_path, 1, 2, 3)
-    tally = event_files.RecordCounter(tmp_path)
-    counts = tally.count(sync=True)
+    counter = event_files.RecordCounter(tmp_path)
+    counts = counter.count(sync=True)
     assert counts == {path.name: 4}
     later = write(tmp_path, 4)
     (tmp_path / "sub").mkdir()
     sub = write(tmp_path / "sub", 5)
-    assert tally.count() == {path.name: 4, later.name: 2, f"sub/{sub.name}": 2}
+    assert counter.count() == {path.name: 4, later.name: 2, f"sub/{sub.name}": 2}
     event_files.cut_back(tmp_path, {path.name: 3})
     assert event_files.RecordCounter(tmp_path).count() == {path.name: 3}
     with pytest.raises(event_files.NotEnoughRecords):

@@ -1,4 +1,4 @@
-"""The contract of a worker, held by every executor: commands in, one event for each out."""
+"""The contract of a worker, for every executor: each command has one event as its answer."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_the_seed_makes_everything_random_the_same(make: Make, tmp_path: Path) -
     assert values[0] == values[1]
 
 
-def test_a_trial_goes_on_from_its_checkpoint_and_tells_again(make: Make, tmp_path: Path) -> None:
+def test_a_trial_resumes_from_its_checkpoint_and_reports_again(make: Make, tmp_path: Path) -> None:
     """Stopped while it computes, it saves at its next step; the next attempt begins with all that it had reported."""
     worker = make("mine_for_workers:learn")
     first, steps = ask(worker, spec(tmp_path, steps=4)), []
@@ -196,7 +196,7 @@ def test_a_trial_goes_on_from_its_checkpoint_and_tells_again(make: Make, tmp_pat
     assert isinstance(event, TrialResult)
     assert event.state is TrialState.COMPLETE
 
-    # Nobody knows whether the decision on the last report came through: it is asked for again, and obeyed.
+    # The decision on the last report may have been lost: it is asked for again, and obeyed.
     assert isinstance(ask(worker, spec(tmp_path, steps=4)), Resumed)
     pruned = ask(worker, Decision.PRUNE)
     assert isinstance(pruned, TrialResult)
@@ -204,7 +204,7 @@ def test_a_trial_goes_on_from_its_checkpoint_and_tells_again(make: Make, tmp_pat
 
 
 def test_a_step_has_one_report_with_a_state(make: Make, tmp_path: Path) -> None:
-    """Another one could not tell where to go on: the trial is failed at once, with what to use instead."""
+    """After another one it would be unclear where to resume: the trial fails at once, with what to use instead."""
     worker = make("mine_for_workers:twice")
     assert isinstance(ask(worker, spec(tmp_path)), Report)
     result = ask(worker, Decision.CONTINUE)
@@ -228,7 +228,7 @@ def test_a_stop_reaches_a_trial_that_computes(executor: str, study: StudySpec, t
 
 @pytest.mark.slow
 def test_a_killed_worker_is_started_anew(study: StudySpec, tmp_path: Path) -> None:
-    """Who waits for its event gets `Died`; the next call has a new process."""
+    """The event that is awaited is `Died`; the next call has a new process."""
     worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study), IMPORTS)
     assert isinstance(ask(worker, spec(tmp_path, sleep=0.2, steps=1000)), Report)
     waiting = worker.next_event(Decision.CONTINUE)
@@ -243,7 +243,7 @@ def test_a_killed_worker_is_started_anew(study: StudySpec, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("executor", ["inline", "local"])
 def test_closing_a_worker_that_computes_ends_it_at_once(executor: str, study: StudySpec, tmp_path: Path) -> None:
-    """Whoever waits for its event gets `Died`; so does whoever asks a closed worker."""
+    """The event that is awaited is `Died`, and so is each one of a closed worker."""
     worker = new_worker(executor, study)
     assert isinstance(ask(worker, spec(tmp_path, sleep=0.5, steps=1000)), Report)
     waiting: Future[Event] = worker.next_event(Decision.CONTINUE)
@@ -266,7 +266,7 @@ def local(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[LocalWor
 def test_a_process_that_dies_is_an_event_and_the_next_call_has_a_new_one(
     local: LocalWorker, tmp_path: Path, how: str, words: str
 ) -> None:
-    """The event says how the process ended; the worker is as good as new."""
+    """The event says how the process ended; the next trial runs as usual."""
     ask(local, spec(tmp_path, how=how))
     first = local.pid
     died = ask(local, Decision.CONTINUE)
@@ -291,7 +291,7 @@ def test_a_death_is_seen_though_a_forked_child_lives_on(study: StudySpec, tmp_pa
 def test_a_death_is_seen_where_the_system_cannot_announce_it(
     study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An old kernel or a strict container: the process is looked at twice a second."""
+    """An old kernel or a strict container: the process is polled twice a second."""
 
     def forbidden(_pid: int) -> int:
         raise PermissionError(errno.EPERM, "not here")
@@ -304,7 +304,7 @@ def test_a_death_is_seen_where_the_system_cannot_announce_it(
     _last.clear()
 
 
-def test_a_worker_takes_its_children_along(study: StudySpec, tmp_path: Path) -> None:
+def test_a_workers_children_end_with_it(study: StudySpec, tmp_path: Path) -> None:
     """What an objective started ends with its worker."""
     worker = new_worker("local", study)
     ask(worker, spec(tmp_path, how="children", steps=2))

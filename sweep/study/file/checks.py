@@ -1,4 +1,4 @@
-"""What is wrong with a study file beyond its single keys: what does not go together, and what is not there."""
+"""The checks of a study file beyond its single keys: combinations of keys, and things that do not exist."""
 
 from __future__ import annotations
 
@@ -10,65 +10,113 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import Problem, did_you_mean
 from sweep.study.command import problems as command_problems
-from sweep.study.file.schema import Budget, Repeats, StudyModel, to_domain
+from sweep.study.file.parameters import Parameter, to_domain
+from sweep.study.file.schema import StudyModel
 from sweep.study.file.source import Source
 from sweep.study.file.values import StudyName
 from sweep.study.methods import PRUNERS, SAMPLERS, WRAPPED, missing_packages
 from sweep.study.objective import ObjectiveNotFound, locate
 from sweep.study.space import Choice, Constant, Domain, axis_size, can_be, conditional, domain_text
-from sweep.study.spec import SEED
+from sweep.study.spec import SEED, BudgetSpec, RepeatsSpec
 
-# The option (None: all of them together), what is wrong, and what to write instead.
+# The option (None for all of them together), what is wrong, and what to write instead.
 OptionProblem = tuple[str | None, str, str]
+_INSTEAD = "keep one metric, and write bounds for the others:  constraints: {name: {max: 0.1}}"
 # Called with `sampler` or `pruner`, its name and its options.
 OptionProblems = Callable[[str, str, Mapping[str, Any]], Iterable[OptionProblem]]
 
 
-def check_trains(source: Source) -> Iterator[Problem]:
-    """Yield what is wrong with what is trained: a function or a command."""
-    given = [key for key in ("objective", "command") if source.data.get(key) is not None]
+def check_one_of(source: Source, first: str, second: str, of_second: str) -> Iterator[Problem]:
+    """Yield what is wrong with two keys of which a study file has exactly one."""
+    given = [key for key in (first, second) if source.data.get(key) is not None]
     if not given:
-        what = StudyModel.model_fields["objective"].description
-        yield source.problem(("objective",), "missing", f"it is {what}; or write command: for a script")
+        what = StudyModel.model_fields[first].description
+        yield source.problem((first,), "missing", f"it is {what}; or write {second}: {of_second}")
     elif len(given) == 2:
-        yield source.problem(("command",), "stands beside objective", "keep one of the two")
+        yield source.problem((second,), f"cannot be combined with {first}", "keep one of the two")
 
 
-def check_objective(source: Source, keys: dict[str, Any], import_dir: str) -> Iterator[Problem]:
-    """Yield why the function, or what the command names, is not there."""
-    if keys.get("command") is not None:
-        for place, message, hint in command_problems(keys["command"], source.data.get("parameters") or (), Path(import_dir)):
-            yield source.problem(("command", place), message, hint)
-    if keys.get("objective") is not None:
+def to_domains(source: Source, parameters: Mapping[str, Parameter]) -> tuple[dict[str, Domain], list[Problem]]:
+    """Return the domain of each parameter that has one, and what is wrong with the others."""
+    domains: dict[str, Domain] = {}
+    problems: list[Problem] = []
+    for name, parameter in parameters.items():
         try:
-            locate(keys["objective"], import_dir)
+            domains[name] = to_domain(parameter)
+        except ValueError as error:
+            problems.append(source.problem(("parameters", name), str(error)))
+    return domains, problems
+
+
+def with_name(source: Source, values: Mapping[str, Any], default: str | None) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the values with the default as the study's name if the file gives none, and what is wrong with the default."""
+    if "name" not in values or values["name"] is not None:
+        return dict(values), []
+    try:
+        return {**values, "name": TypeAdapter(StudyName).validate_python(default)}, []
+    except ValidationError:
+        message = "missing" if default is None else f"{default!r} is no folder name"
+        return dict(values), [source.problem(("name",), message, "it is the output folder's name, for example my-study")]
+
+
+def check_objective(source: Source, values: Mapping[str, Any], import_dir: str) -> Iterator[Problem]:
+    """Yield why the function, or what the command names, does not exist."""
+    if values.get("command") is not None:
+        for place, message, hint in command_problems(values["command"], source.data.get("parameters") or (), Path(import_dir)):
+            yield source.problem(("command", place), message, hint)
+    if values.get("objective") is not None:
+        try:
+            locate(values["objective"], import_dir)
         except ObjectiveNotFound as error:
             yield source.problem(("objective",), str(error))
 
 
-def check_together(source: Source, keys: dict[str, Any], option_problems: OptionProblems) -> Iterator[Problem]:
-    """Yield what does not go together; the domains are added to the keys.
+def check_metrics(source: Source, values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with the metrics and constraints; the values are those of the keys that are valid by themselves."""
+    names = [metric.name for metric in values.get("metrics") or ()]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            yield source.problem(("metrics", place, "name"), f"{name!r} is listed twice", "keep one of the two")
+    for bounds in values.get("constraints", ()):
+        where, low, high = ("constraints", bounds.metric), bounds.low, bounds.high
+        if low is None and high is None:
+            yield source.problem(where, "has no bound", f"write {bounds.metric}: {{max: 50000}}, or min, or both")
+        elif low is not None and high is not None and low > high:
+            yield source.problem(where, f"min ({low}) must not be above max ({high})")
+    if len(set(names)) > 1:
+        yield from _check_several(source, values)
+
+
+def _check_several(source: Source, values: Mapping[str, Any]) -> Iterator[Problem]:
+    method = values.get("method")
+    if method in SAMPLERS and not SAMPLERS[method].several_metrics:
+        able = ", ".join(name for name, sampler in SAMPLERS.items() if sampler.several_metrics)
+        message = f"{method} can search for one metric only: Optuna's {SAMPLERS[method].optuna} refuses several"
+        yield source.problem(("method",), message, f"use one of {able}; or {_INSTEAD}")
+    if values.get("pruner", {}).get("type", "none") != "none":
+        message = "there are several metrics, and Optuna's pruners compare trials by one value"
+        yield source.problem(("pruner",), message, f"remove it; or {_INSTEAD}")
+
+
+def check_together(
+    source: Source, values: Mapping[str, Any], domains: dict[str, Domain], option_problems: OptionProblems
+) -> Iterator[Problem]:
+    """Yield what is wrong with the keys and parameters together.
 
     Args:
         source: the study file's keys as they are written.
-        keys: those that are well by themselves.
+        values: those that are valid by themselves.
+        domains: the parameters that are valid by themselves.
         option_problems: yields what is wrong with the options of a sampler or pruner.
     """
-    domains: dict[str, Domain] = {}
-    for name, parameter in keys.get("parameters", {}).items():
-        try:
-            domains[name] = to_domain(parameter)
-        except ValueError as error:
-            yield source.problem(("parameters", name), str(error))
-    keys["domains"] = domains
-    method, budget = keys.get("method"), keys.get("budget")
+    method, budget = values.get("method"), values.get("budget")
     yield from _check_seed(source, method, domains.get(SEED))
-    yield from _check_repeats(source, keys.get("repeats"), domains)
+    yield from _check_repeats(source, values.get("repeats"), domains)
     yield from _check_conditions(source, domains)
-    if pruner := keys.get("pruner"):
+    if pruner := values.get("pruner"):
         yield from _check_pruner(source, pruner, ("pruner",), option_problems)
-    yield from _check_sampler(source, method, keys.get("sampler", {}), option_problems)
-    yield from _check_points(source, method, keys.get("enqueue", []), domains)
+    yield from _check_sampler(source, method, values.get("sampler", {}), option_problems)
+    yield from _check_points(source, method, values.get("enqueue", []), domains)
     if method == "grid":
         for name, domain in domains.items():
             if axis_size(domain) is None:
@@ -78,7 +126,7 @@ def check_together(source: Source, keys: dict[str, Any], option_problems: Option
                     "give values or a step, or use method: random or tpe",
                 )
     elif method is not None:
-        if budget is not None and budget == Budget():
+        if budget is not None and budget == BudgetSpec():
             yield source.problem(("budget",), f"method {method} never ends by itself", "add budget: {trials: 50}")
         if domains and all(isinstance(domain, Constant) for domain in domains.values()):
             yield source.problem(("parameters",), f"method {method} has nothing to choose: every parameter is a constant")
@@ -92,7 +140,7 @@ def _check_conditions(source: Source, domains: dict[str, Domain]) -> Iterator[Pr
             if condition.parent not in before:
                 below = condition.parent in domains and condition.parent != name
                 hint = f"put {condition.parent} above {name}" if below else did_you_mean(condition.parent, before)
-                yield source.problem(where, f"no parameter {condition.parent!r} stands above {name}", hint)
+                yield source.problem(where, f"there is no parameter {condition.parent!r} above {name}", hint)
                 continue
             for value in condition.values:
                 if not can_be(domains[condition.parent], value):
@@ -143,7 +191,9 @@ def _check_points(
     source: Source, method: str | None, points: list[dict[str, Any]], domains: dict[str, Domain]
 ) -> Iterator[Problem]:
     if method == "grid" and points and conditional(domains):
-        yield source.problem(("enqueue",), "a grid with conditions has its own order", "remove it, or use another method")
+        yield source.problem(
+            ("enqueue",), "the order of a grid with conditions cannot be changed", "remove it, or use another method"
+        )
     for place, point in enumerate(points):
         for name, value in point.items():
             if name not in domains:
@@ -153,15 +203,15 @@ def _check_points(
                 yield source.problem(("enqueue",), message, f"it is {domain_text(domains[name])}")
 
 
-def _check_repeats(source: Source, repeats: Repeats | None, domains: dict[str, Domain]) -> Iterator[Problem]:
+def _check_repeats(source: Source, repeats: RepeatsSpec | None, domains: dict[str, Domain]) -> Iterator[Problem]:
     if repeats is None:
         return
     if repeats.allow_failed >= repeats.count:
-        hint = f"at most {repeats.count - 1}: one run has to be complete"
+        hint = f"at most {repeats.count - 1}: one run must be complete"
         yield source.problem(("repeats", "allow_failed"), f"{repeats.allow_failed} of {repeats.count} may not fail", hint)
     if repeats.count > 1 and SEED in domains:
         yield source.problem(
-            ("repeats",), f"stands beside a parameter {SEED}", "both choose the random numbers: keep one of the two"
+            ("repeats",), f"cannot be combined with a parameter {SEED}", "both select the random seed: keep one of the two"
         )
 
 
@@ -170,18 +220,6 @@ def _check_seed(source: Source, method: str | None, domain: Domain | None) -> It
     if isinstance(domain, (Choice, Constant)):
         values = domain.values if isinstance(domain, Choice) else (domain.value,)
         if any(type(value) is not int for value in values):
-            yield source.problem(
-                where, "must be whole numbers: they choose the trial's random numbers", "seed: {values: [0, 1, 2]}"
-            )
+            yield source.problem(where, "must be whole numbers: they select the trial's random seed", "seed: {values: [0, 1, 2]}")
     if method not in (None, "grid") and domain is not None and not isinstance(domain, Constant):
         yield source.problem(where, f"method {method} would search for the luckiest seed", "use a constant, or method: grid")
-
-
-def check_name(source: Source, keys: dict[str, Any], default: str | None) -> Iterator[Problem]:
-    """Yield what is wrong with the name that is left to the default; it is added to the keys."""
-    if "name" in keys and keys["name"] is None:
-        try:
-            keys["name"] = TypeAdapter(StudyName).validate_python(default)
-        except ValidationError:
-            message = "missing" if default is None else f"{default!r} is no folder name"
-            yield source.problem(("name",), message, "it is the output folder's name, for example my-study")

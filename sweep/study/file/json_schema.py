@@ -1,6 +1,6 @@
-"""The study file's JSON schema, with which editors complete keys, show what they mean and underline mistakes.
+"""The study file's JSON schema, with which editors complete and explain keys and mark mistakes.
 
-What it refuses the program refuses, too; the program's own checks see more (`sweep plan`).
+The program refuses everything that the schema refuses, and its own checks find more (`sweep plan`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _close(part: Any) -> None:
-    """Refuse the keys of a mapping that do not have the pattern of its names: pydantic leaves them open."""
+    """Refuse names that do not match the pattern of a mapping's names, which pydantic's schema allows."""
     for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
         _close(inner)
     if isinstance(part, dict) and "patternProperties" in part:

@@ -1,30 +1,40 @@
-"""Read a study file, or a dict of its keys, into a checked `StudySpec`."""
+"""Read and check a study file, or a dict of its keys."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_you_mean
-from sweep.study.file import metrics
-from sweep.study.file.checks import OptionProblem, OptionProblems, check_name, check_objective, check_together, check_trains
-from sweep.study.file.schema import Parameter, StudyModel, has_parts, model_of, to_domain
+from sweep.study.file.checks import (
+    OptionProblem,
+    OptionProblems,
+    check_metrics,
+    check_objective,
+    check_one_of,
+    check_together,
+    to_domains,
+    with_name,
+)
+from sweep.study.file.parameters import Parameter
+from sweep.study.file.schema import StudyModel, has_parts, model_of
 from sweep.study.file.source import Overrides, Source, given_source, read_source
 from sweep.study.file.values import ParameterName
 from sweep.study.file.writing import FORMAT
+from sweep.study.keys import keys_of
 from sweep.study.space import Domain, Range
-from sweep.study.spec import BudgetSpec, LogSpec, StudySpec, WorkersSpec
+from sweep.study.spec import StudySpec
 
 _FORMAT = re.compile(r"# sweep format (\d+)")
 _KNOWN_KEYS = {key: has_parts(field.annotation) for key, field in StudyModel.model_fields.items()}
 
 
 def no_problems(key: str, name: str, options: Mapping[str, Any]) -> tuple[OptionProblem, ...]:
-    """Check no options: those of a study that is only looked at."""
+    """Report no problems of options, for a study that is only read."""
     return ()
 
 
@@ -36,17 +46,17 @@ def read_study(
     find_objective: bool = True,
     option_problems: OptionProblems = no_problems,
 ) -> StudySpec:
-    """Read a study file and check it whole; nothing of the objective is imported.
+    """Read a study file and check all of it, without importing the objective.
 
     Args:
         path: the YAML file.
         overrides: `key=value` words of the command line, or keys with their values, applied in order.
         import_dir: folder searched for the objective's module; default: the file's own.
-        find_objective: look whether the objective is there; not needed to read results.
+        find_objective: check whether the objective exists; not needed to read results.
         option_problems: yields what is wrong with the options of a sampler or pruner; not needed to read results.
 
     Raises:
-        StudyFileError: with every problem found.
+        StudyFileError: the file has problems; it contains all of them.
         SweepError: the file cannot be read.
     """
     try:
@@ -74,7 +84,7 @@ def given_study(
     find_objective: bool = True,
     option_problems: OptionProblems = no_problems,
 ) -> StudySpec:
-    """Check a study given as a dict of a study file's keys, which must have a name; else as `read_study`."""
+    """Check a study given as a dict of a study file's keys, which must have a name; the rest is as for `read_study`."""
     source = given_source(data, overrides, _KNOWN_KEYS)
     return _checked(source, str(import_dir.resolve()), None, find_objective, option_problems)
 
@@ -82,68 +92,87 @@ def given_study(
 def _checked(
     source: Source, import_dir: str, default_name: str | None, find_objective: bool, option_problems: OptionProblems
 ) -> StudySpec:
-    fields, problems = StudyModel.model_fields, list(source.problems)
-    keys: dict[str, Any] = {}
+    problems = list(source.problems)
+    values: dict[str, Any] = {}
+    domains: dict[str, Domain] = {}
     if source.data or not problems:
-        for key in source.data.keys() - fields.keys():
-            problems.append(source.problem((key,), "unknown key", did_you_mean(key, fields)))
-        for key, field in fields.items():
-            if key == "parameters" and isinstance(source.data.get(key), dict) and source.data[key]:
-                problems += _validate_parameters(source, keys)
-            elif key in source.data:
-                problems += _validate(source, (key,), TypeAdapter(field.rebuild_annotation()), source.data[key], keys)
-            elif field.is_required():
-                problems.append(source.problem((key,), "missing", f"it is {field.description}"))
-            else:
-                keys[key] = field.get_default()
-        problems += check_trains(source)
-        problems += metrics.problems(source, keys)
+        values, of_values = _validated(source)
+        domains, of_domains = to_domains(source, values.get("parameters", {}))
+        values, of_name = with_name(source, values, default_name)
+        problems += of_values
+        problems += check_one_of(source, "objective", "command", "for a script")
+        problems += check_one_of(source, "metric", "metrics", "for a list of several")
+        problems += check_metrics(source, values)
         if find_objective:
-            problems += check_objective(source, keys, import_dir)
-        problems += check_together(source, keys, option_problems)
-        problems += check_name(source, keys, default_name)
+            problems += check_objective(source, values, import_dir)
+        problems += of_domains
+        problems += check_together(source, values, domains, option_problems)
+        problems += of_name
     if problems:
         raise StudyFileError(source.name or "the dict", sorted(dict.fromkeys(problems), key=_order))
-    return _resolve(keys, import_dir)
+    return _study(values, domains, import_dir)
 
 
-def _validate(
-    source: Source, path: tuple[str, ...], adapter: TypeAdapter[Any], value: Any, valid: dict[str, Any]
-) -> Iterator[Problem]:
-    try:
-        valid[path[-1]] = adapter.validate_python(value, strict=True)
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            where = (*path, *(part for part in detail["loc"] if part != "[key]"))
-            message, hint = detail["msg"].removeprefix("Value error, "), ""
-            match detail["type"]:
-                case "extra_forbidden":
-                    message, hint = "unknown key", did_you_mean(str(where[-1]), _known_beside(where))
-                case "missing":
-                    message = "missing"
-                case "literal_error":
-                    known = [word.strip("'") for word in detail["ctx"]["expected"].replace(" or ", ", ").split(", ")]
-                    message, hint = f"{detail['input']!r} is not known", did_you_mean(str(detail["input"]), known)
-                case "too_short":
-                    message = "is empty"
-                case "model_type" | "model_attributes_type":
-                    known = _known_beside((*where, ""))
-                    message, hint = f"needs keys ({', '.join(known)}), got {detail['input']!r}", ""
-                    if path[0] == "parameters":
-                        hint = f"for a constant write {where[-1]}: {{value: {detail['input']}}}"
-                case _:
-                    message = f"{message[0].lower()}{message[1:]}, got {detail['input']!r}"
-            yield source.problem(where, message, hint)
+def _validated(source: Source) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the value of each key that is valid by itself, defaults included, and what is wrong with the others."""
+    fields = StudyModel.model_fields
+    values: dict[str, Any] = {}
+    unknown = sorted(source.data.keys() - fields.keys(), key=list(source.data).index)
+    problems = [source.problem((key,), "unknown key", did_you_mean(key, fields)) for key in unknown]
+    for key, field in fields.items():
+        if key in source.data:
+            kind, given = field.rebuild_annotation(), source.data[key]
+            each = key == "parameters" and isinstance(given, dict) and given
+            found, wrong = _parameters(source, given) if each else _value(source, (key,), kind, given)
+            values |= {key: found} if each or not wrong else {}
+            problems += wrong
+        elif field.is_required():
+            problems.append(source.problem((key,), "missing", f"it is {field.description}"))
+        else:
+            values[key] = field.get_default()
+    return values, problems
 
 
-def _validate_parameters(source: Source, keys: dict[str, Any]) -> Iterator[Problem]:
-    """Check each parameter on its own, so that the others' domains are checked too when one is malformed."""
-    names, parameters = TypeAdapter(ParameterName), TypeAdapter(Parameter)
+def _parameters(source: Source, given: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Validate each parameter by itself, so that the others' domains are checked, too, if one is malformed."""
     valid: dict[str, Any] = {}
-    for name, value in source.data["parameters"].items():
-        yield from _validate(source, ("parameters", name), names, name, {})
-        yield from _validate(source, ("parameters", name), parameters, value, valid)
-    keys["parameters"] = valid
+    problems: list[Problem] = []
+    for name, value in given.items():
+        _, wrong_name = _value(source, ("parameters", name), ParameterName, name)
+        found, wrong = _value(source, ("parameters", name), Parameter, value)
+        valid |= {} if wrong else {name: found}
+        problems += wrong_name + wrong
+    return valid, problems
+
+
+def _value(source: Source, path: tuple[str, ...], kind: Any, given: Any) -> tuple[Any, list[Problem]]:
+    """Return a value of a type, None if it is not valid, and what is wrong with it."""
+    try:
+        return TypeAdapter(kind).validate_python(given, strict=True), []
+    except ValidationError as error:
+        return None, [_problem(source, path, detail) for detail in error.errors(include_url=False)]
+
+
+def _problem(source: Source, path: tuple[str, ...], detail: Any) -> Problem:
+    where = (*path, *(part for part in detail["loc"] if part != "[key]"))
+    message, given, hint = detail["msg"].removeprefix("Value error, "), detail["input"], ""
+    match detail["type"]:
+        case "extra_forbidden":
+            message, hint = "unknown key", did_you_mean(str(where[-1]), _known_beside(where))
+        case "missing":
+            message = "missing"
+        case "literal_error":
+            known = [word.strip("'") for word in detail["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+            message, hint = f"{given!r} is not known", did_you_mean(str(given), known)
+        case "too_short":
+            message = "is empty"
+        case "model_type" | "model_attributes_type":
+            message = f"needs keys ({', '.join(_known_beside((*where, '')))}), got {given!r}"
+            if path[0] == "parameters":
+                hint = f"for a constant write {where[-1]}: {{value: {given}}}"
+        case _:
+            message = f"{message[0].lower()}{message[1:]}, got {given!r}"
+    return source.problem(where, message, hint)
 
 
 def _known_beside(path: tuple[str | int, ...]) -> list[str]:
@@ -153,33 +182,16 @@ def _known_beside(path: tuple[str | int, ...]) -> list[str]:
     return list(model.model_fields) if model is not None else []
 
 
-def _resolve(keys: dict[str, Any], import_dir: str) -> StudySpec:
-    budget, workers = keys["budget"], keys["workers"]
-    return StudySpec(
-        name=keys["name"],
-        objective=keys["objective"],
-        command=keys["command"],
-        import_dir=import_dir,
-        metrics=metrics.metrics(keys),
-        method=keys["method"],
-        parameters=keys["domains"],
-        sampler=keys["sampler"],
-        enqueue=tuple(_typed(point, keys["domains"]) for point in keys["enqueue"]),
-        constraints=metrics.constraints(keys),
-        pruner={} if keys["pruner"].get("type") == "none" else keys["pruner"],
-        seed=keys["seed"],
-        repeats=keys["repeats"].count,
-        allow_failed=keys["repeats"].allow_failed,
-        budget=BudgetSpec(trials=budget.trials, time_s=budget.time, patience=budget.patience, epochs=budget.epochs),
-        workers=WorkersSpec(devices=workers.devices, per_device=workers.per_device, threads=workers.threads),
-        log=LogSpec(**keys["log"].model_dump()),
-        retries=keys["retries"],
-        timeout_s=keys["timeout"],
-        keep_best=keys["checkpoints"].keep_best,
-        stop_after_failures=keys["stop_after_failures"],
-        output=keys["output"],
-        earlier=tuple({name: to_domain(parameter) for name, parameter in space.items()} for space in keys["earlier"]),
-    )
+def _study(values: dict[str, Any], domains: dict[str, Domain], import_dir: str) -> StudySpec:
+    found: dict[str, Any] = {field.name: values[key.name] for key, field in keys_of(StudySpec)} | {
+        "import_dir": import_dir,
+        "metrics": values["metrics"] or [values["metric"]],
+        "parameters": domains,
+        "enqueue": [_typed(point, domains) for point in values["enqueue"]],
+        "pruner": {} if values["pruner"].get("type") == "none" else values["pruner"],
+    }
+    found |= {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
+    return StudySpec(**found)
 
 
 def _typed(point: dict[str, Any], domains: dict[str, Domain]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The study file as plain data that remembers where each key stood, with overrides applied; also one given as a dict.
+"""The study file, or a dict, as plain data with the line of each key and with overrides applied.
 
-YAML 1.2 through ruamel.yaml: `1e-3` is a number, and `yes` is a word (refused here where it would pass for a boolean).
-Only plain data comes out: a tag such as `!!python/object` is a problem, never an object.
+YAML 1.2 by ruamel.yaml: `1e-3` is a number, and `yes` is a word (refused because it is probably meant as a boolean). The result
+is plain data only: a tag such as `!!python/object` is a problem and creates no object.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ KeyPath = tuple[str | int, ...]
 # `key=value` words of the command line, or keys with Python's values.
 Overrides = Sequence[str] | Mapping[str, Any]
 
-# An alias can make a small file stand for a huge tree; no honest study file has so many values.
+# With aliases a small file can describe a huge tree; no real study file has this many values.
 _MOST_NODES = 2_000_000
-# Booleans of YAML 1.1, strings in 1.2: as strings they would all be true.
+# Booleans in YAML 1.1, strings in YAML 1.2, where each would count as true.
 _OLD_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 _EXAMPLES = "for example lr.values='[0.1, 0.01]' or epochs.value=1"
 _DOMAIN_KINDS: tuple[frozenset[str], ...] = (
@@ -38,14 +38,14 @@ _DOMAIN_KINDS: tuple[frozenset[str], ...] = (
 
 @dataclass(kw_only=True)
 class Source:
-    """Plain data and, for each key path, where it stands.
+    """Plain data and the line of each key path.
 
     Attributes:
         name: the file as the user named it; None for a dict, which has no lines.
         data: dicts, lists and scalars.
         lines: 1-based line of each key path; 0 for an override.
-        problems: what was found on the way.
-        overridden_in: where overrides come from, for messages.
+        problems: found while reading.
+        overridden_in: the origin of overrides, for messages.
     """
 
     name: str | None
@@ -55,7 +55,7 @@ class Source:
     overridden_in: str = "command line"
 
     def problem(self, path: Sequence[str | int], message: str, hint: str = "") -> Problem:
-        """Return a problem at a key path, or at the nearest part of it that stands somewhere."""
+        """Return a problem at a key path, or at its longest part that has a line."""
         known = tuple(path)
         while known and known not in self.lines:
             known = known[:-1]
@@ -65,7 +65,7 @@ class Source:
 
 
 def dotted(path: Iterable[str | int]) -> str:
-    """Write a key path as the user does: `parameters.lr.values[2]`."""
+    """Return a key path as the user writes it: `parameters.lr.values[2]`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
@@ -76,36 +76,33 @@ def read_source(name: str, text: str, overrides: Overrides, known_keys: Mapping[
         name: the file, for messages.
         text: of the file.
         overrides: a key whose first part is neither known nor a parameter of the file is a problem.
-        known_keys: each with whether its value has keys of its own.
+        known_keys: for each key of the file, whether its value is a mapping.
     """
     source = Source(name=name)
+
+    def refused(message: str, line: int = 1) -> Source:
+        source.problems.append(Problem(where=f"{name}:{line}", key="", message=message))
+        return source
+
     try:
         tree = _yaml().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        source.problems.append(
-            Problem(where=f"{name}:{line}", key="", message=f"this is no valid YAML: {error.problem or error.context}")
-        )
-        return source
+        return refused(f"this is no valid YAML: {error.problem or error.context}", mark.line + 1 if mark else 1)
     except (YAMLError, ValueError, RecursionError) as error:
-        message = " ".join(str(error).split())
-        source.problems.append(Problem(where=f"{name}:1", key="", message=f"this is no valid YAML: {message}"))
-        return source
+        return refused(f"this is no valid YAML: {' '.join(str(error).split())}")
     if tree is not None and not isinstance(tree, CommentedMap):
-        source.problems.append(Problem(where=f"{name}:1", key="", message="a study file is a list of `key: value` lines"))
-        return source
+        return refused("a study file is a list of `key: value` lines")
     try:
         source.data = _Plain(source, at_line=None).convert(tree or CommentedMap(), ())
     except (ValueError, RecursionError):
-        source.problems.append(Problem(where=f"{name}:1", key="", message="the file holds too many or too deeply nested values"))
-        return source
+        return refused("the file contains too many or too deeply nested values")
     _apply(source, overrides, known_keys)
     return source
 
 
 def given_source(data: Mapping[str, Any], overrides: Overrides, known_keys: Mapping[str, bool]) -> Source:
-    """Take a study file's keys from a dict and apply overrides, as `read_source` does; the dict stays as it is."""
+    """Read a study file's keys from a dict and apply overrides, as `read_source` does; the dict is not changed."""
     source = Source(name=None)
     try:
         source.data = _from_python(source, data, ())
@@ -117,10 +114,10 @@ def given_source(data: Mapping[str, Any], overrides: Overrides, known_keys: Mapp
 
 
 def _from_python(source: Source, value: Any, path: KeyPath) -> Any:
-    """Return plain data: tuples, ranges and NumPy's arrays become lists, NumPy's numbers Python's, paths strings."""
+    """Return plain data: tuples, ranges and arrays become lists, NumPy's numbers Python's, and paths strings."""
     if hasattr(value, "tolist"):
         value = value.tolist()
-    source.lines.setdefault(path, source.lines.get(path[:-1], 1))  # an override's parts stand where it does
+    source.lines.setdefault(path, source.lines.get(path[:-1], 1))  # the parts of an override have its line
     if isinstance(value, Mapping):
         return {str(key): _from_python(source, item, (*path, str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple | range):
@@ -136,12 +133,12 @@ def _from_python(source: Source, value: Any, path: KeyPath) -> Any:
 
 def _yaml() -> YAML:
     yaml = YAML(typ="rt", pure=True)
-    yaml.preserve_quotes = True  # tells 'yes' (a word that is meant) from yes (a boolean that is meant)
+    yaml.preserve_quotes = True  # distinguishes 'yes', meant as a word, from yes, meant as a boolean
     return yaml
 
 
 class _Plain:
-    """Turn ruamel's tree into plain data, noting lines and problems in the source."""
+    """Convert ruamel's tree into plain data, and record lines and problems in the source."""
 
     def __init__(self, source: Source, at_line: int | None) -> None:
         self.source, self.at_line, self.nodes = source, at_line, 0
@@ -157,20 +154,20 @@ class _Plain:
             result: dict[str, Any] = {}
             for key, value in node.items():
                 here = (*path, str(key))
-                self._note(here, node.lc.key, key)
+                self._record(here, node.lc.key, key)
                 result[str(key)] = self.convert(value, here)
             return result
         if isinstance(node, CommentedSeq):
             for index in range(len(node)):
-                self._note((*path, index), node.lc.item, index)
+                self._record((*path, index), node.lc.item, index)
             return [self.convert(value, (*path, index)) for index, value in enumerate(node)]
         return self._scalar(node, path)
 
-    def _note(self, path: KeyPath, position: Any, key: Any) -> None:
+    def _record(self, path: KeyPath, position: Any, key: Any) -> None:
         if self.at_line is not None:
             self.source.lines[path] = self.at_line
             return
-        # A key merged in with `<<` has no place of its own; its parent's is near enough.
+        # A key merged with `<<` has no line; the line of its parent is used.
         with contextlib.suppress(KeyError, TypeError):
             self.source.lines[path] = position(key)[0] + 1
 
@@ -209,17 +206,17 @@ def _apply(source: Source, overrides: Overrides, known_keys: Mapping[str, bool])
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals:
-            _complain(source, key, "an override is written key=value", _EXAMPLES)
+            _refuse(source, key, "an override is written key=value", _EXAMPLES)
             continue
         try:
             value = _yaml().load(text)
         except (YAMLError, ValueError, RecursionError):
-            _complain(source, key, f"the value {text!r} is no valid YAML", "put it in quotes")
+            _refuse(source, key, f"the value {text!r} is no valid YAML", "put it in quotes")
             continue
         _override(source, key, functools.partial(_Plain(source, at_line=0).convert, value), known_keys)
 
 
-def _complain(source: Source, key: str, message: str, hint: str) -> None:
+def _refuse(source: Source, key: str, message: str, hint: str) -> None:
     source.problems.append(Problem(where=source.overridden_in, key=key, message=message, hint=hint))
 
 
@@ -228,15 +225,15 @@ def _override(source: Source, key: str, plain: Callable[[KeyPath], Any], known_k
     parameters = source.data.get("parameters")
     names = list(parameters) if isinstance(parameters, dict) else []
     if not all(parts):
-        _complain(source, key, "an override is written key=value", _EXAMPLES)
+        _refuse(source, key, "an override is written key=value", _EXAMPLES)
         return
-    # `seed.values` can only mean the parameter: the key of that name has no parts.
+    # `seed.values` can only mean the parameter, because the key `seed` is no mapping.
     means_parameter = len(parts) > 1 and parts[0] in known_keys and not known_keys[parts[0]]
     if parts[0] not in known_keys or means_parameter:
         if parts[0] not in names and not means_parameter:
             nearest = did_you_mean(parts[0], [*names, *sorted(known_keys)])
             hint = f"{nearest} a new parameter is added with parameters.{parts[0]}.value=..."
-            _complain(source, key, "no such key or parameter", hint)
+            _refuse(source, key, "no such key or parameter", hint)
             return
         parts = ["parameters", *parts]
     path: KeyPath = tuple(parts)
@@ -244,11 +241,11 @@ def _override(source: Source, key: str, plain: Callable[[KeyPath], Any], known_k
     for part in parts[:-1]:
         node = node.setdefault(part, {})
         if not isinstance(node, dict):
-            _complain(source, key, "there is no mapping to set this in", "")
+            _refuse(source, key, "the value that should contain this key is no mapping", "")
             return
     if len(parts) == 3 and parts[0] == "parameters":
         _drop_other_kinds(node, parts[2])
-    # A place in the file that is replaced as a whole is no longer where its parts stand.
+    # The parts of a value that is replaced as a whole have no line any more.
     for stale in [place for place in source.lines if place[: len(path)] == path]:
         del source.lines[stale]
     for depth in range(1, len(path) + 1):
@@ -258,7 +255,7 @@ def _override(source: Source, key: str, plain: Callable[[KeyPath], Any], known_k
 
 
 def _drop_other_kinds(parameter: dict[str, Any], key: str) -> None:
-    """`lr.value=1` means a constant, whatever kind of domain the file gives: drop the keys of the other kinds."""
+    """Remove the keys of other kinds of domains: `lr.value=1` means a constant, whatever the file says."""
     kind = next((kind for kind in _DOMAIN_KINDS if key in kind), None)
     if kind is not None:
         for other in frozenset().union(*_DOMAIN_KINDS) - kind:

@@ -1,6 +1,7 @@
-"""What one value in a study file may be, for the checks and for editors alike.
+"""The types of the values in a study file, for the checks and for editors.
 
-Each type has its check, which says in words what is wrong, and its JSON schema, which `sweep schema` prints.
+The keys name these types (`sweep.study.keys`). Each has a check, whose message says what is wrong, and a JSON schema, which
+`sweep schema` prints.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema
 
 from sweep.study.methods import PRUNERS
 
 _STUDY_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
 _PARAMETER_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,79}"
+_REFERENCE = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*"
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
@@ -28,7 +30,7 @@ def _duration(value: Any) -> float:
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     total = hours * 3600 + minutes * 60 + seconds
     if total <= 0:
-        raise ValueError("must be longer than nothing")
+        raise ValueError("must be longer than 0 s")
     return total
 
 
@@ -62,22 +64,15 @@ def _number(value: Any) -> int | float:
     raise ValueError("must be a finite number")
 
 
-def _study_name(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch(_STUDY_NAME, value):
-        return value
-    raise ValueError("must be a folder name: letters, digits, '.', '_', '+' and '-', at most 100, no path")
+def _matching(pattern: str, message: str) -> BeforeValidator:
+    """Accept only strings with a pattern."""
 
+    def check(value: Any) -> str:
+        if isinstance(value, str) and re.fullmatch(pattern, value):
+            return value
+        raise ValueError(message)
 
-def _parameter_name(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch(_PARAMETER_NAME, value):
-        return value
-    raise ValueError("a parameter's name has letters, digits, '_' and '-', begins with a letter, and has no dot")
-
-
-def _reference(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value):
-        return value
-    raise ValueError("must be written module:function, for example sweep.objectives.fashion_mnist:train")
+    return BeforeValidator(check)
 
 
 def _command(value: Any) -> tuple[str, ...]:
@@ -107,10 +102,11 @@ def _text(value: Any) -> str:
 
 _SCALAR = {"type": ["number", "string", "boolean", "null"]}
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
-# Editors know JavaScript's patterns: `\w` is ASCII alone there, so a reference is held less strictly than by its check.
+# Editors use JavaScript's patterns, where `\w` is ASCII only: the pattern of a reference is less strict than its check.
 _TIMES = r"^(?=.)(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?$"
 _DURATIONS = {"anyOf": [_POSITIVE, {"type": "string", "pattern": _TIMES}], "examples": ["30m", "2h", "1h30m", 90]}
 _GPUS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": True}
+_REFERENCES = ["mine:train", "sweep.objectives.fashion_mnist:train"]
 _COUNT = {"type": "integer", "minimum": 1}
 
 Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATIONS)]
@@ -123,16 +119,20 @@ ConditionValues = Annotated[
 ]
 Number = Annotated[int | float, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
 Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string", "pattern": r"\S"})]
-StudyName = Annotated[str, BeforeValidator(_study_name), WithJsonSchema({"type": "string", "pattern": f"^{_STUDY_NAME}$"})]
+StudyName = Annotated[
+    str,
+    _matching(_STUDY_NAME, "must be a folder name: letters, digits, '.', '_', '+' and '-', at most 100, no path"),
+    WithJsonSchema({"type": "string", "pattern": f"^{_STUDY_NAME}$"}),
+]
 ParameterName = Annotated[
-    str, BeforeValidator(_parameter_name), WithJsonSchema({"type": "string", "pattern": f"^{_PARAMETER_NAME}$"})
+    str,
+    _matching(_PARAMETER_NAME, "a parameter's name has letters, digits, '_' and '-', begins with a letter, and has no dot"),
+    WithJsonSchema({"type": "string", "pattern": f"^{_PARAMETER_NAME}$"}),
 ]
 Reference = Annotated[
     str,
-    BeforeValidator(_reference),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^[^\s:]+:[^\s:.]+$", "examples": ["mine:train", "sweep.objectives.fashion_mnist:train"]}
-    ),
+    _matching(_REFERENCE, "must be written module:function, for example sweep.objectives.fashion_mnist:train"),
+    WithJsonSchema({"type": "string", "pattern": r"^[^\s:]+:[^\s:.]+$", "examples": _REFERENCES}),
 ]
 _WORDS = {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1}
 Command = Annotated[Any, BeforeValidator(_command), WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"\S"}, _WORDS]})]
@@ -141,3 +141,9 @@ Pruner = Annotated[dict[str, Any], WithJsonSchema(_PRUNERS)]
 Devices = Annotated[Any, BeforeValidator(_devices), WithJsonSchema({"anyOf": [{"enum": ["auto", "cpu"]}, _GPUS]})]
 PerDevice = Annotated[int | None, BeforeValidator(_per_device), WithJsonSchema({"anyOf": [{"const": "auto"}, _COUNT]})]
 WholeNumber = Annotated[int, Field(ge=0)]
+Count = PositiveInt
+Switch = bool
+Goal = Literal["maximize", "minimize"]
+Method = Literal["grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii"]
+Options = dict[str, Any]
+Points = list[dict[str, Scalar]]

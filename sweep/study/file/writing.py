@@ -1,66 +1,74 @@
-"""A resolved study as a study file's text, for its folder; reading it gives the same study."""
+"""A study as a study file's text, for its folder; reading the text gives the same study."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Any
 
-from sweep.study.file import metrics
-from sweep.study.space import Space, domain_keys
+from sweep.study.keys import Key, default_of, keys_of
+from sweep.study.space import Choice, Constant, Range, domain_keys
 from sweep.study.spec import StudySpec
 
 # Of what `write_study` writes, and of the folder beside it; a later program raises it when an earlier one would misread them.
 FORMAT = 1
 _PLAIN_KEY, _OTHER_WORDS = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), {"null", "true", "false"}
+# Format 1 has each of these keys directly before a key that it follows in the documentation.
+_MOVED = {"parameters": "sampler", "pruner": "budget"}
 
 
 def write_study(study: StudySpec) -> str:
-    """Return the resolved study as a study file's text; reading it gives the same study."""
-    budget = {"trials": study.budget.trials, "time": study.budget.time_s, "patience": study.budget.patience}
-    budget["epochs"] = study.budget.epochs
-    devices = study.workers.devices
-    workers = {
-        "devices": list(devices) if isinstance(devices, tuple) else devices,
-        "per_device": study.workers.per_device or "auto",
-        "threads": study.workers.threads,
-    }
-    data: dict[str, Any] = {
-        "name": study.name,
-        "objective": study.objective,
-        "command": None if study.command is None else list(study.command),
-        **metrics.written(study),
-        "method": study.method,
-        "parameters": _space_keys(study.parameters),
-        "sampler": dict(study.sampler) or None,
-        "enqueue": [dict(point) for point in study.enqueue] or None,
-        "seed": study.seed,
-        "repeats": {"count": study.repeats, "allow_failed": study.allow_failed} if study.allow_failed else study.repeats,
-        "pruner": dict(study.pruner) or None,
-        "budget": _without_none(budget),
-        "workers": _without_none(workers),
-        "log": asdict(study.log),
-        "retries": study.retries,
-        "timeout": study.timeout_s,
-        "checkpoints": {"keep_best": study.keep_best},
-        "stop_after_failures": study.stop_after_failures,
-        "output": study.output,
-        "earlier": [_space_keys(space) for space in study.earlier] or None,
-    }
+    """Return the text of a study file that has every key of a study."""
     lines = [f"# sweep format {FORMAT}"]
-    for key, value in data.items():
-        if value is None:
-            continue
-        if key == "parameters":
-            lines += ["parameters:", *(f"  {name}: {_flow(domain)}" for name, domain in value.items())]
+    for name, value in _values(study).items():
+        if name == "parameters":
+            lines += ["parameters:", *(f"  {parameter}: {_flow(domain)}" for parameter, domain in value.items())]
         else:
-            lines.append(f"{key}: {_flow(value)}")
+            lines.append(f"{name}: {_flow(value)}")
     return "\n".join(lines) + "\n"
 
 
-def _space_keys(space: Space) -> dict[str, Any]:
-    return {name: domain_keys(domain) for name, domain in space.items()}
+def file_value(key: Key, value: Any) -> Any:
+    """Return the value of a key as plain data for the file; None for a key that the file omits."""
+    if key.value == "Constraints":
+        return {bounds.metric: _plain(bounds) for bounds in value}
+    return key.none if value is None else _plain(value)
+
+
+def _values(study: StudySpec) -> dict[str, Any]:
+    metric, metrics = (None, study.metrics) if study.multi_objective else (study.metric, None)
+    found: dict[str, Any] = {}
+    for key, field in keys_of(study):
+        value = {"metric": metric, "metrics": metrics}.get(key.name, getattr(study, field.name))
+        if value is not None and value not in ((), {}):
+            found[key.name] = file_value(key, value)
+    order = list(found)
+    for name, successor in _MOVED.items():
+        if name in found and successor in found:
+            order.remove(name)
+            order.insert(order.index(successor), name)
+    return {name: found[name] for name in order}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Constant | Choice | Range):
+        return domain_keys(value)
+    if dataclasses.is_dataclass(value):
+        return _mapping(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _mapping(spec: Any) -> Any:
+    written = {key: file_value(key, getattr(spec, field.name)) for key, field in keys_of(spec)}
+    changed = {key.name for key, field in keys_of(spec) if getattr(spec, field.name) != default_of(key, field)}
+    for key, value in written.items():
+        if key.shorthand and changed <= {key.name}:
+            return value
+    return {key.name: value for key, value in written.items() if value is not None}
 
 
 def _flow(value: Any) -> str:
@@ -79,7 +87,3 @@ def _escaped(character: str) -> str:
     if character in '"\\':
         return "\\" + character
     return character if " " <= character <= "~" else f"\\U{ord(character):08x}"
-
-
-def _without_none(mapping: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in mapping.items() if value is not None}

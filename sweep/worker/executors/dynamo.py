@@ -1,37 +1,52 @@
-"""torch's compiler, imported when something is compiled, not when the first optimizer is made.
+"""Import torch's compiler when something is compiled, not when the first optimizer is made.
 
-Every `torch.optim.Optimizer` asks `torch._dynamo` for two things: not to look into some of its methods, and to break a graph,
-both of which mean something only while a program is compiled. For that the module comes with all of the compiler, 1.5 s and 150
-MB in each worker. Here a stand-in answers these two and turns into the real module as soon as anything else is wanted of it,
-such as `torch.compile`. (torch itself avoids the import in the same way where it can:
-https://github.com/pytorch/pytorch/pull/162595.)
+Without this, the first optimizer in each worker imports `torch._dynamo`, which takes 1.1 s and 155 MB (torch 2.14, 2 cores).
+`torch.optim` only asks that module not to compile some methods, and to break a graph. A stand-in answers these two
+and loads the real module for everything else, `torch.compile` included. It is used only if torch's source has the calls that
+it knows. (torch avoids the import itself where it can: https://github.com/pytorch/pytorch/pull/162595.)
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
-import threading
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 _NAME = "torch._dynamo"
-_MARK = "__dynamo_disable"  # where torch keeps what `disable` has returned
+_MARK = "__dynamo_disable"  # the attribute in which torch keeps what `disable` returned
+_RELIES_ON = {
+    "_compile.py": ("disable_fn = torch._dynamo.disable(fn, recursive, wrapping=False)", f"fn.{_MARK} = disable_fn"),
+    "optim/optimizer.py": ("torch._dynamo.graph_break()",),
+}
 
 
 def defer() -> None:
-    """Put the stand-in in the module's place, unless the module is there already."""
-    sys.modules.setdefault(_NAME, _StandIn(_NAME))
+    """Put the stand-in in the module's place, unless the module is imported already or torch looks different."""
+    if _NAME not in sys.modules and (spec := _spec_if_known()) is not None:
+        sys.modules[_NAME] = _StandIn(spec)
+
+
+def _spec_if_known() -> ModuleSpec | None:
+    torch = PathFinder.find_spec("torch")
+    for folder in (torch and torch.submodule_search_locations) or ():
+        with contextlib.suppress(OSError):
+            if all(call in Path(folder, name).read_text() for name, calls in _RELIES_ON.items() for call in calls):
+                return PathFinder.find_spec(_NAME, [folder])
+    return None
 
 
 class _StandIn(ModuleType):
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.__dict__.update(_lock=threading.RLock(), _real=None, _unmarked=[])
+    def __init__(self, spec: ModuleSpec) -> None:
+        super().__init__(_NAME)
+        self.__dict__.update(__spec__=spec, _real=None, _unmarked=[])
 
     def disable(self, fn: Callable[..., Any] | None = None, *args: Any, **options: Any) -> Any:
-        """Return an optimizer's method as it is; leave everybody else's wish to the real module."""
+        """Return an optimizer's method as it is; pass every other call to the real module."""
         if self._real is None and getattr(fn, "__module__", "").startswith("torch.optim.") and options == {"wrapping": False}:
             self._unmarked.append(fn)
             sys.modules["torch"]._dynamo = self  # type: ignore[attr-defined]  # else torch looks it up at each step
@@ -39,20 +54,20 @@ class _StandIn(ModuleType):
         return self._load().disable(fn, *args, **options)
 
     def graph_break(self, *_: Any, **__: Any) -> None:
-        """Break no graph: while one is made, the real module is there."""
+        """Do nothing: whoever makes a graph has loaded the real module."""
 
     def _load(self) -> Any:
-        with self._lock:
-            if self._real is None:
+        if self._real is None:
+            if sys.modules.get(_NAME) is self:  # else another thread is importing it, and the next import waits for that
                 del sys.modules[_NAME]
                 sys.modules["torch"].__dict__.pop("_dynamo", None)
-                self.__dict__["_real"] = importlib.import_module(_NAME)
-                for method in self._unmarked:  # torch asks again, and gets an answer that the compiler knows
-                    method.__dict__.pop(_MARK, None)
-            return self._real
+            self.__dict__["_real"] = importlib.import_module(_NAME)
+            for method in self._unmarked:  # torch asks again, and gets an answer that the compiler knows
+                method.__dict__.pop(_MARK, None)
+        return self._real
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__path__":  # who looks at all modules does not mean this one
+        if name.startswith("__") and name != "__path__":  # asked of every module, by `inspect` for one
             raise AttributeError(name)
         return getattr(self._load(), name)
 

@@ -1,6 +1,6 @@
-"""Run trials in this process, one at a time: for debugging (a breakpoint works, prints are seen) and for fast tests.
+"""Run trials in this process, one at a time: for debugging (breakpoints work, prints are shown) and for fast tests.
 
-The objective runs in a thread of its own, because it blocks in `trial.report` while the runner decides.
+The objective runs in its own thread, since it blocks in `trial.report` while the runner decides.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class InlineWorker:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def next_event(self, command: Command) -> Future[Event]:
-        """Give the command to the worker and promise its next event."""
+        """Give the command to the thread; the future is its next event."""
         if self._thread.ident is None:
             self._thread.start()
         if isinstance(command, TrialSpec):
@@ -68,8 +68,8 @@ class InlineWorker:
         self.stop()
 
     def close(self) -> None:
-        """Ask the thread to end; one that computes ends with the process, since nothing can kill a thread."""
-        for _ in range(2):  # one may end a trial that waits in `report`, the next then ends the thread
+        """Ask the thread to end; one that computes ends with this process, since nothing can kill a thread."""
+        for _ in range(2):  # the first may end a trial that waits in `report`, then the second ends the thread
             self._commands.put(None)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(Died(exit_code=None, log="the sweep was closed"))
@@ -77,7 +77,7 @@ class InlineWorker:
     def _run(self) -> None:
         try:
             self._serve(_QueueChannel(self._commands, self._answer, self._stop), self.slot, _header_only)
-        except BaseException:  # as a process that dies: whoever waits must hear of it
+        except BaseException:  # like a process that dies
             self._answer(Died(exit_code=None, log=traceback.format_exc()))
 
     def _answer(self, event: Event) -> None:
@@ -87,7 +87,7 @@ class InlineWorker:
 
 @contextlib.contextmanager
 def _header_only(log: Path) -> Iterator[None]:
-    """Leave prints on the terminal, where somebody who debugs wants them."""
+    """Leave prints on the terminal, for debugging."""
     with log.open("a", encoding="utf-8") as file:
         file.write("run inline: prints went to the terminal\n")
     yield

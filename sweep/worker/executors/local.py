@@ -1,17 +1,16 @@
-"""Run trials in warm processes of this machine, one for each slot, so that one that dies breaks only its own trial.
+"""Run trials in warm processes of this machine, one for each slot, so that one that dies fails only its own trial.
 
     runner thread                       slot's thread                    process (main thread)
     next_event(command) ── submit ──►   send ══════ pipe ══════════════► recv, serve(...)
     Future ◄───────────── result ────   recv ◄═════ pipe ══════════════  send(event)
                                         EOFError: the process died ─► Died(exit code), a new process next time
-    stop() ─────────────────────────── a byte ══ second pipe ══════════► trial.stop_requested, whatever it is doing
+    stop() ─────────────────────────── a byte ══ second pipe ══════════► trial.stop_requested, at any time
 
-On Linux the processes are copies of a template that has imported torch (see `template`); elsewhere they come from loky's
-context (joblib). Either way they start without importing the user's main module and take an environment of their own. Each
-leads a session of its own, so the terminal's Ctrl-C reaches only the runner, and killing the group takes grandchildren along. A
-worker dies with its runner, even with one that is killed with -9: one that waits sees the pipe close, one that computes gets
-SIGKILL from the kernel (PR_SET_PDEATHSIG on Linux), and the guardian, a tiny process that sees its own pipe close, kills the
-groups, grandchildren too.
+On Linux the processes are copies of a template that has imported torch (see `template`); elsewhere loky (joblib) starts them.
+Neither imports the user's main module, and each has its own environment. Each leads a session of its own: the terminal's
+Ctrl-C reaches only the runner, and a kill of the group ends grandchildren too. A worker ends with its runner, even if the runner
+is killed with -9: one that waits finds its pipe closed, one that computes gets SIGKILL from the kernel (PR_SET_PDEATHSIG on
+Linux), and the guardian, a tiny process that finds its own pipe closed, kills the groups.
 """
 
 from __future__ import annotations
@@ -22,16 +21,15 @@ import signal
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from multiprocessing.connection import wait
+from multiprocessing.connection import Pipe, wait
 from pathlib import Path
 from typing import Any
-
-from joblib.externals.loky.backend import get_context
 
 from sweep.storage.files import tail
 from sweep.study.trial import Decision, TrialResult
 from sweep.worker.devices import Slot
-from sweep.worker.executors.starting import COPIES, Starter, WorkerProcess
+from sweep.worker.executors.starting import COPIES, FromScratch, Starter
+from sweep.worker.executors.template import Copy
 from sweep.worker.processes import Guardian
 from sweep.worker.protocol import Channel, Command, Died, Event
 
@@ -46,24 +44,19 @@ class LocalWorker:
     Args:
         slot: its device and environment.
         serve: the worker's loop, called in the process with a channel, the slot and a log; picklable.
-        imports: modules that are slow to import and that every worker needs: they are shared where the system can.
-        copied: start processes as copies of a template that has the imports.
+        imports: modules that are slow to import and that every worker needs; copies of a template share them.
+        copied: whether to start processes as copies of a template.
     """
 
     def __init__(
-        self,
-        slot: Slot,
-        serve: Callable[[Channel, Slot, Any], None],
-        imports: Sequence[str] = (),
-        *,
-        copied: bool = COPIES,
+        self, slot: Slot, serve: Callable[[Channel, Slot, Any], None], imports: Sequence[str] = (), *, copied: bool = COPIES
     ) -> None:
         self.slot = slot
-        # PR_SET_PDEATHSIG fires when the *thread* that made the process ends, so this thread lives as long as the worker.
+        # PR_SET_PDEATHSIG acts when the *thread* that made the process ends, so this thread lives as long as the worker.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"slot-{slot.index}")
-        self._process: WorkerProcess | None = None
+        self._process: Copy | FromScratch | None = None
         self._pipe: Any = None
-        self._stop_line: Any = None
+        self._stop_pipe: Any = None
         self._closed = self._doomed = False
         descriptor, name = tempfile.mkstemp(prefix="sweep-worker-", suffix=".log")
         os.close(descriptor)
@@ -73,29 +66,29 @@ class LocalWorker:
 
     @property
     def pid(self) -> int | None:
-        """Return the process's id, None while there is none."""
+        """Return the process's id, None while there is no process."""
         return self._process.pid if self._process is not None else None
 
     def next_event(self, command: Command) -> Future[Event]:
-        """Give the command to the worker and promise its next event; start the process if there is none."""
+        """Give the command to the process, which is started if there is none; the future is its next event."""
         return self._thread.submit(self._exchange, command)
 
     def stop(self) -> None:
         """Ask the trial in flight to make a checkpoint and stop at its next step."""
         with contextlib.suppress(OSError, AttributeError):  # the process is gone, or there was none yet
-            self._stop_line.send_bytes(b"stop")
+            self._stop_pipe.send_bytes(b"stop")
 
     def kill(self) -> None:
-        """Kill the process with everything that it started; the event that is awaited becomes `Died`."""
+        """Kill the process and all that it started; an event that is awaited becomes `Died`."""
         self._doomed = True
         process = self._process
         if process is not None:
             _kill_group(process.pid)
-        else:  # it may be being made, and is killed when it is
+        else:  # it may be starting, and is then killed as soon as it has an id
             self._starter.cancel()
 
     def close(self) -> None:
-        """Kill the process with everything that it started, for good."""
+        """Kill the process and all that it started, and start no other."""
         self._closed = True
         self.kill()
         self._thread.shutdown(wait=True)
@@ -109,7 +102,7 @@ class LocalWorker:
         if self._closed:
             return Died(exit_code=None)
         if not isinstance(command, Decision) and self._process is not None and (self._doomed or not self._process.is_alive()):
-            self._died()  # after its last event: that is not the fault of what comes now
+            self._died()  # after its last event: the new command is not the cause
         try:
             process = self._process or self._start()
             self._pipe.send(command)
@@ -121,8 +114,8 @@ class LocalWorker:
             self._died()  # the next call has a new process
         return event
 
-    def _wait_for_event(self, process: WorkerProcess) -> None:
-        """Wait for the pipe, or for the process's death: what it forked may hold the pipe open after it."""
+    def _wait_for_event(self, process: Copy | FromScratch) -> None:
+        """Wait for the pipe or the process's death: a process that it forked may keep the pipe open."""
         if process.death is None:
             while not self._pipe.poll(_POLL_S) and process.is_alive():
                 pass
@@ -131,18 +124,17 @@ class LocalWorker:
         if not self._pipe.poll(0):
             raise EOFError
 
-    def _start(self) -> WorkerProcess:
+    def _start(self) -> Copy | FromScratch:
         self._doomed = False
-        context = get_context("loky")
-        self._pipe, theirs = context.Pipe()
-        stop_line, self._stop_line = context.Pipe(duplex=False)
+        self._pipe, theirs = Pipe()
+        stop_pipe, self._stop_pipe = Pipe(duplex=False)
         try:
-            process = self._process = self._starter.start((theirs, stop_line))
+            process = self._process = self._starter.start((theirs, stop_pipe))
         finally:
             theirs.close()
-            stop_line.close()
+            stop_pipe.close()
         guardian.watch(process.pid)
-        if self._closed or self._doomed:  # close() or kill() came while the process was being made
+        if self._closed or self._doomed:  # while the process was starting
             _kill_group(process.pid)
         return process
 
@@ -150,17 +142,17 @@ class LocalWorker:
         process, self._process = self._process, None
         if process is None:
             return Died(exit_code=None)
-        process.end(_DYING_S)  # the pipe breaks a moment before the process has an exit code
-        _kill_group(process.pid)  # what it started, and itself if only its pipe broke
+        process.end(_DYING_S)  # the pipe closes a moment before the process has an exit code
+        _kill_group(process.pid)  # what it started, and the process itself if only its pipe closed
         code = process.end()
         guardian.forget(process.pid)
         self._pipe.close()
-        self._stop_line.close()
+        self._stop_pipe.close()
         return Died(exit_code=code, log=tail(self._log))
 
 
 def _kill_group(pid: int) -> None:
-    for kill in (os.killpg, os.kill):  # the group is made by the process itself, a moment after its start
+    for kill in (os.killpg, os.kill):  # the process makes the group itself, a moment after its start
         try:
             kill(pid, signal.SIGKILL)
             return

@@ -1,90 +1,114 @@
-"""What a worker's process does around the worker's loop: its session, signals, output, the line to the runner."""
+"""What a worker's process does around the worker's loop: its session, signals, output, and the pipes to the runner."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from joblib.externals.loky.backend import get_context, resource_tracker
 
 from sweep.worker.devices import Slot
 from sweep.worker.executors import dynamo
 from sweep.worker.processes import call_process, die_with_parent
 from sweep.worker.protocol import Channel
 
-FOR_THE_RUNNER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FOR_THE_RUNNER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _PipeChannel:
     """A worker's end of its two pipes."""
 
-    def __init__(self, pipe: Any, stop_line: Any) -> None:
+    def __init__(self, pipe: Any, stop_pipe: Any) -> None:
         self.send, self.recv = pipe.send, pipe.recv
-        self._stop_line = stop_line  # open as long as this is
+        self._stop_pipe = stop_pipe  # kept, since an object that nobody refers to is closed
         self._poll = select.poll()
-        self._poll.register(stop_line.fileno(), select.POLLIN)
+        self._poll.register(stop_pipe.fileno(), select.POLLIN)
 
     def stop_requested(self) -> bool:
         return bool(self._poll.poll(0))
 
 
-def be_worker(lines: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slot, log: str, parent: int) -> None:
+def start_process(target: Callable[..., None], args: tuple[Any, ...], env: Mapping[str, str]) -> Any:
+    """Start a process without the user's main module, whose environment is set before it imports torch.
+
+    Signals for the runner are blocked in this thread from then on, and in the process until it has handlers of its own.
+    """
+    for tracker in (resource_tracker, multiprocessing.resource_tracker):
+        tracker.ensure_running()  # now, since starting one unblocks signals
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_RUNNER)
+    process = get_context("loky").Process(target=target, args=args, env=dict(env))
+    process.start()
+    return process
+
+
+def become_child(parent: int, name: str, closed: Sequence[int]) -> None:
+    """Make this new process the leader of a session, which ends with its parent.
+
+    Args:
+        parent: the id of the process that started this one.
+        name: what `top` and `ps` show.
+        closed: file descriptors that are to lead nowhere.
+    """
+    os.setsid()  # the terminal's Ctrl-C is for the runner
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # the parent ended before the kernel knew that this process is to end with it
+    call_process(name)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in closed:
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+def be_worker(pipes: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slot, log: str, parent: int) -> None:
     """Serve as the worker of a slot until the runner is gone.
 
     Args:
-        lines: the pipe of commands and events, and the one that asks to stop.
+        pipes: that of commands and events, and the one through which the runner asks to stop.
         serve: the worker's loop.
         slot: where it computes.
         log: the file for what is printed outside trials.
-        parent: the process that made this one, and without which it is not to live.
+        parent: the id of the process that started this one.
     """
-    os.setsid()
-    _die_with(parent)
-    call_process(f"sweep-slot-{slot.index}")
+    become_child(parent, f"sweep-slot-{slot.index}", [0])
     dynamo.defer()
-    _leave_signals_to_the_runner()
-    multiprocessing.set_start_method(None, force=True)  # loky made itself the default; DataLoader's workers need the usual one
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    _ignore_signals_for_the_runner()
+    multiprocessing.set_start_method(None, force=True)  # loky set its own; a DataLoader's workers need the usual one
     with _output_to(Path(log)):
         try:
-            serve(_PipeChannel(*lines), slot, _output_to)
+            serve(_PipeChannel(*pipes), slot, _output_to)
         except Exception:
-            traceback.print_exc()  # for the runner to show: it reads the log's end
+            traceback.print_exc()  # the runner shows the end of the log
             sys.stderr.flush()
             os._exit(1)
 
 
-def _leave_signals_to_the_runner() -> None:
-    """Take no notice of what a batch system or a terminal sends to all processes: the runner stops the trial in order."""
+def _ignore_signals_for_the_runner() -> None:
+    """Ignore what a batch system or a terminal sends to all processes: the runner stops the trial in order."""
     worker = os.getpid()
 
     def ignore(number: int, _frame: object) -> None:
-        if os.getpid() != worker:  # a child that the objective forked, and now ends
+        if os.getpid() != worker:  # a process that the objective forked: the signal ends it
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
-    for number in FOR_THE_RUNNER:
+    for number in _FOR_THE_RUNNER:
         signal.signal(number, ignore)  # not SIG_IGN, which a program that the objective starts would inherit
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_RUNNER)
-
-
-def _die_with(parent: int) -> None:
-    die_with_parent(signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it died before the kernel was told
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_THE_RUNNER)
 
 
 @contextlib.contextmanager
 def _output_to(path: Path) -> Iterator[None]:
-    """Send this process's stdout and stderr, native code's too, to the end of a file."""
+    """Append this process's stdout and stderr, native code's too, to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
@@ -96,7 +120,7 @@ def _output_to(path: Path) -> Iterator[None]:
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):  # a full disk: what was printed is lost, and nothing else
+            with contextlib.suppress(OSError):  # a full disk: only what was printed is lost
                 stream.flush()
         for copy, original in zip(saved, (1, 2), strict=True):
             os.dup2(copy, original)

@@ -1,49 +1,25 @@
-"""How the process of a worker is started: as a copy of a template where that can be had, else from scratch."""
+"""How the process of a worker is started: as a copy of a template where the system allows it, else from scratch."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import multiprocessing
-import multiprocessing.resource_tracker
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
-
-from joblib.externals.loky.backend import get_context, resource_tracker
+from typing import Any
 
 from sweep.worker.devices import Slot
-from sweep.worker.executors.process import FOR_THE_RUNNER, be_worker
-from sweep.worker.executors.template import Template, TemplateDied, TemplateUnfit
+from sweep.worker.executors.process import be_worker, start_process
+from sweep.worker.executors.template import Copy, Template, TemplateDied, TemplateUnfit
 from sweep.worker.protocol import Channel
 
-_TEMPLATES = 2  # so many are tried: one may have been killed a moment ago
+_TRIES = 2  # the first template may have been killed a moment ago
 COPIES = sys.platform == "linux"
 # multiprocessing reaps any child at any start or join; two threads doing so at once lose an exit code.
 _reaping = threading.Lock()
-
-
-class WorkerProcess(Protocol):
-    """A process as the executor sees it.
-
-    Attributes:
-        pid: its id.
-        death: what `multiprocessing.connection.wait` can wait for, readable when the process is dead; None where the system has
-            no such thing.
-    """
-
-    pid: int
-    death: Any
-
-    def is_alive(self) -> bool:
-        """Tell whether it has not ended yet."""
-
-    def end(self, timeout: float | None = None) -> int | None:
-        """Wait for the end; return the exit code as `multiprocessing` counts, None if it did not end or nobody knows."""
 
 
 class Starter:
@@ -62,43 +38,43 @@ class Starter:
     ) -> None:
         self._slot, self._serve, self._log, self._imports, self._copied = slot, serve, log, tuple(imports), copied
         self._cancelled = False
-        self._asked: Template | None = None  # while it is waited for
+        self._awaited: Template | None = None
 
-    def start(self, lines: Sequence[Connection]) -> WorkerProcess:
-        """Return a new process that serves at the other ends of these lines.
+    def start(self, pipes: Sequence[Connection]) -> Copy | FromScratch:
+        """Return a new process that serves at the other ends of these pipes.
 
         Raises:
-            OSError: there can be none, or the start was cancelled.
+            OSError: the process cannot be started, or `cancel` was called.
         """
         self._cancelled = False
-        for _ in range(_TEMPLATES if self._copied else 0):
-            template = self._asked = _templates.borrow(self, self._slot, self._imports)
+        for _ in range(_TRIES if self._copied else 0):
+            template = self._awaited = _templates.borrow(self, self._slot, self._imports)
             args = self._serve, self._slot, self._log, template.pid
             try:
-                self._go_on()
-                return template.spawn(be_worker, *args, lines=lines, env=self._slot.env)
+                self._check_cancelled()
+                return template.spawn(be_worker, *args, pipes=pipes, env=self._slot.env)
             except TemplateDied as error:
-                self._go_on(error)
+                self._check_cancelled(error)
             except TemplateUnfit:
                 self._copied = False
                 _templates.give_back(self)
                 break
             finally:
-                self._asked = None
-        return _FromScratch(be_worker, (lines, self._serve, self._slot, self._log, os.getpid()), self._slot)
+                self._awaited = None
+        return FromScratch(pipes, self._serve, self._slot, self._log)
 
-    def _go_on(self, error: Exception | None = None) -> None:
+    def _check_cancelled(self, error: Exception | None = None) -> None:
         if self._cancelled:
             raise OSError(errno.ECANCELED, "the start was cancelled") from error
 
     def cancel(self) -> None:
-        """Have a start that waits for the template's imports fail at once; other threads may call."""
+        """Make a start that waits for the template's imports fail at once; may be called by any thread."""
         self._cancelled = True
-        if (template := self._asked) is not None:
+        if (template := self._awaited) is not None:
             template.kill()
 
     def close(self) -> None:
-        """Let go of the template."""
+        """Give the template back."""
         _templates.give_back(self)
 
 
@@ -107,34 +83,32 @@ class _Templates:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._made: dict[Hashable, Template] = {}
-        self._borrowers: dict[Hashable, set[object]] = {}
+        self._lent: dict[Hashable, tuple[Template, set[object]]] = {}  # with its borrowers
 
-    def borrow(self, who: object, slot: Slot, imports: Sequence[str]) -> Template:
-        """Return the template for a slot."""
-        # Which GPU it is, is read long after the imports.
+    def borrow(self, borrower: object, slot: Slot, imports: Sequence[str]) -> Template:
+        # A copy learns which GPU is its own; the template never uses one.
         env = {name: value for name, value in slot.env.items() if name != "CUDA_VISIBLE_DEVICES"}
         key = (tuple(sorted(env.items())), tuple(imports))
         with self._lock:
-            if key in self._made and not self._made[key].is_alive():
-                self._made.pop(key).close()
-            if key not in self._made:
+            template, borrowers = self._lent.pop(key, (None, set()))
+            if template is not None and not template.is_alive():
+                template.close()
+                template = None
+            if template is None:
                 with _reaping:
-                    _start_trackers()
-                    self._made[key] = Template(env, imports)
-            self._borrowers.setdefault(key, set()).add(who)
-            return self._made[key]
+                    template = Template(env, imports)
+            self._lent[key] = template, {*borrowers, borrower}
+            return template
 
-    def give_back(self, who: object) -> None:
-        """End the templates that nobody uses any more."""
+    def give_back(self, borrower: object) -> None:
+        """End the templates that have no other borrower."""
         with self._lock:
-            for key, borrowers in list(self._borrowers.items()):
-                borrowers.discard(who)
+            for key, (template, borrowers) in list(self._lent.items()):
+                borrowers.discard(borrower)
                 if not borrowers:
-                    del self._borrowers[key]
-                    if key in self._made:
-                        with _reaping:
-                            self._made.pop(key).close()
+                    del self._lent[key]
+                    with _reaping:
+                        template.close()
 
 
 _templates = _Templates()
@@ -142,15 +116,15 @@ _templates = _Templates()
 
 @contextlib.contextmanager
 def imports_under_way(slot: Slot, imports: Sequence[str]) -> Iterator[None]:
-    """Have the imports of the workers on slots like this one done while this process is busy with other things."""
+    """Start the template for slots like this one, so that it imports while this process does something else."""
     if not COPIES:
         yield
         return
-    me = object()
+    borrower = object()
 
     def borrow() -> None:
-        with contextlib.suppress(OSError):  # whoever needs a process will be told
-            _templates.borrow(me, slot, imports)
+        with contextlib.suppress(OSError):  # the start of a worker raises it again
+            _templates.borrow(borrower, slot, imports)
 
     thread = threading.Thread(target=borrow)
     thread.start()
@@ -158,24 +132,20 @@ def imports_under_way(slot: Slot, imports: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         thread.join()
-        _templates.give_back(me)
+        _templates.give_back(borrower)
 
 
-class _FromScratch:
-    """A process that loky starts: without the user's main module, with an environment of its own before torch is imported."""
+class FromScratch:
+    """A worker's process that imports everything itself; used as a `Copy` is."""
 
-    def __init__(self, target: Callable[..., None], args: tuple[Any, ...], slot: Slot) -> None:
+    def __init__(self, pipes: Sequence[Connection], serve: Callable[[Channel, Slot, Any], None], slot: Slot, log: str) -> None:
         with _reaping:
-            _start_trackers()
-            # The process has them blocked until it has handlers of its own: the terminal's Ctrl-C is for the runner.
-            signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_RUNNER)
-            self._process = get_context("loky").Process(target=target, args=args, env=dict(slot.env))
-            self._process.start()
+            self._process = start_process(be_worker, (pipes, serve, slot, log, os.getpid()), slot.env)
         self.pid: int = self._process.pid
         self.death = _death_of(self.pid)
 
     def is_alive(self) -> bool:
-        """Tell whether it has not ended yet."""
+        """Return whether the process has not ended yet."""
         with _reaping:
             return bool(self._process.is_alive())
 
@@ -188,12 +158,6 @@ class _FromScratch:
             os.close(self.death)
             self.death = None
         return code
-
-
-def _start_trackers() -> None:
-    # Before signals are blocked for a process: starting one unblocks them.
-    resource_tracker.ensure_running()
-    multiprocessing.resource_tracker.ensure_running()
 
 
 def _death_of(pid: int) -> int | None:

@@ -1,14 +1,15 @@
-"""The handle that a script holds: `from sweep import trial`, then `trial.report(step, {"loss": 0.1})`.
+"""The client of the worker's socket, in a script: `from sweep import trial`, then `trial.report(step, {"loss": 0.1})`.
 
     script                                     worker (sweep.worker.script)
-    trial.report(...) ── one JSON line ══ socket ══► the live Trial's report(...): scalars, checkpoint, decision
+    trial.report(...) ── one JSON line ══ socket ══► the handle's report(...): scalars, checkpoint, decision
     returns, or raises ◄═ one JSON line ══════════
 
-`SWEEP_TRIAL` in the environment, JSON, says which trial this is and where the worker listens. Each call is answered by the
-worker's live handle (`sweep.worker.handle.Trial`), so everything said there holds here; a state travels through a file.
-Where a script runs without sweep there is no such variable: parameters are empty, `report` prints, nothing is stopped.
+The worker passes each request to its own handle (`sweep.worker.handle.Trial`) and sends back what that returns or raises, so
+the handle's documentation holds here too; a state is sent through a file. `SWEEP_TRIAL` in the environment, JSON, says which
+trial this is and where the worker listens. Without it the script runs by hand: parameters are empty, `report` prints, nothing
+is stopped.
 
-Nothing heavy is imported before it is used, and nothing at all happens at the import.
+Importing this module does nothing, and imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ _REFUSALS = {"MetricNotFinite": MetricNotFinite, "TypeError": TypeError, "ValueE
 
 
 class _Pruned(TrialPruned, SystemExit):
-    """End the script without a traceback: the trial is not worth finishing."""
+    """End the script without a traceback: the trial is pruned."""
 
 
 class _Stopped(TrialStopped, SystemExit):
-    """End the script without a traceback: the sweep is being stopped, or its process is gone."""
+    """End the script without a traceback: the sweep is being stopped, or the worker is gone."""
 
 
 class ScriptTrial:
-    """The trial that this process was started for; or, in a script that is run by hand, one that only prints.
+    """The trial that this process was started for; in a script that is run by hand, one that only prints.
 
-    In a script that computes with several processes, one of them reports.
+    If a script has several processes, only one may report.
     """
 
     def __init__(self) -> None:
@@ -59,12 +60,12 @@ class ScriptTrial:
 
     @property
     def seed(self) -> int:
-        """Return what everything random in the script should derive from; the script seeds its generators itself."""
+        """Return the seed; the script seeds its generators with it itself."""
         return int(self._facts.get("seed", 0))
 
     @property
     def attempt(self) -> int:
-        """Return 1 for the first time that the trial runs, one more each time it was started again."""
+        """Return 1 for the first attempt at the trial, one more for each further one."""
         return int(self._facts.get("attempt", 1))
 
     @property
@@ -74,12 +75,12 @@ class ScriptTrial:
 
     @property
     def logdir(self) -> Path:
-        """Return the folder for a `SummaryWriter` of the script's own; `runs` in a script run by hand."""
+        """Return the folder for the script's own `SummaryWriter`; `runs` in a script run by hand."""
         return Path(self._facts.get("logdir", "runs"))
 
     @property
     def device(self) -> str:
-        """Return what to train on: `cuda` or `cpu`."""
+        """Return the device to train on: `cuda` or `cpu`."""
         if "device" in self._facts:
             return str(self._facts["device"])
         if importlib.util.find_spec("torch") is None:
@@ -90,7 +91,7 @@ class ScriptTrial:
 
     @property
     def state(self) -> Any:
-        """Return the state that the trial goes on from, None when it starts; see `sweep.worker.handle.Trial.state`."""
+        """Return the state to resume from, None if the trial starts; see `sweep.worker.handle.Trial.state`."""
         name = self._ask("state")
         if name is None:
             return None
@@ -104,11 +105,11 @@ class ScriptTrial:
 
     @property
     def stop_requested(self) -> bool:
-        """Tell whether the sweep is being stopped: time for `trial.save(state)`."""
+        """Return whether the sweep is being stopped: time for `trial.save(state)`."""
         return bool(self._ask("stop_requested"))
 
     def steps(self, total: int) -> Iterator[int]:
-        """Iterate over the steps 1 to `total` that are still to be done; the live view shows how far the trial is."""
+        """Iterate over those steps from 1 to `total` that are not done yet; the live view shows the progress."""
         if not self._facts:
             yield from range(1, total + 1)
             return
@@ -154,7 +155,7 @@ class ScriptTrial:
             except OSError:
                 answer = ""
         if not answer:
-            raise _Stopped  # the worker is gone, and with it whoever wanted this
+            raise _Stopped  # the worker is gone
         told = json.loads(answer)
         if "end" in told:
             raise _Pruned if told["end"] == "pruned" else _Stopped
@@ -164,7 +165,7 @@ class ScriptTrial:
         return told["answer"]
 
     def _packed(self, state: Mapping[str, Any] | None) -> str | None:
-        """Put a state into a file for the worker, with the random number generators of this process."""
+        """Write a state, with this process's random number generators, into a file for the worker."""
         if state is None:
             return None
         from sweep.worker import checkpoint
@@ -180,7 +181,7 @@ def _plain(value: Any) -> Any:
     with contextlib.suppress(TypeError):
         json.dumps(item)
         return item
-    return repr(item)  # the worker says what is wrong with it
+    return repr(item)  # the worker raises the error
 
 
 trial = ScriptTrial()

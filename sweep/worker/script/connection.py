@@ -1,11 +1,11 @@
-"""The worker's end of `sweep.worker.script.client`: each request is one JSON line, and is answered by the live trial with one.
+"""The worker's end of `sweep.worker.script.client`: each request is one JSON line, and so is its answer.
 
     {"do": "report", "token": ..., "step": 3, "metrics": {...}}   ──►  {"answer": null}
                                                                        {"end": "pruned" | "stopped"}
                                                                        {"refused": ["ValueError", "..."]}
 
-A socket of this machine instead of inherited pipes: launchers such as torchrun close what they do not know, and a command may
-be a chain of programs. The token, which only the user's own processes can read, keeps others out.
+It is a socket of this machine, not an inherited pipe: launchers such as torchrun close pipes that they do not know, and a command
+may be a chain of programs. Only the user's own processes can read the token; requests without it are refused.
 """
 
 from __future__ import annotations
@@ -13,43 +13,39 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import selectors
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
+from selectors import EVENT_READ, BaseSelector
 from typing import Any
 
 from sweep.worker.handle import MetricNotFinite, Trial, TrialPruned, TrialStopped
 from sweep.worker.script.process import line_reader
 from sweep.worker.script.reports import Reports
 
+_Reason = Callable[[], BaseException | None]
+
 
 class Connections:
     """Listen for the script, and answer it.
 
     Args:
-        trial: the live one.
+        trial: the handle.
         reports: where its reports go.
         selector: calls what is registered with it when there is something to read.
-        ending: what the script is being ended for, None while it goes on.
-        end: is told what the trial raised.
+        reason: returns the exception that the script is being ended for, None while it runs.
+        end: is called with what the handle raised.
 
     Attributes:
-        used: the script is connected: it hears from `trial.report` that it is to end.
+        used: the script is connected: its `trial.report` ends it.
         stopping: the sweep is being stopped; the next report is the last.
         refused: the metric that was no number, if nothing was reported since.
     """
 
     def __init__(
-        self,
-        trial: Trial,
-        reports: Reports,
-        selector: selectors.BaseSelector,
-        ending: Callable[[], BaseException | None],
-        end: Callable[[BaseException], None],
+        self, trial: Trial, reports: Reports, selector: BaseSelector, reason: _Reason, end: Callable[[BaseException], None]
     ) -> None:
-        self._trial, self._reports, self._selector, self._ending, self._end = trial, reports, selector, ending, end
+        self._trial, self._reports, self._selector, self._reason, self._end = trial, reports, selector, reason, end
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._token = secrets.token_hex(16)
         self._lines: list[socket.socket] = []
@@ -57,12 +53,10 @@ class Connections:
         self._saves = False
         self.used = self.stopping = False
         self.refused: MetricNotFinite | None = None
-        selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        selector.register(self._listener, EVENT_READ, self._accept)
 
-    def __enter__(self) -> Connections:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Close the sockets."""
         for line in (self._listener, *self._lines):
             line.close()
 
@@ -82,32 +76,29 @@ class Connections:
                 trusted = secrets.compare_digest(str(request.pop("token")), self._token)
             except (ValueError, KeyError, AttributeError):
                 trusted = False
-            if not trusted:  # another program of this machine that tries ports
+            if not trusted:  # another program of this machine
                 with contextlib.suppress(OSError):
                     line.shutdown(socket.SHUT_RDWR)
                 return
             self.used = True
-            with contextlib.suppress(OSError):  # it has ended meanwhile
+            with contextlib.suppress(OSError):  # the script has ended
                 line.sendall(f"{json.dumps(self._answer(**request))}\n".encode())
 
         line_reader(self._selector, line, answer)
 
     def _answer(self, *, do: str, **words: Any) -> dict[str, Any]:
-        if self._ending() is None:
+        if self._reason() is None:
             try:
                 return {"answer": getattr(self, f"_do_{do}")(**words)}
-            except MetricNotFinite as error:
-                self.refused = error
-                return {"refused": ["MetricNotFinite", str(error)]}
             except (TypeError, ValueError) as error:
+                self.refused = error if isinstance(error, MetricNotFinite) else self.refused
                 return {"refused": [type(error).__name__, str(error)]}
             except BaseException as error:  # TrialPruned and a write that failed as well
                 self._end(error)
-        return {"end": "pruned" if isinstance(self._ending(), TrialPruned) else "stopped"}
+        return {"end": "pruned" if isinstance(self._reason(), TrialPruned) else "stopped"}
 
     def _do_report(self, step: Any, metrics: dict[str, Any], state: str | None) -> None:
-        given = self._unpacked(state)
-        self._reports.connected(step, metrics, given)
+        self._reports.connected(step, metrics, self._unpacked(state))
         self.refused = None
         if self.stopping and not self._saves:
             raise TrialStopped
@@ -126,12 +117,12 @@ class Connections:
         return str(path)
 
     def _do_stop_requested(self) -> bool:
-        self._saves = True  # who asks means to save
+        self._saves = True  # it asks in order to save
         return self._trial.stop_requested
 
     def _do_steps(self, total: int) -> int | None:
         self._steps = self._trial.steps(total)
-        return self._do_next()
+        return next(self._steps, None)
 
     def _do_next(self) -> int | None:
         return next(self._steps, None)

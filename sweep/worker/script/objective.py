@@ -1,4 +1,4 @@
-"""One run of a script, from its start to its end: one loop that waits for its output, its requests and its death."""
+"""One run of a script, from its start to its end: a loop that waits for its output, its requests and its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep.study.command import filled, goes_on, program
+from sweep.study.command import filled, program, resumes_itself
 from sweep.study.trial import Scalar
 from sweep.worker.handle import Trial, TrialFailed, TrialStopped
 from sweep.worker.script.client import VARIABLE
@@ -28,7 +28,7 @@ from sweep.worker.script.reports import METRICS, Reports
 PATIENCE_S = 10.0
 GRACE_S = 20.0  # less than the runner's own
 _POLL_S = 0.05
-_LOOK_S = 0.25
+_READ_S = 0.25
 _LAST_LINES = 30
 
 
@@ -38,27 +38,27 @@ def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[
     Args:
         command: its words, with placeholders (`sweep.study.command`).
         folder: where it runs.
-        metric: the name by which a report is told from other output.
+        metric: output that has this name is a report.
     """
 
     def train(trial: Trial) -> None:
         with _logdir(trial) as logdir:
-            reports = Reports(trial, metric, logdir, goes_on=goes_on(command, trial.params))
+            reports = Reports(trial, metric, logdir, continues=resumes_itself(command, trial.params))
             try:
-                _Run(trial, reports, command, folder, logdir).to_its_end()
+                _Run(trial, reports, command, folder, logdir).run()
             except TrialStopped:
                 raise
             except BaseException:
-                reports.remove_files()
+                reports.remove_events()
                 raise
-            reports.remove_files()
+            reports.remove_events()
 
     return train
 
 
 @contextlib.contextmanager
 def _logdir(trial: Trial) -> Iterator[Path]:
-    """Make a folder outside of what TensorBoard shows; the next attempt finds the one of an attempt that was killed."""
+    """Make a folder that TensorBoard does not show; its name depends on the trial, so the next attempt removes a killed one's."""
     mark = hashlib.sha256(str(trial.dir).encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"sweep-{os.getuid()}-{mark}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -70,36 +70,34 @@ def _logdir(trial: Trial) -> Iterator[Path]:
 
 
 class _Run:
-    """One run of the script."""
-
     def __init__(self, trial: Trial, reports: Reports, command: Sequence[str], folder: Path, logdir: Path) -> None:
         self._trial, self._reports, self._command, self._folder, self._logdir = trial, reports, command, folder, logdir
         self._selector = selectors.DefaultSelector()
-        self._connections = Connections(trial, reports, self._selector, lambda: self._ending, self._end)
+        self._connections = Connections(trial, reports, self._selector, lambda: self._reason, self._end)
         self._metrics = GrowingFile(trial.dir / METRICS, from_end=bool(reports.after))
-        self._ending: BaseException | None = None
+        self._reason: BaseException | None = None  # why it is being ended
         self._asked: float | None = None  # when it was asked to end
-        self._looked = 0.0  # when its files were looked at
+        self._read = 0.0  # when its files were read
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
 
-    def to_its_end(self) -> None:
-        """Start the script and stay until it has ended.
+    def run(self) -> None:
+        """Start the script and wait until it has ended.
 
         Raises:
             TrialFailed: it cannot be started, or failed.
-            BaseException: whatever the live trial raised at one of its reports.
+            BaseException: what the handle raised at one of its reports.
         """
-        with self._selector, self._connections as connections:
+        with self._selector, contextlib.closing(self._connections) as connections:
             words, environment = self._filled(connections.facts)
-            with Script(words, self._folder, environment) as script:
-                line_reader(self._selector, script.stdout, self._printed)
-                line_reader(self._selector, script.stderr, self._complained)
+            with contextlib.closing(Script(words, self._folder, environment)) as script:
+                for pipe, take in zip(script.outputs, (self._printed, self._printed_as_error), strict=True):
+                    line_reader(self._selector, pipe, take)
                 self._follow(script)
                 with self._kept():
-                    if self._ending is None:
-                        self._reports.finish()
-                if self._ending is not None:
-                    raise self._ending
+                    if self._reason is None:
+                        self._reports.finish_events()
+                if self._reason is not None:
+                    raise self._reason
                 if script.code:
                     raise connections.refused or self._failure(script, words)
         if not self._trial.metrics:
@@ -114,26 +112,26 @@ class _Run:
         while True:
             gone = script.gone()
             if gone:
-                script.kill()  # what it left running: it may hold the pipes, or a device's memory
+                script.kill()  # processes that it left running may hold the pipes, or a device's memory
             ready = self._selector.select(0 if gone else _POLL_S)
             for key, _ in ready:
                 key.data()
-            if gone or time.monotonic() - self._looked > _LOOK_S:
-                self._looked = time.monotonic()
-                self._look(last=gone)
-            self._bring_to_end(script)
+            if gone or time.monotonic() - self._read > _READ_S:
+                self._read = time.monotonic()
+                self._read_files(last=gone)
+            self._end_if_asked(script)
             if gone and not ready:
                 return
 
-    def _look(self, *, last: bool) -> None:
+    def _read_files(self, *, last: bool) -> None:
         with self._kept():
             for line in self._metrics.lines(last=last):
                 self._line(line)
         with self._kept():
-            if self._ending is None:
-                self._reports.look()
+            if self._reason is None:
+                self._reports.read_events()
 
-    def _bring_to_end(self, script: Script) -> None:
+    def _end_if_asked(self, script: Script) -> None:
         now = time.monotonic()
         if self._asked is None and self._trial.stop_requested:
             self._asked = now
@@ -141,37 +139,37 @@ class _Run:
         if self._asked is None:
             return
         if not self._connections.used or now - self._asked > PATIENCE_S:
-            self._ending = self._ending or TrialStopped()
+            self._reason = self._reason or TrialStopped()
             script.terminate()
         if now - self._asked > GRACE_S:
             script.kill()
 
     @contextlib.contextmanager
     def _kept(self) -> Iterator[None]:
-        """Keep what the trial raises until the script has ended because of it."""
+        """Keep what the handle raises until the script has ended because of it."""
         try:
             yield
         except BaseException as error:  # TrialPruned and a write that failed as well
             self._end(error)
 
     def _end(self, error: BaseException) -> None:
-        self._ending = self._ending or error
+        self._reason = self._reason or error
         self._asked = self._asked or time.monotonic()
 
     def _printed(self, line: str) -> None:
-        with self._kept():  # line by line: what comes after the last report is none
+        with self._kept():
             if not self._line(line):
                 self._echo(line, sys.stdout)
 
-    def _complained(self, line: str) -> None:
+    def _printed_as_error(self, line: str) -> None:
         with self._kept():
             self._echo(line, sys.stderr)
 
     def _line(self, line: str) -> bool:
-        return self._ending is None and self._reports.line(line)
+        return self._reason is None and self._reports.line(line)
 
     def _echo(self, line: str, stream: Any) -> None:
-        self._last.append(line.rstrip("\r").rpartition("\r")[2][:500])  # of a progress bar, what is seen
+        self._last.append(line.rstrip("\r").rpartition("\r")[2][:500])  # what a terminal would show of a progress bar
         print(line, file=stream, flush=True)
 
     def _filled(self, connection: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
@@ -186,7 +184,7 @@ class _Run:
         }
         words = filled(self._command, trial.params, own)
         facts = own | {"attempt": trial.attempt, "params": trial.params} | connection
-        # Python keeps what it prints into a pipe for itself, which would make every report late.
+        # Else Python buffers what it prints into a pipe, and every report would be late.
         environment = {"PYTHONUNBUFFERED": "1"} | os.environ | {VARIABLE: json.dumps(facts)}
         return [program(words[0], self._folder), *words[1:]], environment
 

@@ -1,4 +1,4 @@
-"""A script's process group, and lines as they come out of pipes, sockets and files."""
+"""A script's process group, and lines as they arrive through pipes, sockets and files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 from sweep.worker.handle import TrialFailed
@@ -18,12 +17,15 @@ from sweep.worker.protocol import death_of
 
 
 class Script:
-    """A program in a process group of its own, which ends with the block at the latest, and with this process.
+    """A program in its own process group, which ends with this process, and when the script is closed.
 
     Args:
         words: the program and its arguments.
         folder: its working directory.
-        environment: the whole of it.
+        environment: all its variables.
+
+    Attributes:
+        outputs: the pipes of its stdout and stderr.
 
     Raises:
         TrialFailed: it cannot be started.
@@ -39,62 +41,51 @@ class Script:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 process_group=0,
-                # This thread lives as long as the script. The guardian sees to the rest of the group, and to other systems.
-                preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509  # a fork before it execs, no locks taken
+                # This thread lives as long as the script. The guardian ends the rest of the group, also on other systems.
+                preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509  # between fork and exec, takes no locks
             )
         except OSError as error:
             raise TrialFailed(f"the command cannot be started: {error.strerror}: {error.filename}") from None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self.outputs: tuple[IO[bytes], IO[bytes]] = self._process.stdout, self._process.stderr
         self._guardian = Guardian()
         self._guardian.watch(self._process.pid)
         self._terminated = False
 
-    def __enter__(self) -> Script:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.kill()
-        self._process.wait()
-        self._guardian.forget(self._process.pid)
-        for pipe in (self.stdout, self.stderr):
-            pipe.close()
-
-    @property
-    def stdout(self) -> IO[bytes]:
-        """Return the pipe of what it prints."""
-        assert self._process.stdout is not None
-        return self._process.stdout
-
-    @property
-    def stderr(self) -> IO[bytes]:
-        """Return the pipe of its complaints."""
-        assert self._process.stderr is not None
-        return self._process.stderr
-
     @property
     def code(self) -> int:
-        """Return the exit code of a script that is gone, minus the signal's number if one ended it."""
+        """Wait for the end; return the exit code, or minus the number of the signal that ended it."""
         return self._process.wait()
 
     @property
     def how_it_ended(self) -> str:
-        """Say how a script that is gone ended."""
+        """Wait for the end; return it in words."""
         return f"exited with code {self.code}" if self.code >= 0 else f"was ended by {death_of(-self.code)}"
 
     def gone(self) -> bool:
-        """Tell whether the main process has ended; it is not reaped yet, so that its group's number stays its own."""
+        """Return whether the main process has ended; it is not reaped yet, so that no other group can get its number."""
         if self._process.returncode is not None:
             return True
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def terminate(self) -> None:
-        """Ask the group to end, once."""
+        """Send SIGTERM to the group, once."""
         if not self._terminated:
             self._terminated = True
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the group."""
+        """Kill the group."""
         self._signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill the group, reap the main process, and close the pipes."""
+        self.kill()
+        self._process.wait()
+        self._guardian.forget(self._process.pid)
+        for pipe in self.outputs:
+            pipe.close()
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process.returncode is None:
@@ -103,11 +94,11 @@ class Script:
 
 
 class GrowingFile:
-    """The lines of a file as it grows; one that was written anew is read from its beginning.
+    """The lines of a file that grows; if it is written anew, it is read from its beginning.
 
     Args:
-        path: it need not be there yet.
-        from_end: what is in it already has been read by an earlier attempt.
+        path: it need not exist yet.
+        from_end: an earlier attempt has read what it holds already.
     """
 
     def __init__(self, path: Path, *, from_end: bool) -> None:
@@ -131,14 +122,14 @@ class GrowingFile:
 
 
 def line_reader(selector: selectors.BaseSelector, source: Any, take: Callable[[str], None]) -> None:
-    """Give each line that comes through a pipe or a socket to a function, as the selector finds it; close it at its end."""
+    """Call a function with each line of a pipe or a socket when the selector finds it; close the source at its end."""
     rest = b""
 
     def read() -> None:
         nonlocal rest
         try:
             data = os.read(source.fileno(), 1 << 16)
-        except OSError:  # the other side is gone by force
+        except OSError:  # the other process was killed
             data = b""
         *lines, rest = (rest + data).split(b"\n")
         if not data:

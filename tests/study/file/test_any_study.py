@@ -1,4 +1,4 @@
-"""Any study file at all: what is accepted runs, what is refused names the reason, and nothing else happens."""
+"""Any study file: an accepted one runs, a refused one has a message, and nothing else happens."""
 
 from __future__ import annotations
 
@@ -82,19 +82,19 @@ odd = st.fixed_dictionaries(
 def written(data: dict[str, Any]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "study.yaml"
-        path.write_text(json.dumps(data), encoding="utf-8")  # JSON is YAML, and cannot be written wrongly here
+        path.write_text(json.dumps(data), encoding="utf-8")  # JSON is valid YAML
         yield path
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(data=sound)
 def test_what_is_accepted_runs(data: dict[str, Any]) -> None:
-    """As many trials as it says, each with parameters from its domains, and nothing outside the study's folder."""
+    """The number of trials and their parameters are as in the file, and nothing is written outside the study's folder."""
     with written(data) as path:
         try:
             study = read_study(path)
         except StudyFileError as error:
-            # The one thing that these files can be wrong in: nothing to choose from.
+            # The only possible mistake in these files: every parameter is a constant.
             assert [problem.key for problem in error.problems] == ["parameters"]  # noqa: PT017
             return
         folder = StudyFolder(root=path.parent / "runs" / study.name)
@@ -127,7 +127,7 @@ def test_what_is_accepted_runs(data: dict[str, Any]) -> None:
     changes={"parameters": {"\n": None}},
 )
 def test_what_is_refused_names_the_reason(base: dict[str, Any], changes: dict[str, Any]) -> None:
-    """With file, line and key; nothing is written, and no other exception comes out of it."""
+    """The message has file, line and key; nothing is written, and no other exception is raised."""
     with written(base | changes) as path:
         try:
             study = read_study(path)

@@ -1,4 +1,4 @@
-"""The JSON schema for editors: what it accepts and refuses, held against the program's own checks."""
+"""The JSON schema for editors: what it accepts and refuses, compared with the program's own checks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 
 from sweep.errors import StudyFileError
 from sweep.study.file.json_schema import json_schema
+from sweep.study.file.parameters import Parameter
 from sweep.study.file.reading import given_study
-from sweep.study.file.schema import Parameter, StudyModel
+from sweep.study.file.schema import StudyModel
 from sweep.study.file.source import read_source
 from sweep.study.methods import SAMPLERS
 from tests.conftest import REPOSITORY, Cli
@@ -29,7 +30,7 @@ SOUND: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def validator() -> Any:
-    """What an editor does with the schema."""
+    """Return a validator, which editors use, too."""
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
@@ -48,19 +49,19 @@ def changed(key: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_example_studies_fit_the_schema(validator: Any, path: Path) -> None:
-    """All of them."""
+    """Every example study fits."""
     validator.validate(read_source(path.name, path.read_text(encoding="utf-8"), (), {}).data)
 
 
 def test_it_is_printed(cli: Cli) -> None:
-    """Alone on stdout, and says which methods there are."""
+    """Only the schema is on stdout, and it lists the methods."""
     printed = cli("schema").json
     assert printed == json_schema()
     assert printed["properties"]["method"]["enum"] == ["grid", *SAMPLERS]
 
 
-def test_every_key_says_what_it_means(validator: Any) -> None:
-    """At the top and one level below, in words and without a type that says nothing."""
+def test_every_key_has_a_description_and_a_type(validator: Any) -> None:
+    """At the top and one level below, every key has a description and a type."""
     schema = validator.schema
     places = {"": schema["properties"]} | {name: part["properties"] for name, part in schema["$defs"].items()}
     assert set(places[""]) == set(StudyModel.model_fields)
@@ -97,7 +98,7 @@ def test_every_key_says_what_it_means(validator: Any) -> None:
     ],
 )
 def test_what_the_program_takes_the_schema_takes(validator: Any, key: str, value: Any) -> None:
-    """Every form of each value."""
+    """Each value is accepted in all its forms."""
     study = changed(key, value)
     given_study(study, import_dir=Path())
     validator.validate(study)
@@ -138,7 +139,7 @@ def test_what_the_program_takes_the_schema_takes(validator: Any, key: str, value
     ],
 )
 def test_what_the_schema_refuses_the_program_refuses(validator: Any, key: str, value: Any) -> None:
-    """So nothing is underlined that would run."""
+    """No editor marks a mistake in a study file that runs."""
     study = changed(key, value)
     assert not validator.is_valid(study)
     with pytest.raises(StudyFileError):

@@ -1,4 +1,4 @@
-"""The study file: what is read, what is refused, and how it says so."""
+"""The study file: what is read, what is refused, and with which messages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def parameter(folder: Path, text: str, method: str = "random") -> Domain:
 
 
 def test_defaults_are_filled_in(here: Path) -> None:
-    """The name is the file's stem, and everything optional has its value."""
+    """The name is the file's stem, and every optional key has its default."""
     study = read_study(write(here, SOUND, "my-study.yaml"))
     assert (study.name, study.seed, study.retries, study.output, study.stop_after_failures) == ("my-study", 0, 1, "runs", 5)
     assert study.parameters == {"x": Choice(values=(0.1, 0.2)), "steps": Constant(value=3)}
@@ -77,7 +77,7 @@ def test_defaults_are_filled_in(here: Path) -> None:
     ],
 )
 def test_domains_in_this_spelling_and_in_wandbs(here: Path, text: str, domain: Domain) -> None:
-    """Ranges of two ints are ints, `1e-3` is a number, W&B's distributions say what they say there."""
+    """Ranges of two ints have ints, `1e-3` is a number, and W&B's distributions have the same meaning as there."""
     found = parameter(here, text)
     assert found == domain
     assert isinstance(found, Range) is False or found.integer == domain.integer  # type: ignore[union-attr]  # 1 == 1.0 in Python
@@ -123,7 +123,7 @@ def test_a_domain_that_is_none_is_refused_with_its_line(here: Path, text: str, m
 
 
 def test_every_problem_is_reported_at_once(here: Path) -> None:
-    """One problem hides no other; they come in the file's order with lines, then those of the command line."""
+    """No problem hides another. They are in the order of the file, with lines, before those of the command line."""
     text = """\
     name: a/b
     objectiv: x
@@ -161,7 +161,7 @@ def test_every_problem_is_reported_at_once(here: Path) -> None:
 
 
 def test_what_changes_nothing_is_accepted(here: Path) -> None:
-    """`repeats: 1` and `pruner: {type: none}` are what happens anyway."""
+    """`repeats: 1` and `pruner: {type: none}` are the defaults."""
     assert read_study(write(here, SOUND + "repeats: 1\npruner: {type: none}\n")).total == 2
 
 
@@ -184,7 +184,7 @@ def test_text_that_is_no_study_file_is_refused(here: Path, text: str, message: s
 
 
 def test_a_file_that_cannot_be_read_is_an_error(here: Path) -> None:
-    """So is one that is no text."""
+    """So is a file that is no text."""
     with pytest.raises(SweepError, match=r"cannot read .*nowhere.yaml: No such file"):
         read_study(here / "nowhere.yaml")
     (here / "binary.yaml").write_bytes(b"\xff\xfe\x00")
@@ -193,7 +193,7 @@ def test_a_file_that_cannot_be_read_is_an_error(here: Path) -> None:
 
 
 def test_samplers_need_a_budget_and_something_to_choose(here: Path) -> None:
-    """A search that never ends, or has no choice, is refused; so is a grid over a continuum."""
+    """A search without an end or a choice is refused; so is an infinite grid."""
     random = SOUND.replace("grid", "random")
     assert any("method random never ends by itself; add budget: {trials: 50}" in line for line in problems(here, random))
     constant = random.replace("values: [0.1, 0.2]", "value: 1") + "budget: {trials: 2}\n"
@@ -203,21 +203,21 @@ def test_samplers_need_a_budget_and_something_to_choose(here: Path) -> None:
 
 
 def test_a_parameter_named_seed_is_no_hyperparameter(here: Path) -> None:
-    """It chooses random numbers: whole numbers only, and nothing to be searched."""
+    """It selects the random seed: it has whole numbers only and is not searched."""
     assert problems(here, SOUND.replace("x:", "seed:"))[0].startswith("study.yaml:6: parameters.seed: must be whole numbers")
     searched = SOUND.replace("method: grid", "method: tpe\nbudget: {trials: 3}").replace("x: {", "seed: {min: 0, max: 9}\n  x: {")
     assert "method tpe would search for the luckiest seed" in problems(here, searched)[0]
 
 
 def test_a_parameter_may_have_the_name_of_a_key(here: Path) -> None:
-    """On the command line what has parts is the parameter, whether the file has it already or not."""
+    """On the command line a name with parts means the parameter, whether the file has it or not."""
     study = read_study(write(here, SOUND), ["seed.values=[0, 1]", "seed=7"])
     assert (study.seed, study.parameters["seed"]) == (7, Choice(values=(0, 1)))
     assert read_study(write(here, SOUND), ["budget.trials=1"]).budget.trials == 1
 
 
 def test_an_objective_that_is_not_there_is_found_without_importing_it(here: Path) -> None:
-    """Module, submodule, function and syntax are looked up in the source; the module is not run."""
+    """Module, submodule, function and syntax are checked in the source; the module is not run."""
     (here / "mine.py").write_text("raise SystemExit('imported!')\ndef train(trial): ...\n")
     (here / "tupled.py").write_text("def one(trial): ...\ntrain, other = one, 1\n")
     assert read_study(write(here, SOUND), ["objective=tupled:train"]).objective == "tupled:train"
@@ -234,7 +234,7 @@ def test_an_objective_that_is_not_there_is_found_without_importing_it(here: Path
 
 
 def test_any_key_can_be_overridden(here: Path) -> None:
-    """A parameter needs no prefix, and a value of another kind takes the place of the file's."""
+    """A parameter needs no prefix, and a domain of another kind replaces the file's."""
     study = read_study(
         write(here, SOUND),
         [
@@ -260,7 +260,7 @@ def test_any_key_can_be_overridden(here: Path) -> None:
 
 
 def test_a_resolved_study_reads_back_the_same(here: Path) -> None:
-    """What is written beside the results is a study file like any other."""
+    """The file beside the results is an ordinary study file."""
     text = """
     objective: sweep.objectives.toy:train
     metric: {name: loss, goal: minimize, target: 0.5}
@@ -295,7 +295,7 @@ scalars = st.one_of(
 def test_any_list_of_scalars_survives_being_written_and_read(
     values: list[object], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Types stay: a string that looks like a number, a boolean or a line break stays a string."""
+    """Types are kept: a string that looks like a number, a boolean or a line break remains a string."""
     study = StudySpec(
         name="any",
         objective="sweep.objectives.toy:train",
@@ -314,7 +314,7 @@ def test_any_list_of_scalars_survives_being_written_and_read(
 @settings(deadline=None, max_examples=60)
 @given(text=st.text(alphabet="abc:{}[]-,'\"!&*# \n0.1", max_size=60))
 def test_no_text_makes_a_traceback(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Whatever stands in the file, the answer is a study or a message."""
+    """For any content of the file, the result is a study or a message."""
     path = tmp_path_factory.mktemp("s") / "study.yaml"
     path.write_text(text)
     with pytest.raises(SweepError):

@@ -1,0 +1,171 @@
+"""How a script ends: by decisions, requests, failures and kills."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sweep.study.spec import MetricSpec, StudySpec
+from sweep.study.trial import Decision, TrialResult, TrialSpec, TrialState
+from sweep.worker.attempt import run_trial
+from sweep.worker.devices import plan_slots
+from sweep.worker.script import objective
+from sweep.worker.script.objective import objective_of
+from tests.conftest import wait_for
+from tests.worker.script.conftest import Line, Run, log
+
+
+@pytest.mark.parametrize(
+    ("decision", "state"), [(Decision.PRUNE, TrialState.PRUNED), (Decision.STOP, TrialState.WAITING)], ids=["prune", "stop"]
+)
+def test_a_decision_ends_a_connected_script_quietly(trial: Run, tmp_path: Path, decision: Decision, state: TrialState) -> None:
+    """At its report, with its own tidying up, past `except Exception`, and without a traceback."""
+    script = """
+        from sweep import trial
+        try:
+            for step in range(1, 9):
+                try:
+                    trial.report(step, {"score": step})
+                except Exception:
+                    print("swallowed")
+        finally:
+            print("tidied up")
+        """
+    result = trial(script, line=Line([Decision.CONTINUE, decision]))
+    assert result == TrialResult(state=state, metrics={"score": 2})
+    assert log(tmp_path).endswith("tidied up\n")
+    assert "Traceback" not in log(tmp_path)
+
+
+def test_a_decision_ends_a_script_that_only_prints(trial: Run) -> None:
+    """With SIGTERM to its whole group; what it still reports is ignored."""
+    script = """
+        import subprocess, time
+        child = subprocess.Popen(["sleep", "1000"])
+        for step in range(1000):
+            print('{"score": %d}' % step, flush=True); time.sleep(0.05)
+        """
+    started = time.monotonic()
+    line = Line([Decision.CONTINUE, Decision.PRUNE])
+    assert trial(script, line=line) == TrialResult(state=TrialState.PRUNED, metrics={"score": 1})
+    assert len(line.reports) == 2
+    assert time.monotonic() - started < objective.GRACE_S
+
+
+def test_a_request_to_stop_ends_a_script(trial: Run, tmp_path: Path) -> None:
+    """One that is not connected gets SIGTERM and may tidy up; its trial waits, whatever its exit code."""
+    script = """
+        import signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: (print("saved"), sys.exit(0)))
+        print('{"score": 1}', flush=True)
+        time.sleep(1000)
+        """
+    assert trial(script, line=Line(stop_after=1)).state is TrialState.WAITING
+    assert log(tmp_path).endswith("saved\n")
+
+
+def test_a_script_that_will_not_end_is_killed(trial: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its grace."""
+    monkeypatch.setattr(objective, "GRACE_S", 0.5)
+    script = """
+        import signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print('{"score": 1}', flush=True)
+        time.sleep(1000)
+        """
+    assert trial(script, line=Line(stop_after=1)).state is TrialState.WAITING
+
+
+def test_a_connected_script_that_reports_too_late_gets_a_signal(trial: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request to stop waits for its next report only so long."""
+    monkeypatch.setattr(objective, "PATIENCE_S", 0.3)
+    script = "import time\nfrom sweep import trial\ntrial.report(1, {'score': 1})\ntime.sleep(1000)"
+    assert trial(script, line=Line(stop_after=1)).state is TrialState.WAITING
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ("print('so far'); 1 / 0", "exited with code 1: "),
+        ("raise SystemExit(3)", "exited with code 3: "),
+        ("import os; os.kill(os.getpid(), 11)", "was ended by SIGSEGV: a segmentation fault"),
+    ],
+)
+def test_a_failure_has_the_cause_and_the_last_lines(trial: Run, script: str, error: str) -> None:
+    """Exit code or signal, the command as it was run, and the end of its output, in place of a traceback of sweep's."""
+    result = trial(script, "--lr=${lr}")
+    assert (result.state, result.cause) == (TrialState.FAILED, "exception")
+    assert result.error is not None
+    assert result.error.startswith(f"the command {error}")
+    assert "script.py --lr=0.01\nthe last lines of its output:\n" in result.error
+    if "1 / 0" in script:
+        assert "so far" in result.error
+        assert result.error.endswith("ZeroDivisionError: division by zero")
+    assert "sweep/" not in result.error.partition("last lines")[2]
+
+
+def test_a_program_that_is_gone_is_a_failed_trial(trial: Run, tmp_path: Path) -> None:
+    """Such as one that was removed after the study was checked."""
+    train = objective_of(["./gone.sh"], tmp_path, "score")
+    result = trial("print('{\"score\": 1}')")
+    assert result.state is TrialState.COMPLETE
+    spec = TrialSpec(number=1, params={}, seed=1, dir=str(tmp_path / "other"))
+    study = StudySpec(
+        name="s", import_dir="/", metrics=(MetricSpec(name="score", goal="maximize"),), method="grid", parameters={}
+    )  # fmt: skip
+    result = run_trial(Line(), train, spec, study, plan_slots("cpu", 1, 1)[0], lambda _: contextlib.nullcontext())
+    assert result.error == f"the command cannot be started: No such file or directory: {tmp_path}/gone.sh"
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["print('{\"score\": NaN}', flush=True); input()", "from sweep import trial\ntrial.report(1, {'score': float('nan')})"],
+)
+def test_a_metric_that_is_no_number_fails_the_trial(trial: Run, script: str) -> None:
+    """As it does in a function, with the same cause."""
+    result = trial(script)
+    assert (result.state, result.cause) == (TrialState.FAILED, "not-finite")
+    assert result.error is not None
+    assert "score is nan at step 1" in result.error
+
+
+def test_a_wrong_report_is_an_error_at_its_line(trial: Run) -> None:
+    """The client raises what the live trial raised, where the script can see it."""
+    result = trial("from sweep import trial\ntrial.report(2, {'score': 1})\ntrial.report(1, {'score': 1})  # here")
+    assert result.error is not None
+    assert "trial.report(1, {'score': 1})  # here" in result.error
+    assert "ValueError: trial.report needs steps that grow: step 1 came after step 2" in result.error
+
+
+def test_what_a_script_leaves_running_ends_with_it(trial: Run, tmp_path: Path) -> None:
+    """Its output does not hold the trial up, and the slot is free for the next one."""
+    script = """
+        import subprocess
+        child = subprocess.Popen(["sleep", "1000"])
+        print(child.pid, flush=True); open("child", "w").write(str(child.pid))
+        print('{"score": 1}')
+        """
+    assert trial(script).state is TrialState.COMPLETE
+    child = int((tmp_path / "child").read_text())
+    wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_request_without_the_token_is_refused(trial: Run, line: Line) -> None:
+    """Whoever finds the port has to know the token."""
+    script = """
+        import json, os, socket
+        facts = json.loads(os.environ["SWEEP_TRIAL"])
+        report = b'{"do": "report", "token": "x", "step": 1, "metrics": {"score": 9}, "state": null}\\n'
+        for words in (b"GET / HTTP/1.1\\n", report):
+            stranger = socket.create_connection(("127.0.0.1", facts["port"]))
+            stranger.sendall(words)
+            assert stranger.recv(99) == b""
+        from sweep import trial
+        trial.report(1, {"score": 1})
+        """
+    assert trial(script).metrics == {"score": 1}
+    assert len(line.reports) == 1

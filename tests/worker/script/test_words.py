@@ -1,0 +1,77 @@
+"""A command's words: placeholders, what is checked before anything starts, and how it is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweep.errors import StudyFileError
+from sweep.study import command
+from sweep.study.file.reading import read_study
+from sweep.study.file.writing import write_study
+from sweep.study.trial import Scalar
+from tests.conftest import write_study as write
+
+STUDY = """
+command: python script.py ${args}
+metric: {name: score, goal: maximize}
+method: grid
+parameters:
+  x: {values: [1, 2]}
+workers: {per_device: 1}
+"""
+
+
+def test_placeholders_are_filled_in() -> None:
+    """`${args}` becomes a word for each parameter, the others are replaced inside a word, and no shell sees them."""
+    words = ["python", "${args}", "--out=${dir}/x", "${lr}-${size}", "${json}", "${number} ${seed} ${device} ${step}", "$HOME"]
+    own: dict[str, Scalar] = {"number": 7, "seed": 5, "dir": "/a b", "logdir": "/l", "device": "cpu", "step": 0}
+    assert command.filled(words, {"lr": 1e-5, "size": 32, "shuffle": False, "n": None}, own) == [
+        "python", "--lr=1e-05", "--size=32", "--shuffle=false", "--n=null", "--out=/a b/x", "1e-05-32",
+        '{"lr": 1e-05, "size": 32, "shuffle": false, "n": null}', "7 5 cpu 0", "$HOME",
+    ]  # fmt: skip
+    assert command.filled(["${seed}", "${args}"], {"seed": 1}, own) == ["1", "--seed=1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("python here.py ${xx}", "command[2]: ${xx} is neither a parameter nor a placeholder; did you mean 'x'?"),
+        ("python here.py ${ars}", "did you mean 'args'?"),
+        ("python here.py a=${args}", "command[2]: ${args} becomes several words and must be a whole word; put spaces around it"),
+        ("python there.py", "command[1]: there is no file 'there.py' in FOLDER"),
+        ("pyhton here.py", "command[0]: there is no program 'pyhton' on the PATH"),
+        ("./none.sh", "command[0]: there is no program './none.sh' FOLDER"),
+        ("python 'here.py", "cannot be split into words (No closing quotation)"),
+        ("[]", "command: must be a program and its arguments"),
+        ("[python, [a]]", "command: must be a list of words"),
+    ],
+)
+def test_a_command_that_cannot_run_is_found_before_anything_starts(here: Path, command: str, message: str) -> None:
+    """With the nearest spelling or what to write instead."""
+    (here / "here.py").touch()
+    with pytest.raises(StudyFileError) as caught:
+        read_study(write(here, STUDY.replace("python script.py ${args}", command)))
+    assert message.replace("FOLDER", str(here)) in str(caught.value)
+
+
+def test_exactly_one_of_objective_and_command(here: Path) -> None:
+    """Both, or neither, is a problem of the study file."""
+    both = STUDY.replace("metric:", "objective: sweep.objectives.toy:train\nmetric:")
+    for text, message in (
+        (both, "command: cannot be combined with objective; keep one of the two"),
+        (STUDY[37:], "objective: missing"),
+    ):
+        with pytest.raises(StudyFileError, match=message):
+            read_study(write(here, text))
+
+
+def test_a_command_is_written_back_as_it_was(here: Path) -> None:
+    """As a list of words, whether it was written as one or as a line."""
+    (here / "script.py").touch()
+    study = read_study(write(here, STUDY.replace("${args}", "'a \"b' ${args} ${dir}/é")))
+    assert study.command == ("python", "script.py", 'a "b', "${args}", "${dir}/é")
+    assert read_study(write(here, write_study(study), "again.yaml"), ["name=study"]) == study
+    listed = STUDY.replace("python script.py ${args}", '[python, script.py, "${args}", 3]')
+    assert read_study(write(here, listed)).command == ("python", "script.py", "${args}", "3")
