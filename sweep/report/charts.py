@@ -176,8 +176,11 @@ def _curves(facts: Facts) -> Chart:
         if short.get(number):
             name = f"trial {number}: {tag_text(record, facts.study)}"
             series.append(Series(mark="curves", colour=len(series) - 1, name=name, data=[(number, short[number])]))
-    metric, values = facts.study.metric, [value for points in short.values() for _, value in points]
-    scales = [Scale(label="step", whole=True), Scale(label=metric.name, range=shown_range(values, metric.sign))]
+    metric = facts.study.metric
+    steps, values = zip(*(point for points in short.values() for point in points), strict=True)
+    first = min(steps)
+    scales = [Scale(label="step", whole=True, range=(first, max(first + 1, *steps)))]
+    scales.append(Scale(label=metric.name, range=shown_range(values, metric.sign)))
     return Chart(name="curves", title="Learning curves of all trials", scales=scales, series=series)
 
 

@@ -97,7 +97,7 @@
       const text = { customValues: scale.names.map((_, at) => at), formatter: (at) => scale.names[at], width: width / scale.names.length, overflow: "truncate", interval: 0 };
       return { ...common, type: "value", min: -0.5, max: scale.names.length - 0.5, splitLine: { show: false }, axisTick: { show: false }, axisLabel: { ...ink, ...text } };
     }
-    const ends = !scale.range || scale.share; // labels at the ends of a range are long, or overlap the other axis' labels
+    const ends = !scale.range || scale.share || scale.whole; // labels at the ends of a range are long, or overlap the other axis' labels
     return {
       ...common, type: scale.log ? "log" : "value", scale: true, min: scale.range?.[0], max: scale.range?.[1], ...(scale.whole && { minInterval: 1 }), splitLine: { ...rule, show: side === "y" },
       axisLabel: { ...quiet, hideOverlap: true, formatter: scale.share ? percent : digits, showMinLabel: ends, showMaxLabel: ends || !scale.log },

@@ -52,7 +52,7 @@ def test_a_study_of_an_older_version_is_resumed(name: str, counts: tuple[int, in
     assert (status["complete"] + status["pruned"], status["waiting"]) == counts
     done = cli("resume", str(folder))
     assert done.code == 0, done.err
-    assert done.out.count("goes on after step") == 1
+    assert done.out.count("resumed after step") == 1
     found = cli("trials", str(folder), "--format", "json").json
     assert [kept(trial) for trial in found] == json.loads((FORMATS / f"{name}.json").read_text(encoding="utf-8"))
     for run in records(folder):

@@ -110,7 +110,7 @@ def test_an_ordinary_training_loop_continues_exactly(study: Path, here: Path) ->
     """A DataLoader with workers, a scheduler, dropout."""
     words = ["objective=mine:with_loader", "x.value=1", "parameters.kill_at={values: [0, 3]}"]
     out, found = run_killed(str(study), *words, here=here, by="kill_at")
-    assert "goes on after step 2" in out
+    assert "resumed after step 2" in out
     assert len(found) == 2
 
 
@@ -194,7 +194,7 @@ def test_whatever_ends_the_sweep_it_continues_exactly(how: str, cli: Cli, study:
     else:
         ended = interrupt("run", str(study), *words, here=here, when=when, how=how)
     if how != "SIGKILL":
-        assert ended.lines[-1] == "go on with it:       sweep resume runs/study\n"
+        assert ended.lines[-1] == "resume the study:    sweep resume runs/study\n"
         assert "stopped by" in ended.out
     assert lock_holder(StudyFolder(root=folder)) is None
     assert not (folder / "stop").exists()

@@ -14,7 +14,13 @@ from tests.support.studies import run_record, study_spec, study_text, trial_reco
 def test_a_text_and_a_spec_are_the_same_study(tmp_path: Path) -> None:
     """In short or as in a study file; a key that is None is left out."""
     space = {"x": [1, "two", None], "lr": {"min": 1e-5, "max": 1.0, "log": True}, "steps": 3, "flag": True}
-    keys = {"metric": None, "metrics": [{"name": "a", "goal": "minimize"}], "method": "tpe", "repeats": 2}
+    keys = {
+        "metric": None,
+        "metrics": [{"name": "a", "goal": "minimize"}],
+        "method": "tpe",
+        "repeats": 2,
+        "budget": {"trials": 5},
+    }
     spec = study_spec(space, **keys)
     assert spec.parameters == {
         "x": Choice(values=(1, "two", None)),
