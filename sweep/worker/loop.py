@@ -10,6 +10,7 @@ function that redirects what a trial prints.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 from collections.abc import Callable, Iterator
@@ -41,25 +42,22 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
     """
     get = get or functools.partial(_named, study)
     objective: Objective | None = None
-    while True:
-        try:
-            command = channel.recv()
-        except EOFError:
-            return
-        if command is None:
-            return
-        if objective is None:
-            try:
-                objective = _load(get, slot)
-            except BaseException as error:
-                channel.send(LoadFailed(reason=_reason(error), traceback=user_traceback(error)))
-                continue
-        if isinstance(command, Load):
-            channel.send(Loaded(prepare=hasattr(objective, "prepare")))
-        elif isinstance(command, Prepare):
-            _prepare(channel, objective, command)
-        elif isinstance(command, TrialSpec):
-            channel.send(run_trial(channel, objective, command, study, slot, log_to))
+    with contextlib.suppress(EOFError):  # the runner is gone
+        for command in iter(channel.recv, None):
+            if objective is None:
+                try:
+                    objective = _load(get, slot)
+                except BaseException as error:
+                    text = f"importing it raised {type(error).__name__}: {error}"
+                    reason = str(error) if isinstance(error, ObjectiveNotFound) else text
+                    channel.send(LoadFailed(reason=reason, traceback=user_traceback(error)))
+                    continue
+            if isinstance(command, Load):
+                channel.send(Loaded(prepare=hasattr(objective, "prepare")))
+            elif isinstance(command, Prepare):
+                _prepare(channel, objective, command)
+            elif isinstance(command, TrialSpec):
+                channel.send(run_trial(channel, objective, command, study, slot, log_to))
 
 
 def _named(study: StudySpec) -> Objective:
@@ -91,9 +89,3 @@ def _prepare(channel: Channel, objective: Any, command: Prepare) -> None:
     except BaseException as error:  # sys.exit too: every command has an event as its answer
         what = "the objective's prepare(params) raised"
         channel.send(PrepareFailed(id="prepare-failed", what=what, why=user_traceback(error)))
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, ObjectiveNotFound):
-        return str(error)
-    return f"importing it raised {type(error).__name__}: {error}"

@@ -133,6 +133,4 @@ class Connections:
         from sweep.worker import checkpoint
 
         self._saves = True
-        state = checkpoint.read_state(Path(path))
-        Path(path).unlink()
-        return state
+        return checkpoint.take_state(Path(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -49,9 +50,9 @@ def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[
             except TrialStopped:
                 raise
             except BaseException:
-                reports.remove_events()
+                reports.events.remove()
                 raise
-            reports.remove_events()
+            reports.events.remove()
 
     return train
 
@@ -90,12 +91,12 @@ class _Run:
         with self._selector, contextlib.closing(self._connections) as connections:
             words, environment = self._filled(connections.facts)
             with contextlib.closing(Script(words, self._folder, environment)) as script:
-                for pipe, take in zip(script.outputs, (self._printed, self._printed_as_error), strict=True):
-                    line_reader(self._selector, pipe, take)
+                for pipe, error in zip(script.outputs, (False, True), strict=True):
+                    line_reader(self._selector, pipe, functools.partial(self._printed, error=error))
                 self._follow(script)
                 with self._kept():
                     if self._reason is None:
-                        self._reports.finish_events()
+                        self._reports.events.finish()
                 if self._reason is not None:
                     raise self._reason
                 if script.code:
@@ -129,7 +130,7 @@ class _Run:
                 self._line(line)
         with self._kept():
             if self._reason is None:
-                self._reports.read_events()
+                self._reports.events.read()
 
     def _end_if_asked(self, script: Script) -> None:
         now = time.monotonic()
@@ -156,21 +157,14 @@ class _Run:
         self._reason = self._reason or error
         self._asked = self._asked or time.monotonic()
 
-    def _printed(self, line: str) -> None:
+    def _printed(self, line: str, *, error: bool) -> None:
         with self._kept():
-            if not self._line(line):
-                self._echo(line, sys.stdout)
-
-    def _printed_as_error(self, line: str) -> None:
-        with self._kept():
-            self._echo(line, sys.stderr)
+            if error or not self._line(line):
+                self._last.append(line.rstrip("\r").rpartition("\r")[2][:500])  # what a terminal would show of a progress bar
+                print(line, file=sys.stderr if error else sys.stdout, flush=True)
 
     def _line(self, line: str) -> bool:
         return self._reason is None and self._reports.line(line)
-
-    def _echo(self, line: str, stream: Any) -> None:
-        self._last.append(line.rstrip("\r").rpartition("\r")[2][:500])  # what a terminal would show of a progress bar
-        print(line, file=stream, flush=True)
 
     def _filled(self, connection: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
         trial = self._trial
