@@ -136,10 +136,9 @@ def sorted_last(path: Path, others: Iterable[Path]) -> Path:
     last = max((other.name for other in others if other != path), default="")
     if path.name > last:
         return path
-    seconds = last.removeprefix("events.out.tfevents.").partition(".")[0]
-    rest = path.name.removeprefix("events.out.tfevents.").partition(".")[2]
-    with contextlib.suppress(ValueError):
-        return path.with_name(f"events.out.tfevents.{int(seconds) + 1:010d}.{rest}")
+    with contextlib.suppress(ValueError, IndexError):
+        seconds, rest = int(last.split(".")[3]), path.name.split(".", 4)[4]
+        return path.with_name(f"events.out.tfevents.{seconds + 1:010d}.{rest}")
     return path
 
 

@@ -72,11 +72,7 @@ def write_description(folder: Path, space: Mapping[str, Domain | None], metrics:
 def append_front(run_folder: Path, *, inside: bool, step: int, mend: bool = False) -> None:
     """Write into a run that has ended whether its trial is in the Pareto front; the last record counts.
 
-    Args:
-        run_folder: the run's.
-        inside: whether it is.
-        step: larger than those before.
-        mend: whether to cut off half a record first, which a killed runner may have left.
+    `step` is larger than those before. `mend` cuts off half a record first, which a killed runner may have left.
     """
     if mend:
         event_files.cut_torn_ends(run_folder)

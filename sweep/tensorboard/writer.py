@@ -23,7 +23,6 @@ OWN_SUFFIX = ".sweep"
 # Category: title of a chart: its kind ("Multiline" or "Margin") and its tags, as torch has it.
 Layout = dict[str, dict[str, Any]]
 
-
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 

@@ -34,9 +34,7 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
     """Obey commands until the channel closes.
 
     Args:
-        study: the study that the trials belong to.
-        channel: where commands come from and events go.
-        slot: where this worker computes.
+        study, channel, slot: what the trials belong to, what commands come from, and where this worker computes.
         log_to: redirects what is printed inside it to a file.
         get: returns the objective; None to import the one that the study names.
     """

@@ -61,8 +61,7 @@ def be_worker(pipes: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slo
 
     Args:
         pipes: that of commands and events, and the one through which the runner asks to stop.
-        serve: the worker's loop.
-        slot: where it computes.
+        serve, slot: the worker's loop, and where it computes.
         log: the file for what is printed outside trials.
         parent: the id of the process that started this one.
     """

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sys
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -64,17 +64,11 @@ def imports_under_way(slot: Slot, imports: Sequence[str]) -> Iterator[None]:
         yield
         return
     borrower = object()
-
-    def start() -> None:
-        with contextlib.suppress(OSError):  # the start of a worker raises it again
-            borrow(borrower, slot, imports)
-
-    thread = threading.Thread(target=start)
-    thread.start()
     try:
-        yield
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            thread.submit(borrow, borrower, slot, imports)  # if it raises, the start of a worker raises the same
+            yield
     finally:
-        thread.join()
         give_back(borrower)
 
 
@@ -85,7 +79,9 @@ class FromScratch:
         with _reaping:
             self._process = start_process(be_worker, (pipes, serve, slot, log, os.getpid()), slot.env)
         self.pid: int = self._process.pid
-        self.death = _death_of(self.pid)
+        self.death: int | None = None  # a descriptor that becomes readable when the process dies
+        with contextlib.suppress(AttributeError, OSError):  # not Linux, an old kernel, or a container that forbids it
+            self.death = os.pidfd_open(self.pid)
 
     def is_alive(self) -> bool:
         """Return whether the process has not ended yet."""
@@ -101,15 +97,3 @@ class FromScratch:
             os.close(self.death)
             self.death = None
         return code
-
-
-def _death_of(pid: int) -> int | None:
-    """Return a descriptor that becomes readable when the process dies, None where the system has no such thing."""
-    try:
-        return os.pidfd_open(pid)
-    except AttributeError:  # not Linux
-        return None
-    except OSError as error:
-        if error.errno in (errno.ENOSYS, errno.EPERM):  # an old kernel, or a container that forbids it
-            return None
-        raise

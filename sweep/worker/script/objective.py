@@ -21,6 +21,7 @@ from typing import Any
 from sweep.study.command import filled, program, resumes_itself
 from sweep.study.trial import Scalar
 from sweep.worker.handle import Trial, TrialFailed, TrialStopped
+from sweep.worker.protocol import death_of
 from sweep.worker.script.client import VARIABLE
 from sweep.worker.script.connection import Connections
 from sweep.worker.script.process import GrowingFile, Script, line_reader
@@ -47,12 +48,9 @@ def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[
             reports = Reports(trial, metric, logdir, continues=resumes_itself(command, trial.params))
             try:
                 _Run(trial, reports, command, folder, logdir).run()
-            except TrialStopped:
-                raise
-            except BaseException:
-                reports.events.remove()
-                raise
-            reports.events.remove()
+            finally:
+                if not isinstance(sys.exception(), TrialStopped):
+                    reports.events.remove()
 
     return train
 
@@ -184,4 +182,6 @@ class _Run:
 
     def _failure(self, script: Script, words: Sequence[str]) -> TrialFailed:
         printed = "\n".join(self._last) or "(it printed nothing)"
-        return TrialFailed(f"the command {script.how_it_ended}: {shlex.join(words)}\nthe last lines of its output:\n{printed}")
+        code = script.code
+        ended = f"exited with code {code}" if code >= 0 else f"was ended by {death_of(-code)}"
+        return TrialFailed(f"the command {ended}: {shlex.join(words)}\nthe last lines of its output:\n{printed}")
