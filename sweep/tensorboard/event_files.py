@@ -14,7 +14,7 @@ import shutil
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 PATTERN = "events.out.tfevents*"
 _HEADER = struct.Struct("<QI")
@@ -43,6 +43,17 @@ def records(file: BinaryIO) -> Iterator[tuple[int, int]]:
             return
         yield place + _HEADER.size, length
         place = end
+
+
+def events(path: Path, place: int = 0) -> Iterator[tuple[int, int, Any]]:
+    """Iterate over the records of a file from a place on, as `records` does; the third of each is its `Event`."""
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    with path.open("rb") as file:
+        file.seek(place)
+        for start, length in records(file):
+            file.seek(start)
+            yield start, length, Event.FromString(file.read(length))
 
 
 class RecordCounter:
@@ -114,11 +125,7 @@ def cut_before(path: Path, start: int) -> None:
 
 def cut_torn_ends(folder: Path) -> None:
     """Cut off half a record, which a killed process may have left: TensorBoard reads nothing after it."""
-    for path in folder.rglob(PATTERN):
-        with path.open("rb") as file:
-            end = max((start + length + CHECKSUM for start, length in records(file)), default=0)
-        if path.stat().st_size != end:
-            os.truncate(path, end)
+    cut_back(folder, RecordCounter(folder).count())
 
 
 def sorted_last(path: Path, others: Iterable[Path]) -> Path:
@@ -129,10 +136,9 @@ def sorted_last(path: Path, others: Iterable[Path]) -> Path:
     last = max((other.name for other in others if other != path), default="")
     if path.name > last:
         return path
-    seconds = last.removeprefix("events.out.tfevents.").partition(".")[0]
-    rest = path.name.removeprefix("events.out.tfevents.").partition(".")[2]
-    with contextlib.suppress(ValueError):
-        return path.with_name(f"events.out.tfevents.{int(seconds) + 1:010d}.{rest}")
+    with contextlib.suppress(ValueError, IndexError):
+        seconds, rest = int(last.split(".")[3]), path.name.split(".", 4)[4]
+        return path.with_name(f"events.out.tfevents.{seconds + 1:010d}.{rest}")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Pictures for the IMAGES tab, drawn by matplotlib without its global state."""
+"""Pictures for the IMAGES tab, (height, width, 3) bytes, drawn by matplotlib without its global state."""
 
 from __future__ import annotations
 
@@ -14,14 +14,7 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 _COLUMNS = 8
 
 
-def rendered(figure: Figure) -> Pixels:
-    """Return a figure as (height, width, 3) bytes."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib leaves it unannotated
-    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()  # type: ignore[no-untyped-call]  # as above
-
-
-def image_grid(images: Pixels, titles: Sequence[str] | None) -> Figure:
+def image_grid(images: Pixels, titles: Sequence[str] | None) -> Pixels:
     """Return a grid of images (n, height, width, 3), with a title of one or two lines above each."""
     count, height, width, _ = images.shape
     columns = min(_COLUMNS, count)
@@ -39,10 +32,10 @@ def image_grid(images: Pixels, titles: Sequence[str] | None) -> Figure:
         if titles:
             axes.text(left + width / 2, top - above / 12, titles[number], fontsize=7, ha="center", va="bottom")
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
-    return figure
+    return _rendered(figure)
 
 
-def confusion_matrix(counts: np.ndarray[Any, Any], names: Sequence[str], *, numbers: bool) -> Figure:
+def confusion_matrix(counts: np.ndarray[Any, Any], names: Sequence[str], *, numbers: bool) -> Pixels:
     """Return a confusion matrix; each row is coloured by its shares, so that rare classes are visible too.
 
     Args:
@@ -63,4 +56,10 @@ def confusion_matrix(counts: np.ndarray[Any, Any], names: Sequence[str], *, numb
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
     figure.colorbar(image, cax=figure.add_axes((0.86, 0.17, 0.025, 0.8)), label="share of the true class")
-    return figure
+    return _rendered(figure)
+
+
+def _rendered(figure: Figure) -> Pixels:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib leaves it unannotated
+    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()  # type: ignore[no-untyped-call]  # as above

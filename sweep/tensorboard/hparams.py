@@ -33,9 +33,6 @@ from sweep.study.trial import Params, Scalar
 from sweep.tensorboard import event_files
 from sweep.tensorboard.columns import FRONT
 
-SUCCESS = api_pb2.STATUS_SUCCESS
-FAILURE = api_pb2.STATUS_FAILURE
-
 _MOST_CHECKBOXES = 9
 
 
@@ -60,8 +57,9 @@ def session_start(params: Params, space: Space, group: str | None = None) -> Sum
     return _summary(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=record))
 
 
-def session_end(status: int) -> Summary:
-    """Return the record of a trial's status, `SUCCESS` or `FAILURE`."""
+def session_end(*, success: bool) -> Summary:
+    """Return the record of a trial's status."""
+    status = api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE
     record = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
     return _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=record))
 
@@ -74,11 +72,7 @@ def write_description(folder: Path, space: Mapping[str, Domain | None], metrics:
 def append_front(run_folder: Path, *, inside: bool, step: int, mend: bool = False) -> None:
     """Write into a run that has ended whether its trial is in the Pareto front; the last record counts.
 
-    Args:
-        run_folder: the run's.
-        inside: whether it is.
-        step: larger than those before.
-        mend: whether to cut off half a record first, which a killed runner may have left.
+    `step` is larger than those before. `mend` cuts off half a record first, which a killed runner may have left.
     """
     if mend:
         event_files.cut_torn_ends(run_folder)
@@ -94,10 +88,11 @@ def append_failure(run_folder: Path) -> None:
     """Write the failure of a trial whose process is gone, into one more event file in its folder."""
     run_folder.mkdir(parents=True, exist_ok=True)
     event_files.cut_torn_ends(run_folder)
-    name = f"{_file_name()}.end"
-    _remove_ends(run_folder)
-    path = event_files.sorted_last(run_folder / name, run_folder.glob(event_files.PATTERN))
-    _write_file(path, session_end(FAILURE))
+    for path in run_folder.glob(event_files.PATTERN):
+        if found := _tagged(path, metadata.SESSION_END_INFO_TAG):  # written just before the process died; the first one counts
+            event_files.cut_before(path, found[0])
+    ends = run_folder / f"{_file_name()}.end"
+    _write_file(event_files.sorted_last(ends, run_folder.glob(event_files.PATTERN)), session_end(success=False))
 
 
 def renew(run_folder: Path, params: Params, space: Space) -> None:
@@ -136,20 +131,8 @@ def _write_file(path: Path, summary: Summary) -> None:
 
 def _tagged(path: Path, tag: str) -> tuple[int, int, Event] | None:
     """Return where the first record with a tag is in a file, and the record."""
-    with path.open("rb") as file:
-        for start, length in event_files.records(file):
-            file.seek(start)
-            event = Event.FromString(file.read(length))
-            if any(value.tag == tag for value in event.summary.value):
-                return start, length, event
-    return None
-
-
-def _remove_ends(run_folder: Path) -> None:
-    """Cut off the status that a process wrote just before it died, since the first one counts."""
-    for path in run_folder.glob(event_files.PATTERN):
-        if found := _tagged(path, metadata.SESSION_END_INFO_TAG):
-            event_files.cut_before(path, found[0])
+    found = (record for record in event_files.events(path) if any(value.tag == tag for value in record[2].summary.value))
+    return next(found, None)
 
 
 def _set_hparams(record: Any, params: Params, space: Space) -> None:
@@ -173,34 +156,32 @@ def plain(value: Any) -> Scalar:
 
 
 def _hparam_info(name: str, domain: Domain | None) -> api_pb2.HParamInfo:
-    if domain is None:
-        return api_pb2.HParamInfo(name=name, type=api_pb2.DATA_TYPE_STRING, differs=True)
-    kind = _data_type(domain)
-    info = api_pb2.HParamInfo(name=name, type=kind, differs=not isinstance(domain, Constant))
+    info = api_pb2.HParamInfo(name=name, type=_data_type(domain), differs=True)
     if isinstance(domain, Range):
         info.domain_interval.min_value, info.domain_interval.max_value = domain.low, domain.high
-        return info
-    values = domain.values if isinstance(domain, Choice) else (domain.value,)
-    info.differs = len(values) > 1
-    if kind == api_pb2.DATA_TYPE_BOOL:
-        values = (False, True)
-    if kind == api_pb2.DATA_TYPE_FLOAT64 and len(values) > _MOST_CHECKBOXES:
-        numbers = [float(value) for value in values if value is not None]
-        info.domain_interval.min_value, info.domain_interval.max_value = min(numbers), max(numbers)
-    else:
-        info.domain_discrete.CopyFrom(ListValue(values=[_value(value, kind) for value in values]))
+    elif domain is not None:
+        values = _values(domain)
+        info.differs = len(values) > 1
+        if info.type == api_pb2.DATA_TYPE_FLOAT64 and len(values) > _MOST_CHECKBOXES:
+            numbers = [float(value) for value in values if value is not None]
+            info.domain_interval.min_value, info.domain_interval.max_value = min(numbers), max(numbers)
+        else:
+            shown = (False, True) if info.type == api_pb2.DATA_TYPE_BOOL else values
+            info.domain_discrete.CopyFrom(ListValue(values=[_value(value, info.type) for value in shown]))
     return info
 
 
-def _data_type(domain: Domain) -> int:
+def _values(domain: Choice | Constant) -> tuple[Scalar, ...]:
+    return domain.values if isinstance(domain, Choice) else (domain.value,)
+
+
+def _data_type(domain: Domain | None) -> int:
     if isinstance(domain, Range):
         return int(api_pb2.DATA_TYPE_FLOAT64)
-    values = domain.values if isinstance(domain, Choice) else (domain.value,)
-    if all(isinstance(value, bool) for value in values):
+    types = {type(value) for value in _values(domain)} if domain is not None else {str}
+    if types <= {bool}:
         return int(api_pb2.DATA_TYPE_BOOL)
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        return int(api_pb2.DATA_TYPE_FLOAT64)
-    return int(api_pb2.DATA_TYPE_STRING)  # mixed types too: a column has one type
+    return int(api_pb2.DATA_TYPE_FLOAT64 if types <= {int, float} else api_pb2.DATA_TYPE_STRING)  # a column has one type
 
 
 def _value(value: Scalar, kind: int) -> Value:

@@ -19,7 +19,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,9 +29,6 @@ from sweep.storage.folder import BEST_EMBEDDINGS
 from sweep.study.spec import LogSpec
 from sweep.tensorboard import projector
 from sweep.tensorboard.writer import TrialWriter
-
-if TYPE_CHECKING:  # matplotlib is imported when there is something to draw
-    from matplotlib.figure import Figure
 
 _HISTOGRAM_VALUES = 100_000  # of a tensor: fewer than twice as many are used
 _HISTOGRAM_BINS = 64  # the tab draws 30; torch's 1,500 take ten times the space
@@ -165,15 +162,11 @@ class Panels:
             self._writer.add_graph(quiet, example)
 
     def _image_grid(self, tag: str, images: Tensor, titles: Sequence[str] | None, step: int = 0) -> None:
-        from sweep.tensorboard import figures
+        from sweep.tensorboard import figures  # imports matplotlib, only when there is something to draw
 
         shown = _pixels(images[:_GRID_IMAGES])
-        self._picture(tag, figures.image_grid(shown, titles[: len(shown)] if titles else None), step)
-
-    def _picture(self, tag: str, figure: Figure, step: int) -> None:
-        from sweep.tensorboard import figures
-
-        self._writer.add_image(tag, figures.rendered(figure), step, dataformats="HWC")
+        picture = figures.image_grid(shown, titles[: len(shown)] if titles else None)
+        self._writer.add_image(tag, picture, step, dataformats="HWC")
 
     def _histogram(self, tag: str, tensor: Tensor | None, step: int) -> None:
         if tensor is None or tensor.numel() == 0:
@@ -206,7 +199,8 @@ class Panels:
 
         size = len(names)
         counts = torch.bincount(labels * size + predicted, minlength=size * size).reshape(size, size).numpy()
-        self._picture("predictions/confusion", figures.confusion_matrix(counts, names, numbers=size <= _MOST_CLASSES), step)
+        picture = figures.confusion_matrix(counts, names, numbers=size <= _MOST_CLASSES)
+        self._writer.add_image("predictions/confusion", picture, step, dataformats="HWC")
 
     def _mistakes(self, images: Tensor, labels: Tensor, chances: Tensor, names: Sequence[str], step: int) -> None:
         chance, predicted = chances.max(1)

@@ -14,6 +14,7 @@ has ended. Scalars of other steps, such as a loss of each batch with its own cou
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,10 @@ class ScriptEvents:
                     self._root = self._root or path.parent
                     self._files[path] = _File(prefix=_prefix(path.parent, self._root))
         for path, known in self._files.items():
-            self._read(path, known)
+            with contextlib.suppress(FileNotFoundError):  # the script removed it
+                for start, length, event in event_files.events(path, known.place):
+                    known.place = start + length + event_files.CHECKSUM
+                    self._copy(event, known)
 
     def give_way(self, reported: Collection[str]) -> None:
         """Make no more reports, since the script reports these tags another way; points of other tags are still copied."""
@@ -84,21 +88,6 @@ class ScriptEvents:
         """Remove the script's event files, whose records are copied."""
         for path in {*self._files, *self._before}:
             path.unlink(missing_ok=True)
-
-    def _read(self, path: Path, known: _File) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-
-        try:
-            file = path.open("rb")
-        except FileNotFoundError:  # the script removed it
-            return
-        with file:
-            file.seek(known.place)
-            for start, length in event_files.records(file):
-                file.seek(start)
-                event = Event.FromString(file.read(length))
-                known.place = start + length + event_files.CHECKSUM
-                self._copy(event, known)
 
     def _copy(self, event: Any, known: _File) -> None:
         others = []

@@ -23,7 +23,7 @@ from sweep.tensorboard.writer import TrialWriter
 class TrialLog:
     """Log one attempt at a trial, after what is in the run folder already.
 
-    `start`, `record`, `flush` and `end` raise OSError if a record cannot be written; the file may then end with half of it.
+    `start`, `record` and `end` raise OSError if a record cannot be written; the file may then end with half of it.
 
     Args:
         spec, study: the trial, and the study that it belongs to.
@@ -59,7 +59,7 @@ class TrialLog:
         study, spec = self._study, self._spec
         group = run_folder_name(spec.number, spec.params, swept(study.parameters)) if study.repeats > 1 else None
         self.writer.start_session(spec.params, study.shown, group)
-        self.flush()
+        self.writer.written()
 
     def describe(self, reported: Iterable[str]) -> None:
         """Describe the columns of the HPARAMS tab, once the metrics are known; only the first call has an effect."""
@@ -84,10 +84,6 @@ class TrialLog:
         self._judge(step, metrics, {**known, **metrics})
         if not self._metrics:
             self.writer.charts_of(metrics)
-        self.flush()
-
-    def flush(self) -> None:
-        """Write every record to its file."""
         self.writer.written()
 
     def end(self, metrics: Iterable[str], *, success: bool | None) -> None:
@@ -95,7 +91,7 @@ class TrialLog:
         self.describe(metrics)  # if nothing was reported
         if success is not None:
             self.writer.end_session(success=success)
-        self.flush()
+        self.writer.written()
         self.close()
 
     def close(self) -> None:

@@ -23,7 +23,6 @@ OWN_SUFFIX = ".sweep"
 # Category: title of a chart: its kind ("Multiline" or "Margin") and its tags, as torch has it.
 Layout = dict[str, dict[str, Any]]
 
-
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -104,7 +103,7 @@ class TrialWriter(SummaryWriter):
         """Write the status of the run's row; as in the tab, only the first call has an effect."""
         if self._started and not self._ended:
             self._ended = True
-            self._write(hparams.session_end, hparams.SUCCESS if success else hparams.FAILURE)
+            self._write(functools.partial(hparams.session_end, success=success))
 
     @_guarded
     def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None, *args: Any, **kwargs: Any) -> None:
@@ -163,12 +162,9 @@ class TrialWriter(SummaryWriter):
     @_guarded
     def add_custom_scalars(self, layout: Layout) -> None:
         """Describe charts, as `SummaryWriter.add_custom_scalars` does, in addition to those that were described before."""
-        joined = {category: dict(charts) for category, charts in layout.items()}
-        for charts in joined.values():
-            for title, (kind, tags) in charts.items():
-                charts[title] = [str(kind), [str(tag) for tag in tags]]
-        for category, charts in joined.items():
-            self._layout.setdefault(category, {}).update(charts)
+        for category, charts in layout.items():
+            plain = {title: [str(kind), [str(tag) for tag in tags]] for title, (kind, tags) in charts.items()}
+            self._layout.setdefault(category, {}).update(plain)
         self._laid_out = 0
 
     def add_custom_scalars_multilinechart(self, tags: Sequence[str], category: str = "default", title: str = "untitled") -> None:

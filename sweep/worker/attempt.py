@@ -52,16 +52,7 @@ class _WriteFailed(BaseException):
 def run_trial(
     channel: Channel, objective: Objective, spec: TrialSpec, study: StudySpec, slot: Slot, log_to: LogTo
 ) -> TrialResult:
-    """Run a trial to its end, from its checkpoint if there is one.
-
-    Args:
-        channel: where reports go.
-        objective: the user's function.
-        spec: which trial.
-        study: the study that it belongs to.
-        slot: where to compute.
-        log_to: redirects what is printed inside it to a file.
-    """
+    """Run a trial of a study to its end, from its checkpoint if there is one; `log_to` redirects what is printed to a file."""
     folder, stopwatch = Path(spec.dir), Stopwatch()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +132,7 @@ class _Attempt:
         if position.metrics:
             self._log.describe(position.metrics)
         try:
-            self._log.flush()
+            self._log.writer.written()
             events = self._counter.count(sync=True)
             checkpoint.passed("event files synced")
             checkpoint.save(

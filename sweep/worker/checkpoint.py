@@ -31,6 +31,7 @@ from sweep.study.trial import Position, Scalar
 VERSION = 1
 _COMMENT = re.compile(rb"sweep checkpoint (\d+) sha256:([0-9a-f]{64})")
 _COMMENT_BYTES = len(f"sweep checkpoint {VERSION} sha256:".encode()) + 64
+_BLOCK = 1 << 20
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, torch.Size, torch.dtype, torch.device)
 
 
@@ -138,8 +139,6 @@ def read(path: Path) -> Checkpoint:
         with path.open("rb") as file:
             _verify(file)
         data = torch.load(path, map_location="cpu", weights_only=True)
-        if data["version"] != VERSION:
-            raise CheckpointDamaged(f"it is of version {data['version']}, this program knows {VERSION}")
         position = data["position"]
         history = tuple((step, value) for step, value in position["history"])
         fields = {name: data[name] for name in Checkpoint.__dataclass_fields__}
@@ -176,14 +175,15 @@ def check_state(state: object, where: str = "state") -> None:
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state to a file that another process reads with `read_state`."""
+    """Write a state to a file that another process reads with `take_state`."""
     with path.open("wb") as file:
         torch.save(dict(state), file)
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    """Read what `write_state` wrote; no code in it can run."""
+def take_state(path: Path) -> dict[str, Any]:
+    """Read what `write_state` wrote, and remove the file; no code in it can run."""
     found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    path.unlink()
     return found
 
 
@@ -260,11 +260,8 @@ def _verify(file: BinaryIO) -> None:
         raise CheckpointDamaged(f"it is of version {int(comment[1])}, this program knows {VERSION}")
     digest = hashlib.sha256()
     file.seek(0)
-    left = size
-    while left:
-        block = file.read(min(left, 1 << 20))
-        digest.update(block)
-        left -= len(block)
+    for start in range(0, size, _BLOCK):
+        digest.update(file.read(min(_BLOCK, size - start)))
     digest.update(b"\0\0")  # the length of the comment when the digest was computed
     if digest.hexdigest().encode() != comment[2]:
         raise CheckpointDamaged("its digest does not match: the file was damaged")

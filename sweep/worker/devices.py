@@ -82,12 +82,9 @@ def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[Gpu]:
 def cpu_cores() -> int:
     """Return how many cores this process may use: its affinity, limited by the container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
+    with contextlib.suppress(OSError, ValueError):  # without cgroup v2, or with the quota `max`
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):
-        pass  # without cgroup v2 there is no quota
+        cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
     return cores
 
 
@@ -196,11 +193,9 @@ def _of_the_driver(ask: Callable[[Any], _Answer]) -> _Answer | None:
 
     try:
         pynvml.nvmlInit()
+        try:
+            return ask(pynvml)
+        finally:
+            pynvml.nvmlShutdown()
     except pynvml.NVMLError:
         return None
-    try:
-        return ask(pynvml)
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()

@@ -10,6 +10,7 @@ function that redirects what a trial prints.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 from collections.abc import Callable, Iterator
@@ -33,33 +34,28 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
     """Obey commands until the channel closes.
 
     Args:
-        study: the study that the trials belong to.
-        channel: where commands come from and events go.
-        slot: where this worker computes.
+        study, channel, slot: what the trials belong to, what commands come from, and where this worker computes.
         log_to: redirects what is printed inside it to a file.
         get: returns the objective; None to import the one that the study names.
     """
     get = get or functools.partial(_named, study)
     objective: Objective | None = None
-    while True:
-        try:
-            command = channel.recv()
-        except EOFError:
-            return
-        if command is None:
-            return
-        if objective is None:
-            try:
-                objective = _load(get, slot)
-            except BaseException as error:
-                channel.send(LoadFailed(reason=_reason(error), traceback=user_traceback(error)))
-                continue
-        if isinstance(command, Load):
-            channel.send(Loaded(prepare=hasattr(objective, "prepare")))
-        elif isinstance(command, Prepare):
-            _prepare(channel, objective, command)
-        elif isinstance(command, TrialSpec):
-            channel.send(run_trial(channel, objective, command, study, slot, log_to))
+    with contextlib.suppress(EOFError):  # the runner is gone
+        for command in iter(channel.recv, None):
+            if objective is None:
+                try:
+                    objective = _load(get, slot)
+                except BaseException as error:
+                    text = f"importing it raised {type(error).__name__}: {error}"
+                    reason = str(error) if isinstance(error, ObjectiveNotFound) else text
+                    channel.send(LoadFailed(reason=reason, traceback=user_traceback(error)))
+                    continue
+            if isinstance(command, Load):
+                channel.send(Loaded(prepare=hasattr(objective, "prepare")))
+            elif isinstance(command, Prepare):
+                _prepare(channel, objective, command)
+            elif isinstance(command, TrialSpec):
+                channel.send(run_trial(channel, objective, command, study, slot, log_to))
 
 
 def _named(study: StudySpec) -> Objective:
@@ -91,9 +87,3 @@ def _prepare(channel: Channel, objective: Any, command: Prepare) -> None:
     except BaseException as error:  # sys.exit too: every command has an event as its answer
         what = "the objective's prepare(params) raised"
         channel.send(PrepareFailed(id="prepare-failed", what=what, why=user_traceback(error)))
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, ObjectiveNotFound):
-        return str(error)
-    return f"importing it raised {type(error).__name__}: {error}"

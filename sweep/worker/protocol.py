@@ -13,6 +13,7 @@ a cluster. Only `stop` and `kill` may come at any time.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -128,20 +129,19 @@ _LIKELY = {
 Event = Loaded | LoadFailed | Progress | Prepared | PrepareFailed | Resumed | Report | TrialResult | Died
 
 
-class Channel(Protocol):
-    """A worker's end of the connection to its runner.
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """A worker's end of the connection to its runner; only the loop's thread sends and receives, one event for each command.
 
-    Only the loop's thread may call `send` and `recv`, in turn: one event for each command.
+    Attributes:
+        send: sends an event to the runner.
+        recv: waits for the next command; None ends the loop, EOFError means that the runner is gone.
+        stop_requested: returns whether `Worker.stop` was called; fast enough for each batch, and for any thread.
     """
 
-    def send(self, obj: Any) -> None:
-        """Send an event to the runner."""
-
-    def recv(self) -> Any:
-        """Wait for the next command; None ends the loop, EOFError means that the runner is gone."""
-
-    def stop_requested(self) -> bool:
-        """Return whether `Worker.stop` was called. Any thread may call this at each batch, so it must be fast."""
+    send: Callable[[Any], None]
+    recv: Callable[[], Any]
+    stop_requested: Callable[[], bool]
 
 
 class Worker(Protocol):

@@ -346,7 +346,7 @@ def test_what_a_trial_offers_is_documented() -> None:
     for name in set(re.findall(r"\btrial\.(\w+)", prose(DOCS / "own-code.md"))):
         assert name in table, name
     client = section("own-code", "Scripts").partition("1. **The client**")[2].partition("2. **")[0]
-    assert {name for name in named(client) if name.isidentifier()} <= set(dir(ScriptTrial))
+    assert {name for name in named(client) if name.isidentifier()} <= set(dir(ScriptTrial()))
 
 
 def test_the_panels_calls_are_the_programs() -> None:

@@ -142,7 +142,7 @@ def test_a_status_written_just_before_death_does_not_count(tmp_path: Path) -> No
         for value in values(path)
         if value.tag == metadata.SESSION_END_INFO_TAG
     ]
-    assert ends == [hparams.FAILURE]
+    assert ends == [api_pb2.STATUS_FAILURE]
     assert scalars(tmp_path) == {"acc": [(1, 0.5)]}
 
 

@@ -17,23 +17,13 @@ from sweep.study.trial import Decision, Scalar, TrialResult, TrialSpec, TrialSta
 from sweep.worker.attempt import run_trial, user_traceback
 from sweep.worker.devices import plan_slots
 from sweep.worker.handle import Trial
+from sweep.worker.protocol import Channel
 
 PACKAGE = Path(sweep.__file__).parent
 
 
-class Silent:
-    """A runner that lets every trial continue."""
-
-    def send(self, obj: Any) -> None:
-        """Ignore an event."""
-
-    def recv(self) -> Decision:
-        """Let the trial continue."""
-        return Decision.CONTINUE
-
-    def stop_requested(self) -> bool:
-        """Never ask to stop."""
-        return False
+# A runner that lets every trial continue.
+SILENT = Channel(send=lambda _: None, recv=lambda: Decision.CONTINUE, stop_requested=lambda: False)
 
 
 def attempt(folder: Path, objective: Callable[[Trial], Any], **params: Scalar) -> TrialResult:
@@ -50,7 +40,7 @@ def attempt(folder: Path, objective: Callable[[Trial], Any], **params: Scalar) -
         parameters={name: Constant(value=value) for name, value in params.items()},
     )
     spec = TrialSpec(number=0, params=params, seed=1, dir=str(folder / "trial"))
-    return run_trial(Silent(), objective, spec, study, plan_slots("cpu", 1, 1)[0], log_to)
+    return run_trial(SILENT, objective, spec, study, plan_slots("cpu", 1, 1)[0], log_to)
 
 
 def files(text: str | None) -> list[Path]:

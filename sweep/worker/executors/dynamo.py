@@ -27,17 +27,12 @@ _RELIES_ON = {
 
 def defer() -> None:
     """Put the stand-in in the module's place, unless the module is imported already or torch looks different."""
-    if _NAME not in sys.modules and (spec := _spec_if_known()) is not None:
-        sys.modules[_NAME] = _StandIn(spec)
-
-
-def _spec_if_known() -> ModuleSpec | None:
-    torch = PathFinder.find_spec("torch")
+    torch = PathFinder.find_spec("torch") if _NAME not in sys.modules else None
     for folder in (torch and torch.submodule_search_locations) or ():
         with contextlib.suppress(OSError):
-            if all(call in Path(folder, name).read_text() for name, calls in _RELIES_ON.items() for call in calls):
-                return PathFinder.find_spec(_NAME, [folder])
-    return None
+            known = all(call in Path(folder, name).read_text() for name, calls in _RELIES_ON.items() for call in calls)
+            if known and (spec := PathFinder.find_spec(_NAME, [folder])):
+                sys.modules[_NAME] = _StandIn(spec)
 
 
 class _StandIn(ModuleType):

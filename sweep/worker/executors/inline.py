@@ -19,20 +19,6 @@ from sweep.worker.devices import Slot
 from sweep.worker.protocol import Channel, Command, Died, Event
 
 
-class _QueueChannel:
-    """A worker's end of two queues."""
-
-    def __init__(self, commands: queue.SimpleQueue[Any], answer: Callable[[Event], None], stop: threading.Event) -> None:
-        self._commands, self._answer = commands, answer
-        self.stop_requested = stop.is_set
-
-    def send(self, obj: Event) -> None:
-        self._answer(obj)
-
-    def recv(self) -> Any:
-        return self._commands.get()
-
-
 class InlineWorker:
     """A worker that is a thread of this process.
 
@@ -75,8 +61,9 @@ class InlineWorker:
             self._waiting.set_result(Died(exit_code=None, log="the sweep was closed"))
 
     def _run(self) -> None:
+        channel = Channel(send=self._answer, recv=self._commands.get, stop_requested=self._stop.is_set)
         try:
-            self._serve(_QueueChannel(self._commands, self._answer, self._stop), self.slot, _header_only)
+            self._serve(channel, self.slot, _header_only)
         except BaseException:  # like a process that dies
             self._answer(Died(exit_code=None, log=traceback.format_exc()))
 

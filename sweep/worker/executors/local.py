@@ -16,25 +16,28 @@ Linux), and the guardian, a tiny process that finds its own pipe closed, kills t
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from multiprocessing.connection import Pipe, wait
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any
 
 from sweep.storage.files import tail
 from sweep.study.trial import Decision, TrialResult
 from sweep.worker.devices import Slot
-from sweep.worker.executors.starting import COPIES, FromScratch, Starter
-from sweep.worker.executors.template import Copy
+from sweep.worker.executors.process import be_worker
+from sweep.worker.executors.starting import COPIES, FromScratch, borrow, give_back
+from sweep.worker.executors.template import Copy, Template, TemplateDied, TemplateUnfit
 from sweep.worker.processes import Guardian
 from sweep.worker.protocol import Channel, Command, Died, Event
 
 _DYING_S = 2.0
 _POLL_S = 0.5
+_TRIES = 2  # the first template may have been killed a moment ago
 guardian = Guardian()
 
 
@@ -51,18 +54,16 @@ class LocalWorker:
     def __init__(
         self, slot: Slot, serve: Callable[[Channel, Slot, Any], None], imports: Sequence[str] = (), *, copied: bool = COPIES
     ) -> None:
-        self.slot = slot
+        self.slot, self._serve, self._imports, self._copied = slot, serve, imports, copied
         # PR_SET_PDEATHSIG acts when the *thread* that made the process ends, so this thread lives as long as the worker.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"slot-{slot.index}")
         self._process: Copy | FromScratch | None = None
         self._pipe: Any = None
         self._stop_pipe: Any = None
         self._closed = self._doomed = False
-        descriptor, name = tempfile.mkstemp(prefix="sweep-worker-", suffix=".log")
+        self._awaited: Template | None = None  # while it may import
+        descriptor, self._log = tempfile.mkstemp(prefix="sweep-worker-", suffix=".log")
         os.close(descriptor)
-        self._log = Path(name)
-        guardian.remove_at_end(self._log)
-        self._starter = Starter(slot, serve, str(self._log), imports, copied)
 
     @property
     def pid(self) -> int | None:
@@ -81,11 +82,10 @@ class LocalWorker:
     def kill(self) -> None:
         """Kill the process and all that it started; an event that is awaited becomes `Died`."""
         self._doomed = True
-        process = self._process
-        if process is not None:
+        if (process := self._process) is not None:
             _kill_group(process.pid)
-        else:  # it may be starting, and is then killed as soon as it has an id
-            self._starter.cancel()
+        elif (template := self._awaited) is not None:  # else a process that is starting is killed as soon as it has an id
+            template.kill()
 
     def close(self) -> None:
         """Kill the process and all that it started, and start no other."""
@@ -94,9 +94,8 @@ class LocalWorker:
         self._thread.shutdown(wait=True)
         if self._process is not None:
             self._died()
-        self._starter.close()
-        self._log.unlink(missing_ok=True)
-        guardian.keep_at_end(self._log)
+        give_back(self)
+        Path(self._log).unlink(missing_ok=True)
 
     def _exchange(self, command: Command) -> Event:
         if self._closed:
@@ -129,14 +128,41 @@ class LocalWorker:
         self._pipe, theirs = Pipe()
         stop_pipe, self._stop_pipe = Pipe(duplex=False)
         try:
-            process = self._process = self._starter.start((theirs, stop_pipe))
+            pipes = theirs, stop_pipe
+            process = self._process = self._copy(pipes) or FromScratch(pipes, self._serve, self.slot, self._log)
         finally:
             theirs.close()
             stop_pipe.close()
-        guardian.watch(process.pid)
+        guardian.watch(process.pid, self._log)
         if self._closed or self._doomed:  # while the process was starting
             _kill_group(process.pid)
         return process
+
+    def _copy(self, pipes: Sequence[Connection]) -> Copy | None:
+        """Return a copy of a template that serves at the other ends of these pipes, None if there can be none.
+
+        Raises:
+            OSError: the template cannot be started, or this worker was killed meanwhile.
+        """
+        for _ in range(_TRIES if self._copied else 0):
+            template = self._awaited = borrow(self, self.slot, self._imports)
+            args = self._serve, self.slot, self._log, template.pid
+            try:
+                self._check_wanted()
+                return template.spawn(be_worker, *args, pipes=pipes, env=self.slot.env)
+            except TemplateDied:
+                self._check_wanted()
+            except TemplateUnfit:
+                self._copied = False
+                give_back(self)
+                break
+            finally:
+                self._awaited = None
+        return None
+
+    def _check_wanted(self) -> None:
+        if self._closed or self._doomed:
+            raise OSError(errno.ECANCELED, "the start was cancelled")
 
     def _died(self) -> Died:
         process, self._process = self._process, None
@@ -148,7 +174,7 @@ class LocalWorker:
         guardian.forget(process.pid)
         self._pipe.close()
         self._stop_pipe.close()
-        return Died(exit_code=code, log=tail(self._log))
+        return Died(exit_code=code, log=tail(Path(self._log)))
 
 
 def _kill_group(pid: int) -> None:

@@ -24,19 +24,6 @@ from sweep.worker.protocol import Channel
 _FOR_THE_RUNNER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class _PipeChannel:
-    """A worker's end of its two pipes."""
-
-    def __init__(self, pipe: Any, stop_pipe: Any) -> None:
-        self.send, self.recv = pipe.send, pipe.recv
-        self._stop_pipe = stop_pipe  # kept, since an object that nobody refers to is closed
-        self._poll = select.poll()
-        self._poll.register(stop_pipe.fileno(), select.POLLIN)
-
-    def stop_requested(self) -> bool:
-        return bool(self._poll.poll(0))
-
-
 def start_process(target: Callable[..., None], args: tuple[Any, ...], env: Mapping[str, str]) -> Any:
     """Start a process without the user's main module, whose environment is set before it imports torch.
 
@@ -74,18 +61,21 @@ def be_worker(pipes: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slo
 
     Args:
         pipes: that of commands and events, and the one through which the runner asks to stop.
-        serve: the worker's loop.
-        slot: where it computes.
+        serve, slot: the worker's loop, and where it computes.
         log: the file for what is printed outside trials.
         parent: the id of the process that started this one.
     """
     become_child(parent, f"sweep-slot-{slot.index}", [0])
     dynamo.defer()
     _ignore_signals_for_the_runner()
+    pipe, stop_pipe = pipes
+    poll = select.poll()
+    poll.register(stop_pipe.fileno(), select.POLLIN)
+    channel = Channel(send=pipe.send, recv=pipe.recv, stop_requested=lambda: bool(poll.poll(0)))
     multiprocessing.set_start_method(None, force=True)  # loky set its own; a DataLoader's workers need the usual one
     with _output_to(Path(log)):
         try:
-            serve(_PipeChannel(*pipes), slot, _output_to)
+            serve(channel, slot, _output_to)
         except Exception:
             traceback.print_exc()  # the runner shows the end of the log
             sys.stderr.flush()

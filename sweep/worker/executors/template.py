@@ -45,12 +45,7 @@ class TemplateDied(Exception):
 
 
 class Copy:
-    """A copy of the template, as the process that asked for it sees it.
-
-    Attributes:
-        pid: the process's id.
-        death: a descriptor that becomes readable when the process is dead.
-    """
+    """A copy of the template, as the process that asked for it sees it; `death` becomes readable when the copy is dead."""
 
     def __init__(self, pid: int, death: Connection) -> None:
         self.pid, self.death = pid, death

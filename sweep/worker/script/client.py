@@ -9,7 +9,7 @@ the handle's documentation holds here too; a state is sent through a file. `SWEE
 trial this is and where the worker listens. Without it the script runs by hand: parameters are empty, `report` prints, nothing
 is stopped.
 
-Importing this module does nothing, and imports nothing heavy.
+Importing this module imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -43,40 +43,25 @@ class ScriptTrial:
     """The trial that this process was started for; in a script that is run by hand, one that only prints.
 
     If a script has several processes, only one may report.
+
+    Attributes:
+        params: every parameter of this trial; an empty dict in a script run by hand.
+        number: the trial's number.
+        seed: the seed; the script seeds its generators with it itself.
+        attempt: 1 for the first attempt at the trial, one more for each further one.
+        dir: the run folder; the working directory in a script run by hand.
+        logdir: the folder for the script's own `SummaryWriter`; `runs` in a script run by hand.
     """
 
     def __init__(self) -> None:
+        self._facts: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
         self._lock = threading.Lock()
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Return every parameter of this trial; an empty dict in a script run by hand."""
-        return dict(self._facts.get("params", {}))
-
-    @property
-    def number(self) -> int:
-        """Return the trial's number."""
-        return int(self._facts.get("number", 0))
-
-    @property
-    def seed(self) -> int:
-        """Return the seed; the script seeds its generators with it itself."""
-        return int(self._facts.get("seed", 0))
-
-    @property
-    def attempt(self) -> int:
-        """Return 1 for the first attempt at the trial, one more for each further one."""
-        return int(self._facts.get("attempt", 1))
-
-    @property
-    def dir(self) -> Path:
-        """Return the run folder; the working directory in a script run by hand."""
-        return Path(self._facts.get("dir", "."))
-
-    @property
-    def logdir(self) -> Path:
-        """Return the folder for the script's own `SummaryWriter`; `runs` in a script run by hand."""
-        return Path(self._facts.get("logdir", "runs"))
+        self.params: dict[str, Any] = self._facts.get("params", {})
+        self.number: int = self._facts.get("number", 0)
+        self.seed: int = self._facts.get("seed", 0)
+        self.attempt: int = self._facts.get("attempt", 1)
+        self.dir = Path(self._facts.get("dir", "."))
+        self.logdir = Path(self._facts.get("logdir", "runs"))
 
     @property
     def device(self) -> str:
@@ -97,9 +82,7 @@ class ScriptTrial:
             return None
         from sweep.worker import checkpoint
 
-        path = Path(name)
-        found = checkpoint.read_state(path)
-        path.unlink()
+        found = checkpoint.take_state(Path(name))
         checkpoint.restore_random_states(found["randomness"])
         return found["state"]
 
@@ -132,11 +115,6 @@ class ScriptTrial:
         """Make a checkpoint between two reports; the script ends here if the sweep is being stopped."""
         if self._facts:
             self._ask("save", state=self._packed(state))
-
-    @functools.cached_property
-    def _facts(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
-        return found
 
     @functools.cached_property
     def _line(self) -> Any:

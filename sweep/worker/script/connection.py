@@ -30,13 +30,13 @@ class Connections:
     """Listen for the script, and answer it.
 
     Args:
-        trial: the handle.
-        reports: where its reports go.
+        trial, reports: the handle, and where its reports go.
         selector: calls what is registered with it when there is something to read.
         reason: returns the exception that the script is being ended for, None while it runs.
         end: is called with what the handle raised.
 
     Attributes:
+        facts: what the script needs to connect.
         used: the script is connected: its `trial.report` ends it.
         stopping: the sweep is being stopped; the next report is the last.
         refused: the metric that was no number, if nothing was reported since.
@@ -47,7 +47,7 @@ class Connections:
     ) -> None:
         self._trial, self._reports, self._selector, self._reason, self._end = trial, reports, selector, reason, end
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._token = secrets.token_hex(16)
+        self.facts = {"port": self._listener.getsockname()[1], "token": secrets.token_hex(16)}
         self._lines: list[socket.socket] = []
         self._steps: Iterator[int] = iter(())
         self._saves = False
@@ -60,11 +60,6 @@ class Connections:
         for line in (self._listener, *self._lines):
             line.close()
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Return what the script needs to connect."""
-        return {"port": self._listener.getsockname()[1], "token": self._token}
-
     def _accept(self) -> None:
         line, _ = self._listener.accept()
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -73,7 +68,7 @@ class Connections:
         def answer(text: str) -> None:
             try:
                 request = json.loads(text)
-                trusted = secrets.compare_digest(str(request.pop("token")), self._token)
+                trusted = secrets.compare_digest(str(request.pop("token")), self.facts["token"])
             except (ValueError, KeyError, AttributeError):
                 trusted = False
             if not trusted:  # another program of this machine
@@ -133,6 +128,4 @@ class Connections:
         from sweep.worker import checkpoint
 
         self._saves = True
-        state = checkpoint.read_state(Path(path))
-        Path(path).unlink()
-        return state
+        return checkpoint.take_state(Path(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from typing import Any
 from sweep.study.command import filled, program, resumes_itself
 from sweep.study.trial import Scalar
 from sweep.worker.handle import Trial, TrialFailed, TrialStopped
+from sweep.worker.protocol import death_of
 from sweep.worker.script.client import VARIABLE
 from sweep.worker.script.connection import Connections
 from sweep.worker.script.process import GrowingFile, Script, line_reader
@@ -46,12 +48,9 @@ def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[
             reports = Reports(trial, metric, logdir, continues=resumes_itself(command, trial.params))
             try:
                 _Run(trial, reports, command, folder, logdir).run()
-            except TrialStopped:
-                raise
-            except BaseException:
-                reports.remove_events()
-                raise
-            reports.remove_events()
+            finally:
+                if not isinstance(sys.exception(), TrialStopped):
+                    reports.events.remove()
 
     return train
 
@@ -90,12 +89,12 @@ class _Run:
         with self._selector, contextlib.closing(self._connections) as connections:
             words, environment = self._filled(connections.facts)
             with contextlib.closing(Script(words, self._folder, environment)) as script:
-                for pipe, take in zip(script.outputs, (self._printed, self._printed_as_error), strict=True):
-                    line_reader(self._selector, pipe, take)
+                for pipe, error in zip(script.outputs, (False, True), strict=True):
+                    line_reader(self._selector, pipe, functools.partial(self._printed, error=error))
                 self._follow(script)
                 with self._kept():
                     if self._reason is None:
-                        self._reports.finish_events()
+                        self._reports.events.finish()
                 if self._reason is not None:
                     raise self._reason
                 if script.code:
@@ -129,7 +128,7 @@ class _Run:
                 self._line(line)
         with self._kept():
             if self._reason is None:
-                self._reports.read_events()
+                self._reports.events.read()
 
     def _end_if_asked(self, script: Script) -> None:
         now = time.monotonic()
@@ -156,21 +155,14 @@ class _Run:
         self._reason = self._reason or error
         self._asked = self._asked or time.monotonic()
 
-    def _printed(self, line: str) -> None:
+    def _printed(self, line: str, *, error: bool) -> None:
         with self._kept():
-            if not self._line(line):
-                self._echo(line, sys.stdout)
-
-    def _printed_as_error(self, line: str) -> None:
-        with self._kept():
-            self._echo(line, sys.stderr)
+            if error or not self._line(line):
+                self._last.append(line.rstrip("\r").rpartition("\r")[2][:500])  # what a terminal would show of a progress bar
+                print(line, file=sys.stderr if error else sys.stdout, flush=True)
 
     def _line(self, line: str) -> bool:
         return self._reason is None and self._reports.line(line)
-
-    def _echo(self, line: str, stream: Any) -> None:
-        self._last.append(line.rstrip("\r").rpartition("\r")[2][:500])  # what a terminal would show of a progress bar
-        print(line, file=stream, flush=True)
 
     def _filled(self, connection: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
         trial = self._trial
@@ -190,4 +182,6 @@ class _Run:
 
     def _failure(self, script: Script, words: Sequence[str]) -> TrialFailed:
         printed = "\n".join(self._last) or "(it printed nothing)"
-        return TrialFailed(f"the command {script.how_it_ended}: {shlex.join(words)}\nthe last lines of its output:\n{printed}")
+        code = script.code
+        ended = f"exited with code {code}" if code >= 0 else f"was ended by {death_of(-code)}"
+        return TrialFailed(f"the command {ended}: {shlex.join(words)}\nthe last lines of its output:\n{printed}")

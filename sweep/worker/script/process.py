@@ -13,16 +13,13 @@ from typing import IO, Any
 
 from sweep.worker.handle import TrialFailed
 from sweep.worker.processes import Guardian, die_with_parent
-from sweep.worker.protocol import death_of
 
 
 class Script:
     """A program in its own process group, which ends with this process, and when the script is closed.
 
     Args:
-        words: the program and its arguments.
-        folder: its working directory.
-        environment: all its variables.
+        words, folder, environment: the program and its arguments, its working directory, and all its variables.
 
     Attributes:
         outputs: the pipes of its stdout and stderr.
@@ -57,11 +54,6 @@ class Script:
     def code(self) -> int:
         """Wait for the end; return the exit code, or minus the number of the signal that ended it."""
         return self._process.wait()
-
-    @property
-    def how_it_ended(self) -> str:
-        """Wait for the end; return it in words."""
-        return f"exited with code {self.code}" if self.code >= 0 else f"was ended by {death_of(-self.code)}"
 
     def gone(self) -> bool:
         """Return whether the main process has ended; it is not reaped yet, so that no other group can get its number."""

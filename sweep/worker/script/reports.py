@@ -25,7 +25,7 @@ class Reports:
 
     Attributes:
         after: the last step that an earlier attempt reported, if the script continues itself; else 0.
-        read_events, finish_events, remove_events: as of `ScriptEvents`.
+        events: the event files that the script writes.
     """
 
     def __init__(self, trial: Trial, metric: str, logdir: Path, *, continues: bool) -> None:
@@ -41,9 +41,7 @@ class Reports:
         self._way: str | None = None
         self._warned = False
         report = functools.partial(self._report, "events")
-        self._events = ScriptEvents(logdir, trial.dir, trial.writer, metric, report)
-        self.read_events, self.remove_events = self._events.read, self._events.remove
-        self.finish_events = self._events.finish
+        self.events = ScriptEvents(logdir, trial.dir, trial.writer, metric, report)
 
     def line(self, text: str) -> bool:
         """Report a JSON line that has the metric; return whether it is one."""
@@ -87,7 +85,7 @@ class Reports:
         if self._way is None:
             self._way = way
             if way != "events":
-                self._events.give_way(self._trial.metrics)
+                self.events.give_way(self._trial.metrics)
         return self._way == way
 
 

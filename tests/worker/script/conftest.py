@@ -16,7 +16,7 @@ from sweep.study.spec import MetricSpec, StudySpec
 from sweep.study.trial import Decision, Report, Scalar, TrialResult, TrialSpec
 from sweep.worker.attempt import run_trial
 from sweep.worker.devices import plan_slots
-from sweep.worker.protocol import Resumed
+from sweep.worker.protocol import Channel, Resumed
 from sweep.worker.script.objective import objective_of
 
 PARAMS: dict[str, Scalar] = {"lr": 0.01, "size": 32, "shuffle": True, "name": "a b", "nothing": None}
@@ -59,6 +59,11 @@ class Line:
         return self.stop_after is not None and len(self.reports) >= self.stop_after
 
     @property
+    def channel(self) -> Channel:
+        """Return the worker's end."""
+        return Channel(send=self.send, recv=self.recv, stop_requested=self.stop_requested)
+
+    @property
     def reports(self) -> list[Report]:
         """Return the reports that came."""
         return [event for event in self.sent if isinstance(event, Report)]
@@ -93,7 +98,7 @@ def trial(tmp_path: Path, line: Line) -> Run:
         (tmp_path / "script.py").write_text(textwrap.dedent(script))
         spec = TrialSpec(number=7, params=dict(PARAMS), seed=5, dir=str(tmp_path / "run"), attempt=attempt)
         train = objective_of(["python", "script.py", *words], tmp_path, "score")
-        return run_trial(line, train, spec, study, plan_slots("cpu", 1, 1)[0], log_to)
+        return run_trial(line.channel, train, spec, study, plan_slots("cpu", 1, 1)[0], log_to)
 
     return start
 

@@ -117,7 +117,7 @@ def test_a_program_that_is_gone_is_a_failed_trial(trial: Run, tmp_path: Path) ->
     study = StudySpec(
         name="s", import_dir="/", metrics=(MetricSpec(name="score", goal="maximize"),), method="grid", parameters={}
     )  # fmt: skip
-    result = run_trial(Line(), train, spec, study, plan_slots("cpu", 1, 1)[0], lambda _: contextlib.nullcontext())
+    result = run_trial(Line().channel, train, spec, study, plan_slots("cpu", 1, 1)[0], lambda _: contextlib.nullcontext())
     assert result.error == f"the command cannot be started: No such file or directory: {tmp_path}/gone.sh"
 
 
