@@ -62,8 +62,7 @@ class LocalWorker:
         self._stop_pipe: Any = None
         self._closed = self._doomed = False
         self._awaited: Template | None = None  # while it may import
-        descriptor, self._log = tempfile.mkstemp(prefix="sweep-worker-", suffix=".log")
-        os.close(descriptor)
+        self._log = ""  # a file that there is only while there is a process, since the guardian then removes it
 
     @property
     def pid(self) -> int | None:
@@ -95,7 +94,6 @@ class LocalWorker:
         if self._process is not None:
             self._died()
         give_back(self)
-        Path(self._log).unlink(missing_ok=True)
 
     def _exchange(self, command: Command) -> Event:
         if self._closed:
@@ -127,9 +125,14 @@ class LocalWorker:
         self._doomed = False
         self._pipe, theirs = Pipe()
         stop_pipe, self._stop_pipe = Pipe(duplex=False)
+        descriptor, self._log = tempfile.mkstemp(prefix="sweep-worker-", suffix=".log")
+        os.close(descriptor)
         try:
             pipes = theirs, stop_pipe
             process = self._process = self._copy(pipes) or FromScratch(pipes, self._serve, self.slot, self._log)
+        except BaseException:
+            Path(self._log).unlink(missing_ok=True)
+            raise
         finally:
             theirs.close()
             stop_pipe.close()
@@ -174,7 +177,9 @@ class LocalWorker:
         guardian.forget(process.pid)
         self._pipe.close()
         self._stop_pipe.close()
-        return Died(exit_code=code, log=tail(Path(self._log)))
+        log = tail(Path(self._log))
+        Path(self._log).unlink(missing_ok=True)
+        return Died(exit_code=code, log=log)
 
 
 def _kill_group(pid: int) -> None:
