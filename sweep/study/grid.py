@@ -88,16 +88,18 @@ def _point(space: Space, earlier: Space, number: int) -> dict[str, Scalar]:
     for name, domain in space.items():
         rest //= sizes[name]
         old_rest //= len(old[name])
-        new_before = functools.partial(_new_before, rest=rest, old_rest=old_rest, old=old[name])
-        place = bisect.bisect_right(range(sizes[name]), number, key=new_before) - 1
-        number -= new_before(place)
-        if place not in old[name]:
-            old_rest = 0
+        if old_rest:
+            new_before = functools.partial(_new_before, rest, old_rest, old[name])
+            place = bisect.bisect_right(range(sizes[name]), number, key=new_before) - 1
+            number -= new_before(place)
+            old_rest *= place in old[name]
+        else:
+            place, number = divmod(number, rest)
         found[name] = axis_value(domain, place)
     return found
 
 
-def _new_before(place: int, *, rest: int, old_rest: int, old: Sequence[int]) -> int:
+def _new_before(rest: int, old_rest: int, old: Sequence[int], place: int) -> int:
     return place * rest - bisect.bisect_left(old, place) * old_rest
 
 
