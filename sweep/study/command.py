@@ -27,10 +27,7 @@ OWN = (_ARGS, "json", "number", "seed", "dir", "logdir", "device", _STEP)
 def problems(words: Sequence[str], parameters: Collection[str], folder: Path) -> Iterator[tuple[int, str, str]]:
     """Yield each problem of a command: the index of the word, what is wrong, and what to write instead.
 
-    Args:
-        words: the command as written.
-        parameters: the study's parameters.
-        folder: the study file's folder, where the command runs.
+    The command runs in `folder`, the study file's.
     """
     known = dict.fromkeys((*parameters, *OWN))
     for place, word in enumerate(words):
@@ -60,13 +57,7 @@ def resumes_itself(words: Sequence[str], parameters: Collection[str]) -> bool:
 
 
 def filled(words: Sequence[str], params: Params, own: Mapping[str, Scalar]) -> list[str]:
-    """Return the command's words for a trial.
-
-    Args:
-        words: the command as written.
-        params: the trial's parameters.
-        own: a value for each other placeholder.
-    """
+    """Return a command's words for a trial: its parameters replace their placeholders, and `own` the others."""
     values = {**own, "json": json.dumps(dict(params)), **params}
     found: list[str] = []
     for word in words:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from sweep.errors import ANOTHER_OR_FRESH, EXIT_LOCKED, SweepError
 from sweep.study.grid import Grid
 from sweep.study.objective import is_by_value
-from sweep.study.space import Constant, Domain, Space, conditional, covers, domain_text
+from sweep.study.space import Constant, Domain, conditional, covers, domain_text
 from sweep.study.spec import StudySpec
 
 
@@ -41,6 +41,8 @@ def resumed_spec(stored: StudySpec, current: StudySpec, folder: str) -> StudySpe
 
 
 def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
+    # A function of a script or notebook, judged by its name, may have moved into a module.
+    moved = is_by_value(stored.trained) and stored.trained.partition(":")[2] == current.trained.partition(":")[2]
     for label, old, new in (
         ("command" if stored.command else "objective", stored.trained, current.trained),
         ("metric" if len(stored.metrics) == len(current.metrics) == 1 else "metrics", _metrics(stored), _metrics(current)),
@@ -50,38 +52,29 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
         ("seed", stored.seed, current.seed),
         ("repeats", stored.repeats, current.repeats),
     ):
-        if old != new and not (label == "objective" and _moved_into_a_module(stored.trained, current.trained)):
+        if old != new and not (label == "objective" and moved):
             yield f"{label}: was {old}, is now {new}"
     if stored.constraints != current.constraints:
         before, after = (", ".join(item.text for item in study.constraints) or "none" for study in (stored, current))
         yield f"constraints: was {before}, is now {after}; earlier trials were judged by the old ones, also in TensorBoard"
-    for name in (name for name in stored.parameters if name not in current.parameters):
-        yield f"parameters.{name}: was {domain_text(stored.parameters[name])}, is now absent"
+    for name, was in stored.parameters.items():
+        if name not in current.parameters:
+            yield f"parameters.{name}: was {domain_text(was)}, is now absent"
+    grid = current.method == "grid"
     for name, now in current.parameters.items():
-        fixed = {domain_text(space[name]) for space in (*stored.earlier, stored.parameters) if _fixes(space, name)}
-        if len(fixed) > 1 and current.method == "grid" and not isinstance(now, Constant):
-            had = " and ".join(sorted(fixed))
-            yield f"parameters.{name}: was {had} in turn, is now {domain_text(now)}; numbers would not fit"
-            continue
-        for space in (*stored.earlier, stored.parameters):
-            if reason := _mismatch(space.get(name), now):
-                was = "absent" if name not in space else domain_text(space[name])
-                yield f"parameters.{name}: was {was}, is now {domain_text(now)}; {reason}"
-                break
-    if (
-        conditional(current.parameters)
-        and current.method == "grid"
-        and Grid(spaces=[stored.parameters]).size != current.grid.size
-    ):
+        had = [space.get(name) for space in (*stored.earlier, stored.parameters)]
+        fixed = {domain_text(domain) for domain in had if isinstance(domain, Constant)}
+        if len(fixed) > 1 and grid and not isinstance(now, Constant):
+            texts = " and ".join(sorted(fixed))
+            yield f"parameters.{name}: was {texts} in turn, is now {domain_text(now)}; numbers would not fit"
+        elif found := next(((domain, reason) for domain in had if (reason := _mismatch(domain, now))), None):
+            text = "absent" if found[0] is None else domain_text(found[0])
+            yield f"parameters.{name}: was {text}, is now {domain_text(now)}; {found[1]}"
+    if grid and conditional(current.parameters) and Grid(spaces=[stored.parameters]).size != current.grid.size:
         yield "parameters: a grid with conditions (when) cannot be extended; numbers would not fit"
     order = [name for name in current.parameters if name in stored.parameters]
     if order != [name for name in stored.parameters if name in current.parameters]:
         yield f"order of parameters: was {', '.join(stored.parameters)}, is now {', '.join(current.parameters)}"
-
-
-def _moved_into_a_module(stored: str, current: str) -> bool:
-    """Return whether a function of a script or notebook has moved into a module, judged by its name."""
-    return is_by_value(stored) and stored.partition(":")[2] == current.partition(":")[2]
 
 
 def _mismatch(was: Domain | None, now: Domain) -> str | None:
@@ -92,10 +85,6 @@ def _mismatch(was: Domain | None, now: Domain) -> str | None:
     if was is None:
         return "earlier trials have no value of it"
     return None if covers(now, was) else "values can be added, but not removed"
-
-
-def _fixes(space: Space, name: str) -> bool:
-    return isinstance(space.get(name), Constant)
 
 
 def _texts(study: StudySpec) -> list[str]:

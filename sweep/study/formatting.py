@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -29,7 +30,7 @@ def number_text(value: float | None) -> str:
 def param_text(value: Scalar) -> str:
     """Return a parameter's value as in the study file, a float with six significant digits."""
     if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
+        return json.dumps(value)
     if isinstance(value, str) and (value in _QUOTED or _NUMBER.fullmatch(value)):
         return f"'{value}'"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
@@ -66,12 +67,6 @@ def states_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
-def value_text(record: TrialRecord) -> str:
-    """Return a trial's objective value, with the standard error if it is the mean of several runs."""
-    text = number_text(record.value)
-    return text if record.standard_error is None else f"{text} ±{number_text(record.standard_error)}"
-
-
 def run_text(record: TrialRecord, study: StudySpec) -> str:
     """Return the name of a run: its trial, and its repeat if there are several."""
     return f"trial {record.number}" + (f", repeat {record.repeat}" if study.repeats > 1 else "")
@@ -84,8 +79,10 @@ def tag_text(record: TrialRecord, study: StudySpec) -> str:
 
 def objective_texts(record: TrialRecord, study: StudySpec) -> list[str]:
     """Return a trial's value of each metric, the first with its standard error if it is the mean of several runs."""
-    others = objective_values(study, record.value, record.metrics)[1:]
-    return [value_text(record), *(number_text(value) for value in others)]
+    texts = [number_text(value) for value in objective_values(study, record.value, record.metrics)]
+    if record.standard_error is not None:
+        texts[0] += f" ±{number_text(record.standard_error)}"
+    return texts
 
 
 def objectives_text(record: TrialRecord, study: StudySpec) -> str:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweep.study.space import Choice, Constant, Domain, Range, Space, axis_size, axis_step, axis_value, conditional, place_of
+from sweep.study.space import Constant, Domain, Range, Space, axis_size, axis_value, conditional, place_of
 from sweep.study.trial import Params, Scalar
 
 
@@ -36,12 +36,10 @@ class Grid:
         Raises:
             ValueError: a domain is infinite.
         """
-        return self._sizes[-1]
+        return self._tree.count(0, frozenset()) if self._tree is not None else self._sizes[-1]
 
     @functools.cached_property
     def _sizes(self) -> list[int]:
-        if self._tree is not None:
-            return [self._tree.count(0, frozenset())]
         return [math.prod(_finite_size(name, domain) for name, domain in space.items()) for space in self.spaces]
 
     @functools.cached_property
@@ -58,15 +56,13 @@ class Grid:
         """
         if not 0 <= number < self.size:
             raise IndexError(f"the grid has {self.size} points, none at {number}")
-        today, before = self.spaces[-1], 0
         if self._tree is not None:
             return self._tree.point(number)
-        for place, (space, size) in enumerate(zip(self.spaces, self._sizes, strict=True)):
-            if number < size:
-                found = _point(space, self.spaces[place - 1] if place else None, number - before)
-                return {name: domain.value if isinstance(domain, Constant) else found[name] for name, domain in today.items()}
-            before = size
-        raise AssertionError("the last grid is the largest")
+        place = bisect.bisect_right(self._sizes, number)
+        earlier, before = (self.spaces[place - 1], self._sizes[place - 1]) if place else ({}, 0)
+        found = _point(self.spaces[place], earlier, number - before)
+        today = self.spaces[-1].items()
+        return {name: domain.value if isinstance(domain, Constant) else found[name] for name, domain in today}
 
     def find(self, values: Params) -> int | None:
         """Return the number of the first point with these values, None if there is none; constants are ignored.
@@ -75,126 +71,101 @@ class Grid:
         """
         number = 0
         for name, domain in self.spaces[0].items():
-            place: int | None = 0
-            if name in values and not isinstance(domain, Constant):
-                place = place_of(domain, values[name])
+            place = 0 if name not in values or isinstance(domain, Constant) else place_of(domain, values[name])
             if place is None:
                 return None
             number = number * _finite_size(name, domain) + place
         return number
 
 
-def _point(space: Space, earlier: Space | None, number: int) -> dict[str, Scalar]:
+def _point(space: Space, earlier: Space, number: int) -> dict[str, Scalar]:
     """Return a point by its index among those points of `space` that are not in `earlier`, in the order of `space`."""
     sizes = {name: _finite_size(name, domain) for name, domain in space.items()}
-    old = {name: _OldPlaces(domain, earlier.get(name) if earlier is not None else None) for name, domain in space.items()}
-    rest, old_rest = math.prod(sizes.values()), math.prod(places.size for places in old.values()) if earlier is not None else 0
-    inside = earlier is not None  # whether every value so far is in the earlier grid
+    old = {name: _old_places(domain, earlier.get(name)) for name, domain in space.items()}
+    rest = math.prod(sizes.values())
+    old_rest = math.prod(map(len, old.values())) if earlier else 0  # 0 once a value is not in the earlier grid
     found: dict[str, Scalar] = {}
     for name, domain in space.items():
         rest //= sizes[name]
-        if inside:
-            old_rest //= old[name].size
-
-            def new_before(place: int, rest: int = rest, old_rest: int = old_rest, places: _OldPlaces = old[name]) -> int:
-                return place * rest - places.before(place) * old_rest
-
+        old_rest //= len(old[name])
+        if old_rest:
+            new_before = functools.partial(_new_before, rest, old_rest, old[name])
             place = bisect.bisect_right(range(sizes[name]), number, key=new_before) - 1
             number -= new_before(place)
-            inside = old[name].holds(place)
+            old_rest *= place in old[name]
         else:
             place, number = divmod(number, rest)
         found[name] = axis_value(domain, place)
     return found
 
 
+def _new_before(rest: int, old_rest: int, old: Sequence[int], place: int) -> int:
+    return place * rest - bisect.bisect_left(old, place) * old_rest
+
+
+def _old_places(domain: Domain, earlier: Domain | None) -> Sequence[int]:
+    """Return the indices of the earlier grid's values on an axis, in order; a constant keeps its index, whatever its value."""
+    if earlier is None or isinstance(domain, Constant):
+        return range(1)
+    count = axis_size(earlier) or 0
+    places = (place for at in range(count) if (place := place_of(domain, axis_value(earlier, at))) is not None)
+    if isinstance(domain, Range) and isinstance(earlier, Range):
+        first, stride = next(places), round((earlier.step or 1) / (domain.step or 1))
+        return range(first, first + stride * count, stride)
+    return sorted(places)
+
+
 class _Tree:
     """The points of a space with conditions.
 
-    A branch is identified by the fulfilled conditions of later parameters: equal branches have equally many points.
+    A branch is identified by the later parameters that do not apply in it: equal branches have equally many points.
     """
 
     def __init__(self, space: Space) -> None:
-        self._items = list(space.items())
-        self._sizes = [_finite_size(name, domain) for name, domain in self._items]
-        # For each index: the conditions of later parameters on that parameter, as (index of the later parameter, condition).
-        self._asks = [
-            [(later, c) for later, (_, domain) in enumerate(self._items) for c in domain.when if c.parent == name]
-            for name, _ in self._items
-        ]
-        self._counts: dict[tuple[int, frozenset[tuple[int, str]]], int] = {}
+        self._items = [(name, domain, _finite_size(name, domain)) for name, domain in space.items()]
+        # For each parameter: those that depend on it, with the condition.
+        self._dependent = {
+            name: [(later, c) for later, domain in space.items() for c in domain.when if c.parent == name] for name in space
+        }
+        self._counts: dict[tuple[int, frozenset[str]], int] = {}
 
-    def count(self, place: int, fulfilled: frozenset[tuple[int, str]]) -> int:
-        """Return the number of points from an index on, given the fulfilled conditions: index and parent of each."""
+    def count(self, place: int, absent: frozenset[str]) -> int:
+        """Return the number of points from an index on, given the parameters from there on that do not apply."""
         if place == len(self._items):
             return 1
-        key = place, frozenset(item for item in fulfilled if item[0] >= place)
-        if key not in self._counts:
-            if not self._applies(place, fulfilled):
-                self._counts[key] = self.count(place + 1, fulfilled)
-            elif not self._asks[place]:
-                self._counts[key] = self._sizes[place] * self.count(place + 1, fulfilled)
+        if (found := self._counts.get((place, absent))) is None:
+            name, _, size = self._items[place]
+            if name not in absent and self._dependent[name]:
+                found = sum(self.count(place + 1, self._below(place, axis, absent)) for axis in range(size))
             else:
-                branches = (self._below(place, axis, fulfilled) for axis in range(self._sizes[place]))
-                self._counts[key] = sum(self.count(place + 1, branch) for branch in branches)
-        return self._counts[key]
+                found = (1 if name in absent else size) * self.count(place + 1, self._below(place, None, absent))
+            self._counts[place, absent] = found
+        return found
 
     def point(self, number: int) -> dict[str, Scalar]:
         """Return the assignment with a number."""
         found: dict[str, Scalar] = {}
-        fulfilled: frozenset[tuple[int, str]] = frozenset()
-        for place, (name, domain) in enumerate(self._items):
-            if not self._applies(place, fulfilled):
+        absent: frozenset[str] = frozenset()
+        for place, (name, domain, _) in enumerate(self._items):
+            if name in absent:
+                absent = self._below(place, None, absent)
                 continue
-            if self._asks[place]:
-                axis = 0
-                while number >= (size := self.count(place + 1, self._below(place, axis, fulfilled))):
+            axis = 0
+            if not self._dependent[name]:
+                axis, number = divmod(number, self.count(place + 1, absent))
+            else:
+                while number >= (size := self.count(place + 1, self._below(place, axis, absent))):
                     number -= size
                     axis += 1
-            else:
-                axis, number = divmod(number, self.count(place + 1, fulfilled))
             found[name] = axis_value(domain, axis)
-            fulfilled = self._below(place, axis, fulfilled)
+            absent = self._below(place, axis, absent)
         return found
 
-    def _applies(self, place: int, fulfilled: frozenset[tuple[int, str]]) -> bool:
-        return all((place, condition.parent) in fulfilled for condition in self._items[place][1].when)
-
-    def _below(self, place: int, axis: int, fulfilled: frozenset[tuple[int, str]]) -> frozenset[tuple[int, str]]:
-        value = axis_value(self._items[place][1], axis) if self._asks[place] else None
-        return fulfilled | {(later, condition.parent) for later, condition in self._asks[place] if condition.accepts(value)}
-
-
-class _OldPlaces:
-    """The indices of the earlier grid's values on an axis; a constant keeps its index, whatever its value."""
-
-    def __init__(self, domain: Domain, earlier: Domain | None) -> None:
-        if earlier is None or isinstance(domain, Constant):
-            self._places: Sequence[int] = range(1)
-        elif isinstance(domain, Range) and isinstance(earlier, Range):
-            first = place_of(domain, axis_value(earlier, 0))
-            assert first is not None, "the earlier range is within today's"
-            stride = round((axis_step(earlier) or 1) / (axis_step(domain) or 1))
-            self._places = range(first, first + stride * (axis_size(earlier) or 0), stride)
-        else:
-            values = earlier.values if isinstance(earlier, Choice) else _values(earlier)
-            found = [place_of(domain, value) for value in values]
-            self._places = sorted(place for place in found if place is not None)
-
-    @property
-    def size(self) -> int:
-        return len(self._places)
-
-    def before(self, place: int) -> int:
-        return bisect.bisect_left(self._places, place)
-
-    def holds(self, place: int) -> bool:
-        count = self.before(place)
-        return count < len(self._places) and self._places[count] == place
-
-
-def _values(domain: Domain) -> list[Scalar]:
-    return [axis_value(domain, place) for place in range(axis_size(domain) or 0)]
+    def _below(self, place: int, axis: int | None, absent: frozenset[str]) -> frozenset[str]:
+        """Return what does not apply after a parameter has its value at an index of its axis, or does not apply itself."""
+        name, domain, _ = self._items[place]
+        value = None if axis is None else axis_value(domain, axis)
+        return absent - {name} | {later for later, c in self._dependent[name] if axis is None or not c.accepts(value)}
 
 
 def _finite_size(name: str, domain: Domain) -> int:

@@ -46,6 +46,7 @@ PRUNERS = {
 WRAPPED = "wrapped_pruner"  # the option of a pruner that is another pruner
 
 
-def missing_packages(strategy: Strategy) -> list[str]:
-    """Return the packages that a sampler or pruner needs and that are not installed."""
-    return [name for name in strategy.packages if importlib.util.find_spec(name) is None]
+def missing_packages(name: str, strategy: Strategy) -> tuple[str, str] | None:
+    """Return that a sampler or pruner needs packages that are not installed, and how to install them; None if it needs none."""
+    missing = [package for package in strategy.packages if importlib.util.find_spec(package) is None]
+    return (f"{name} needs {', '.join(missing)}, which is not installed", f"pip install {' '.join(missing)}") if missing else None

@@ -42,14 +42,13 @@ def locate(reference: str, import_dir: str) -> None:
     module, _, function = reference.partition(":")
     if is_by_value(reference):
         raise ObjectiveNotFound(f"{function} is a function that a Python program gave to sweep.run; only that program has it")
-    parts = module.split(".")
-    spec = _top_level(parts[0], import_dir)
+    whole, *inner = module.split(".")
+    spec = _top_level(whole, import_dir)
     if spec is None:
-        raise ObjectiveNotFound(
-            f"there is no module {parts[0]!r} in {import_dir}, in the working directory or among the installed packages"
-        )
-    for i in range(2, len(parts) + 1):
-        whole = ".".join(parts[:i])
+        where = f"in {import_dir}, in the working directory or among the installed packages"
+        raise ObjectiveNotFound(f"there is no module {whole!r} {where}")
+    for part in inner:
+        whole = f"{whole}.{part}"
         spec = PathFinder.find_spec(whole, list(spec.submodule_search_locations or []))
         if spec is None:
             raise ObjectiveNotFound(f"there is no module {whole!r}")
@@ -59,7 +58,7 @@ def locate(reference: str, import_dir: str) -> None:
         tree = ast.parse(Path(spec.origin).read_bytes())
     except SyntaxError as error:
         raise ObjectiveNotFound(f"{spec.origin}:{error.lineno}: {error.msg}") from None
-    names = set(_defined(tree.body))
+    names = set(_defined(tree))
     if function not in names and "*" not in names and "__getattr__" not in names:
         public = sorted(name for name in names if not name.startswith("_"))
         raise ObjectiveNotFound(f"module {module!r} has no {function!r}; {did_you_mean(function, public)}")
@@ -138,14 +137,13 @@ def _top_level(name: str, import_dir: str) -> ModuleSpec | None:
         return None  # such as __main__
 
 
-def _defined(body: list[ast.stmt]) -> Iterator[str]:
+def _defined(tree: ast.Module) -> Iterator[str]:
     """Yield every name that the module may define, including some that it may not."""
-    for statement in body:
-        for node in ast.walk(statement):
-            match node:
-                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                    yield name
-                case ast.Name(id=name, ctx=ast.Store()):
-                    yield name
-                case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-                    yield from (alias.asname or alias.name.partition(".")[0] for alias in aliases)
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Name(id=name, ctx=ast.Store()):
+                yield name
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                yield from (alias.asname or alias.name.partition(".")[0] for alias in aliases)

@@ -16,7 +16,7 @@ class TrialCounts:
     def __init__(self, runs: Iterable[TrialRecord] = ()) -> None:
         self._runs: dict[tuple[int, int], TrialRecord] = {}
         self._states: collections.Counter[TrialState] = collections.Counter()
-        self._running: dict[tuple[int, int], TrialRecord] = {}
+        self._running: dict[tuple[int, int], datetime] = {}
         self._seconds, self._timed = 0.0, 0
         for run in runs:
             self.update(run)
@@ -34,7 +34,7 @@ class TrialCounts:
         self._count(run, 1)
         self._running.pop(run.key, None)
         if run.state is TrialState.RUNNING and run.started is not None:
-            self._running[run.key] = run
+            self._running[run.key] = datetime.fromisoformat(run.started)
 
     def counts(self, total: int | None) -> dict[str, int]:
         """Return the number of runs in each state; runs that are not planned yet are waiting."""
@@ -48,15 +48,12 @@ class TrialCounts:
 
         None if no run is running, none is complete yet, or their total is not known.
         """
-        running = list(self._running.values())
-        if not self._timed or not running or total is None:
+        if not self._timed or not self._running or total is None:
             return None
         mean = self._seconds / self._timed
         left = mean * self.counts(total)["waiting"]
-        for run in running:
-            elapsed = (now - datetime.fromisoformat(run.started or "")).total_seconds()
-            left += max(0.0, mean - elapsed)
-        return left / len(running)
+        left += sum(max(0.0, mean - (now - started).total_seconds()) for started in self._running.values())
+        return left / len(self._running)
 
     def _count(self, run: TrialRecord, by: int) -> None:
         self._states[run.state] += by

@@ -23,29 +23,18 @@ Point = tuple[float, ...]
 
 
 def objective_values(study: StudySpec, value: float | None, metrics: Mapping[str, float]) -> tuple[float | None, ...]:
-    """Return a trial's value of each metric of the study, in order.
-
-    Args:
-        study: has the metrics.
-        value: the first metric's.
-        metrics: last values by tag.
-    """
+    """Return a trial's value of each metric of the study, in order: `value` is the first, the others are last values by tag."""
     return (value, *(metrics.get(metric.name) for metric in study.metrics[1:]))
 
 
 def excesses(study: StudySpec, metrics: Mapping[str, float]) -> dict[str, float]:
     """Return by how much a trial exceeds each bound of its metrics; 0 and less is within the bound."""
-    found: dict[str, float] = {}
-    for constraint in study.constraints:
-        if constraint.metric in metrics:
-            found |= constraint.excesses(metrics[constraint.metric])
-    return found
+    known = (one.excesses(metrics[one.metric]) for one in study.constraints if one.metric in metrics)
+    return {bound: beyond for found in known for bound, beyond in found.items()}
 
 
 def excess(study: StudySpec, metrics: Mapping[str, float]) -> float:
     """Return the sum by which a trial exceeds the bounds: 0 for a feasible trial, infinite if a metric is missing."""
-    if not study.constraints:
-        return 0.0
     if any(constraint.metric not in metrics for constraint in study.constraints):
         return math.inf
     return sum(max(0.0, beyond) for beyond in excesses(study, metrics).values())
@@ -64,16 +53,15 @@ def verdict(study: StudySpec, metrics: Mapping[str, float]) -> bool | None:
 
 def goodness(study: StudySpec, value: float | None, metrics: Mapping[str, float]) -> Point:
     """Return a trial as a point with a coordinate for each metric; larger is better, and a missing metric is worst."""
-    values = objective_values(study, value, metrics)
-    return tuple([-math.inf if one is None else metric.sign * one for metric, one in zip(study.metrics, values, strict=True)])
+    values = zip(study.metrics, objective_values(study, value, metrics), strict=True)
+    return tuple([-math.inf if one is None else metric.sign * one for metric, one in values])
 
 
 def reaches_targets(study: StudySpec, value: float, metrics: Mapping[str, float]) -> bool:
     """Return whether a trial is feasible and reaches every target; False if there are none."""
-    point = goodness(study, value, metrics)
-    wanted = [(metric, one) for metric, one in zip(study.metrics, point, strict=True) if metric.target is not None]
-    good = bool(wanted) and all(one >= metric.sign * (metric.target or 0.0) for metric, one in wanted)
-    return good and feasible(study, metrics)
+    points = zip(study.metrics, goodness(study, value, metrics), strict=True)
+    reached = [point >= metric.sign * metric.target for metric, point in points if metric.target is not None]
+    return bool(reached) and all(reached) and feasible(study, metrics)
 
 
 def complete_of(records: Iterable[TrialRecord]) -> list[TrialRecord]:
@@ -89,21 +77,18 @@ class Ranking:
         study: whose trials.
         order: the Pareto front, the other feasible trials, the trials that are not feasible.
         feasible: the number of feasible trials.
+        front: the Pareto front in the order of the first metric; with one metric, the best trial alone.
     """
 
     study: StudySpec
     order: tuple[TrialRecord, ...]
     feasible: int
+    front: tuple[TrialRecord, ...]
 
     @property
     def leaders(self) -> tuple[TrialRecord, ...]:
         """Return the feasible trials, best first."""
         return self.order[: self.feasible]
-
-    @functools.cached_property
-    def front(self) -> tuple[TrialRecord, ...]:
-        """Return the Pareto front in the order of the first metric; with one metric, the best trial alone."""
-        return tuple(_leading(self.leaders, self.study))
 
     @property
     def best(self) -> TrialRecord | None:
@@ -124,12 +109,15 @@ def rank(records: Iterable[TrialRecord], study: StudySpec) -> Ranking:
     """Rank those trials that are complete."""
     by_first = sorted(complete_of(records), key=lambda record: (-study.metric.sign * (record.value or 0.0), record.number))
     if not study.multi_objective and not study.constraints:
-        return Ranking(study=study, order=tuple(by_first), feasible=len(by_first))
+        return Ranking(study=study, order=tuple(by_first), feasible=len(by_first), front=tuple(by_first[:1]))
     beyond = {record.number: excess(study, record.metrics) for record in by_first}
     within = [record for record in by_first if beyond[record.number] == 0]
-    rest = {record.number for record in within} - {record.number for record in _leading(within, study)}
-    ordered = sorted(by_first, key=lambda record: (beyond[record.number], record.number in rest))
-    return Ranking(study=study, order=tuple(ordered), feasible=len(within))
+    front = within[:1]
+    if study.multi_objective:
+        front = [within[place] for place in undominated([goodness(study, record.value, record.metrics) for record in within])]
+    first = {record.number for record in front}
+    ordered = sorted(by_first, key=lambda record: (beyond[record.number], record.number not in first))
+    return Ranking(study=study, order=tuple(ordered), feasible=len(within), front=tuple(front))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,13 +143,7 @@ class ParetoFront:
         self._points: dict[int, Point] = {}
 
     def add(self, number: int, value: float, metrics: Mapping[str, float]) -> Change:
-        """Add a complete trial.
-
-        Args:
-            number: the trial's.
-            value: the first metric's.
-            metrics: last values by tag; the first metric's is optional.
-        """
+        """Add a complete trial by its number, its first metric's value and the last value of every other tag."""
         if not feasible(self._study, metrics):
             return Change()
         point = goodness(self._study, value, metrics)
@@ -190,12 +172,6 @@ def undominated(points: Sequence[Point]) -> list[int]:
 def _at_least_as_good(one: Point, other: Point) -> bool:
     """Return whether a point is at least as good as another in every metric."""
     return all(own >= its for own, its in zip(one, other, strict=True))
-
-
-def _leading(within: Sequence[TrialRecord], study: StudySpec) -> Sequence[TrialRecord]:
-    if not study.multi_objective:
-        return within[:1]
-    return [within[place] for place in undominated([goodness(study, record.value or 0.0, record.metrics) for record in within])]
 
 
 def _kept_of_two(ordered: list[Point]) -> list[Point]:

@@ -118,7 +118,9 @@ def run_folder_name(number: int, params: Params, swept: list[str], repeat: int |
     The name contains no path separator and no character that is special in a shell. For the first ten thousand trials it has
     about 126 characters at most: a longer list of parameters is cut and gets a short hash of the whole.
     """
-    tag = "".join(f"_{name}={_word(params[name])}" for name in swept if name in params)
+    values = {name: params[name] for name in swept if name in params}
+    texts = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in values.items()}
+    tag = "".join(f"_{name}={_UNSAFE.sub('-', text)}" for name, text in texts.items())
     if len(tag) > _LONGEST_TAG:
         digest = hashlib.sha256(tag.encode()).hexdigest()[:8]
         tag = f"{tag[: _LONGEST_TAG - 9]}-{digest}"
@@ -128,8 +130,3 @@ def run_folder_name(number: int, params: Params, swept: list[str], repeat: int |
 def metric_names(records: Iterable[TrialRecord]) -> list[str]:
     """Return the names of all metrics in the order in which the trials report them."""
     return list(dict.fromkeys(name for record in records for name in record.metrics))
-
-
-def _word(value: Scalar) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return _UNSAFE.sub("-", text)

@@ -34,12 +34,12 @@ def trial_of(runs: Sequence[TrialRecord], study: StudySpec) -> TrialRecord:
     if study.repeats == 1:
         return first
     state = _state(runs, study)
-    # Until the trial ends, the mean of all its runs; then only of the runs that ended in the same state.
-    counted = [run for run in runs if run.state is (state if state.finished else run.state)]
-    counted = [run for run in counted if run.state is not TrialState.FAILED or state is TrialState.FAILED]
+    # Until the trial ends, the mean of all its runs that did not fail; then only of the runs that ended in the same state.
+    counted = [run for run in runs if (run.state is state if state.finished else run.state is not TrialState.FAILED)]
     values = [run.value for run in counted if run.value is not None]
+    mean_of_several = state is TrialState.COMPLETE and len(values) > 1
     shared = [name for name in metric_names(counted) if all(name in run.metrics for run in counted)]
-    failed = next((run for run in runs if run.state is TrialState.FAILED), None)
+    failed = next((run for run in runs if run.state is state is TrialState.FAILED), None)
     ends = [run.ended for run in runs if run.ended]
     return replace(
         first,
@@ -47,24 +47,19 @@ def trial_of(runs: Sequence[TrialRecord], study: StudySpec) -> TrialRecord:
         state=state,
         metrics={name: statistics.fmean(run.metrics[name] for run in counted) for name in shared},
         value=statistics.fmean(values) if values else None,
-        standard_error=standard_error(values) if state is TrialState.COMPLETE else None,
+        standard_error=statistics.stdev(values) / math.sqrt(len(values)) if mean_of_several else None,
         attempts=max(run.attempts for run in runs),
         started=min((run.started for run in runs if run.started), default=None),
         ended=max(ends) if ends and state.finished else None,
         duration_s=round(sum(run.duration_s or 0.0 for run in runs), 3) if any(run.duration_s for run in runs) else None,
-        error=f"repeat {failed.repeat}: {failed.error}" if failed is not None and state is TrialState.FAILED else None,
-        cause=failed.cause if failed is not None and state is TrialState.FAILED else None,
+        error=f"repeat {failed.repeat}: {failed.error}" if failed is not None else None,
+        cause=failed.cause if failed is not None else None,
         device=", ".join(dict.fromkeys(run.device for run in runs if run.device)) or None,
         step=sum(run.step or 0 for run in runs) if any(run.step is not None for run in runs) else None,
         total=first.total * study.repeats if first.total is not None else None,
         spans=tuple(span for run in runs for span in run.spans),
         runs=tuple(runs),
     )
-
-
-def standard_error(values: Sequence[float]) -> float | None:
-    """Return the standard error of the mean, None for fewer than two values."""
-    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def due(number: int, params: dict[str, Scalar], runs: Sequence[TrialRecord], study: StudySpec) -> list[TrialRecord]:
@@ -79,8 +74,8 @@ def due(number: int, params: dict[str, Scalar], runs: Sequence[TrialRecord], stu
 
 def is_decided(runs: Sequence[TrialRecord], study: StudySpec) -> bool:
     """Return whether a trial is failed or pruned regardless of its other runs."""
-    failed = sum(run.state is TrialState.FAILED for run in runs)
-    return failed > study.allow_failed or any(run.state is TrialState.PRUNED for run in runs)
+    states = [run.state for run in runs]
+    return TrialState.PRUNED in states or states.count(TrialState.FAILED) > study.repeated.allow_failed
 
 
 def runs_of(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
@@ -96,19 +91,18 @@ def runs_in_total(study: StudySpec) -> int | None:
 def trainings(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Return one record for each training, for statistics; a run of a repeated trial has the repeat as its parameter `seed`."""
     return [
-        replace(run, params=trial.params | {SEED: run.repeat}) if trial.runs else trial
+        replace(run, params=trial.params | {SEED: run.repeat}) if trial.runs else run
         for trial in trials
-        for run in runs_of([trial])
+        for run in trial.runs or (trial,)
     ]
 
 
 def _state(runs: Sequence[TrialRecord], study: StudySpec) -> TrialState:
-    if any(run.state is TrialState.RUNNING for run in runs):
+    states = {run.state for run in runs}
+    if TrialState.RUNNING in states:
         return TrialState.RUNNING
-    if any(not run.state.finished for run in runs):
+    if TrialState.WAITING in states:
         return TrialState.WAITING
-    if any(run.state is TrialState.PRUNED for run in runs):
-        return TrialState.PRUNED
-    if sum(run.state is TrialState.FAILED for run in runs) > study.allow_failed:
-        return TrialState.FAILED
+    if is_decided(runs, study):
+        return TrialState.PRUNED if TrialState.PRUNED in states else TrialState.FAILED
     return TrialState.COMPLETE if len(runs) == study.repeats else TrialState.WAITING

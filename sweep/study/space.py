@@ -66,6 +66,11 @@ class Range:
         """Return whether the values are ints."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
+    @property
+    def spacing(self) -> int | float | None:
+        """Return the distance between the range's grid points, None if there are infinitely many."""
+        return self.step or (1 if self.integer else None)
+
 
 Domain = Constant | Choice | Range
 Space = Mapping[str, Domain]
@@ -96,16 +101,10 @@ def axis_size(domain: Domain) -> int | None:
         return 1
     if isinstance(domain, Choice):
         return len(domain.values)
-    if domain.integer:
-        return int(domain.high - domain.low) // int(domain.step or 1) + 1
-    if domain.step is None:
+    if domain.spacing is None:
         return None
-    return math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1
-
-
-def axis_step(domain: Range) -> int | float | None:
-    """Return the distance between a range's grid points, None if there are infinitely many."""
-    return domain.step or (1 if domain.integer else None)
+    length = domain.high - domain.low
+    return int(length // domain.spacing if domain.integer else math.floor(length / domain.spacing + 1e-9)) + 1
 
 
 def axis_value(domain: Domain, place: int) -> Scalar:
@@ -114,41 +113,33 @@ def axis_value(domain: Domain, place: int) -> Scalar:
         return domain.value
     if isinstance(domain, Choice):
         return domain.values[place]
-    if domain.integer:
-        return int(domain.low) + place * int(domain.step or 1)
+    value = domain.low + place * (domain.spacing or 0)
     # 12 significant digits hide rounding errors of binary fractions: 0.1 + 2 * 0.1 is 0.3.
-    return float(f"{domain.low + place * (domain.step or 0.0):.12g}")
+    return value if domain.integer else float(f"{value:.12g}")
 
 
 def place_of(domain: Domain, value: Scalar) -> int | None:
     """Return the index of a value among the domain's grid points, None if it is not one of them; 1 does not equal 1.0 here."""
     if isinstance(domain, Range):
-        if isinstance(value, (bool, str)) or value is None or not isinstance(value, int if domain.integer else float):
+        if domain.spacing is None or not isinstance(value, int if domain.integer else float):
             return None
-        step = axis_step(domain)
-        place = round((value - domain.low) / step) if step is not None else -1
+        place = round((value - domain.low) / domain.spacing)
         inside = 0 <= place < (axis_size(domain) or 0)
         return place if inside and _same(axis_value(domain, place), value) else None
-    values = domain.values if isinstance(domain, Choice) else (domain.value,)
-    return next((place for place, other in enumerate(values) if _same(other, value)), None)
+    return next((place for place, other in enumerate(_ends(domain)) if _same(other, value)), None)
 
 
 def covers(domain: Domain, other: Domain) -> bool:
     """Return whether `domain` contains every value of `other`, with the same scale and conditions."""
     if domain.when != other.when:
         return False
-    if isinstance(other, Range):
-        if not isinstance(domain, Range) or (domain.integer, domain.log) != (other.integer, other.log):
-            return False
-        if other.low < domain.low or domain.high < other.high:
-            return False
-        step, other_step = axis_step(domain), axis_step(other)
-        if step is None:
-            return True
-        same_steps = step == other_step and place_of(domain, other.low) is not None
-        return same_steps or (domain.integer and step == 1)
-    values = other.values if isinstance(other, Choice) else (other.value,)
-    return all(_holds(domain, value) for value in values)
+    if not isinstance(other, Range):
+        return all(_holds(domain, value) for value in _ends(other))
+    if not isinstance(domain, Range) or (domain.integer, domain.log) != (other.integer, other.log):
+        return False
+    every = domain.spacing is None or (domain.integer and domain.spacing == 1)
+    same_steps = domain.spacing == other.spacing and place_of(domain, other.low) is not None
+    return domain.low <= other.low and other.high <= domain.high and (every or same_steps)
 
 
 def can_be(domain: Domain, value: Scalar) -> bool:
@@ -167,11 +158,8 @@ def domain_keys(domain: Domain) -> dict[str, object]:
         case Choice(values=values):
             keys = {"values": list(values)}
         case Range(low=low, high=high, step=step, log=log):
-            written = {"min": low, "max": high, "step": step, "log": log or None}
-            keys = {key: value for key, value in written.items() if value is not None}
-    if domain.when:
-        keys["when"] = {condition.parent: list(condition.values) for condition in domain.when}
-    return keys
+            keys = {"min": low, "max": high, **({} if step is None else {"step": step}), **({"log": log} if log else {})}
+    return keys | ({"when": {one.parent: list(one.values) for one in domain.when}} if domain.when else {})
 
 
 def domain_text(domain: Domain) -> str:
@@ -181,14 +169,12 @@ def domain_text(domain: Domain) -> str:
 
 def united(spaces: Sequence[Space]) -> dict[str, Domain]:
     """Return the last space, with every value that its constants have had."""
-    result: dict[str, Domain] = {}
+    result = dict(spaces[-1])
     for name, domain in spaces[-1].items():
-        result[name] = domain
-        if isinstance(domain, Constant):
-            had = [space[name] for space in spaces if name in space]
-            values = {repr(item.value): item.value for item in had if isinstance(item, Constant)}
-            if len(values) > 1:
-                result[name] = Choice(values=tuple(values.values()), when=domain.when)
+        had = [space[name] for space in spaces if name in space]
+        values = {repr(item.value): item.value for item in had if isinstance(item, Constant)}
+        if isinstance(domain, Constant) and len(values) > 1:
+            result[name] = Choice(values=tuple(values.values()), when=domain.when)
     return result
 
 
@@ -211,19 +197,16 @@ def side_by_side_space(spaces: Sequence[Space]) -> dict[str, Domain | None]:
 
 
 def _holds(domain: Domain, value: Scalar) -> bool:
-    if isinstance(domain, Range) and domain.step is None and not domain.integer:
+    if isinstance(domain, Range) and domain.spacing is None:
         return isinstance(value, float) and domain.low <= value <= domain.high
     return place_of(domain, value) is not None
 
 
 def _ends(domain: Domain) -> tuple[Scalar, ...]:
-    match domain:
-        case Constant(value=value):
-            return (value,)
-        case Choice(values=values):
-            return values
-        case Range(low=low, high=high):
-            return low, high
+    """Return the values of a constant or choice, or the ends of a range."""
+    if isinstance(domain, Range):
+        return domain.low, domain.high
+    return domain.values if isinstance(domain, Choice) else (domain.value,)
 
 
 def _same(one: Scalar, other: Scalar) -> bool:

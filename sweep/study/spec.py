@@ -205,11 +205,6 @@ class StudySpec:
         return self.repeated.count
 
     @property
-    def allow_failed(self) -> int:
-        """Return the number of runs that may fail without failing their trial."""
-        return self.repeated.allow_failed
-
-    @property
     def metric(self) -> MetricSpec:
         """Return the only metric, or the first of several."""
         return self.metrics[0]
@@ -222,8 +217,7 @@ class StudySpec:
     @property
     def needed(self) -> tuple[str, ...]:
         """Return the tags that every complete trial has reported: the metrics, then those of the constraints."""
-        tags = (*(metric.name for metric in self.metrics), *(constraint.metric for constraint in self.constraints))
-        return tuple(dict.fromkeys(tags))
+        return tuple(dict.fromkeys([metric.name for metric in self.metrics] + [one.metric for one in self.constraints]))
 
     @property
     def trained(self) -> str:
@@ -235,7 +229,7 @@ class StudySpec:
     @property
     def prunes(self) -> bool:
         """Return whether a pruner may prune trials."""
-        return str(self.pruner.get("type", "none")) != "none"
+        return bool(self.pruner)
 
     @property
     def in_any_order(self) -> bool:
@@ -262,8 +256,7 @@ class StudySpec:
     @property
     def total(self) -> int | None:
         """Return the number of trials, None if only time, a target, patience or epochs end the study."""
-        limits = [limit for limit in (self.points, self.budget.trials) if limit is not None]
-        return min(limits, default=None)
+        return min((limit for limit in (self.points, self.budget.trials) if limit is not None), default=None)
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:

@@ -17,10 +17,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 Kind = Literal["training", "logging", "checkpointing", "starting", "waiting"]
-KINDS: tuple[Kind, ...] = ("training", "logging", "checkpointing", "starting", "waiting")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +65,6 @@ class TimeBreakdown:
         return cls(**{kind: float(data[f"{kind}_s"]) for kind in KINDS})
 
 
-_Now = Callable[[], float]
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
 class Stopwatch:
     """Measure an attempt at a trial inside its worker, beginning with `starting`.
 
@@ -77,7 +72,7 @@ class Stopwatch:
     `checkpointing`.
     """
 
-    def __init__(self, now: _Now = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._seconds: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
         self._kind: Kind = "starting"
@@ -103,27 +98,23 @@ class Stopwatch:
         return TimeBreakdown(**self._seconds)
 
 
-class _HasStopwatch(Protocol):
-    _stopwatch: Stopwatch
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-_Self = TypeVar("_Self", bound=_HasStopwatch)
+def counts_as(kind: Kind) -> Callable[[_Method], _Method]:
+    """Make the object's `_stopwatch` count a method as an activity."""
 
-
-def counts_as(kind: Kind) -> Callable[[Callable[Concatenate[_Self, _P], _R]], Callable[Concatenate[_Self, _P], _R]]:
-    """Make the object's stopwatch count a method as an activity."""
-
-    def decorate(method: Callable[Concatenate[_Self, _P], _R]) -> Callable[Concatenate[_Self, _P], _R]:
+    def decorate(method: _Method) -> _Method:
         @functools.wraps(method)
-        def call(self: _Self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-            stopwatch = self._stopwatch
-            if not stopwatch.interrupt(kind):
-                return method(self, *args, **kwargs)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            stopwatch: Stopwatch = self._stopwatch
+            interrupts = stopwatch.interrupt(kind)
             try:
                 return method(self, *args, **kwargs)
             finally:
-                stopwatch.turn_to("training")
+                if interrupts:
+                    stopwatch.turn_to("training")
 
-        return cast("Callable[Concatenate[_Self, _P], _R]", call)
+        return cast("_Method", call)
 
     return decorate

@@ -36,27 +36,24 @@ def check_one_of(source: Source, first: str, second: str, of_second: str) -> Ite
         yield source.problem((second,), f"cannot be combined with {first}", "keep one of the two")
 
 
-def to_domains(source: Source, parameters: Mapping[str, Parameter]) -> tuple[dict[str, Domain], list[Problem]]:
-    """Return the domain of each parameter that has one, and what is wrong with the others."""
+def to_domains(source: Source, parameters: Mapping[str, Parameter]) -> dict[str, Domain]:
+    """Return the domain of each parameter that has one, and record what is wrong with the others in the source."""
     domains: dict[str, Domain] = {}
-    problems: list[Problem] = []
     for name, parameter in parameters.items():
         try:
             domains[name] = to_domain(parameter)
         except ValueError as error:
-            problems.append(source.problem(("parameters", name), str(error)))
-    return domains, problems
+            source.add(("parameters", name), str(error))
+    return domains
 
 
-def with_name(source: Source, values: Mapping[str, Any], default: str | None) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the values with the default as the study's name if the file gives none, and what is wrong with the default."""
-    if "name" not in values or values["name"] is not None:
-        return dict(values), []
+def check_name(source: Source, default: str | None) -> Iterator[Problem]:
+    """Yield what is wrong with the default as the study's name, for a file that gives none."""
     try:
-        return {**values, "name": TypeAdapter(StudyName).validate_python(default)}, []
+        TypeAdapter(StudyName).validate_python(default)
     except ValidationError:
         message = "missing" if default is None else f"{default!r} is no folder name"
-        return dict(values), [source.problem(("name",), message, "it is the output folder's name, for example my-study")]
+        yield source.problem(("name",), message, "it is the output folder's name, for example my-study")
 
 
 def check_objective(source: Source, values: Mapping[str, Any], import_dir: str) -> Iterator[Problem]:
@@ -120,11 +117,8 @@ def check_together(
     if method == "grid":
         for name, domain in domains.items():
             if axis_size(domain) is None:
-                yield source.problem(
-                    ("parameters", name),
-                    "a grid needs finitely many values",
-                    "give values or a step, or use method: random or tpe",
-                )
+                hint = "give values or a step, or use method: random or tpe"
+                yield source.problem(("parameters", name), "a grid needs finitely many values", hint)
     elif method is not None:
         if budget is not None and budget == BudgetSpec():
             yield source.problem(("budget",), f"method {method} never ends by itself", "add budget: {trials: 50}")
@@ -142,10 +136,10 @@ def _check_conditions(source: Source, domains: dict[str, Domain]) -> Iterator[Pr
                 hint = f"put {condition.parent} above {name}" if below else did_you_mean(condition.parent, before)
                 yield source.problem(where, f"there is no parameter {condition.parent!r} above {name}", hint)
                 continue
+            parent = domains[condition.parent]
             for value in condition.values:
-                if not can_be(domains[condition.parent], value):
-                    text = domain_text(domains[condition.parent])
-                    yield source.problem(where, f"{condition.parent} is never {value!r}", f"it is {text}")
+                if not can_be(parent, value):
+                    yield source.problem(where, f"{condition.parent} is never {value!r}", f"it is {domain_text(parent)}")
 
 
 def _check_pruner(source: Source, pruner: Any, where: tuple[str, ...], option_problems: OptionProblems) -> Iterator[Problem]:
@@ -157,14 +151,14 @@ def _check_pruner(source: Source, pruner: Any, where: tuple[str, ...], option_pr
         what = f"{kind!r} is not known" if "type" in pruner else "missing"
         hint = did_you_mean(str(kind), PRUNERS) if "type" in pruner else f"it is one of {', '.join(PRUNERS)}"
         yield source.problem(where if len(where) > 1 else (*where, "type"), what, hint)
-    elif missing := missing_packages(PRUNERS[kind]):
-        message = f"{kind} needs {', '.join(missing)}, which is not installed"
-        yield source.problem((*where, "type"), message, f"pip install {' '.join(missing)}")
+    elif missing := missing_packages(kind, PRUNERS[kind]):
+        yield source.problem((*where, "type"), *missing)
     else:
         options = {name: value for name, value in pruner.items() if name != "type"}
-        wrapped = [*_check_pruner(source, options[WRAPPED], (*where, WRAPPED), option_problems)] if options.get(WRAPPED) else []
-        yield from wrapped
-        if not wrapped:
+        inner = options.get(WRAPPED)
+        if wrapped := [*_check_pruner(source, inner, (*where, WRAPPED), option_problems)] if inner else []:
+            yield from wrapped
+        else:
             yield from _check_options(source, where, option_problems("pruner", kind, options))
 
 
@@ -175,9 +169,8 @@ def _check_sampler(
         if options:
             yield source.problem(("sampler",), "a grid has no sampler", "remove it, or use another method")
     elif method is not None:
-        if missing := missing_packages(SAMPLERS[method]):
-            hint = f"pip install {' '.join(missing)}"
-            yield source.problem(("method",), f"{method} needs {', '.join(missing)}, which is not installed", hint)
+        if missing := missing_packages(method, SAMPLERS[method]):
+            yield source.problem(("method",), *missing)
         elif options:
             yield from _check_options(source, ("sampler",), option_problems("sampler", method, options))
 
@@ -191,9 +184,8 @@ def _check_points(
     source: Source, method: str | None, points: list[dict[str, Any]], domains: dict[str, Domain]
 ) -> Iterator[Problem]:
     if method == "grid" and points and conditional(domains):
-        yield source.problem(
-            ("enqueue",), "the order of a grid with conditions cannot be changed", "remove it, or use another method"
-        )
+        message = "the order of a grid with conditions cannot be changed"
+        yield source.problem(("enqueue",), message, "remove it, or use another method")
     for place, point in enumerate(points):
         for name, value in point.items():
             if name not in domains:
@@ -210,9 +202,8 @@ def _check_repeats(source: Source, repeats: RepeatsSpec | None, domains: dict[st
         hint = f"at most {repeats.count - 1}: one run must be complete"
         yield source.problem(("repeats", "allow_failed"), f"{repeats.allow_failed} of {repeats.count} may not fail", hint)
     if repeats.count > 1 and SEED in domains:
-        yield source.problem(
-            ("repeats",), f"cannot be combined with a parameter {SEED}", "both select the random seed: keep one of the two"
-        )
+        hint = "both select the random seed: keep one of the two"
+        yield source.problem(("repeats",), f"cannot be combined with a parameter {SEED}", hint)
 
 
 def _check_seed(source: Source, method: str | None, domain: Domain | None) -> Iterator[Problem]:

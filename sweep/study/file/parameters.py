@@ -52,21 +52,21 @@ def to_domain(parameter: Parameter) -> Domain:
     """
     given = parameter.model_fields_set - {"when"}
     when = tuple(Condition(parent=name, values=tuple(values)) for name, values in (parameter.when or {}).items())
-    kinds = [kind for kind in ("value", "values") if kind in given] + (["min and max"] if given & {"min", "max"} else [])
+    kinds = [kind for kind in ("value", "values") if kind in given] + ["min and max"] * bool(given & {"min", "max"})
     if len(kinds) != 1:
         what = "has no domain" if not kinds else f"has both {' and '.join(kinds)}"
         raise ValueError(f"{what}; give exactly one of value, values, or min and max")
     if "value" in given:
-        _only(given, {"value", "distribution"}, parameter, "constant")
+        _only("value", given, parameter, "constant")
         return Constant(value=parameter.value, when=when)
     if "values" in given:
-        _only(given, {"values", "distribution"}, parameter, "categorical")
+        _only("values", given, parameter, "categorical")
         return Choice(values=_distinct(parameter.values or []), when=when)
     return replace(_range(parameter, given), when=when)
 
 
-def _only(given: set[str], allowed: set[str], parameter: Parameter, distribution: str) -> None:
-    if extra := sorted(given - allowed):
+def _only(kind: str, given: set[str], parameter: Parameter, distribution: str) -> None:
+    if extra := sorted(given - {kind, "distribution"}):
         raise ValueError(f"{', '.join(extra)}: only ranges (min and max) have that")
     if parameter.distribution not in (None, distribution):
         raise ValueError(f"distribution {parameter.distribution} needs min and max")

@@ -14,11 +14,11 @@ from sweep.study.file.checks import (
     OptionProblem,
     OptionProblems,
     check_metrics,
+    check_name,
     check_objective,
     check_one_of,
     check_together,
     to_domains,
-    with_name,
 )
 from sweep.study.file.parameters import Parameter
 from sweep.study.file.schema import StudyModel, has_parts, model_of
@@ -92,65 +92,56 @@ def given_study(
 def _checked(
     source: Source, import_dir: str, default_name: str | None, find_objective: bool, option_problems: OptionProblems
 ) -> StudySpec:
-    problems = list(source.problems)
+    problems = source.problems
     values: dict[str, Any] = {}
     domains: dict[str, Domain] = {}
     if source.data or not problems:
-        values, of_values = _validated(source)
-        domains, of_domains = to_domains(source, values.get("parameters", {}))
-        values, of_name = with_name(source, values, default_name)
-        problems += of_values
+        values = _valid_keys(source)
         problems += check_one_of(source, "objective", "command", "for a script")
         problems += check_one_of(source, "metric", "metrics", "for a list of several")
         problems += check_metrics(source, values)
         if find_objective:
             problems += check_objective(source, values, import_dir)
-        problems += of_domains
+        domains = to_domains(source, values.get("parameters", {}))
         problems += check_together(source, values, domains, option_problems)
-        problems += of_name
+        if values.get("name", "") is None:
+            values["name"] = default_name
+            problems += check_name(source, default_name)
     if problems:
         raise StudyFileError(source.name or "the dict", sorted(dict.fromkeys(problems), key=_order))
     return _study(values, domains, import_dir)
 
 
-def _validated(source: Source) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the value of each key that is valid by itself, defaults included, and what is wrong with the others."""
+def _valid_keys(source: Source) -> dict[str, Any]:
+    """Return the value of each key that is valid by itself, defaults included; record what is wrong in the source."""
     fields = StudyModel.model_fields
     values: dict[str, Any] = {}
-    unknown = sorted(source.data.keys() - fields.keys(), key=list(source.data).index)
-    problems = [source.problem((key,), "unknown key", did_you_mean(key, fields)) for key in unknown]
+    for key in [key for key in source.data if key not in fields]:
+        source.add((key,), "unknown key", did_you_mean(key, fields))
     for key, field in fields.items():
-        if key in source.data:
-            kind, given = field.rebuild_annotation(), source.data[key]
-            each = key == "parameters" and isinstance(given, dict) and given
-            found, wrong = _parameters(source, given) if each else _value(source, (key,), kind, given)
-            values |= {key: found} if each or not wrong else {}
-            problems += wrong
+        given = source.data.get(key)
+        if key == "parameters" and given and isinstance(given, dict):
+            # Each by itself, so that the others' domains are checked, too, if one is malformed.
+            values[key] = {}
+            for name, value in given.items():
+                _valid(source, (key, name), ParameterName, name)
+                values[key] |= _valid(source, (key, name), Parameter, value)
+        elif key in source.data:
+            values |= _valid(source, (key,), field.rebuild_annotation(), given)
         elif field.is_required():
-            problems.append(source.problem((key,), "missing", f"it is {field.description}"))
+            source.add((key,), "missing", f"it is {field.description}")
         else:
             values[key] = field.get_default()
-    return values, problems
+    return values
 
 
-def _parameters(source: Source, given: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Validate each parameter by itself, so that the others' domains are checked, too, if one is malformed."""
-    valid: dict[str, Any] = {}
-    problems: list[Problem] = []
-    for name, value in given.items():
-        _, wrong_name = _value(source, ("parameters", name), ParameterName, name)
-        found, wrong = _value(source, ("parameters", name), Parameter, value)
-        valid |= {} if wrong else {name: found}
-        problems += wrong_name + wrong
-    return valid, problems
-
-
-def _value(source: Source, path: tuple[str, ...], kind: Any, given: Any) -> tuple[Any, list[Problem]]:
-    """Return a value of a type, None if it is not valid, and what is wrong with it."""
+def _valid(source: Source, path: tuple[str, ...], kind: Any, given: Any) -> dict[str, Any]:
+    """Return the last part of a path with its value, nothing if it is not valid; record what is wrong in the source."""
     try:
-        return TypeAdapter(kind).validate_python(given, strict=True), []
+        return {path[-1]: TypeAdapter(kind).validate_python(given, strict=True)}
     except ValidationError as error:
-        return None, [_problem(source, path, detail) for detail in error.errors(include_url=False)]
+        source.problems += [_problem(source, path, detail) for detail in error.errors(include_url=False)]
+        return {}
 
 
 def _problem(source: Source, path: tuple[str, ...], detail: Any) -> Problem:
@@ -183,21 +174,18 @@ def _known_beside(path: tuple[str | int, ...]) -> list[str]:
 
 
 def _study(values: dict[str, Any], domains: dict[str, Domain], import_dir: str) -> StudySpec:
+    # In a range of floats `lr: 1` is 1.0.
+    floats = {name for name, domain in domains.items() if isinstance(domain, Range) and not domain.integer}
+    points = values["enqueue"]
     found: dict[str, Any] = {field.name: values[key.name] for key, field in keys_of(StudySpec)} | {
         "import_dir": import_dir,
         "metrics": values["metrics"] or [values["metric"]],
         "parameters": domains,
-        "enqueue": [_typed(point, domains) for point in values["enqueue"]],
+        "enqueue": [{name: float(value) if name in floats else value for name, value in point.items()} for point in points],
         "pruner": {} if values["pruner"].get("type") == "none" else values["pruner"],
     }
     found |= {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
     return StudySpec(**found)
-
-
-def _typed(point: dict[str, Any], domains: dict[str, Domain]) -> dict[str, Any]:
-    """Return a point with floats where the parameter is one: `lr: 1` is 1.0."""
-    floats = {name for name, domain in domains.items() if isinstance(domain, Range) and not domain.integer}
-    return {name: float(value) if name in floats else value for name, value in point.items()}
 
 
 def _order(problem: Problem) -> tuple[str, int]:

@@ -6,10 +6,9 @@ is plain data only: a tag such as `!!python/object` is a problem and creates no 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,11 +28,8 @@ _MOST_NODES = 2_000_000
 # Booleans in YAML 1.1, strings in YAML 1.2, where each would count as true.
 _OLD_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 _EXAMPLES = "for example lr.values='[0.1, 0.01]' or epochs.value=1"
-_DOMAIN_KINDS: tuple[frozenset[str], ...] = (
-    frozenset({"value"}),
-    frozenset({"values"}),
-    frozenset({"min", "max", "step", "log", "q"}),
-)
+# The kind of domain that each key of a parameter describes; the keys of different kinds exclude each other.
+_KIND = {"value": 0, "values": 1, "min": 2, "max": 2, "step": 2, "log": 2, "q": 2}
 
 
 @dataclass(kw_only=True)
@@ -43,8 +39,8 @@ class Source:
     Attributes:
         name: the file as the user named it; None for a dict, which has no lines.
         data: dicts, lists and scalars.
-        lines: 1-based line of each key path; 0 for an override.
-        problems: found while reading.
+        lines: 1-based line of each key path of a file; 0 for an override.
+        problems: found so far.
         overridden_in: the origin of overrides, for messages.
     """
 
@@ -61,12 +57,13 @@ class Source:
             known = known[:-1]
         line = self.lines.get(known, 1)
         place = f"{self.name}:{line}" if self.name is not None else ""
-        return Problem(where=place if line else self.overridden_in, key=dotted(path), message=message, hint=hint)
+        # As the user writes it: `parameters.lr.values[2]`.
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+        return Problem(where=place if line else self.overridden_in, key=key, message=message, hint=hint)
 
-
-def dotted(path: Iterable[str | int]) -> str:
-    """Return a key path as the user writes it: `parameters.lr.values[2]`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    def add(self, path: Sequence[str | int], message: str, hint: str = "") -> None:
+        """Record a problem at a key path."""
+        self.problems.append(self.problem(path, message, hint))
 
 
 def read_source(name: str, text: str, overrides: Overrides, known_keys: Mapping[str, bool]) -> Source:
@@ -94,7 +91,7 @@ def read_source(name: str, text: str, overrides: Overrides, known_keys: Mapping[
     if tree is not None and not isinstance(tree, CommentedMap):
         return refused("a study file is a list of `key: value` lines")
     try:
-        source.data = _Plain(source, at_line=None).convert(tree or CommentedMap(), ())
+        source.data = _from_yaml(source, tree or CommentedMap(), (), source.lines)
     except (ValueError, RecursionError):
         return refused("the file contains too many or too deeply nested values")
     _apply(source, overrides, known_keys)
@@ -107,7 +104,7 @@ def given_source(data: Mapping[str, Any], overrides: Overrides, known_keys: Mapp
     try:
         source.data = _from_python(source, data, ())
     except RecursionError:
-        source.problems.append(source.problem((), "the dict is too deeply nested, or contains itself"))
+        source.add((), "the dict is too deeply nested, or contains itself")
         return source
     _apply(source, overrides, known_keys)
     return source
@@ -117,7 +114,6 @@ def _from_python(source: Source, value: Any, path: KeyPath) -> Any:
     """Return plain data: tuples, ranges and arrays become lists, NumPy's numbers Python's, and paths strings."""
     if hasattr(value, "tolist"):
         value = value.tolist()
-    source.lines.setdefault(path, source.lines.get(path[:-1], 1))  # the parts of an override have its line
     if isinstance(value, Mapping):
         return {str(key): _from_python(source, item, (*path, str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple | range):
@@ -127,7 +123,7 @@ def _from_python(source: Source, value: Any, path: KeyPath) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     hint = "give the function as sweep.run(study, function)" if callable(value) else f"this is of type {type(value).__name__}"
-    source.problems.append(source.problem(path, "only numbers, strings, booleans, lists and dicts are allowed here", hint))
+    source.add(path, "only numbers, strings, booleans, lists and dicts are allowed here", hint)
     return None
 
 
@@ -137,64 +133,32 @@ def _yaml() -> YAML:
     return yaml
 
 
-class _Plain:
-    """Convert ruamel's tree into plain data, and record lines and problems in the source."""
-
-    def __init__(self, source: Source, at_line: int | None) -> None:
-        self.source, self.at_line, self.nodes = source, at_line, 0
-
-    def convert(self, node: Any, path: KeyPath) -> Any:
-        self.nodes += 1
-        if self.nodes > _MOST_NODES:
-            raise ValueError("too many values")
-        if isinstance(node, CommentedMap | CommentedSeq) and node.tag.value:
-            self._refuse_tag(path)
-            return None
-        if isinstance(node, CommentedMap):
-            result: dict[str, Any] = {}
-            for key, value in node.items():
-                here = (*path, str(key))
-                self._record(here, node.lc.key, key)
-                result[str(key)] = self.convert(value, here)
-            return result
-        if isinstance(node, CommentedSeq):
-            for index in range(len(node)):
-                self._record((*path, index), node.lc.item, index)
-            return [self.convert(value, (*path, index)) for index, value in enumerate(node)]
-        return self._scalar(node, path)
-
-    def _record(self, path: KeyPath, position: Any, key: Any) -> None:
-        if self.at_line is not None:
-            self.source.lines[path] = self.at_line
-            return
-        # A key merged with `<<` has no line; the line of its parent is used.
-        with contextlib.suppress(KeyError, TypeError):
-            self.source.lines[path] = position(key)[0] + 1
-
-    def _scalar(self, node: Any, path: KeyPath) -> Any:
-        if node is None or isinstance(node, bool):
-            return node
-        if isinstance(node, int):
-            return int(node)
-        if isinstance(node, float):
-            return float(node)
-        if isinstance(node, ScalarString):
-            return str(node)
-        if isinstance(node, str):
-            if node.lower() in _OLD_BOOLEANS:
-                meant = _OLD_BOOLEANS[node.lower()]
-                self._problem(path, f"{node} is a word in YAML 1.2", f"write {meant}, or {node!r} in quotes")
-            return node
-        if type(node).__module__.startswith("datetime"):
-            return str(node)
-        self._refuse_tag(path)
-        return None
-
-    def _refuse_tag(self, path: KeyPath) -> None:
-        self._problem(path, "only numbers, strings, booleans, lists and mappings are allowed here", "remove the tag")
-
-    def _problem(self, path: KeyPath, message: str, hint: str) -> None:
-        self.source.problems.append(self.source.problem(path, message, hint))
+def _from_yaml(source: Source, node: Any, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
+    """Return ruamel's tree as plain data, and record the line of each key path in `lines`."""
+    if isinstance(node, CommentedMap | CommentedSeq) and not node.tag.value:
+        plain: dict[str | int, Any] = {}
+        for key, value in node.items() if isinstance(node, CommentedMap) else enumerate(node):
+            part = str(key) if isinstance(node, CommentedMap) else key
+            # A key merged with `<<` has no line; the line of its parent is used.
+            position = (node.lc.data or {}).get(key)
+            lines[*path, part] = position[0] + 1 if position else lines.get(path, 1)
+            if len(lines) > _MOST_NODES:
+                raise ValueError("too many values")
+            plain[part] = _from_yaml(source, value, (*path, part), lines)
+        return plain if isinstance(node, CommentedMap) else list(plain.values())
+    if node is None or isinstance(node, bool):
+        return node
+    if isinstance(node, int | float):
+        return int(node) if isinstance(node, int) else float(node)
+    if isinstance(node, str):
+        meant = None if isinstance(node, ScalarString) else _OLD_BOOLEANS.get(node.lower())
+        if meant is not None:
+            source.add(path, f"{node} is a word in YAML 1.2", f"write {meant}, or {node!r} in quotes")
+        return str(node)
+    if type(node).__module__.startswith("datetime"):
+        return str(node)
+    source.add(path, "only numbers, strings, booleans, lists and mappings are allowed here", "remove the tag")
+    return None
 
 
 def _apply(source: Source, overrides: Overrides, known_keys: Mapping[str, bool]) -> None:
@@ -213,7 +177,7 @@ def _apply(source: Source, overrides: Overrides, known_keys: Mapping[str, bool])
         except (YAMLError, ValueError, RecursionError):
             _refuse(source, key, f"the value {text!r} is no valid YAML", "put it in quotes")
             continue
-        _override(source, key, functools.partial(_Plain(source, at_line=0).convert, value), known_keys)
+        _override(source, key, functools.partial(_from_yaml, source, value, lines={}), known_keys)
 
 
 def _refuse(source: Source, key: str, message: str, hint: str) -> None:
@@ -238,26 +202,17 @@ def _override(source: Source, key: str, plain: Callable[[KeyPath], Any], known_k
         parts = ["parameters", *parts]
     path: KeyPath = tuple(parts)
     node: Any = source.data
-    for part in parts[:-1]:
+    for depth, part in enumerate(parts[:-1], start=1):
+        if part not in node:
+            source.lines[path[:depth]] = 0
         node = node.setdefault(part, {})
         if not isinstance(node, dict):
             _refuse(source, key, "the value that should contain this key is no mapping", "")
             return
-    if len(parts) == 3 and parts[0] == "parameters":
-        _drop_other_kinds(node, parts[2])
+    kind = _KIND.get(parts[2]) if len(parts) == 3 and parts[0] == "parameters" else None
+    if kind is not None:  # `lr.value=1` means a constant, whatever the file says
+        for other in [other for other in node if other == "distribution" or _KIND.get(other, kind) != kind]:
+            del node[other]
     # The parts of a value that is replaced as a whole have no line any more.
-    for stale in [place for place in source.lines if place[: len(path)] == path]:
-        del source.lines[stale]
-    for depth in range(1, len(path) + 1):
-        source.lines.setdefault(path[:depth], 0)
-    source.lines[path] = 0
+    source.lines = {place: line for place, line in source.lines.items() if place[: len(path)] != path} | {path: 0}
     node[parts[-1]] = plain(path)
-
-
-def _drop_other_kinds(parameter: dict[str, Any], key: str) -> None:
-    """Remove the keys of other kinds of domains: `lr.value=1` means a constant, whatever the file says."""
-    kind = next((kind for kind in _DOMAIN_KINDS if key in kind), None)
-    if kind is not None:
-        for other in frozenset().union(*_DOMAIN_KINDS) - kind:
-            parameter.pop(other, None)
-        parameter.pop("distribution", None)

@@ -79,11 +79,6 @@ def _flow(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_flow(item) for item in value) + "]"
     if isinstance(value, str):
-        return '"' + "".join(_escaped(character) for character in value) + '"'
+        escaped = re.sub(r'["\\]', r"\\\g<0>", value)
+        return '"' + re.sub("[^ -~]", lambda match: f"\\U{ord(match[0]):08x}", escaped) + '"'
     return json.dumps(value)
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    return character if " " <= character <= "~" else f"\\U{ord(character):08x}"
