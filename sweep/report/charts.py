@@ -6,6 +6,7 @@ A description says which marks are where on which axes. `figures` and `report.js
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from sweep.report.axes import Axis, shown_range
 from sweep.report.facts import Facts
+from sweep.report.trials import value_of
 from sweep.study.formatting import tag_text
 from sweep.study.ranking import feasible, objective_values
 from sweep.study.record import TrialRecord
@@ -149,11 +151,17 @@ def _effect(facts: Facts, axis: Axis) -> Chart:
 
 
 def _history(facts: Facts) -> Chart:
-    order = {number: place for place, (number, _) in enumerate(facts.history, 1)}
-    trials = _trials(facts, facts.snapshot.ranking.order, lambda r: (order[r.number], r.value), name="trials", colour=QUIET)
-    best = Series(mark="after", name="best so far", colour=BEST, data=[(order[number], value) for number, value in facts.history])
-    scales = [Scale(label="complete trials", whole=True), Scale(label=facts.study.metric.name, range=facts.shown)]
-    return Chart(name="history", title="Best value so far, as trials ended", scales=scales, series=[*trials, best])
+    order = facts.snapshot.ranking.order
+    ended = sorted(order, key=lambda record: (record.ended or "", record.number))
+    place_of = {record.number: place for place, record in enumerate(ended, 1)}
+    trials = _trials(facts, order, lambda record: (place_of[record.number], record.value), name="trials", colour=QUIET)
+    metric = facts.study.metric
+    values = (metric.sign * value_of(record) if feasible(facts.study, record.metrics) else -math.inf for record in ended)
+    best = enumerate(itertools.accumulate(values, max), 1)
+    data = [(place, None if value == -math.inf else metric.sign * value) for place, value in best]
+    series = [*trials, Series(mark="after", name="best so far", colour=BEST, data=data)]
+    scales = [Scale(label="complete trials", whole=True), Scale(label=metric.name, range=facts.shown)]
+    return Chart(name="history", title="Best value so far, as trials ended", scales=scales, series=series)
 
 
 def _parallel(facts: Facts) -> Chart:
@@ -198,12 +206,7 @@ def _timeline(facts: Facts) -> Chart:
 
 
 def _trials(
-    facts: Facts,
-    records: Iterable[TrialRecord],
-    place: Callable[[TrialRecord], Place],
-    *,
-    name: str = "",
-    colour: int = PLAIN,
+    facts: Facts, records: Iterable[TrialRecord], place: Callable[[TrialRecord], Place], *, name: str = "", colour: int = PLAIN
 ) -> list[Series]:
     """Return points for the trials that have a place, and rings for those that break a constraint."""
     marks: dict[bool, list[tuple[float, float, int]]] = {True: [], False: []}

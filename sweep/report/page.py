@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from sweep.report.charts import charts
 from sweep.report.facts import Facts, gather
 from sweep.report.trials import factors
 from sweep.storage.files import write_text
-from sweep.storage.folder import StudyFolder
+from sweep.storage.folder import StudyFolder, recorded
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text, tag_text
@@ -56,6 +57,10 @@ def render(facts: Facts) -> str:
     placed = {record.number for record in leaders}
     shown = [*leaders, *(record for record in snapshot.records if record.number not in placed)]
     scripts = [_resource("echarts.min.js"), _resource("report.js")]
+    digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
+    study_text = ""
+    with contextlib.suppress(OSError):
+        study_text = snapshot.folder.study_file.read_text(encoding="utf-8", errors="replace")
     return templates.from_string(_resource("template.html")).render(
         facts=facts,
         study=study,
@@ -76,7 +81,9 @@ def render(facts: Facts) -> str:
         charts={chart.name: chart for chart in data["charts"]},
         css=_resource("report.css"),
         scripts=scripts,
-        policy=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
+        policy=" ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests),
+        study_text=study_text,
+        environment=recorded(snapshot.folder),
     )
 
 
@@ -102,10 +109,6 @@ def _data(facts: Facts) -> dict[str, Any]:
 
 def _resource(name: str) -> str:
     return resources.files("sweep.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def leave_report(folder: StudyFolder) -> str:

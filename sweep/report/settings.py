@@ -75,30 +75,29 @@ def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
     most = max(len(seeds) for seeds in groups.values())
     compared = {key: seeds for key, seeds in groups.items() if 2 * len(seeds) >= most}
     shared = [seed for seed in next(iter(compared.values())) if all(seed in seeds for seeds in compared.values())]
-    if not shared:  # no seed is common to all: each setting has its own
-        shared_of = {key: list(seeds) for key, seeds in groups.items()}
-    else:
-        shared_of = {key: shared if key in compared else list(seeds) for key, seeds in groups.items()}
-    values = {key: [value_of(groups[key][seed]) for seed in seeds] for key, seeds in shared_of.items()}
+    counted = {  # if no seed is common to all, each setting has its own
+        key: [seeds[seed] for seed in (shared if shared and key in compared else seeds)] for key, seeds in groups.items()
+    }
+    values = {key: [value_of(record) for record in found] for key, found in counted.items()}
     means = {key: mean_and_half_width(found) for key, found in values.items()}
     first = {key: min(record.number for record in seeds.values()) for key, seeds in groups.items()}
     order = sorted(groups, key=lambda key: (key not in compared, -sign * means[key][0], first[key]))
-    best = order[0]
-    chances = _chances([values[key] for key in compared], sign) if len(shared) >= _FEWEST_SEEDS else None
-    chance_of = dict(zip(compared, chances, strict=True)) if chances else {}
+    best, chances = values[order[0]], {}
+    if len(shared) >= _FEWEST_SEEDS:
+        chances = dict(zip(compared, _chances([values[key] for key in compared], sign), strict=True))
     found = []
     for key in order:
         mean, half = means[key]
         found.append(
             Setting(
-                params={name: value for name, value in next(iter(groups[key].values())).params.items() if name in names},
-                trainings=len(shared_of[key]),
-                trials=tuple(sorted({groups[key][seed].number for seed in shared_of[key]})),
+                params={name: value for name, value in counted[key][0].params.items() if name in names},
+                trainings=len(counted[key]),
+                trials=tuple(sorted({record.number for record in counted[key]})),
                 mean=mean,
                 low=None if half is None else mean - half,
                 high=None if half is None else mean + half,
-                behind=_behind(values[best], values[key], sign) if shared and key in compared and key != best else None,
-                chance=chance_of.get(key),
+                behind=_behind(best, values[key], sign) if shared and key in compared and key != order[0] else None,
+                chance=chances.get(key),
                 finished=key in compared,
             )
         )

@@ -17,11 +17,6 @@ def factors(study: StudySpec) -> list[str]:
     return [name for name in swept(study.parameters) if name != SEED]
 
 
-def varied(study: StudySpec) -> list[str]:
-    """Return everything that two trainings can differ in: the swept parameters, and the seed if there are several."""
-    return swept(study.parameters) + ([SEED] if study.repeats > 1 else [])
-
-
 def key_of(record: TrialRecord, names: Iterable[str]) -> Key:
     """Return a trial's values of some parameters."""
     return tuple(record.params.get(name) for name in names)
