@@ -178,16 +178,15 @@ def evaluate(model: nn.Module, data: Split, precision: AbstractContextManager[ob
     """Return the mean loss over the samples, the number of correct predictions, and the logits (n, 10)."""
     model.eval()
     loss_sum = torch.zeros((), dtype=torch.float64, device=data.index.device)
-    correct = torch.zeros((), dtype=torch.int64, device=data.index.device)
-    all_logits = []
+    batches = []
     for places in torch.split(torch.arange(len(data), device=data.index.device), _EVALUATION_BATCH):
         images, labels = data.batch(places)
         with precision:
-            logits = model(images).float()
-        loss_sum += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
-        all_logits.append(logits)
-    return loss_sum.item() / len(data), int(correct.item()), torch.cat(all_logits)
+            batches.append(model(images).float())
+        loss_sum += F.cross_entropy(batches[-1], labels, reduction="sum")
+    logits = torch.cat(batches)
+    correct = (logits.argmax(1) == data.labels[data.index]).sum()
+    return loss_sum.item() / len(data), int(correct.item()), logits
 
 
 def epoch_order(samples: int, shuffle: bool, seed: int, epoch: int) -> Tensor:
@@ -233,10 +232,8 @@ def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     p = {**_DEFAULTS, **given}
     if p["dataset"] not in datasets.TORCHVISION:
         raise ValueError(f"there is no data set {p['dataset']!r}; {did_you_mean(str(p['dataset']), datasets.TORCHVISION)}")
-    for name in ("batch_size", "epochs"):
-        if not isinstance(p[name], int) or p[name] < 1:
+    for name in ("batch_size", "epochs", "checkpoint_every"):
+        missing = p[name] is None and _DEFAULTS[name] is None
+        if not missing and (not isinstance(p[name], int) or p[name] < 1):
             raise ValueError(f"{name} must be a whole number above 0, got {p[name]!r}")
-    every = p["checkpoint_every"]
-    if every is not None and (not isinstance(every, int) or every < 1):
-        raise ValueError(f"checkpoint_every must be a whole number above 0, got {every!r}")
     return p
