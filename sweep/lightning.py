@@ -33,7 +33,6 @@ from sweep.worker.checkpoint import random_states, restore_random_states
 from sweep.worker.handle import Trial, TrialFailed
 
 _PACKAGES = ("lightning.pytorch", "pytorch_lightning")  # the same package; a trainer of one accepts only its own callbacks
-_FILE = ".lightning.ckpt"
 
 
 def _callback_class() -> Any:
@@ -130,7 +129,7 @@ class SweepCallback(_callback_class()):  # type: ignore[misc]  # one of two clas
 
     @property
     def _file(self) -> Path:
-        return self._trial.dir / _FILE
+        return self._trial.dir / ".lightning.ckpt"
 
     def _report(self, trainer: Any, *, ended: bool) -> None:
         epochs = trainer.current_epoch

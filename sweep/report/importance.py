@@ -65,12 +65,8 @@ def importances(records: Iterable[TrialRecord], study: StudySpec) -> list[Import
         halves = np.argsort(random.random((count, len(ranks))), axis=1)[:, : len(ranks) // 2]
         alone = _explained(groups, ranks)
         spread = [_explained(groups[half], ranks[half]) for half in halves]
-        low, high = np.quantile(spread, (0.025, 0.975))
-        found.append(
-            Importance(
-                name=name, alone=alone, low=min(alone, float(low)), high=max(alone, float(high)), together=together.get(name)
-            )
-        )
+        low, high = np.quantile(spread, (0.025, 0.975)).tolist()
+        found.append(Importance(name=name, alone=alone, low=min(alone, low), high=max(alone, high), together=together.get(name)))
     return sorted(found, key=lambda item: -max(item.alone, item.together or 0.0))
 
 

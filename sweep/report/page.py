@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import hashlib
 from datetime import UTC, datetime
 from importlib import resources
@@ -41,21 +40,11 @@ def render(facts: Facts) -> str:
 
     snapshot, study = facts.snapshot, facts.study
     templates = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    templates.filters |= {
-        "number": number_text,
-        "param": param_text,
-        "duration": duration_text,
-        "error": error_line,
-        "measured": sentences.measured,
-    }
-    templates.globals |= {
-        "objectives": functools.partial(objective_texts, study=study),
-        "verdict": lambda record: verdict(study, record.metrics),
-    }
+    templates.filters |= {"number": number_text, "param": param_text, "duration": duration_text, "error": error_line}
     templates.policies["json.dumps_kwargs"] = {"default": vars}  # the charts' dataclasses as their attributes
-    leaders = snapshot.ranking.order
-    placed = {record.number for record in leaders}
-    shown = [*leaders, *(record for record in snapshot.records if record.number not in placed)]
+    ranking = snapshot.ranking
+    placed = {record.number for record in ranking.order}
+    shown = [*ranking.order, *(record for record in snapshot.records if record.number not in placed)]
     scripts = [_resource("echarts.min.js"), _resource("report.js")]
     digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
     study_text = ""
@@ -66,17 +55,14 @@ def render(facts: Facts) -> str:
         study=study,
         counts={state: count for state, count in snapshot.counts.items() if count},
         made=datetime.now(UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        leaders=leaders,
-        certainty=sentences.certainty(facts) if facts.settings else [],
-        importance=sentences.importance(facts),
-        comparisons=[(item, sentences.comparison(item, study.metric.name)) for item in facts.comparisons],
-        time_spent=sentences.time_spent(facts),
+        ranking=ranking,
+        verdict=verdict,
+        objective_texts=objective_texts,
+        sentences=sentences,
         names=swept(study.parameters),
         factors=factors(study),
         records=shown[:_MOST_ROWS],
         hidden=max(0, len(shown) - _MOST_ROWS),
-        front=snapshot.ranking.front,
-        front_numbers=snapshot.ranking.front_numbers,
         data=(data := _data(facts)),
         charts={chart.name: chart for chart in data["charts"]},
         css=_resource("report.css"),
