@@ -55,8 +55,7 @@ class _Unavailable(Exception):
 
 def cache_root() -> Path:
     """Return where data sets are kept: `SWEEP_DATA`, else `sweep` in the user's cache folder."""
-    chosen = os.environ.get("SWEEP_DATA")
-    if chosen:
+    if chosen := os.environ.get("SWEEP_DATA"):
         return Path(chosen).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweep"
 
@@ -123,20 +122,22 @@ def _from_any_source(name: str, raw: Path, temporary: Path) -> Iterator[Progress
         sources.append((f"Debian's package {_DEBIAN_PACKAGE}", _debian_package))
     reasons = []
     for number, (label, source) in enumerate(sources):
-        folder = temporary / str(number)
-        folder.mkdir()
+        folder = temporary / str(number) / "raw"
+        folder.mkdir(parents=True)
         try:
             yield from source(name, folder)
             if wrong := _differing(name, folder):
                 raise _Unavailable(f"its data differ from those expected ({', '.join(wrong)})")
             if name == "fashion_mnist":
                 (folder / _SUMS).write_text(_FASHION_SUMS)
-            _put_in_place(folder, raw)
+            if raw.exists():  # damaged, or the user's own: moved, not deleted
+                raw.rename(raw.with_name(f"raw.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"))
+            raw.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(raw)
             return
         except (_Unavailable, OSError) as error:
             reasons.append(f"{label}: {error}")
-    files = ", ".join(FILES)
-    do = [f"download them elsewhere, and put the files {files} into {raw}"]
+    do = [f"download them elsewhere, and put the files {', '.join(FILES)} into {raw}"]
     if name == "fashion_mnist":
         do.insert(0, f"on Debian or Ubuntu:            sudo apt install {_DEBIAN_PACKAGE}")
     raise SweepError(
@@ -165,7 +166,7 @@ def _torchvision(name: str, folder: Path) -> Iterator[Progress]:
 
     def download() -> None:
         try:
-            kind(str(folder), train=True, download=True)
+            kind(str(folder.parent), train=True, download=True)
         except Exception as error:
             failure.append(error)
 
@@ -176,7 +177,7 @@ def _torchvision(name: str, folder: Path) -> Iterator[Progress]:
         thread.start()
         while thread.is_alive():
             thread.join(0.2)
-            got = _bytes_in(folder.rglob("*.gz"))
+            got = _bytes_in(folder.parent.rglob("*.gz"))
             share = min(1.0, got / _FASHION_DOWNLOAD_BYTES) if name == "fashion_mnist" else None
             yield Progress(text=f"downloading {TORCHVISION[name]}, {got / 1e6:.1f} MB", fraction=share)
     finally:
@@ -184,24 +185,25 @@ def _torchvision(name: str, folder: Path) -> Iterator[Progress]:
     if failure:
         raise _Unavailable(" ".join(str(failure[0]).split())[:200] or type(failure[0]).__name__)
     for file in FILES:
-        shutil.move(folder / TORCHVISION[name] / "raw" / file, folder / file)
+        (raw_folder(name, folder.parent) / file).rename(folder / file)
 
 
 def _debian_package(name: str, folder: Path) -> Iterator[Progress]:
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise _Unavailable("this is not Debian or Ubuntu: apt-get and dpkg-deb are not installed")
+    scratch = folder.parent
     # With its own lists and cache neither root nor a recent `apt-get update` is needed.
     for part in ("lists/partial", "cache/archives/partial"):
-        (folder / part).mkdir(parents=True)
-    options = [f"Dir::State::Lists={folder}/lists", f"Dir::Cache={folder}/cache", "Debug::NoLocking=1", "APT::Sandbox::User="]
+        (scratch / part).mkdir(parents=True)
+    options = [f"Dir::State::Lists={scratch}/lists", f"Dir::Cache={scratch}/cache", "Debug::NoLocking=1", "APT::Sandbox::User="]
     apt = ["apt-get", "-q", *(word for option in options for word in ("-o", option))]
-    yield from _run([*apt, "update"], folder, "asking Debian for its package lists")
-    yield from _run([*apt, "download", _DEBIAN_PACKAGE], folder, f"downloading Debian's {_DEBIAN_PACKAGE}")
-    packages = list(folder.glob("*.deb"))
+    yield from _run([*apt, "update"], scratch, "asking Debian for its package lists")
+    yield from _run([*apt, "download", _DEBIAN_PACKAGE], scratch, f"downloading Debian's {_DEBIAN_PACKAGE}")
+    packages = list(scratch.glob("*.deb"))
     if not packages:
         raise _Unavailable("apt-get downloaded nothing")
-    yield from _run(["dpkg-deb", "-x", str(packages[0]), "tree"], folder, "unpacking it")
-    _unzip(folder / "tree" / _DEBIAN_FOLDER, folder)
+    yield from _run(["dpkg-deb", "-x", str(packages[0]), "tree"], scratch, "unpacking it")
+    _unzip(scratch / "tree" / _DEBIAN_FOLDER, folder)
 
 
 def _run(command: list[str], folder: Path, text: str) -> Iterator[Progress]:
@@ -235,17 +237,6 @@ def _unzip(source: Path, folder: Path) -> None:
     for file in FILES:
         with gzip.open(source / f"{file}.gz") as packed, (folder / file).open("wb") as plain:
             shutil.copyfileobj(packed, plain)
-
-
-def _put_in_place(folder: Path, raw: Path) -> None:
-    whole = folder / "whole"
-    whole.mkdir()
-    for file in (*FILES, _SUMS):
-        (folder / file).rename(whole / file)
-    if raw.exists():  # damaged, or the user's own: moved, not deleted
-        raw.rename(raw.with_name(f"raw.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"))
-    raw.parent.mkdir(parents=True, exist_ok=True)
-    whole.rename(raw)
 
 
 def _sha256(path: Path) -> str:

@@ -1,8 +1,7 @@
 """Train a small network on FashionMNIST: training, evaluation, and what TensorBoard shows.
 
 5,000 images, the same number of each class, are held out of the training set for validation. The official test set is
-evaluated once, at the end, and selects nothing. Losses and logits stay tensors inside an epoch, so that the CPU does not wait
-for a GPU.
+evaluated once, at the end, and selects nothing.
 
 Parameters: `lr` (0.001), `batch_size` (64), `shuffle` (true), `epochs` (5), `model` (`cnn`, `lenet5`, `mlp`), `optimizer`
 (`adam`, `adamw`, `sgd`, `rmsprop`), `momentum` (0; sgd and rmsprop), `weight_decay` (0), `train_samples` (all: a prefix,
@@ -69,12 +68,8 @@ class Epoch:
     @classmethod
     def again(cls, done: Mapping[str, Any]) -> Epoch:
         """Return the epoch that `settle` described, or a new one. Old checkpoints have tensors, and the last loss."""
-        return cls(
-            batches=done.get("batches", 0),
-            correct=int(done.get("correct", 0)),
-            loss_sum=float(done.get("loss_sum", 0.0)),
-            seconds=done.get("seconds", 0.0),
-        )
+        numbers = {name: value.item() if isinstance(value, Tensor) else value for name, value in done.items() if name != "loss"}
+        return cls(**numbers)
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: its mean loss, logits (n, 10) and labels (n,)."""

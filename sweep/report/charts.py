@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from sweep.report.axes import Axis, shown_range
 from sweep.report.facts import Facts
-from sweep.report.trials import value_of
+from sweep.report.settings import value_of
 from sweep.study.formatting import tag_text
 from sweep.study.ranking import feasible, objective_values
 from sweep.study.record import TrialRecord
@@ -71,12 +71,9 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A chart.
+    """A chart, with its name in the page and of its file, and a title for screen readers.
 
-    Attributes:
-        name: of its file, and of its element in the page.
-        title: for a screen reader.
-        scales: the horizontal and the vertical axis, or all parallel ones.
+    `scales` are the horizontal and the vertical axis, or all parallel ones.
     """
 
     name: str

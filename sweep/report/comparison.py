@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sweep.report.intervals import mean_and_half_width
-from sweep.report.trials import Key, factors, key_of, value_of
+from sweep.report.settings import Key, factors, key_of, value_of
 from sweep.study.ranking import complete_of
 from sweep.study.record import TrialRecord
 from sweep.study.spec import SEED, StudySpec

@@ -12,8 +12,7 @@ from sweep.report.axes import Axis, parameter_axes, shown_range
 from sweep.report.comparison import Comparison, comparisons
 from sweep.report.importance import Importance, importances, noise_share
 from sweep.report.intervals import mean_and_half_width, wilson
-from sweep.report.settings import Setting, deviation, settings
-from sweep.report.trials import value_of
+from sweep.report.settings import Setting, deviation, settings, value_of
 from sweep.storage.database import read_curves
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import error_line
@@ -31,8 +30,7 @@ _CURVE_POINTS, _ALL_POINTS = 100, 200_000  # that are drawn of one curve, and of
 class Measured:
     """A metric of the best setting: its mean over the seeds or its only value, with its 95 % interval.
 
-    Attributes:
-        samples: the number of samples that an accuracy is a share of; then the interval is Wilson's.
+    The interval of an accuracy is Wilson's if it is a share of a known number of `samples`.
     """
 
     name: str
@@ -147,13 +145,10 @@ def _measured(records: Sequence[TrialRecord], best: Setting) -> tuple[Measured, 
         if kind == _SAMPLES or len(values) < len(chosen):
             continue
         mean, half = mean_and_half_width(values)
-        low, high, samples = None, None, None
-        if half is not None:
-            low, high = mean - half, mean + half
-        elif 0 <= mean <= 1 and (count := chosen[0].metrics.get(f"{group}/{_SAMPLES}")) and kind == "accuracy":
-            samples = int(count)
-            low, high = wilson(mean, samples)
-        found.append(Measured(name=name, value=mean, low=low, high=high, samples=samples))
+        share = half is None and kind == "accuracy" and 0 <= mean <= 1
+        samples = int(chosen[0].metrics.get(f"{group}/{_SAMPLES}", 0)) if share else 0
+        low, high = (mean - half, mean + half) if half is not None else wilson(mean, samples) if samples else (None, None)
+        found.append(Measured(name=name, value=mean, low=low, high=high, samples=samples or None))
     return tuple(found)
 
 
@@ -190,11 +185,13 @@ def _thinned(curves: dict[int, list[tuple[int, float]]]) -> dict[int, list[tuple
 
 def _failures(records: Iterable[TrialRecord]) -> tuple[Failure, ...]:
     """Group failures by cause and message; messages that differ only in numbers are equal."""
-    groups: dict[tuple[str, str], tuple[str, list[int]]] = {}
+    groups: dict[tuple[str, str], list[TrialRecord]] = {}
     for record in records:
         if record.state is TrialState.FAILED:
-            text = error_line(record)
-            key = record.cause or "unknown", re.sub(r"[-+]?\d[\d.e+-]*", "N", text)
-            groups.setdefault(key, (text, []))[1].append(record.number)
-    found = [Failure(cause=cause, text=text, numbers=tuple(numbers)) for (cause, _), (text, numbers) in groups.items()]
+            key = record.cause or "unknown", re.sub(r"[-+]?\d[\d.e+-]*", "N", error_line(record))
+            groups.setdefault(key, []).append(record)
+    found = [
+        Failure(cause=cause, text=error_line(alike[0]), numbers=tuple(record.number for record in alike))
+        for (cause, _), alike in groups.items()
+    ]
     return tuple(sorted(found, key=lambda failure: -len(failure.numbers)))

@@ -13,7 +13,7 @@ from typing import Any
 from sweep.report import sentences
 from sweep.report.charts import charts
 from sweep.report.facts import Facts, gather
-from sweep.report.trials import factors
+from sweep.report.settings import factors
 from sweep.storage.files import write_text
 from sweep.storage.folder import StudyFolder, recorded
 from sweep.storage.snapshot import Snapshot
@@ -26,16 +26,11 @@ _MOST_ROWS = 2_000  # of the table of trials: more would open slowly, and `sweep
 
 
 def write_page(facts: Facts, path: Path) -> None:
-    """Write the report atomically.
+    """Write the report atomically, as a page that loads no other file.
 
     Raises:
         OSError: the file cannot be written.
     """
-    write_text(path, render(facts))
-
-
-def render(facts: Facts) -> str:
-    """Return the page, which loads no other file."""
     from jinja2 import Environment, StrictUndefined
 
     snapshot, study = facts.snapshot, facts.study
@@ -50,7 +45,7 @@ def render(facts: Facts) -> str:
     study_text = ""
     with contextlib.suppress(OSError):
         study_text = snapshot.folder.study_file.read_text(encoding="utf-8", errors="replace")
-    return templates.from_string(_resource("template.html")).render(
+    text = templates.from_string(_resource("template.html")).render(
         facts=facts,
         study=study,
         counts={state: count for state, count in snapshot.counts.items() if count},
@@ -71,6 +66,7 @@ def render(facts: Facts) -> str:
         study_text=study_text,
         environment=recorded(snapshot.folder),
     )
+    write_text(path, text)
 
 
 def _data(facts: Facts) -> dict[str, Any]:

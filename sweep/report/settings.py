@@ -1,4 +1,4 @@
-"""Which setting is best, and how certain that is.
+"""Which trials are trainings of one setting, which setting is best, and how certain that is.
 
 - Settings that were trained with several seeds are compared by the seeds that they share. Each has an interval of its mean and
   of its difference to the best.
@@ -17,12 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.report.intervals import mean_and_half_width, variance_within
-from sweep.report.trials import by_setting, factors, value_of
 from sweep.study.ranking import complete_of, feasible
 from sweep.study.record import TrialRecord
-from sweep.study.spec import StudySpec
+from sweep.study.space import swept
+from sweep.study.spec import SEED, StudySpec
 from sweep.study.trial import Scalar
 
+Key = tuple[Scalar, ...]
 _RESAMPLES = 4_000
 _AT_ONCE = 250
 _FEWEST_SEEDS = 5
@@ -60,6 +61,30 @@ class Setting:
     behind: Behind | None = None
     chance: float | None = None
     finished: bool = True
+
+
+def factors(study: StudySpec) -> list[str]:
+    """Return the swept hyperparameters, without the seed."""
+    return [name for name in swept(study.parameters) if name != SEED]
+
+
+def key_of(record: TrialRecord, names: Iterable[str]) -> Key:
+    """Return a trial's values of some parameters."""
+    return tuple(record.params.get(name) for name in names)
+
+
+def by_setting(complete: Iterable[TrialRecord], names: Sequence[str]) -> dict[Key, dict[Scalar, TrialRecord]]:
+    """Return the trials of each setting by seed; of several with the same seed only the first, since the others repeat it."""
+    groups: dict[Key, dict[Scalar, TrialRecord]] = {}
+    for record in complete:
+        groups.setdefault(key_of(record, names), {}).setdefault(record.params.get(SEED), record)
+    return groups
+
+
+def value_of(record: TrialRecord) -> float:
+    """Return the objective's value of a complete trial."""
+    assert record.value is not None
+    return record.value
 
 
 def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
