@@ -5,7 +5,7 @@ evaluated once, at the end, and selects nothing.
 
 Parameters: `lr` (0.001), `batch_size` (64), `shuffle` (true), `epochs` (5), `model` (`cnn`, `lenet5`, `mlp`), `optimizer`
 (`adam`, `adamw`, `sgd`, `rmsprop`), `momentum` (0; sgd and rmsprop), `weight_decay` (0), `train_samples` (all: a prefix,
-for quick studies), `precision` (`float32`, `bfloat16`, `tf32`: see `precision`), `dataset` (`fashion_mnist`, `mnist`,
+for quick studies), `precision` (`float32`, `bfloat16`, `tf32`: see `networks`), `dataset` (`fashion_mnist`, `mnist`,
 `kmnist`), `checkpoint_every` (batches between two checkpoints inside an epoch; by default there is one at the end of each epoch,
 and one when the sweep is stopped). A swept `seed` trains the same setting several times.
 """
@@ -26,8 +26,7 @@ from torch import Tensor, nn
 from sweep.errors import did_you_mean
 from sweep.objectives import datasets
 from sweep.objectives.images import Split, load, to_float
-from sweep.objectives.networks import make_model, make_optimizer
-from sweep.objectives.precision import set_precision
+from sweep.objectives.networks import make_model, make_optimizer, set_precision
 from sweep.worker.handle import Trial
 from sweep.worker.protocol import Progress
 
@@ -68,7 +67,9 @@ class Epoch:
     @classmethod
     def again(cls, done: Mapping[str, Any]) -> Epoch:
         """Return the epoch that `settle` described, or a new one. Old checkpoints have tensors, and the last loss."""
-        numbers = {name: value.item() if isinstance(value, Tensor) else value for name, value in done.items() if name != "loss"}
+        numbers: dict[str, Any] = {
+            name: value.item() if isinstance(value, Tensor) else value for name, value in done.items() if name != "loss"
+        }
         return cls(**numbers)
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:

@@ -102,8 +102,7 @@ def _importances(facts: Facts) -> Chart:
     items = facts.importances[::-1]
     series = [Series(mark="bars", name="alone, 95 % interval", data=[(item.alone, item.low, item.high) for item in items])]
     if items[0].together is not None:
-        together = [(item.together,) for item in items]
-        series.append(Series(mark="bars", name="together with others", colour=BEST, data=together))
+        series.append(Series(mark="bars", name="together with others", colour=BEST, data=[(item.together,) for item in items]))
     share = Scale(label=f"share of the differences in {facts.study.metric.name}", range=(0, 1), share=True)
     scales = [share, Scale(names=[item.name for item in items])]
     return Chart(name="importances", title="Importance of each parameter", scales=scales, series=series)

@@ -27,9 +27,9 @@ class Comparison:
     """The comparison of two values of a parameter, everything else being equal.
 
     Attributes:
-        difference, low, high: by how much `better` is better, in the metric's unit, with its 95 % interval.
+        difference, low, high: by how much `better` is better, in the metric's unit, with the 95 % interval.
         wins, pairs: the number of pairs in which it is better, and of all pairs.
-        over, unit: the number of seeds or settings that the interval is over, and which of both.
+        over, unit: the number of units (`seeds` or `settings`) from which the interval is computed.
     """
 
     name: str

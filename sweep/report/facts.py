@@ -88,7 +88,7 @@ class Facts:
         """Return the range of the metric's axis that holds the trials' values."""
         return shown_range([value_of(record) for record in self.snapshot.ranking.order], self.study.metric.sign)
 
-    @functools.cached_property
+    @property
     def outside(self) -> int:
         """Return the number of trials whose values are outside the range."""
         low, high = self.shown or (0.0, 0.0)
@@ -136,8 +136,7 @@ def gather(snapshot: Snapshot) -> Facts:
 
 
 def _measured(records: Sequence[TrialRecord], best: Setting) -> tuple[Measured, ...]:
-    numbers = set(best.trials)
-    chosen = [record for record in records if record.number in numbers]
+    chosen = [record for record in records if record.number in best.trials]
     found = []
     for name in chosen[0].metrics:
         group, _, kind = name.rpartition("/")
@@ -176,9 +175,7 @@ def _thinned(curves: dict[int, list[tuple[int, float]]]) -> dict[int, list[tuple
     """Keep evenly spaced points of each curve, including its last one: more cannot be seen, and the page would be huge."""
     most = max(2, min(_CURVE_POINTS, _ALL_POINTS // max(1, len(curves))))
     return {
-        number: points
-        if len(points) <= most
-        else [points[round(place * (len(points) - 1) / (most - 1))] for place in range(most)]
+        number: [points[round(place * (len(points) - 1) / (most - 1))] for place in range(most)] if len(points) > most else points
         for number, points in curves.items()
     }
 

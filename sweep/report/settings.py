@@ -132,8 +132,7 @@ def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
 def deviation(records: Iterable[TrialRecord], study: StudySpec) -> float | None:
     """Return the standard deviation between trainings of one setting with different seeds. None with one seed."""
     groups = [[value_of(r) for r in seeds.values()] for seeds in by_setting(complete_of(records), factors(study)).values()]
-    within = variance_within(groups)
-    return None if within is None else math.sqrt(within)
+    return None if (within := variance_within(groups)) is None else math.sqrt(within)
 
 
 def _chances(values: Sequence[Sequence[float]], sign: int) -> list[float]:
