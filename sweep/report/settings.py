@@ -107,9 +107,8 @@ def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
     means = {key: mean_and_half_width(found) for key, found in values.items()}
     first = {key: min(record.number for record in seeds.values()) for key, seeds in groups.items()}
     order = sorted(groups, key=lambda key: (key not in compared, -sign * means[key][0], first[key]))
-    best, chances = values[order[0]], {}
-    if len(shared) >= _FEWEST_SEEDS:
-        chances = dict(zip(compared, _chances([values[key] for key in compared], sign), strict=True))
+    best, table = values[order[0]], [values[key] for key in compared]
+    chances = dict(zip(compared, _chances(table, sign), strict=True)) if len(shared) >= _FEWEST_SEEDS else {}
     found = []
     for key in order:
         mean, half = means[key]
