@@ -12,9 +12,7 @@ does not have what Lightning does not store: attributes of the model that are no
 `persistent_workers`.
 
 A checkpoint is made at the start of the next epoch, or at the end of the training, when all hooks and schedulers have run.
-Lightning can resume only from the counters of the epoch's end, so these are stored in it:
-
-    epoch's end ── copy counters ──► other hooks, schedulers ──► next epoch's start ── checkpoint with these counters ──► report
+Lightning can resume only from the counters of the epoch's end, so a copy of these is stored in it.
 """
 
 from __future__ import annotations
@@ -33,14 +31,13 @@ from sweep.worker.checkpoint import random_states, restore_random_states
 from sweep.worker.handle import Trial, TrialFailed
 
 _PACKAGES = ("lightning.pytorch", "pytorch_lightning")  # the same package; a trainer of one accepts only its own callbacks
-_FILE = ".lightning.ckpt"
 
 
 def _callback_class() -> Any:
     """Return the class of callbacks of the package that is imported already, or else of the one that is installed."""
-    installed = [name for name in _PACKAGES if importlib.util.find_spec(name.partition(".")[0]) is not None]
-    for name in (*(name for name in installed if name in sys.modules), *installed):
-        return importlib.import_module(name).Callback
+    for name in sorted(_PACKAGES, key=lambda name: name not in sys.modules):
+        if importlib.util.find_spec(name.partition(".")[0]) is not None:
+            return importlib.import_module(name).Callback
     raise ImportError("sweep.lightning needs Lightning:  pip install lightning")
 
 
@@ -49,9 +46,6 @@ class SweepCallback(_callback_class()):  # type: ignore[misc]  # one of two clas
 
     The metrics are those that were logged (`self.log`), by their names. The step is the number of epochs done. Without a
     validation loop every epoch is reported.
-
-    Args:
-        trial: of this training.
     """
 
     def __init__(self, trial: Trial) -> None:
@@ -130,23 +124,18 @@ class SweepCallback(_callback_class()):  # type: ignore[misc]  # one of two clas
 
     @property
     def _file(self) -> Path:
-        return self._trial.dir / _FILE
+        return self._trial.dir / ".lightning.ckpt"
 
     def _report(self, trainer: Any, *, ended: bool) -> None:
         epochs = trainer.current_epoch
         validates = sum(trainer.num_val_batches) > 0
         if epochs > self._reported and (self._validated or not validates):
-            state = {"lightning": self._checkpoint(trainer), "epochs": epochs, "ended": ended}
+            self._saving = True
+            try:
+                trainer.save_checkpoint(self._file)
+            finally:
+                self._saving = False
+                self._file.unlink(missing_ok=True)  # the trial stores the checkpoint, not Lightning's file
+            state, self._dump = {"lightning": self._dump, "epochs": epochs, "ended": ended}, {}
             self._reported, self._validated = epochs, False
             self._trial.report(epochs, dict(trainer.callback_metrics), state)
-
-    def _checkpoint(self, trainer: Any) -> dict[str, Any]:
-        """Return Lightning's checkpoint as a dict; the file that Lightning writes is not needed."""
-        self._saving = True
-        try:
-            trainer.save_checkpoint(self._file)
-        finally:
-            self._saving = False
-            self._file.unlink(missing_ok=True)
-        dump, self._dump = self._dump, {}
-        return dump

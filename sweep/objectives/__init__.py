@@ -5,8 +5,7 @@ it has, and nothing else of the package.
 
     toy               no data and no torch, for a first try and for tests
     fashion_mnist     a small network on FashionMNIST: training and evaluation
-    networks          its models and optimizers, by name
+    networks          its models, optimizers and precisions, by name
     convolution       the first layers of the CNN as one, faster on a CPU
-    precision         float32, bfloat16 or TensorFloat-32
     datasets, images  the data: downloaded and checked; as tensors, split
 """

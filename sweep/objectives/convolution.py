@@ -15,14 +15,13 @@ If numbers of a pool are equal, the gradient goes to the first of them, as in to
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # as everybody calls it
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-
-_SHIFTS = ((0, 0), (0, 1), (1, 0), (1, 1))  # the places of a pool, in the order of torch
 
 
 class ConvPoolReLU(nn.Conv2d):
@@ -89,6 +88,6 @@ def _spread(size: int, dtype: torch.dtype) -> Tensor:
     """Return the zeros and ones (size², 4 (size + 1)²) that copy a kernel's numbers into its four shifted kernels."""
     spread = torch.zeros(size, size, 4, size + 1, size + 1, dtype=dtype)
     rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
-    for place, (dy, dx) in enumerate(_SHIFTS):
+    for place, (dy, dx) in enumerate(itertools.product((0, 1), repeat=2)):  # as torch orders a pool
         spread[rows, columns, place, rows + dy, columns + dx] = 1
     return spread.view(size * size, -1)

@@ -36,12 +36,12 @@ CLASSES = {
     "kmnist": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
 }
 _SIZES = dict(zip(FILES, (47_040_016, 60_008, 7_840_016, 10_008), strict=True))
-_FASHION_SHA256 = {
-    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-}
+_FASHION_SUMS = """\
+c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888  train-images-idx3-ubyte
+bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9  train-labels-idx1-ubyte
+5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b  t10k-images-idx3-ubyte
+0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34  t10k-labels-idx1-ubyte
+"""
 _FASHION_DOWNLOAD_BYTES = 30_900_000
 _DEBIAN_PACKAGE = "dataset-fashion-mnist"
 _DEBIAN_FOLDER = Path("usr/share/datasets/fashion-mnist")
@@ -55,8 +55,7 @@ class _Unavailable(Exception):
 
 def cache_root() -> Path:
     """Return where data sets are kept: `SWEEP_DATA`, else `sweep` in the user's cache folder."""
-    chosen = os.environ.get("SWEEP_DATA")
-    if chosen:
+    if chosen := os.environ.get("SWEEP_DATA"):
         return Path(chosen).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweep"
 
@@ -99,10 +98,21 @@ def fetch(name: str, root: Path) -> Iterator[Progress]:
 def intact(name: str, raw: Path) -> bool:
     """Return whether the four files exist and have the right SHA-256 (takes about 0.1 s)."""
     try:
-        expected = _FASHION_SHA256 if name == "fashion_mnist" else _stored_sums(raw)
-        return all(_sha256(raw / file) == expected[file] for file in FILES)
-    except (OSError, KeyError):
+        return not _differing(name, raw)
+    except OSError:
         return False
+
+
+def _differing(name: str, folder: Path) -> list[str]:
+    """Return the files whose size or SHA-256 is not the expected one."""
+    lines = [f"{_sha256(folder / file)}  {file}\n" for file in FILES]
+    stored = folder / _SUMS
+    known = _FASHION_SUMS if name == "fashion_mnist" else stored.read_text() if stored.exists() else "".join(lines)
+    right = [line in known and (folder / file).stat().st_size == _SIZES[file] for file, line in zip(FILES, lines, strict=True)]
+    if all(right) and name != "fashion_mnist" and not stored.exists():
+        with contextlib.suppress(OSError):  # torchvision has checked the files; from now on they must not change
+            stored.write_text(known)
+    return [file for file, same in zip(FILES, right, strict=True) if not same]
 
 
 def _from_any_source(name: str, raw: Path, temporary: Path) -> Iterator[Progress]:
@@ -112,17 +122,22 @@ def _from_any_source(name: str, raw: Path, temporary: Path) -> Iterator[Progress
         sources.append((f"Debian's package {_DEBIAN_PACKAGE}", _debian_package))
     reasons = []
     for number, (label, source) in enumerate(sources):
-        folder = temporary / str(number)
-        folder.mkdir()
+        folder = temporary / str(number) / "raw"
+        folder.mkdir(parents=True)
         try:
             yield from source(name, folder)
-            _check(name, folder)
-            _put_in_place(folder, raw)
+            if wrong := _differing(name, folder):
+                raise _Unavailable(f"its data differ from those expected ({', '.join(wrong)})")
+            if name == "fashion_mnist":
+                (folder / _SUMS).write_text(_FASHION_SUMS)
+            if raw.exists():  # damaged, or the user's own: moved, not deleted
+                raw.rename(raw.with_name(f"raw.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"))
+            raw.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(raw)
             return
         except (_Unavailable, OSError) as error:
             reasons.append(f"{label}: {error}")
-    files = ", ".join(FILES)
-    do = [f"download them elsewhere, and put the files {files} into {raw}"]
+    do = [f"download them elsewhere, and put the files {', '.join(FILES)} into {raw}"]
     if name == "fashion_mnist":
         do.insert(0, f"on Debian or Ubuntu:            sudo apt install {_DEBIAN_PACKAGE}")
     raise SweepError(
@@ -151,7 +166,7 @@ def _torchvision(name: str, folder: Path) -> Iterator[Progress]:
 
     def download() -> None:
         try:
-            kind(str(folder), train=True, download=True)
+            kind(str(folder.parent), train=True, download=True)
         except Exception as error:
             failure.append(error)
 
@@ -162,7 +177,7 @@ def _torchvision(name: str, folder: Path) -> Iterator[Progress]:
         thread.start()
         while thread.is_alive():
             thread.join(0.2)
-            got = _bytes_in(folder.rglob("*.gz"))
+            got = _bytes_in(folder.parent.rglob("*.gz"))
             share = min(1.0, got / _FASHION_DOWNLOAD_BYTES) if name == "fashion_mnist" else None
             yield Progress(text=f"downloading {TORCHVISION[name]}, {got / 1e6:.1f} MB", fraction=share)
     finally:
@@ -170,24 +185,25 @@ def _torchvision(name: str, folder: Path) -> Iterator[Progress]:
     if failure:
         raise _Unavailable(" ".join(str(failure[0]).split())[:200] or type(failure[0]).__name__)
     for file in FILES:
-        shutil.move(folder / TORCHVISION[name] / "raw" / file, folder / file)
+        (raw_folder(name, folder.parent) / file).rename(folder / file)
 
 
 def _debian_package(name: str, folder: Path) -> Iterator[Progress]:
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise _Unavailable("this is not Debian or Ubuntu: apt-get and dpkg-deb are not installed")
+    scratch = folder.parent
     # With its own lists and cache neither root nor a recent `apt-get update` is needed.
     for part in ("lists/partial", "cache/archives/partial"):
-        (folder / part).mkdir(parents=True)
-    options = [f"Dir::State::Lists={folder}/lists", f"Dir::Cache={folder}/cache", "Debug::NoLocking=1", "APT::Sandbox::User="]
+        (scratch / part).mkdir(parents=True)
+    options = [f"Dir::State::Lists={scratch}/lists", f"Dir::Cache={scratch}/cache", "Debug::NoLocking=1", "APT::Sandbox::User="]
     apt = ["apt-get", "-q", *(word for option in options for word in ("-o", option))]
-    yield from _run([*apt, "update"], folder, "asking Debian for its package lists")
-    yield from _run([*apt, "download", _DEBIAN_PACKAGE], folder, f"downloading Debian's {_DEBIAN_PACKAGE}")
-    packages = list(folder.glob("*.deb"))
+    yield from _run([*apt, "update"], scratch, "asking Debian for its package lists")
+    yield from _run([*apt, "download", _DEBIAN_PACKAGE], scratch, f"downloading Debian's {_DEBIAN_PACKAGE}")
+    packages = list(scratch.glob("*.deb"))
     if not packages:
         raise _Unavailable("apt-get downloaded nothing")
-    yield from _run(["dpkg-deb", "-x", str(packages[0]), "tree"], folder, "unpacking it")
-    _unzip(folder / "tree" / _DEBIAN_FOLDER, folder)
+    yield from _run(["dpkg-deb", "-x", str(packages[0]), "tree"], scratch, "unpacking it")
+    _unzip(scratch / "tree" / _DEBIAN_FOLDER, folder)
 
 
 def _run(command: list[str], folder: Path, text: str) -> Iterator[Progress]:
@@ -202,12 +218,11 @@ def _run(command: list[str], folder: Path, text: str) -> Iterator[Progress]:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.2)
         finally:
-            if process.poll() is None:
-                process.kill()
+            process.kill()
         output.seek(0)
         lines = output.read().strip().splitlines()
     if process.returncode:
-        raise _Unavailable(f"{' '.join(command[:1])} failed: {lines[-1] if lines else process.returncode}")
+        raise _Unavailable(f"{command[0]} failed: {lines[-1] if lines else process.returncode}")
 
 
 def _bytes_in(paths: Iterable[Path]) -> int:
@@ -222,41 +237,6 @@ def _unzip(source: Path, folder: Path) -> None:
     for file in FILES:
         with gzip.open(source / f"{file}.gz") as packed, (folder / file).open("wb") as plain:
             shutil.copyfileobj(packed, plain)
-
-
-def _check(name: str, folder: Path) -> None:
-    sums = {file: _sha256(folder / file) for file in FILES}
-    wrong = [file for file in FILES if (folder / file).stat().st_size != _SIZES[file]]
-    if name == "fashion_mnist":
-        wrong += [file for file in FILES if sums[file] != _FASHION_SHA256[file]]
-    if wrong:
-        raise _Unavailable(f"its data differ from those expected ({', '.join(dict.fromkeys(wrong))})")
-    (folder / _SUMS).write_text("".join(f"{sums[file]}  {file}\n" for file in FILES))
-
-
-def _put_in_place(folder: Path, raw: Path) -> None:
-    whole = folder / "whole"
-    whole.mkdir()
-    for file in (*FILES, _SUMS):
-        (folder / file).rename(whole / file)
-    if raw.exists():  # damaged, or the user's own: moved, not deleted
-        raw.rename(raw.with_name(f"raw.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"))
-    raw.parent.mkdir(parents=True, exist_ok=True)
-    whole.rename(raw)
-
-
-def _stored_sums(raw: Path) -> dict[str, str]:
-    try:
-        lines = (raw / _SUMS).read_text().splitlines()
-        return {file: digest for digest, file in (line.split() for line in lines)}
-    except FileNotFoundError:
-        # The user's torchvision root, which torchvision has checked. From now on it must not change.
-        if any((raw / file).stat().st_size != _SIZES[file] for file in FILES):
-            raise KeyError("sizes") from None
-        sums = {file: _sha256(raw / file) for file in FILES}
-        with contextlib.suppress(OSError):
-            (raw / _SUMS).write_text("".join(f"{sums[file]}  {file}\n" for file in FILES))
-        return sums
 
 
 def _sha256(path: Path) -> str:

@@ -1,12 +1,11 @@
 """Train a small network on FashionMNIST: training, evaluation, and what TensorBoard shows.
 
 5,000 images, the same number of each class, are held out of the training set for validation. The official test set is
-evaluated once, at the end, and selects nothing. Losses and logits stay tensors inside an epoch, so that the CPU does not wait
-for a GPU.
+evaluated once, at the end, and selects nothing.
 
 Parameters: `lr` (0.001), `batch_size` (64), `shuffle` (true), `epochs` (5), `model` (`cnn`, `lenet5`, `mlp`), `optimizer`
 (`adam`, `adamw`, `sgd`, `rmsprop`), `momentum` (0; sgd and rmsprop), `weight_decay` (0), `train_samples` (all: a prefix,
-for quick studies), `precision` (`float32`, `bfloat16`, `tf32`: see `precision`), `dataset` (`fashion_mnist`, `mnist`,
+for quick studies), `precision` (`float32`, `bfloat16`, `tf32`: see `networks`), `dataset` (`fashion_mnist`, `mnist`,
 `kmnist`), `checkpoint_every` (batches between two checkpoints inside an epoch; by default there is one at the end of each epoch,
 and one when the sweep is stopped). A swept `seed` trains the same setting several times.
 """
@@ -27,8 +26,7 @@ from torch import Tensor, nn
 from sweep.errors import did_you_mean
 from sweep.objectives import datasets
 from sweep.objectives.images import Split, load, to_float
-from sweep.objectives.networks import make_model, make_optimizer
-from sweep.objectives.precision import set_precision
+from sweep.objectives.networks import make_model, make_optimizer, set_precision
 from sweep.worker.handle import Trial
 from sweep.worker.protocol import Progress
 
@@ -69,12 +67,10 @@ class Epoch:
     @classmethod
     def again(cls, done: Mapping[str, Any]) -> Epoch:
         """Return the epoch that `settle` described, or a new one. Old checkpoints have tensors, and the last loss."""
-        return cls(
-            batches=done.get("batches", 0),
-            correct=int(done.get("correct", 0)),
-            loss_sum=float(done.get("loss_sum", 0.0)),
-            seconds=done.get("seconds", 0.0),
-        )
+        numbers: dict[str, Any] = {
+            name: value.item() if isinstance(value, Tensor) else value for name, value in done.items() if name != "loss"
+        }
+        return cls(**numbers)
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: its mean loss, logits (n, 10) and labels (n,)."""
@@ -178,16 +174,15 @@ def evaluate(model: nn.Module, data: Split, precision: AbstractContextManager[ob
     """Return the mean loss over the samples, the number of correct predictions, and the logits (n, 10)."""
     model.eval()
     loss_sum = torch.zeros((), dtype=torch.float64, device=data.index.device)
-    correct = torch.zeros((), dtype=torch.int64, device=data.index.device)
-    all_logits = []
+    batches = []
     for places in torch.split(torch.arange(len(data), device=data.index.device), _EVALUATION_BATCH):
         images, labels = data.batch(places)
         with precision:
-            logits = model(images).float()
-        loss_sum += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
-        all_logits.append(logits)
-    return loss_sum.item() / len(data), int(correct.item()), torch.cat(all_logits)
+            batches.append(model(images).float())
+        loss_sum += F.cross_entropy(batches[-1], labels, reduction="sum")
+    logits = torch.cat(batches)
+    correct = (logits.argmax(1) == data.labels[data.index]).sum()
+    return loss_sum.item() / len(data), int(correct.item()), logits
 
 
 def epoch_order(samples: int, shuffle: bool, seed: int, epoch: int) -> Tensor:
@@ -233,10 +228,8 @@ def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     p = {**_DEFAULTS, **given}
     if p["dataset"] not in datasets.TORCHVISION:
         raise ValueError(f"there is no data set {p['dataset']!r}; {did_you_mean(str(p['dataset']), datasets.TORCHVISION)}")
-    for name in ("batch_size", "epochs"):
-        if not isinstance(p[name], int) or p[name] < 1:
+    for name in ("batch_size", "epochs", "checkpoint_every"):
+        missing = p[name] is None and _DEFAULTS[name] is None
+        if not missing and (not isinstance(p[name], int) or p[name] < 1):
             raise ValueError(f"{name} must be a whole number above 0, got {p[name]!r}")
-    every = p["checkpoint_every"]
-    if every is not None and (not isinstance(every, int) or every < 1):
-        raise ValueError(f"checkpoint_every must be a whole number above 0, got {every!r}")
     return p

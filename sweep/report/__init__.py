@@ -4,7 +4,7 @@ Called by the command line and the interface for Python after a session, and by 
 use the importances.
 
     facts                 everything that is computed for a report, as values
-    trials, settings      which trials are trainings of one setting; which setting is best, and by how much
+    settings              which trials are trainings of one setting; which setting is best, and by how much
     importance            what a parameter explains, alone and together with others
     comparison            two values of a parameter, everything else being equal
     intervals             Student's and Wilson's intervals, the variance within groups

@@ -15,12 +15,7 @@ from sweep.study.trial import Scalar
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """A parameter as an axis of a chart.
-
-    Attributes:
-        values: the listed values in their order; None for an axis of numbers.
-        log: the scale is logarithmic.
-    """
+    """A parameter as an axis of a chart: `values` are the listed ones in their order, None for an axis of numbers."""
 
     name: str
     values: tuple[Scalar, ...] | None = None

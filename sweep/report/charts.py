@@ -6,6 +6,7 @@ A description says which marks are where on which axes. `figures` and `report.js
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from sweep.report.axes import Axis, shown_range
 from sweep.report.facts import Facts
+from sweep.report.settings import value_of
 from sweep.study.formatting import tag_text
 from sweep.study.ranking import feasible, objective_values
 from sweep.study.record import TrialRecord
@@ -69,12 +71,9 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A chart.
+    """A chart, with its name in the page and of its file, and a title for screen readers.
 
-    Attributes:
-        name: of its file, and of its element in the page.
-        title: for a screen reader.
-        scales: the horizontal and the vertical axis, or all parallel ones.
+    `scales` are the horizontal and the vertical axis, or all parallel ones.
     """
 
     name: str
@@ -103,8 +102,7 @@ def _importances(facts: Facts) -> Chart:
     items = facts.importances[::-1]
     series = [Series(mark="bars", name="alone, 95 % interval", data=[(item.alone, item.low, item.high) for item in items])]
     if items[0].together is not None:
-        together = [(item.together,) for item in items]
-        series.append(Series(mark="bars", name="together with others", colour=BEST, data=together))
+        series.append(Series(mark="bars", name="together with others", colour=BEST, data=[(item.together,) for item in items]))
     share = Scale(label=f"share of the differences in {facts.study.metric.name}", range=(0, 1), share=True)
     scales = [share, Scale(names=[item.name for item in items])]
     return Chart(name="importances", title="Importance of each parameter", scales=scales, series=series)
@@ -149,11 +147,17 @@ def _effect(facts: Facts, axis: Axis) -> Chart:
 
 
 def _history(facts: Facts) -> Chart:
-    order = {number: place for place, (number, _) in enumerate(facts.history, 1)}
-    trials = _trials(facts, facts.snapshot.ranking.order, lambda r: (order[r.number], r.value), name="trials", colour=QUIET)
-    best = Series(mark="after", name="best so far", colour=BEST, data=[(order[number], value) for number, value in facts.history])
-    scales = [Scale(label="complete trials", whole=True), Scale(label=facts.study.metric.name, range=facts.shown)]
-    return Chart(name="history", title="Best value so far, as trials ended", scales=scales, series=[*trials, best])
+    order = facts.snapshot.ranking.order
+    ended = sorted(order, key=lambda record: (record.ended or "", record.number))
+    place_of = {record.number: place for place, record in enumerate(ended, 1)}
+    trials = _trials(facts, order, lambda record: (place_of[record.number], record.value), name="trials", colour=QUIET)
+    metric = facts.study.metric
+    values = (metric.sign * value_of(record) if feasible(facts.study, record.metrics) else -math.inf for record in ended)
+    best = enumerate(itertools.accumulate(values, max), 1)
+    data = [(place, None if value == -math.inf else metric.sign * value) for place, value in best]
+    series = [*trials, Series(mark="after", name="best so far", colour=BEST, data=data)]
+    scales = [Scale(label="complete trials", whole=True), Scale(label=metric.name, range=facts.shown)]
+    return Chart(name="history", title="Best value so far, as trials ended", scales=scales, series=series)
 
 
 def _parallel(facts: Facts) -> Chart:
@@ -198,12 +202,7 @@ def _timeline(facts: Facts) -> Chart:
 
 
 def _trials(
-    facts: Facts,
-    records: Iterable[TrialRecord],
-    place: Callable[[TrialRecord], Place],
-    *,
-    name: str = "",
-    colour: int = PLAIN,
+    facts: Facts, records: Iterable[TrialRecord], place: Callable[[TrialRecord], Place], *, name: str = "", colour: int = PLAIN
 ) -> list[Series]:
     """Return points for the trials that have a place, and rings for those that break a constraint."""
     marks: dict[bool, list[tuple[float, float, int]]] = {True: [], False: []}

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import collections
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sweep.report.intervals import mean_and_half_width
-from sweep.report.trials import Key, factors, key_of, value_of, varied
+from sweep.report.settings import Key, factors, key_of, value_of
 from sweep.study.ranking import complete_of
 from sweep.study.record import TrialRecord
 from sweep.study.spec import SEED, StudySpec
 from sweep.study.trial import Scalar
 
+Results = dict[tuple[Scalar, Key], float]  # of the trials with one value, by seed and setting
 _MOST_COMPARED = 6  # values of one parameter; if there are more than three, the best is compared with the others
 
 
@@ -26,9 +27,9 @@ class Comparison:
     """The comparison of two values of a parameter, everything else being equal.
 
     Attributes:
-        difference, low, high: by how much `better` is better, in the metric's unit, with its 95 % interval.
+        difference, low, high: by how much `better` is better, in the metric's unit, with the 95 % interval.
         wins, pairs: the number of pairs in which it is better, and of all pairs.
-        over, unit: the number of seeds or settings that the interval is over, and which of both.
+        over, unit: the number of units (`seeds` or `settings`) from which the interval is computed.
     """
 
     name: str
@@ -50,44 +51,43 @@ class Comparison:
 
 def comparisons(records: Iterable[TrialRecord], study: StudySpec) -> list[Comparison]:
     """Return the comparisons of each parameter's values, in the order of the parameters."""
-    complete, names = complete_of(records), varied(study)
+    complete, names = complete_of(records), factors(study)
     found = []
-    for name in factors(study):
-        having = [record for record in complete if name in record.params]  # a conditional parameter is not in all
-        values = list(dict.fromkeys(record.params[name] for record in having))
-        if not 2 <= len(values) <= _MOST_COMPARED:
-            continue
+    for name in names:
         others = [other for other in names if other != name]
-        by_value: dict[Scalar, dict[Key, float]] = {value: {} for value in values}
-        for record in having:
-            by_value[record.params[name]][key_of(record, others)] = study.metric.sign * value_of(record)
-        pairs = [_compared(name, one, other, by_value, others) for one, other in itertools.combinations(values, 2)]
+        results: dict[Scalar, Results] = {}
+        for record in complete:
+            if name in record.params:  # a conditional parameter is not in all
+                place = record.params.get(SEED), key_of(record, others)
+                results.setdefault(record.params[name], {})[place] = study.metric.sign * value_of(record)
+        if len(results) > _MOST_COMPARED:
+            continue
+        pairs = [_compared(name, one, other, results) for one, other in itertools.combinations(results, 2)]
         known = [pair for pair in pairs if pair is not None]
-        if len(values) > 3 and known:
+        if len(results) > 3 and known:
             best, _ = collections.Counter(pair.better for pair in known).most_common(1)[0]
             known = [pair for pair in known if best in (pair.better, pair.worse)]
         found += known
     return found
 
 
-def _compared(
-    name: str, one: Scalar, other: Scalar, by_value: dict[Scalar, dict[Key, float]], others: Sequence[str]
-) -> Comparison | None:
-    shared = [key for key in by_value[one] if key in by_value[other]]
-    differences = {key: by_value[one][key] - by_value[other][key] for key in shared}
-    unit, units = "settings", list(differences.values())
-    if SEED in others:
-        by_seed = _whole_seeds(differences, others.index(SEED))
-        differences = {(*key, seed): value for seed, found in by_seed.items() for key, value in found.items()}
-        units = list(differences.values())
-        if len(by_seed) > 1:
-            unit, units = "seeds", [mean_and_half_width(list(found.values()))[0] for found in by_seed.values()]
+def _compared(name: str, one: Scalar, other: Scalar, results: dict[Scalar, Results]) -> Comparison | None:
+    by_seed: dict[Scalar, dict[Key, float]] = {}
+    for (seed, setting), value in results[one].items():
+        if (seed, setting) in results[other]:
+            by_seed.setdefault(seed, {})[setting] = value - results[other][seed, setting]
+    most = max(map(len, by_seed.values()), default=0)
+    whole = [found for found in by_seed.values() if 2 * len(found) >= most]  # the other seeds are unfinished
+    rows = [[found[setting] for setting in found if all(setting in each for each in whole)] for found in whole]
+    differences = [difference for row in rows for difference in row]
+    unit, units = "settings", differences
+    if len(rows) > 1 and differences:
+        unit, units = "seeds", [mean_and_half_width(row)[0] for row in rows]
     if len(units) < 2:
         return None
     mean, half = mean_and_half_width(units)
     assert half is not None
-    better, worse = (one, other) if mean >= 0 else (other, one)
-    turn = 1 if mean >= 0 else -1
+    better, worse, turn = (one, other, 1) if mean >= 0 else (other, one, -1)
     return Comparison(
         name=name,
         better=better,
@@ -95,21 +95,8 @@ def _compared(
         difference=abs(mean),
         low=abs(mean) - half,
         high=abs(mean) + half,
-        wins=sum(turn * difference > 0 for difference in differences.values()),
+        wins=sum(turn * difference > 0 for difference in differences),
         pairs=len(differences),
         over=len(units),
         unit=unit,
     )
-
-
-def _whole_seeds(differences: dict[Key, float], place: int) -> dict[Scalar, dict[Key, float]]:
-    """Return the differences by seed and setting, for the settings that all seeds have. Unfinished seeds are left out."""
-    by_seed: dict[Scalar, dict[Key, float]] = {}
-    for key, difference in differences.items():
-        by_seed.setdefault(key[place], {})[key[:place] + key[place + 1 :]] = difference
-    most = max((len(found) for found in by_seed.values()), default=0)
-    whole = {seed: found for seed, found in by_seed.items() if 2 * len(found) >= most}
-    shared = set.intersection(*(set(found) for found in whole.values())) if whole else set()
-    if not shared:
-        return {}
-    return {seed: {key: value for key, value in found.items() if key in shared} for seed, found in whole.items()}

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import functools
-import itertools
-import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from sweep.report.axes import Axis, parameter_axes, shown_range
 from sweep.report.comparison import Comparison, comparisons
 from sweep.report.importance import Importance, importances, noise_share
 from sweep.report.intervals import mean_and_half_width, wilson
-from sweep.report.settings import Setting, deviation, settings
-from sweep.report.trials import value_of
+from sweep.report.settings import Setting, deviation, settings, value_of
 from sweep.storage.database import read_curves
-from sweep.storage.folder import recorded
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import error_line
-from sweep.study.ranking import complete_of, feasible
-from sweep.study.record import Span, TrialRecord
+from sweep.study.record import TrialRecord
 from sweep.study.repeats import trainings
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
@@ -36,8 +30,7 @@ _CURVE_POINTS, _ALL_POINTS = 100, 200_000  # that are drawn of one curve, and of
 class Measured:
     """A metric of the best setting: its mean over the seeds or its only value, with its 95 % interval.
 
-    Attributes:
-        samples: the number of samples that an accuracy is a share of; then the interval is Wilson's.
+    The interval of an accuracy is Wilson's if it is a share of a known number of `samples`.
     """
 
     name: str
@@ -76,8 +69,6 @@ class Facts:
         deviation: the standard deviation between trainings of one setting; None with one seed.
         noise: the share of the differences between trials that is chance; None with one seed.
         curves: step and objective value by trial number.
-        history: trial number and best value so far, in the order in which trials ended; None before the first feasible one.
-        busy_share: of the slots' time from the first start to the last end; None before anything ran.
     """
 
     snapshot: Snapshot
@@ -89,23 +80,25 @@ class Facts:
     deviation: float | None
     noise: float | None
     curves: dict[int, list[tuple[int, float]]]
-    history: tuple[tuple[int, float | None], ...]
     busy: tuple[Busy, ...]
-    busy_share: float | None
     failures: tuple[Failure, ...]
-    study_text: str
-    environment: dict[str, Any]
 
     @functools.cached_property
     def shown(self) -> tuple[float, float] | None:
         """Return the range of the metric's axis that holds the trials' values."""
         return shown_range([value_of(record) for record in self.snapshot.ranking.order], self.study.metric.sign)
 
-    @functools.cached_property
+    @property
     def outside(self) -> int:
         """Return the number of trials whose values are outside the range."""
         low, high = self.shown or (0.0, 0.0)
         return sum(not low <= (record.value or 0.0) <= high for record in self.snapshot.ranking.order)
+
+    @property
+    def busy_share(self) -> float | None:
+        """Return the busy share of the slots' time, from the first start to the last end; None before anything ran."""
+        whole = max((item.ended for item in self.busy), default=0.0) * len({item.slot for item in self.busy})
+        return sum(item.ended - item.began for item in self.busy) / whole if whole else None
 
     @property
     def study(self) -> StudySpec:
@@ -127,7 +120,6 @@ def gather(snapshot: Snapshot) -> Facts:
     study, records = snapshot.study, snapshot.records
     trained = trainings(records)
     found = settings(trained, study)
-    busy = _busy(records, datetime.now(UTC))
     return Facts(
         snapshot=snapshot,
         axes=parameter_axes(study, records),
@@ -138,18 +130,13 @@ def gather(snapshot: Snapshot) -> Facts:
         deviation=deviation(trained, study),
         noise=noise_share(trained, study),
         curves=_thinned(read_curves(snapshot.folder)),
-        history=_history(records, study),
-        busy=busy,
-        busy_share=_share(busy),
+        busy=_busy(records),
         failures=_failures(records),
-        study_text=_text_of(snapshot),
-        environment=recorded(snapshot.folder),
     )
 
 
 def _measured(records: Sequence[TrialRecord], best: Setting) -> tuple[Measured, ...]:
-    numbers = set(best.trials)
-    chosen = [record for record in records if record.number in numbers]
+    chosen = [record for record in records if record.number in best.trials]
     found = []
     for name in chosen[0].metrics:
         group, _, kind = name.rpartition("/")
@@ -157,42 +144,30 @@ def _measured(records: Sequence[TrialRecord], best: Setting) -> tuple[Measured, 
         if kind == _SAMPLES or len(values) < len(chosen):
             continue
         mean, half = mean_and_half_width(values)
-        low, high, samples = None, None, None
-        if half is not None:
-            low, high = mean - half, mean + half
-        elif 0 <= mean <= 1 and (count := chosen[0].metrics.get(f"{group}/{_SAMPLES}")) and kind == "accuracy":
-            samples = int(count)
-            low, high = wilson(mean, samples)
-        found.append(Measured(name=name, value=mean, low=low, high=high, samples=samples))
+        share = half is None and kind == "accuracy" and 0 <= mean <= 1
+        samples = int(chosen[0].metrics.get(f"{group}/{_SAMPLES}", 0)) if share else 0
+        low, high = (mean - half, mean + half) if half is not None else wilson(mean, samples) if samples else (None, None)
+        found.append(Measured(name=name, value=mean, low=low, high=high, samples=samples or None))
     return tuple(found)
 
 
-def _history(records: Iterable[TrialRecord], study: StudySpec) -> tuple[tuple[int, float | None], ...]:
-    ended = sorted(complete_of(records), key=lambda record: (record.ended or "", record.number))
-    sign = study.metric.sign
-    values = (sign * value_of(record) if feasible(study, record.metrics) else -math.inf for record in ended)
-    best = itertools.accumulate(values, max)
-    return tuple((record.number, None if value == -math.inf else sign * value) for record, value in zip(ended, best, strict=True))
-
-
-def _busy(records: Iterable[TrialRecord], now: datetime) -> tuple[Busy, ...]:
+def _busy(records: Iterable[TrialRecord]) -> tuple[Busy, ...]:
     """Return which trial was in which slot when. Pauses in which no trial ran, as between two sessions, are left out."""
-    found: list[tuple[float, float, TrialRecord, Span, str]] = []
+    found = []
     for record in records:
         for place, span in enumerate(record.spans):
             runs = span.how is None and record.state is TrialState.RUNNING and place == len(record.spans) - 1
-            ended = now if runs else datetime.fromisoformat(span.ended)
+            began, ended = datetime.fromisoformat(span.started), datetime.now(UTC) if runs else datetime.fromisoformat(span.ended)
             how = span.how or ("running" if runs else "killed")
-            found.append((datetime.fromisoformat(span.started).timestamp(), ended.timestamp(), record, span, how))
-    found.sort(key=lambda item: item[0])
-    busy: list[Busy] = []
-    until = cut = found[0][0] if found else 0.0
-    for began, end, record, span, how in found:
-        if began - until > _PAUSE_S:
-            cut += began - until
-        until = max(until, end)
-        times = {"began": round(began - cut, 3), "ended": round(max(began, end) - cut, 3)}
-        busy.append(Busy(slot=span.slot, number=record.number, how=how, **times))
+            found.append(Busy(slot=span.slot, began=began.timestamp(), ended=ended.timestamp(), number=record.number, how=how))
+    found.sort(key=lambda item: item.began)
+    busy = []
+    until = cut = found[0].began if found else 0.0
+    for item in found:
+        if item.began - until > _PAUSE_S:
+            cut += item.began - until
+        until = max(until, item.ended)
+        busy.append(replace(item, began=round(item.began - cut, 3), ended=round(max(item.began, item.ended) - cut, 3)))
     return tuple(busy)
 
 
@@ -200,32 +175,20 @@ def _thinned(curves: dict[int, list[tuple[int, float]]]) -> dict[int, list[tuple
     """Keep evenly spaced points of each curve, including its last one: more cannot be seen, and the page would be huge."""
     most = max(2, min(_CURVE_POINTS, _ALL_POINTS // max(1, len(curves))))
     return {
-        number: points
-        if len(points) <= most
-        else [points[round(place * (len(points) - 1) / (most - 1))] for place in range(most)]
+        number: [points[round(place * (len(points) - 1) / (most - 1))] for place in range(most)] if len(points) > most else points
         for number, points in curves.items()
     }
 
 
-def _share(busy: Sequence[Busy]) -> float | None:
-    whole = max((item.ended for item in busy), default=0.0) * len({item.slot for item in busy})
-    return sum(item.ended - item.began for item in busy) / whole if whole else None
-
-
 def _failures(records: Iterable[TrialRecord]) -> tuple[Failure, ...]:
     """Group failures by cause and message; messages that differ only in numbers are equal."""
-    groups: dict[tuple[str, str], tuple[str, list[int]]] = {}
+    groups: dict[tuple[str, str], list[TrialRecord]] = {}
     for record in records:
         if record.state is TrialState.FAILED:
-            text = error_line(record)
-            key = record.cause or "unknown", re.sub(r"[-+]?\d[\d.e+-]*", "N", text)
-            groups.setdefault(key, (text, []))[1].append(record.number)
-    found = [Failure(cause=cause, text=text, numbers=tuple(numbers)) for (cause, _), (text, numbers) in groups.items()]
+            key = record.cause or "unknown", re.sub(r"[-+]?\d[\d.e+-]*", "N", error_line(record))
+            groups.setdefault(key, []).append(record)
+    found = [
+        Failure(cause=cause, text=error_line(alike[0]), numbers=tuple(record.number for record in alike))
+        for (cause, _), alike in groups.items()
+    ]
     return tuple(sorted(found, key=lambda failure: -len(failure.numbers)))
-
-
-def _text_of(snapshot: Snapshot) -> str:
-    try:
-        return snapshot.folder.study_file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

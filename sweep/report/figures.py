@@ -33,13 +33,11 @@ def write_figures(facts: Facts, folder: Path, form: str) -> list[Path]:
         OSError: a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    paths = {folder / f"{chart.name}.{form}": chart for chart in charts(facts)}
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]  # the stub wants the keys as literals
-        for chart in charts(facts):
-            path = folder / f"{chart.name}.{form}"
+        for path, chart in paths.items():
             _drawn(chart).savefig(path, dpi=200)
-            written.append(path)
-    return written
+    return list(paths)
 
 
 def _drawn(chart: Chart) -> Figure:
@@ -93,8 +91,7 @@ def _draw(axes: Any, chart: Chart, series: Series, place: int) -> None:
             for _, points in series.data:
                 axes.plot(*zip(*points, strict=True), linewidth=1.6, marker="" if len(points) > 1 else "o", **look)
         case "bars":
-            alike = [one for one in chart.series if one.mark == "bars"]
-            rows = np.arange(len(series.data)) + (0.2 - 0.4 * place if len(alike) > 1 else 0)
+            rows = np.arange(len(series.data)) + (0.2 - 0.4 * place if len(chart.series) > 1 else 0)
             length, *ends = np.array(series.data, dtype=float).T
             reach = [length - ends[0], ends[1] - length] if ends else None
             axes.barh(rows, length, height=0.36, xerr=reach, ecolor="black", capsize=2, **look)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from sweep.report.intervals import variance_within
-from sweep.report.trials import Key, by_setting, factors, key_of, value_of
+from sweep.report.settings import Key, by_setting, factors, key_of, value_of
 from sweep.study.ranking import complete_of
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
@@ -34,11 +34,9 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """The importance of a parameter, as shares from 0 to 1.
+    """The importance of a parameter, as shares from 0 to 1: alone, with the 95 % interval, and together with others.
 
-    Attributes:
-        alone, low, high: the share that it explains by itself, with its 95 % interval.
-        together: the share together with other parameters; None unless every point of a grid is complete.
+    `together` is None unless every point of a grid is complete.
     """
 
     name: str
@@ -65,12 +63,8 @@ def importances(records: Iterable[TrialRecord], study: StudySpec) -> list[Import
         halves = np.argsort(random.random((count, len(ranks))), axis=1)[:, : len(ranks) // 2]
         alone = _explained(groups, ranks)
         spread = [_explained(groups[half], ranks[half]) for half in halves]
-        low, high = np.quantile(spread, (0.025, 0.975))
-        found.append(
-            Importance(
-                name=name, alone=alone, low=min(alone, float(low)), high=max(alone, float(high)), together=together.get(name)
-            )
-        )
+        low, high = np.quantile(spread, (0.025, 0.975)).tolist()
+        found.append(Importance(name=name, alone=alone, low=min(alone, low), high=max(alone, high), together=together.get(name)))
     return sorted(found, key=lambda item: -max(item.alone, item.together or 0.0))
 
 
@@ -88,8 +82,7 @@ def noise_share(records: Iterable[TrialRecord], study: StudySpec) -> float | Non
 
 def _ranks(values: Sequence[float]) -> Floats:
     """Return the rank of each value; equal values have the mean of their ranks."""
-    array = np.asarray(values, dtype=np.float64)
-    _, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     result: Floats = ((ends - counts + 1 + ends) / 2.0)[inverse]
     return result

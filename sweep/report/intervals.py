@@ -15,14 +15,13 @@ _Z = 1.959964
 
 def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
     """Return the mean and half the width of Student's 95 % interval around it, which is None for a single value."""
-    count = len(values)
+    count, freedom = len(values), len(values) - 1
     scale = max((abs(value) for value in values), default=0.0) or 1.0  # squares of huge values overflow
     scaled = [value / scale for value in values]
     mean = math.fsum(scaled) / count
     if count < 2:
         return mean * scale, None
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in scaled) / (count - 1))
-    freedom = count - 1
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in scaled) / freedom)
     quantile = _T[freedom - 1] if freedom <= len(_T) else _Z + 2.4 / freedom
     return mean * scale, quantile * deviation / math.sqrt(count) * scale
 

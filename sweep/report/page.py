@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import functools
+import contextlib
 import hashlib
 from datetime import UTC, datetime
 from importlib import resources
@@ -13,9 +13,9 @@ from typing import Any
 from sweep.report import sentences
 from sweep.report.charts import charts
 from sweep.report.facts import Facts, gather
-from sweep.report.trials import factors
+from sweep.report.settings import factors
 from sweep.storage.files import write_text
-from sweep.storage.folder import StudyFolder
+from sweep.storage.folder import StudyFolder, recorded
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text, tag_text
@@ -26,58 +26,47 @@ _MOST_ROWS = 2_000  # of the table of trials: more would open slowly, and `sweep
 
 
 def write_page(facts: Facts, path: Path) -> None:
-    """Write the report atomically.
+    """Write the report atomically, as a page that loads no other file.
 
     Raises:
         OSError: the file cannot be written.
     """
-    write_text(path, render(facts))
-
-
-def render(facts: Facts) -> str:
-    """Return the page, which loads no other file."""
     from jinja2 import Environment, StrictUndefined
 
     snapshot, study = facts.snapshot, facts.study
     templates = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    templates.filters |= {
-        "number": number_text,
-        "param": param_text,
-        "duration": duration_text,
-        "error": error_line,
-        "measured": sentences.measured,
-    }
-    templates.globals |= {
-        "objectives": functools.partial(objective_texts, study=study),
-        "verdict": lambda record: verdict(study, record.metrics),
-    }
+    templates.filters |= {"number": number_text, "param": param_text, "duration": duration_text, "error": error_line}
     templates.policies["json.dumps_kwargs"] = {"default": vars}  # the charts' dataclasses as their attributes
-    leaders = snapshot.ranking.order
-    placed = {record.number for record in leaders}
-    shown = [*leaders, *(record for record in snapshot.records if record.number not in placed)]
+    ranking = snapshot.ranking
+    placed = {record.number for record in ranking.order}
+    shown = [*ranking.order, *(record for record in snapshot.records if record.number not in placed)]
     scripts = [_resource("echarts.min.js"), _resource("report.js")]
-    return templates.from_string(_resource("template.html")).render(
+    digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
+    study_text = ""
+    with contextlib.suppress(OSError):
+        study_text = snapshot.folder.study_file.read_text(encoding="utf-8", errors="replace")
+    text = templates.from_string(_resource("template.html")).render(
         facts=facts,
         study=study,
         counts={state: count for state, count in snapshot.counts.items() if count},
         made=datetime.now(UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        leaders=leaders,
-        certainty=sentences.certainty(facts) if facts.settings else [],
-        importance=sentences.importance(facts),
-        comparisons=[(item, sentences.comparison(item, study.metric.name)) for item in facts.comparisons],
-        time_spent=sentences.time_spent(facts),
+        ranking=ranking,
+        verdict=verdict,
+        objective_texts=objective_texts,
+        sentences=sentences,
         names=swept(study.parameters),
         factors=factors(study),
         records=shown[:_MOST_ROWS],
         hidden=max(0, len(shown) - _MOST_ROWS),
-        front=snapshot.ranking.front,
-        front_numbers=snapshot.ranking.front_numbers,
         data=(data := _data(facts)),
         charts={chart.name: chart for chart in data["charts"]},
         css=_resource("report.css"),
         scripts=scripts,
-        policy=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
+        policy=" ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests),
+        study_text=study_text,
+        environment=recorded(snapshot.folder),
     )
+    write_text(path, text)
 
 
 def _data(facts: Facts) -> dict[str, Any]:
@@ -102,10 +91,6 @@ def _data(facts: Facts) -> dict[str, Any]:
 
 def _resource(name: str) -> str:
     return resources.files("sweep.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def leave_report(folder: StudyFolder) -> str:

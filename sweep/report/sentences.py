@@ -25,9 +25,8 @@ def _repeated(facts: Facts) -> Iterator[str]:
             f" {number_text(best.low)} to {number_text(best.high)}). Two trainings of one setting differ by about"
             f" {_plain(facts.deviation)} (standard deviation)."
         )
-    rival = next((setting for setting in others if setting.behind is not None), None)
-    if rival is not None and rival.behind is not None:
-        behind = rival.behind
+    rival = next((setting for setting in others if setting.behind), None)
+    if rival and (behind := rival.behind):
         verdict = "the best setting is clearly better" if behind.low > 0 else "the difference may be chance"
         yield (
             f"Compared seed by seed, the second best setting, {params_text(rival.params)}, is {_plain(behind.difference)} behind"

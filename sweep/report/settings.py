@@ -1,4 +1,4 @@
-"""Which setting is best, and how certain that is.
+"""Which trials are trainings of one setting, which setting is best, and how certain that is.
 
 - Settings that were trained with several seeds are compared by the seeds that they share. Each has an interval of its mean and
   of its difference to the best.
@@ -17,12 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.report.intervals import mean_and_half_width, variance_within
-from sweep.report.trials import by_setting, factors, value_of
 from sweep.study.ranking import complete_of, feasible
 from sweep.study.record import TrialRecord
-from sweep.study.spec import StudySpec
+from sweep.study.space import swept
+from sweep.study.spec import SEED, StudySpec
 from sweep.study.trial import Scalar
 
+Key = tuple[Scalar, ...]
 _RESAMPLES = 4_000
 _AT_ONCE = 250
 _FEWEST_SEEDS = 5
@@ -62,6 +63,30 @@ class Setting:
     finished: bool = True
 
 
+def factors(study: StudySpec) -> list[str]:
+    """Return the swept hyperparameters, without the seed."""
+    return [name for name in swept(study.parameters) if name != SEED]
+
+
+def key_of(record: TrialRecord, names: Iterable[str]) -> Key:
+    """Return a trial's values of some parameters."""
+    return tuple(record.params.get(name) for name in names)
+
+
+def by_setting(complete: Iterable[TrialRecord], names: Sequence[str]) -> dict[Key, dict[Scalar, TrialRecord]]:
+    """Return the trials of each setting by seed; of several with the same seed only the first, since the others repeat it."""
+    groups: dict[Key, dict[Scalar, TrialRecord]] = {}
+    for record in complete:
+        groups.setdefault(key_of(record, names), {}).setdefault(record.params.get(SEED), record)
+    return groups
+
+
+def value_of(record: TrialRecord) -> float:
+    """Return the objective's value of a complete trial."""
+    assert record.value is not None
+    return record.value
+
+
 def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
     """Return the settings of the complete trials by the first metric, the best first, the unfinished ones last."""
     names, sign = factors(study), study.metric.sign
@@ -75,30 +100,28 @@ def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
     most = max(len(seeds) for seeds in groups.values())
     compared = {key: seeds for key, seeds in groups.items() if 2 * len(seeds) >= most}
     shared = [seed for seed in next(iter(compared.values())) if all(seed in seeds for seeds in compared.values())]
-    if not shared:  # no seed is common to all: each setting has its own
-        shared_of = {key: list(seeds) for key, seeds in groups.items()}
-    else:
-        shared_of = {key: shared if key in compared else list(seeds) for key, seeds in groups.items()}
-    values = {key: [value_of(groups[key][seed]) for seed in seeds] for key, seeds in shared_of.items()}
+    counted = {  # if no seed is common to all, each setting has its own
+        key: [seeds[seed] for seed in (shared if shared and key in compared else seeds)] for key, seeds in groups.items()
+    }
+    values = {key: [value_of(record) for record in found] for key, found in counted.items()}
     means = {key: mean_and_half_width(found) for key, found in values.items()}
     first = {key: min(record.number for record in seeds.values()) for key, seeds in groups.items()}
     order = sorted(groups, key=lambda key: (key not in compared, -sign * means[key][0], first[key]))
-    best = order[0]
-    chances = _chances([values[key] for key in compared], sign) if len(shared) >= _FEWEST_SEEDS else None
-    chance_of = dict(zip(compared, chances, strict=True)) if chances else {}
+    best, table = values[order[0]], [values[key] for key in compared]
+    chances = dict(zip(compared, _chances(table, sign), strict=True)) if len(shared) >= _FEWEST_SEEDS else {}
     found = []
     for key in order:
         mean, half = means[key]
         found.append(
             Setting(
-                params={name: value for name, value in next(iter(groups[key].values())).params.items() if name in names},
-                trainings=len(shared_of[key]),
-                trials=tuple(sorted({groups[key][seed].number for seed in shared_of[key]})),
+                params={name: value for name, value in counted[key][0].params.items() if name in names},
+                trainings=len(counted[key]),
+                trials=tuple(sorted({record.number for record in counted[key]})),
                 mean=mean,
                 low=None if half is None else mean - half,
                 high=None if half is None else mean + half,
-                behind=_behind(values[best], values[key], sign) if shared and key in compared and key != best else None,
-                chance=chance_of.get(key),
+                behind=_behind(best, values[key], sign) if shared and key in compared and key != order[0] else None,
+                chance=chances.get(key),
                 finished=key in compared,
             )
         )
@@ -108,8 +131,7 @@ def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
 def deviation(records: Iterable[TrialRecord], study: StudySpec) -> float | None:
     """Return the standard deviation between trainings of one setting with different seeds. None with one seed."""
     groups = [[value_of(r) for r in seeds.values()] for seeds in by_setting(complete_of(records), factors(study)).values()]
-    within = variance_within(groups)
-    return None if within is None else math.sqrt(within)
+    return None if (within := variance_within(groups)) is None else math.sqrt(within)
 
 
 def _chances(values: Sequence[Sequence[float]], sign: int) -> list[float]:
