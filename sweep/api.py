@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.errors import SweepError
 from sweep.report.page import leave_report
-from sweep.runner.outcome import SessionOutcome, counts_text
+from sweep.runner.observers import SessionOutcome, counts_text
 from sweep.runner.plain_lines import PlainLines
 from sweep.runner.runner import Runner
 from sweep.runner.session import run_study
-from sweep.runner.signals import stop_in_order
+from sweep.runner.stopping import stop_in_order
 from sweep.search.methods import option_problems
 from sweep.storage.folder import StudyFolder, folder_of
 from sweep.study.file.reading import given_study, read_study

@@ -11,8 +11,7 @@ from typing import Any
 from sweep.cli.tables import print_json, print_trial_table
 from sweep.cli.target import Target
 from sweep.errors import Problem, StudyFileError
-from sweep.runner.gpu_sharing import may_grow
-from sweep.runner.slots import slots_for
+from sweep.runner.gpu_sharing import may_grow, slots_for
 from sweep.search.methods import learns_constraints
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import taken_up
