@@ -31,8 +31,6 @@ from sweep.storage.store import StudyStore, remove_if_empty
 from sweep.storage.stored_study import stored_study, taken_up
 from sweep.study.file.writing import write_study
 from sweep.study.objective import packed
-from sweep.study.record import TrialRecord
-from sweep.study.space import assignment
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 from sweep.worker.devices import Slot, cpu_cores
@@ -93,7 +91,7 @@ def run_study(
             known = store.records()
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
             if retry_failed:
-                known = [store.reopen(_with_constants(run, study)) if run.state is TrialState.FAILED else run for run in known]
+                known = [store.reopen(run) if run.state is TrialState.FAILED else run for run in known]
             ledger = Ledger(study, folder, store, known, observer, len(slots))
             make_worker = worker_maker(study, inline, get_objective)
             runner = Runner(study, folder, ledger, slots, make_worker, observer, timer, gpu_sharing)
@@ -152,8 +150,3 @@ def renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer) -> 
     observer.notice(f"the parameters have changed: renewing the HPARAMS columns of {len(records)} trials")
     for record in records:
         renew(folder.trial_dir(record.folder), record.params, study.shown)
-
-
-def _with_constants(run: TrialRecord, study: StudySpec) -> TrialRecord:
-    """Return a failed run with the constants that the study has now."""
-    return replace(run, params=assignment(study.parameters, lambda name, _: run.params[name]))

@@ -39,6 +39,7 @@ from sweep.storage.optuna_terms import (
     values_told,
 )
 from sweep.study.record import TrialRecord
+from sweep.study.space import assignment
 from sweep.study.spec import StudySpec
 from sweep.study.timing import TimeBreakdown
 from sweep.study.trial import TrialState
@@ -129,9 +130,13 @@ class StudyStore:
             write_json(self._folder.trial_file(record.folder), record.to_json())
 
     def reopen(self, record: TrialRecord) -> TrialRecord:
-        """Return a finished trial as one that waits. A finished entry stays as it is, as in Optuna: starting makes a second."""
+        """Return a finished trial as one that waits, with the constants that the study has now.
+
+        A finished entry stays as it is, as in Optuna: starting makes a second.
+        """
         self._trial_ids.pop(record.number, None)
-        return replace(record, state=TrialState.WAITING, error=None)
+        params = assignment(self._study.parameters, lambda name, _: record.params[name])
+        return replace(record, state=TrialState.WAITING, error=None, params=params)
 
     def resume(self, record: TrialRecord, history: Iterable[tuple[int, float | None]]) -> None:
         """Note that a trial goes on from a checkpoint; step and objective of each report until then replace what was known."""
