@@ -71,7 +71,7 @@ class StudyResult:
         import optuna
 
         # Otherwise Optuna would create a missing file, and there could be two writers.
-        storage = f"sqlite:///file:{_quoted(self.dir / 'study.db')}?mode=ro&uri=true"
+        storage = f"sqlite:///{(self.dir / 'study.db').as_uri()}?mode=ro&uri=true"
         return optuna.load_study(study_name=None, storage=storage)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -85,7 +85,22 @@ class StudyResult:
         except ImportError:
             what = "to_pandas needs pandas, which is not installed"
             raise SweepError("pandas-missing", what, do=f"{sys.executable} -m pip install pandas") from None
-        rows = [_row(self.dir, trial) for trial in self.trials]
+        rows = [
+            {
+                "number": trial.number,
+                "state": str(trial.state),
+                "value": trial.value,
+                **({"standard_error": trial.standard_error} if trial.runs else {}),
+                **{f"params_{name}": value for name, value in trial.params.items()},
+                **{f"metrics_{name}": value for name, value in trial.metrics.items()},
+                "seed": trial.seed,
+                "attempts": trial.attempts,
+                "duration_s": trial.duration_s,
+                "dir": str(self.dir / trial.folder),
+                "error": trial.error,
+            }
+            for trial in self.trials
+        ]
         return pd.DataFrame(rows, columns=list(dict.fromkeys(name for row in rows for name in row))).set_index("number")
 
 
@@ -187,23 +202,3 @@ def _print_summary(
         observer.notice(f"the report could not be written: {reason}" if reason else f"report: {place}")
     if stopped_by and not all(record.state.finished for record in outcome.records):
         observer.notice("the same call resumes the study")
-
-
-def _row(folder: Path, trial: TrialRecord) -> dict[str, Any]:
-    return {
-        "number": trial.number,
-        "state": str(trial.state),
-        "value": trial.value,
-        **({"standard_error": trial.standard_error} if trial.runs else {}),
-        **{f"params_{name}": value for name, value in trial.params.items()},
-        **{f"metrics_{name}": value for name, value in trial.metrics.items()},
-        "seed": trial.seed,
-        "attempts": trial.attempts,
-        "duration_s": trial.duration_s,
-        "dir": str(folder / trial.folder),
-        "error": trial.error,
-    }
-
-
-def _quoted(path: Path) -> str:
-    return path.as_uri().removeprefix("file://")
