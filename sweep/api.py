@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.errors import SweepError
 from sweep.report.page import leave_report
-from sweep.runner.outcome import SessionOutcome, counts_text
+from sweep.runner.observers import SessionOutcome, counts_text
 from sweep.runner.plain_lines import PlainLines
 from sweep.runner.runner import Runner
 from sweep.runner.session import run_study
-from sweep.runner.signals import stop_in_order
+from sweep.runner.stopping import stop_in_order
 from sweep.search.methods import option_problems
 from sweep.storage.folder import StudyFolder, folder_of
 from sweep.storage.optuna_database import load_read_only
@@ -82,7 +82,22 @@ class StudyResult:
         except ImportError:
             what = "to_pandas needs pandas, which is not installed"
             raise SweepError("pandas-missing", what, do=f"{sys.executable} -m pip install pandas") from None
-        rows = [_row(self.dir, trial) for trial in self.trials]
+        rows = [
+            {
+                "number": trial.number,
+                "state": str(trial.state),
+                "value": trial.value,
+                **({"standard_error": trial.standard_error} if trial.runs else {}),
+                **{f"params_{name}": value for name, value in trial.params.items()},
+                **{f"metrics_{name}": value for name, value in trial.metrics.items()},
+                "seed": trial.seed,
+                "attempts": trial.attempts,
+                "duration_s": trial.duration_s,
+                "dir": str(self.dir / trial.folder),
+                "error": trial.error,
+            }
+            for trial in self.trials
+        ]
         return pd.DataFrame(rows, columns=list(dict.fromkeys(name for row in rows for name in row))).set_index("number")
 
 
@@ -184,19 +199,3 @@ def _print_summary(
         observer.notice(f"the report could not be written: {reason}" if reason else f"report: {place}")
     if stopped_by and not all(record.state.finished for record in outcome.records):
         observer.notice("the same call resumes the study")
-
-
-def _row(folder: Path, trial: TrialRecord) -> dict[str, Any]:
-    return {
-        "number": trial.number,
-        "state": str(trial.state),
-        "value": trial.value,
-        **({"standard_error": trial.standard_error} if trial.runs else {}),
-        **{f"params_{name}": value for name, value in trial.params.items()},
-        **{f"metrics_{name}": value for name, value in trial.metrics.items()},
-        "seed": trial.seed,
-        "attempts": trial.attempts,
-        "duration_s": trial.duration_s,
-        "dir": str(folder / trial.folder),
-        "error": trial.error,
-    }

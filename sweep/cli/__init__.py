@@ -10,7 +10,7 @@ Called by `python -m sweep` and the program `sweep`.
     status                       `sweep status`, `sweep best`
     stop, import_, docs, doctor  the verbs of these names
     show, dashboard              `sweep report`, `sweep dashboard`; starting TensorBoard
-    completion                   the words that a shell completes
+    completion                   the words to which a shell completes STUDY
     live_view                    a running study, redrawn on a terminal
-    tables, charts               trials as tables, CSV and JSON; learning curves and bars made of characters
+    tables                       trials as tables with learning curves, CSV and JSON
 """

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from sweep import __version__
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from sweep.cli.target import Target
 
 _STUDY_HELP = "STUDY is a study file, or the folder of a study that has run."
@@ -44,13 +43,13 @@ def sweep() -> None:
     """Run hyperparameter sweeps for PyTorch and compare them in TensorBoard's HPARAMS tab."""
 
 
-def _complete_study(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _complete_study(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from sweep.cli.completion import studies
 
-    return studies(context, parameter, incomplete)
+    return studies(incomplete)
 
 
-def _complete_topic(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+def _complete_topic(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     from sweep.cli.docs import topics
 
     return [topic for topic in topics() if topic.startswith(incomplete)]
@@ -252,9 +251,7 @@ def completion(shell: str) -> None:
 
     For fish: sweep completion fish > ~/.config/fish/completions/sweep.fish
     """
-    from sweep.cli.completion import script
-
-    print(script(sweep, shell))
+    shell_complete(sweep, {}, "sweep", "_SWEEP_COMPLETE", f"{shell}_source")
 
 
 @sweep.command()

@@ -1,4 +1,4 @@
-"""The words that a shell completes: `sweep completion` prints click's script; STUDY is completed to study files and folders.
+"""The words to which a shell completes STUDY: study files, and the folders of studies that have run.
 
 Whole paths are offered, not one folder after the other, because click cannot mix words and folders in one answer. Only the first
 lines of a study file are read, so that an answer comes at once.
@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import CompletionItem
 
 from sweep.storage.folder import StudyFolder
 
@@ -20,14 +19,7 @@ _HEAD = 20_000
 _PARAMETERS = re.compile(rb"^parameters\s*:", re.MULTILINE)
 
 
-def script(command: click.Command, shell: str) -> str:
-    """Return the code with which a shell completes the command's words."""
-    kind = get_completion_class(shell)
-    assert kind is not None  # one of click's own three
-    return kind(command, {}, "sweep", "_SWEEP_COMPLETE").source()
-
-
-def studies(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def studies(incomplete: str) -> list[CompletionItem]:
     """Return the study files and studies' folders that begin with `incomplete`; if there are none, let the shell complete it."""
     try:
         found = sorted(name for name in set(_nearby(incomplete)) if name.startswith(incomplete))

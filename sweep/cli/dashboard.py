@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
+import re
 import resource
 import signal
 import socket
@@ -22,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep.errors import SweepError
+from sweep.errors import EXIT_SOME_FAILED, SweepError
 from sweep.storage.folder import StudyFolder
 from sweep.study.space import side_by_side_space
 from sweep.study.spec import StudySpec
@@ -34,13 +36,13 @@ _RELOAD_THREADS = 4
 _START_TIMEOUT_S = 60
 _PROJECTOR_TIMEOUT_S = 5
 _POLL_S = 0.1
-_TRIES = 3
+_SERVING = re.compile(r"^TensorBoard \S+ at (http\S+)", re.MULTILINE)
 
 
 @contextlib.contextmanager
 def tensorboard(
     logdir: Path, *, host: str, port: int, merged: bool = False, options: tuple[str, ...] = ()
-) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run TensorBoard while the block runs; give the address of the HPARAMS tab and the process.
 
     Args:
@@ -55,8 +57,21 @@ def tensorboard(
     """
     if merged or _raised_file_limit() < len(list(logdir.glob(f"*/{PATTERN}"))) + _OWN_FILES:
         options = ("--load_fast=false", f"--max_reload_threads={_RELOAD_THREADS}", *options)
-    process, address = _start(logdir, host, port, options)
+    # 0 is any free port; another program can take the wanted one just after `_is_free`
+    for chosen in (port, 0) if _is_free(host, port) else (0,):
+        process, printed = _start([f"--logdir={logdir}", f"--host={host}", f"--port={chosen}", *options])
+        if "already in use" not in printed:
+            break
     try:
+        if (serving := _SERVING.search(printed)) is None:
+            raise SweepError(
+                "tensorboard-did-not-start",
+                "TensorBoard did not start",
+                why="\n".join(printed.strip().splitlines()[-5:]) or f"it was not ready within {_START_TIMEOUT_S} s",
+                do="sweep doctor   checks the installation",
+                exit_code=EXIT_SOME_FAILED,
+            )
+        address = serving[1]
         if any(logdir.glob("*/**/projector_config.pbtxt")):
             _wait_for_projector(address)
         yield f"{address}#hparams", process
@@ -86,47 +101,27 @@ def side_by_side(studies: Sequence[tuple[StudySpec, StudyFolder]]) -> Iterator[P
         yield place
 
 
-def _start(logdir: Path, host: str, port: int, options: tuple[str, ...]) -> tuple[subprocess.Popen[str], str]:
-    for _ in range(_TRIES):
-        port = port if _is_free(host, port) else _free_port(host)
-        command = [sys.executable, "-m", "tensorboard.main", f"--logdir={logdir}", f"--host={host}", f"--port={port}", *options]
-        address = f"http://{host}:{port}/"
-        with tempfile.TemporaryFile("w+") as said:  # no pipe: nothing would read it once TensorBoard runs
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-                text=True,
-                preexec_fn=lambda: die_with_parent(signal.SIGTERM),  # noqa: PLW1509  # one call, and no thread runs here
-            )
-            try:
-                if _comes_up(process, address, logdir):
-                    return process, address
-            except BaseException:  # Ctrl-C while waiting
-                _end(process)
-                raise
+def _start(options: Sequence[str]) -> tuple[subprocess.Popen[bytes], str]:
+    """Start TensorBoard; return it, and what it has printed on stderr when it serves, has ended or takes too long."""
+    with tempfile.TemporaryFile() as stderr:  # no pipe: nothing would read it once TensorBoard runs
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tensorboard.main", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            preexec_fn=lambda: die_with_parent(signal.SIGTERM),  # noqa: PLW1509  # one call, and no thread runs here
+        )
+
+        def printed() -> str:
+            # Read by position: the process writes where the file's own position is.
+            return os.pread(stderr.fileno(), os.fstat(stderr.fileno()).st_size, 0).decode(errors="replace")
+
+        try:
+            _wait_for(lambda: process.poll() is not None or _SERVING.search(printed()), _START_TIMEOUT_S)
+        except BaseException:  # Ctrl-C while waiting
             _end(process)
-            said.seek(0)
-            last = said.read().strip().splitlines()[-5:]
-        if _is_free(host, port) and not any("already in use" in line for line in last):
-            break  # the port, which another program can take just after `_is_free`, was not the reason
-        port = _free_port(host)
-    raise SweepError(
-        "tensorboard-did-not-start",
-        "TensorBoard did not start",
-        why="\n".join(last) or f"it did not answer at {address} within {_START_TIMEOUT_S} s",
-        do="sweep doctor   checks the installation",
-        exit_code=1,
-    )
-
-
-def _comes_up(process: subprocess.Popen[str], address: str, logdir: Path) -> bool:
-    def up() -> bool:
-        # Another TensorBoard that took the port answers with its own folder.
-        return process.poll() is not None or _answer(f"{address}data/environment").get("data_location") == str(logdir)
-
-    return _wait_for(up, _START_TIMEOUT_S) and process.poll() is None
+            raise
+        return process, printed()
 
 
 def _wait_for_projector(address: str) -> None:
@@ -134,13 +129,10 @@ def _wait_for_projector(address: str) -> None:
     _wait_for(lambda: _answer(f"{address}data/plugins_listing").get("projector", {}).get("enabled"), _PROJECTOR_TIMEOUT_S)
 
 
-def _wait_for(condition: Callable[[], Any], seconds: float) -> bool:
+def _wait_for(condition: Callable[[], Any], seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
+    while not condition() and time.monotonic() < deadline:
         time.sleep(_POLL_S)
-    return False
 
 
 def _answer(url: str) -> dict[str, Any]:
@@ -155,7 +147,7 @@ def _answer(url: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(timeout=10)
@@ -182,9 +174,3 @@ def _is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

@@ -6,7 +6,6 @@ import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweep.cli.tables import Sparklines
 from sweep.runner.observers import Observer, RunChange
 from sweep.runner.plain_lines import PlainLines, shown_loss
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, run_text, states_text, tag_text
@@ -25,9 +25,6 @@ from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 
 LEADERS = 3
-
-if TYPE_CHECKING:  # as in `tables`
-    from sweep.cli.charts import Sparklines
 
 
 class LiveView:
@@ -68,25 +65,22 @@ class LiveView:
             return Text("")
         runs = self._counts.runs  # the runner's thread changes them while this one draws
         trials = trials_of(runs, study)
+        eta = self._counts.eta_s(runs_in_total(study), datetime.now(UTC))
+        left = f"  about {duration_text(eta)} left" if eta is not None else ""
+        states = states_text(TrialCounts(trials).counts(study.total))
         return Group(
-            self._heading(study, trials),
+            Text.assemble((study.name, "bold"), "  ", states, (left, "bold")),
             *self._preparation(),
             *running_table(study, runs),
             *leaders_text(study, trials),
         )
-
-    def _heading(self, study: StudySpec, trials: list[TrialRecord]) -> Text:
-        eta = self._counts.eta_s(runs_in_total(study), datetime.now(UTC))
-        left = f"  about {duration_text(eta)} left" if eta is not None else ""
-        return Text.assemble((study.name, "bold"), "  ", states_text(TrialCounts(trials).counts(study.total)), (left, "bold"))
 
     def _preparation(self) -> list[RenderableType]:
         if self._preparing is None:
             return []
         text, fraction = self._preparing
         row = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=1.0, completed=fraction or 0.0, width=20, pulse=fraction is None)
-        row.add_row(bar, text)
+        row.add_row(ProgressBar(total=1.0, completed=fraction or 0.0, width=20, pulse=fraction is None), text)
         return [row]
 
 

@@ -11,8 +11,7 @@ from typing import Any
 from sweep.cli.tables import print_json, print_trial_table
 from sweep.cli.target import Target
 from sweep.errors import Problem, StudyFileError
-from sweep.runner.gpu_sharing import may_grow
-from sweep.runner.slots import slots_for
+from sweep.runner.gpu_sharing import may_grow, slots_for
 from sweep.search.methods import learns_constraints
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import continued_study
@@ -28,7 +27,8 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
     study = continued_study(target.study, target.folder)
     slots = slots_for(study.workers)
     snapshot = Snapshot.take(study, target.folder)
-    planned = _first_planned(snapshot, first)
+    unfinished = (record for record in snapshot.trials() if not record.state.finished)
+    planned = list(itertools.islice(unfinished, first))  # one by one: the grid may be huge
     if as_json:
         print_json(_plan_json(snapshot, slots, planned))
         return
@@ -86,13 +86,8 @@ def _not_steered(study: StudySpec) -> str:
     return f" ({study.method} ignores constraints: they only decide which trials are the best)"
 
 
-def _first_planned(snapshot: Snapshot, first: int) -> list[TrialRecord]:
-    unfinished = (record for record in snapshot.trials() if not record.state.finished)
-    return list(itertools.islice(unfinished, first))  # one by one: the grid may be huge
-
-
 def _plan_json(snapshot: Snapshot, slots: list[Slot], planned: list[TrialRecord]) -> dict[str, Any]:
-    study: StudySpec = snapshot.study
+    study = snapshot.study
     return {
         "study": study.name,
         "method": study.method,

@@ -14,9 +14,9 @@ from sweep.cli.tables import console, print_trial_table
 from sweep.cli.target import Target
 from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED, SweepError
 from sweep.report.page import leave_report
-from sweep.runner.outcome import SessionOutcome
+from sweep.runner.observers import SessionOutcome
 from sweep.runner.session import run_study
-from sweep.runner.signals import stop_in_order
+from sweep.runner.stopping import stop_in_order
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import continued_study
 from sweep.study.formatting import duration_text

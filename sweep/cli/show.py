@@ -11,7 +11,7 @@ from pathlib import Path
 from sweep.cli.dashboard import side_by_side, tensorboard
 from sweep.cli.target import Target
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, SweepError
-from sweep.runner.signals import raise_on_termination
+from sweep.runner.stopping import raise_on_termination
 
 
 def show_dashboard(targets: Sequence[Target], *, host: str, port: int, browser: bool) -> int:

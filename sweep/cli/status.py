@@ -6,21 +6,23 @@ import time
 
 from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
-from sweep.cli.charts import Sparklines, importance_bars
 from sweep.cli.live_view import LEADERS, leaders_text, running_table
-from sweep.cli.tables import console, print_json, print_trials
+from sweep.cli.tables import Sparklines, can_draw, console, print_json, print_trials
 from sweep.cli.target import Target
+from sweep.report.importance import importances
 from sweep.search.imported import count_imported, imported_text
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import duration_text, error_line, slots_text, states_text, time_shares_text
-from sweep.study.repeats import runs_of
+from sweep.study.repeats import runs_of, trainings
 from sweep.study.trial import TrialState
 
 _WATCH_S = 2.0
 _FAILURES_SHOWN = 5
 _BEST_SHOWN = 5
+_BAR_WIDTH = 24
 
 
 def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
@@ -46,7 +48,7 @@ def show_best(snapshot: Snapshot, top: int | None, form: str) -> None:
         print_trials(snapshot, found, form)
         if study.multi_objective:
             print(f"\n{_front_line(snapshot)}")
-        console().print(*importance_bars(snapshot), sep="\n")
+        console().print(*_importance_bars(snapshot), sep="\n")
 
 
 def _front_line(snapshot: Snapshot) -> str:
@@ -81,25 +83,39 @@ def _status(snapshot: Snapshot) -> RenderableType:
     known = f", {imported_text(count)}" if (count := count_imported(snapshot.folder)) else ""
     shown = [record.number for record in [*snapshot.ranking.leaders[:LEADERS], *running]]
     sparks = Sparklines(snapshot.curves(shown))
+    spent, where = snapshot.time_spent, f" on {slots_text(snapshot.slots)}" if snapshot.slots else ""
     lines: list[RenderableType] = [
         Text.assemble((study.name, "bold"), f"  {states} of {sum(counts.values())}{eta}{known}"),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),
-        *_time_line(snapshot),
+        *([Text(f"time  {duration_text(spent.total)}{where}: {time_shares_text(spent)}")] if spent is not None else []),
         *running_table(study, runs_of(snapshot.records), sparks),
         *leaders_text(study, snapshot.records, sparks),
-        *importance_bars(snapshot),
+        *_importance_bars(snapshot),
     ]
     failed = [record for record in snapshot.records if record.state is TrialState.FAILED]
-    for record in failed[:_FAILURES_SHOWN]:
-        lines.append(Text(f"trial {record.number} failed: {error_line(record)}", style="red"))
+    lines += [Text(f"trial {record.number} failed: {error_line(record)}", style="red") for record in failed[:_FAILURES_SHOWN]]
     if len(failed) > _FAILURES_SHOWN:
         lines.append(Text(f"... and {len(failed) - _FAILURES_SHOWN} more failed", style="red"))
     return Group(*lines)
 
 
-def _time_line(snapshot: Snapshot) -> list[RenderableType]:
-    spent = snapshot.time_spent
-    if spent is None:
+def _importance_bars(snapshot: Snapshot) -> list[RenderableType]:
+    """Return a bar for the importance of each parameter; nothing when too few trials are complete."""
+    found = importances(trainings(snapshot.records), snapshot.study)
+    if not found:
         return []
-    where = f" on {slots_text(snapshot.slots)}" if snapshot.slots else ""
-    return [Text(f"time  {duration_text(spent.total)}{where}: {time_shares_text(spent)}")]
+    full, light = ("█", "░") if can_draw("█░") else ("#", ".")
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for justify in ("left", "left", "right", "left"):
+        table.add_column(no_wrap=True, justify=justify, overflow="ellipsis")
+    for item in found:
+        alone, whole = round(item.alone * _BAR_WIDTH), round((item.together or 0) * _BAR_WIDTH)
+        through = "" if item.together is None else f", {item.together:.0%} together with others"
+        table.add_row(
+            item.name,
+            Text.assemble((full * alone, "green"), (light * (whole - alone), "green")),
+            f"{item.alone:.0%}",
+            Text(f"({item.low:.0%} to {item.high:.0%}){through}", style="dim"),
+        )
+    others = "" if found[0].together is None else f", {light} together with others"
+    return [Text(f"\nwhat explains {snapshot.study.metric.name}: {full} alone (95 % interval){others}", style="dim"), table]

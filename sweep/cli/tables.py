@@ -1,13 +1,14 @@
-"""Trials as tables, CSV and JSON."""
+"""Trials as tables, with their learning curves, as CSV and as JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import math
 import sys
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -22,7 +23,7 @@ from sweep.study.space import swept
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 
-STATE_STYLES = {
+_STATE_STYLES = {
     TrialState.WAITING: "dim",
     TrialState.RUNNING: "cyan",
     TrialState.COMPLETE: "green",
@@ -31,9 +32,8 @@ STATE_STYLES = {
 }
 _FEASIBLE: dict[bool | None, str | Text] = {True: "yes", False: Text("no", style="red"), None: ""}
 _PIPED_WIDTH = 400
-
-if TYPE_CHECKING:  # it needs NumPy, which `sweep plan` does not
-    from sweep.cli.charts import Sparklines
+_BLOCKS, _PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=*#"
+_SPARK_WIDTH = 16
 
 
 def console() -> Console:
@@ -41,79 +41,85 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, markup=False, emoji=False)
 
 
+class Sparklines:
+    """Draw trials' learning curves as rows of block characters, all on one scale.
+
+    Args:
+        curves: step and value of each report, by trial.
+    """
+
+    def __init__(self, curves: dict[int, list[tuple[int, float]]]) -> None:
+        self._curves = curves
+        values = [value for points in curves.values() for _, value in points]
+        self._any = any(len(points) > 1 for points in curves.values())
+        self._low, self._high = min(values, default=0.0), max(values, default=0.0)
+        self._blocks = _BLOCKS if can_draw(_BLOCKS) else _PLAIN_BLOCKS
+
+    def __bool__(self) -> bool:
+        return self._any
+
+    def of(self, number: int) -> str:
+        """Return a trial's curve, at most 16 characters wide; empty when it never reported."""
+        values = [value for _, value in self._curves.get(number, [])]
+        if len(values) > _SPARK_WIDTH:  # the last of each part
+            values = [values[(place + 1) * len(values) // _SPARK_WIDTH - 1] for place in range(_SPARK_WIDTH)]
+        room = self._high - self._low
+        top = len(self._blocks) - 1
+        if not (room and math.isfinite(room)):
+            return self._blocks[top // 2] * len(values)
+        return "".join(self._blocks[round((value - self._low) / room * top)] for value in values)
+
+
 def print_trial_table(
     records: Iterable[TrialRecord], study: StudySpec, sparks: Sparklines | None = None, front: Collection[int] = ()
 ) -> None:
-    """Print a line for each trial: with its curve if there are curves, and with as many metrics as the terminal has room for."""
-    records, screen = list(records), console()
-    own = {metric.name for metric in study.metrics}
-    others = [name for name in dict.fromkeys([*study.needed, *metric_names(records)]) if name not in own]
-    table = trial_table(records, study, others, sparks, front)
-    widths = {str(column.header): _natural_width(column) for column in table.columns}
-    while others and sum(widths.values()) > screen.width:
-        del widths[others.pop()]
-    if sparks and sum(widths.values()) > screen.width:
-        sparks = None
-    screen.print(trial_table(records, study, others, sparks, front))
+    """Print a line for each trial: number, state, swept parameters, objective values, learning curve and other metrics.
 
-
-def _natural_width(column: Column) -> int:
-    # An error may be long; it is cut to the room that is left, at least to its minimum width.
-    return column.min_width or max(cell_len(str(cell)) for cell in [column.header, *column.cells]) + 2
-
-
-def trial_table(
-    records: Sequence[TrialRecord],
-    study: StudySpec,
-    others: Sequence[str] = (),
-    sparks: Sparklines | None = None,
-    front: Collection[int] = (),
-) -> Table:
-    """Return a table with a line for each trial: number, state, swept parameters, metrics, learning curve, `others`.
-
-    With several metrics it marks the trials of the Pareto front; with constraints those that break one.
+    With several metrics it marks the trials of the Pareto front; with constraints those that break one. As many of the other
+    metrics are left out as the terminal has no room for, then the curves.
     """
-    names, several = swept(study.parameters), study.multi_objective
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("trial", justify="right")
-    table.add_column("state")
-    if several:
-        table.add_column("front", style="bold green")
-    if study.constraints:
-        table.add_column("feasible")
-    for name in names:
-        table.add_column(name, justify="right", overflow="fold")
-    for metric in study.metrics:
-        table.add_column(metric.name, justify="right", no_wrap=True)
-    if sparks:
-        table.add_column("curve", no_wrap=True, style="cyan")
-    for name in (*others, "duration"):
-        table.add_column(name, justify="right", no_wrap=True)
-    failed = any(record.error for record in records)
-    if failed:
-        table.add_column("error", overflow="ellipsis", no_wrap=True, min_width=20, style="red")
-    for record in records:
-        table.add_row(
-            str(record.number),
-            Text(str(record.state), style=STATE_STYLES[record.state]),
-            *_verdicts(record, study, front),
-            *(param_text(record.params[name]) if name in record.params else "" for name in names),
-            *objective_texts(record, study),
-            *([Text(sparks.of(record.number))] if sparks else []),
-            *(number_text(record.metrics.get(name)) for name in others),
-            duration_text(record.duration_s),
-            *([Text(error_line(record))] if failed else []),
-        )
-    return table
+    records, screen = list(records), console()
+    columns: list[tuple[Column, list[str | Text]]] = []
 
+    def add(column: Column, cells: Iterable[str | Text]) -> Column:
+        columns.append((column, list(cells)))
+        return column
 
-def _verdicts(record: TrialRecord, study: StudySpec, front: Collection[int]) -> list[str | Text]:
-    marks: list[str | Text] = []
+    add(Column("trial", justify="right"), (str(record.number) for record in records))
+    add(Column("state"), (Text(str(record.state), style=_STATE_STYLES[record.state]) for record in records))
     if study.multi_objective:
-        marks.append("*" if record.number in front else "")
+        add(Column("front", style="bold green"), ("*" if record.number in front else "" for record in records))
     if study.constraints:
-        marks.append(_FEASIBLE[verdict(study, record.metrics)])
-    return marks
+        add(Column("feasible"), (_FEASIBLE[verdict(study, record.metrics)] for record in records))
+    for name in swept(study.parameters):
+        cells = (param_text(record.params[name]) if name in record.params else "" for record in records)
+        add(Column(name, justify="right", overflow="fold"), cells)
+    for place, metric in enumerate(study.metrics):
+        add(Column(metric.name, justify="right", no_wrap=True), (objective_texts(record, study)[place] for record in records))
+    optional = []
+    if sparks:
+        optional.append(add(Column("curve", no_wrap=True, style="cyan"), (Text(sparks.of(record.number)) for record in records)))
+    own = {metric.name for metric in study.metrics}
+    for name in dict.fromkeys([*study.needed, *metric_names(records)]):
+        if name not in own:
+            values = (number_text(record.metrics.get(name)) for record in records)
+            optional.append(add(Column(name, justify="right", no_wrap=True), values))
+    add(Column("duration", justify="right", no_wrap=True), (duration_text(record.duration_s) for record in records))
+    if any(record.error for record in records):
+        error = Column("error", overflow="ellipsis", no_wrap=True, min_width=20, style="red")
+        add(error, (Text(error_line(record)) for record in records))
+    while optional and sum(_natural_width(*column) for column in columns) > screen.width:
+        left_out = optional.pop()
+        columns = [column for column in columns if column[0] is not left_out]
+    table = Table(*(column for column, _ in columns), box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for row in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*row)
+    screen.print(table)
+
+
+def _natural_width(column: Column, cells: Iterable[str | Text]) -> int:
+    # An error may be long; it is cut to the room that is left, at least to its minimum width.
+    return column.min_width or max(cell_len(str(cell)) for cell in [column.header, *cells]) + 2
 
 
 def print_json(data: Any) -> None:
@@ -130,8 +136,6 @@ def print_trials(snapshot: Snapshot, records: Iterable[TrialRecord], form: str) 
     elif form == "csv":
         sys.stdout.write(_csv(snapshot, records))
     else:
-        from sweep.cli.charts import Sparklines
-
         sparks = Sparklines(snapshot.curves(record.number for record in records))
         print_trial_table(records, snapshot.study, sparks, snapshot.ranking.front_numbers)
 
@@ -149,3 +153,12 @@ def _csv(snapshot: Snapshot, records: list[TrialRecord]) -> str:
         row = [data["number"], data["state"], *(data["params"].get(name) for name in params)]
         writer.writerow([*row, *(data["metrics"].get(name) for name in metrics), *(data[name] for name in plain)])
     return out.getvalue()
+
+
+def can_draw(characters: str) -> bool:
+    """Return whether the terminal's encoding has these characters."""
+    try:
+        characters.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -49,7 +49,6 @@ def to_run(argument: str, overrides: Sequence[str]) -> Target:
     """
     path = _existing(argument)
     if path.is_dir():
-        _refuse_other_folder(overrides)
         return _from_folder(path, overrides, to_run=True)
     study = read_study(path, overrides, option_problems=option_problems)
     return Target(study=study, folder=folder_of(study), path=path, overridden=bool(overrides))
@@ -63,7 +62,6 @@ def to_show(argument: str, overrides: Sequence[str]) -> Target:
     """
     path = _existing(argument)
     if path.is_dir():
-        _refuse_other_folder(overrides)
         return _from_folder(path, overrides)
     study = read_study(path, overrides, find_objective=False)
     folder = folder_of(study)
@@ -90,6 +88,14 @@ def several_to_show(words: Sequence[str]) -> list[Target]:
 
 
 def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, path: Path | None = None) -> Target:
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key in ("name", "output"):
+            raise SweepError(
+                "folder-keeps-its-place",
+                f"{key} cannot be changed for a study that is named by its folder",
+                do="name the study file instead:  sweep run studies/fashion.yaml name=another",
+            )
     folder = StudyFolder(root=root.resolve())
     if not folder.study_file.exists() or not (folder.environment.exists() or folder.database.exists()):
         raise SweepError(
@@ -113,26 +119,11 @@ def _existing(argument: str) -> Path:
     try:
         path.stat()
     except (OSError, ValueError):  # missing, too long, or not a path
-        raise _not_found(argument) from None
+        here = sorted(str(path) for pattern in ("*.yaml", "studies/*.yaml", "runs/*") for path in Path().glob(pattern))
+        near = difflib.get_close_matches(argument, here, n=3, cutoff=0.4) or here[:5]
+        raise SweepError(
+            "study-not-found",
+            f"there is no study file or folder {argument}",
+            do=("here are: " + ", ".join(near)) if near else "go to the folder that holds your studies",
+        ) from None
     return path
-
-
-def _refuse_other_folder(overrides: Sequence[str]) -> None:
-    for override in overrides:
-        key = override.partition("=")[0].strip()
-        if key in ("name", "output"):
-            raise SweepError(
-                "folder-keeps-its-place",
-                f"{key} cannot be changed for a study that is named by its folder",
-                do="name the study file instead:  sweep run studies/fashion.yaml name=another",
-            )
-
-
-def _not_found(argument: str) -> SweepError:
-    here = sorted(str(path) for pattern in ("*.yaml", "studies/*.yaml", "runs/*") for path in Path().glob(pattern))
-    near = difflib.get_close_matches(argument, here, n=3, cutoff=0.4) or here[:5]
-    return SweepError(
-        "study-not-found",
-        f"there is no study file or folder {argument}",
-        do=("here are: " + ", ".join(near)) if near else "go to the folder that holds your studies",
-    )

@@ -10,7 +10,7 @@ from sweep.storage.folder import StudyFolder
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialResult, TrialState
-from sweep.worker.protocol import Died, LoadFailed, PrepareFailed
+from sweep.worker.protocol import Died, LoadFailed
 
 
 def death_text(record: TrialRecord, death: Died, folder: StudyFolder) -> str:
@@ -18,16 +18,19 @@ def death_text(record: TrialRecord, death: Died, folder: StudyFolder) -> str:
     return f"{death.describe()}\n{_log_end(record, folder)}".rstrip()
 
 
-def fail_by_death(record: TrialRecord, error: str, folder: StudyFolder) -> TrialResult:
-    """Log to TensorBoard that a trial failed whose worker died more than `retries` times; return its result."""
-    return _failed(record, error, "died", folder)
+def failed(record: TrialRecord, error: str, cause: Literal["died", "timeout"], folder: StudyFolder) -> TrialResult:
+    """Log to TensorBoard that a trial failed; return its result."""
+    from sweep.tensorboard.hparams import append_failure
+
+    append_failure(folder.trial_dir(record.folder))
+    return TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause=cause)
 
 
-def fail_by_timeout(record: TrialRecord, study: StudySpec, folder: StudyFolder) -> TrialResult:
+def failed_by_timeout(record: TrialRecord, study: StudySpec, folder: StudyFolder) -> TrialResult:
     """Log to TensorBoard that a trial failed because it took too long; return its result."""
     last = f"its last report was step {record.step}" if record.step is not None else "it never reported"
     error = f"it took longer than {study.timeout_s:g} s (timeout); {last}\n{_log_end(record, folder)}".rstrip()
-    return _failed(record, error, "timeout", folder)
+    return failed(record, error, "timeout", folder)
 
 
 def not_importable(study: StudySpec, event: LoadFailed) -> SweepError:
@@ -38,11 +41,6 @@ def not_importable(study: StudySpec, event: LoadFailed) -> SweepError:
         why=event.traceback,
         do="sweep check STUDY   tries again without starting a trial",
     )
-
-
-def not_prepared(event: PrepareFailed) -> SweepError:
-    """Return the error of the objective's `prepare`."""
-    return SweepError(event.id, event.what, where=event.where, why=event.why, do=event.do)
 
 
 def metric_never_reported(record: TrialRecord, study: StudySpec, folder: StudyFolder, result: TrialResult) -> SweepError:
@@ -67,13 +65,6 @@ def died_at_start(death: Died) -> SweepError:
         why=death.log or None,
         do="sweep doctor   checks torch, torchvision and the devices",
     )
-
-
-def _failed(record: TrialRecord, error: str, cause: Literal["died", "timeout"], folder: StudyFolder) -> TrialResult:
-    from sweep.tensorboard.hparams import append_failure
-
-    append_failure(folder.trial_dir(record.folder))
-    return TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause=cause)
 
 
 def _log_end(record: TrialRecord, folder: StudyFolder) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from sweep.study.spec import WorkersSpec
-from sweep.worker.devices import GpuReading, Slot, another_slot, read_gpu
+from sweep.worker.devices import GpuReading, Slot, another_slot, plan_slots, read_gpu
 
 _READINGS = 15
 _FULL = 0.95  # of its time and of its memory
@@ -28,6 +28,15 @@ class _Gpu:
     used_before: int
     busy: list[float] = field(default_factory=list)
     used: int = 0
+
+
+def slots_for(workers: WorkersSpec) -> list[Slot]:
+    """Return the slots that a session begins with.
+
+    Raises:
+        SweepError: a GPU is asked for that is not visible.
+    """
+    return plan_slots(workers.devices, workers.per_device, workers.threads)
 
 
 def may_grow(workers: WorkersSpec, slots: Sequence[Slot]) -> bool:

@@ -14,8 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES
-from sweep.runner.observers import Observer, RunChange
-from sweep.runner.outcome import SessionOutcome
+from sweep.runner.observers import Observer, RunChange, SessionOutcome
 from sweep.runner.queue import RunQueue
 from sweep.search.imported import read_imported
 from sweep.search.planner import Planner, needs_optuna
@@ -41,9 +40,7 @@ class Ledger:
     """Know every trial of a study, and store what happens to it.
 
     Args:
-        study, folder, store: what is run, and where it is stored.
         known: the runs in the store; those that are not finished run again before anything new is planned.
-        observer: shows what happens.
         slots: how many trials run at a time.
     """
 

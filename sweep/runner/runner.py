@@ -13,14 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
 
-from sweep.errors import write_failed
+from sweep.errors import SweepError, write_failed
 from sweep.runner import failures
 from sweep.runner.gpu_sharing import GpuSharing
 from sweep.runner.ledger import Ledger
-from sweep.runner.observers import Observer
-from sweep.runner.outcome import SessionOutcome
-from sweep.runner.slots import SlotState
+from sweep.runner.observers import Observer, SessionOutcome
 from sweep.runner.stopping import StopRequests
 from sweep.runner.timers import SessionTimer, SlotTimer
 from sweep.storage.folder import StudyFolder
@@ -33,17 +32,39 @@ from sweep.worker.devices import Slot
 _POLL_S = 0.2
 
 
+@dataclass(kw_only=True, eq=False)
+class _SlotState:
+    """What the runner knows of a slot.
+
+    Attributes:
+        place: the slot itself.
+        began: when the running trial began, moved back by the time of its earlier attempts.
+        queued: the trial to start once the worker, whose process is new, is loaded: a timeout counts training alone.
+        awaited: whether a session that stops waits for the next step: not where a trial reports without checkpoints.
+    """
+
+    place: Slot
+    worker: protocol.Worker
+    timer: SlotTimer
+    loaded: bool = False
+    deaths_at_start: int = 0
+    trial: TrialRecord | None = None
+    queued: TrialRecord | None = None
+    began: float = 0.0
+    awaited: bool = True
+    timed_out: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the running trial has been trained."""
+        return time.monotonic() - self.began
+
+
 class Runner:
     """Run a study's trials until its budget is used up or somebody stops it.
 
     Args:
-        study, folder: what is run, and where it is stored.
-        ledger: knows every trial, and stores what happens to it.
-        slots: where to run.
-        make_worker: makes the worker of a slot.
-        observer: shows what happens.
-        timer: measures the session since it began.
-        gpu_sharing: decides when slots are added; None for never.
+        slots: those that the session begins with; `gpu_sharing` may add more.
     """
 
     def __init__(
@@ -60,9 +81,9 @@ class Runner:
         self._study, self._folder, self._ledger, self._observer = study, folder, ledger, observer
         self._first_slots, self._make_worker, self._timer, self._gpu_sharing = slots, make_worker, timer, gpu_sharing
         self._stops = StopRequests(folder)
-        self._slots: list[SlotState] = []
-        self._pending: dict[Future[protocol.Event], SlotState] = {}
-        self._preparing: SlotState | None = None
+        self._slots: list[_SlotState] = []
+        self._pending: dict[Future[protocol.Event], _SlotState] = {}
+        self._preparing: _SlotState | None = None
         self._ready = False
         self._looked = 0.0
         self._deaths: Counter[tuple[int, int]] = Counter()  # of this session: an interruption is not the trial's fault
@@ -94,7 +115,7 @@ class Runner:
         )
 
     def _open(self, place: Slot, timer: SlotTimer) -> None:
-        self._slots.append(SlotState(place=place, worker=self._make_worker(place), timer=timer))
+        self._slots.append(_SlotState(place=place, worker=self._make_worker(place), timer=timer))
         self._send(self._slots[-1], protocol.Load())
 
     def _end(self) -> None:
@@ -108,7 +129,7 @@ class Runner:
                 self._ledger.interrupt(slot.queued, slot.queued.duration_s or 0.0)
         if self._slots:
             self._ledger.store_time(self._timer.read(), last=True)
-        self._stops.remove_from_folder()
+        self._folder.stop_request.unlink(missing_ok=True)  # one that nobody has read
 
     def _look_around(self) -> None:
         """Do what no event triggers: stopping, sharing GPUs, time limits."""
@@ -147,10 +168,10 @@ class Runner:
         """Return whether the session is stopping and waits for no trial any more."""
         return self._stops.begun and (self._stops.at_once or not self._awaited())
 
-    def _send(self, slot: SlotState, command: protocol.Command) -> None:
+    def _send(self, slot: _SlotState, command: protocol.Command) -> None:
         self._pending[slot.worker.next_event(command)] = slot
 
-    def _on_event(self, slot: SlotState, event: protocol.Event) -> None:
+    def _on_event(self, slot: _SlotState, event: protocol.Event) -> None:
         if isinstance(event, protocol.Resumed | Report | TrialResult):
             slot.timer.update(event.time)
         match event:
@@ -182,9 +203,9 @@ class Runner:
             case protocol.LoadFailed():
                 raise failures.not_importable(self._study, event)
             case protocol.PrepareFailed():
-                raise failures.not_prepared(event)
+                raise SweepError(event.id, event.what, where=event.where, why=event.why, do=event.do)
 
-    def _decision(self, slot: SlotState, *, prunes: bool, saves_later: bool = False) -> Decision:
+    def _decision(self, slot: _SlotState, *, prunes: bool, saves_later: bool = False) -> Decision:
         if slot.timed_out:
             return Decision.STOP
         if prunes:
@@ -192,7 +213,7 @@ class Runner:
         # While the session is stopping, a trial that saves later continues until then: it knows that it has to stop.
         return Decision.STOP if self._stops.begun and not saves_later else Decision.CONTINUE
 
-    def _on_loaded(self, slot: SlotState, event: protocol.Loaded) -> None:
+    def _on_loaded(self, slot: _SlotState, event: protocol.Loaded) -> None:
         slot.loaded = True
         if slot.queued is not None:
             slot.timer.turn_to("waiting")
@@ -204,12 +225,12 @@ class Runner:
             self._preparing = slot
             self._send(slot, protocol.Prepare(params=dict(self._ledger.first_params())))
 
-    def _start_next(self, slot: SlotState) -> None:
+    def _start_next(self, slot: _SlotState) -> None:
         slot.timer.turn_to("waiting")
         if not self._stops and (record := self._ledger.next()) is not None:
             self._start(slot, record)
 
-    def _start(self, slot: SlotState, record: TrialRecord) -> None:
+    def _start(self, slot: _SlotState, record: TrialRecord) -> None:
         if not slot.loaded:
             slot.queued = record
             slot.timer.turn_to("starting")
@@ -229,7 +250,7 @@ class Runner:
         )
         self._send(slot, spec)
 
-    def _on_result(self, slot: SlotState, result: TrialResult) -> None:
+    def _on_result(self, slot: _SlotState, result: TrialResult) -> None:
         record = slot.trial
         assert record is not None
         slot.timer.turn_to("waiting")
@@ -240,7 +261,7 @@ class Runner:
             slot.trial = None
             return
         if result.state is TrialState.WAITING:
-            result = failures.fail_by_timeout(record, self._study, self._folder)
+            result = failures.failed_by_timeout(record, self._study, self._folder)
         record = self._ledger.settle(record, result, slot.seconds)
         slot.trial = None
         slot.loaded = slot.loaded and not result.spent
@@ -251,7 +272,7 @@ class Runner:
         self._start_next(slot)
         self._ledger.finish(record)
 
-    def _on_death(self, slot: SlotState, death: protocol.Died) -> None:
+    def _on_death(self, slot: _SlotState, death: protocol.Died) -> None:
         record, slot.loaded = slot.trial, False
         if record is None:
             self._on_death_at_start(slot, death)
@@ -263,14 +284,14 @@ class Runner:
         error = failures.death_text(record, death, self._folder)
         self._deaths[record.key] += 1
         if slot.timed_out:
-            self._on_result(slot, failures.fail_by_timeout(record, self._study, self._folder))
+            self._on_result(slot, failures.failed_by_timeout(record, self._study, self._folder))
         elif self._deaths[record.key] <= self._study.retries:
             slot.trial = None
             self._start(slot, self._ledger.retry(record, error, slot.seconds))
         else:
-            self._on_result(slot, failures.fail_by_death(record, error, self._folder))
+            self._on_result(slot, failures.failed(record, error, "died", self._folder))
 
-    def _on_death_at_start(self, slot: SlotState, death: protocol.Died) -> None:
+    def _on_death_at_start(self, slot: _SlotState, death: protocol.Died) -> None:
         slot.deaths_at_start += 1
         if slot.deaths_at_start > self._study.retries:
             raise failures.died_at_start(death)

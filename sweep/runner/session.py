@@ -16,12 +16,10 @@ from typing import Any
 
 from sweep.errors import write_failed
 from sweep.runner import environment
-from sweep.runner.gpu_sharing import GpuSharing, may_grow
+from sweep.runner.gpu_sharing import GpuSharing, may_grow, slots_for
 from sweep.runner.ledger import Ledger
-from sweep.runner.observers import Observer
-from sweep.runner.outcome import SessionOutcome
+from sweep.runner.observers import Observer, SessionOutcome
 from sweep.runner.runner import Runner
-from sweep.runner.slots import slots_for
 from sweep.runner.timers import SessionTimer
 from sweep.search.imported import count_imported, imported_text
 from sweep.storage.database import read_records, unreadable
@@ -33,8 +31,6 @@ from sweep.storage.store import StudyStore, remove_if_empty
 from sweep.storage.stored_study import continued_study, stored_study
 from sweep.study.file.writing import write_study
 from sweep.study.objective import packed
-from sweep.study.record import TrialRecord
-from sweep.study.space import assignment
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 from sweep.worker.devices import Slot, cpu_cores
@@ -58,10 +54,7 @@ def run_study(
     """Run a study in its folder, or resume it.
 
     Args:
-        study: what to run.
-        folder: where its results are or will be.
-        study_path: the file that it was read from, for the record.
-        observer: shows what happens.
+        study_path: the file that the study was read from, for the record.
         objective: the function itself, when it is in no module.
         inline: run one trial at a time in this process, for debugging.
         fresh: move the folder aside and start over.
@@ -72,7 +65,7 @@ def run_study(
         SweepError: see `Runner.run`; also when another process runs the study, or the study does not fit what is stored.
     """
     slots = slots_for(study.workers)[: 1 if inline else None]
-    get_objective = objective_getter(objective, inline)
+    get_objective = _objective_getter(objective, inline)
     check_ours(folder)
     if fresh and folder.root.exists():
         with locked(folder, observer.notice):
@@ -98,7 +91,7 @@ def run_study(
             known = store.records()
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
             if retry_failed:
-                known = [store.reopen(_with_constants(run, study)) if run.state is TrialState.FAILED else run for run in known]
+                known = [store.reopen(run) if run.state is TrialState.FAILED else run for run in known]
             ledger = Ledger(study, folder, store, known, observer, len(slots))
             make_worker = worker_maker(study, inline, get_objective)
             runner = Runner(study, folder, ledger, slots, make_worker, observer, timer, gpu_sharing)
@@ -126,12 +119,8 @@ def _write_errors_explained(folder: StudyFolder) -> Iterator[None]:
         raise unreadable(folder, str(error)) from None
 
 
-def objective_getter(objective: Callable[..., Any] | None, inline: bool = False) -> Callable[[], Any] | None:
-    """Return a function that gives workers an objective that is in no module; None when they import it.
-
-    Raises:
-        SweepError: the function cannot be sent to a process.
-    """
+def _objective_getter(objective: Callable[..., Any] | None, inline: bool) -> Callable[[], Any] | None:
+    """Return a function that gives workers an objective that is in no module; None when they import it."""
     if objective is None:
         return None
     # Pickled once and here, where an error is shown; unpickled by the worker's loop, which reports an error.
@@ -161,8 +150,3 @@ def renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer) -> 
     observer.notice(f"the parameters have changed: renewing the HPARAMS columns of {len(records)} trials")
     for record in records:
         renew(folder.trial_dir(record.folder), record.params, study.shown)
-
-
-def _with_constants(run: TrialRecord, study: StudySpec) -> TrialRecord:
-    """Return a failed run with the constants that the study has now."""
-    return replace(run, params=assignment(study.parameters, lambda name, _: run.params[name]))

@@ -1,11 +1,15 @@
-"""Requests to stop a session, by a signal or by `sweep stop`, and how long it then waits for its trials."""
+"""Requests to stop a session, by a signal or by `sweep stop`, and how long the session then waits for its trials."""
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 from sweep.errors import EXIT_TERMINATED
-from sweep.runner.outcome import SessionOutcome
+from sweep.runner.observers import SessionOutcome
 from sweep.storage.folder import STOP_AT_ONCE, StudyFolder
 from sweep.study.record import TrialRecord
 
@@ -40,10 +44,6 @@ class StopRequests:
             # `sweep stop` repeats its request until the session has ended: the same request again adds nothing.
             self._count = max(self._count, 2 if self._folder.taken_stop_request() == STOP_AT_ONCE else 1)
 
-    def remove_from_folder(self) -> None:
-        """Remove a request that nobody has read."""
-        self._folder.stop_request.unlink(missing_ok=True)
-
     def begin(self) -> bool:
         """Begin stopping if somebody has asked for it; return whether it begins with this call."""
         begins = self._count > 0 and not self.begun
@@ -65,3 +65,33 @@ class StopRequests:
         """Return how a session ended that was stopped."""
         how, code = ("stopped by `sweep stop`", EXIT_TERMINATED) if self._from_folder else ("stopped on request", None)
         return SessionOutcome(records=records, ended_by=how, exit_code=code)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> dict[signal.Signals, Any]:
+    """Install a handler for signals; return the handlers that it replaced."""
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, previous in list(before.items()):
+        # `nohup` ignores SIGHUP on purpose. An ignored SIGINT only means that a script started this in the background.
+        # None: the handler is not Python's, so Python could not restore it.
+        if previous is None or (number is signal.SIGHUP and previous is signal.SIG_IGN):
+            del before[number]
+        else:
+            signal.signal(number, handler)
+    return before
+
+
+def stop_in_order(stop: Callable[[], None], received: list[int]) -> dict[signal.Signals, Any]:
+    """Call `stop` on Ctrl-C, SIGTERM and SIGHUP, and append the signal to `received`; return the replaced handlers."""
+
+    def receive(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 2:
+            raise KeyboardInterrupt  # something other than the runner's loop hangs
+        stop()
+
+    return _handle(receive, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def raise_on_termination() -> None:
+    """Treat SIGTERM and SIGHUP like Ctrl-C."""
+    _handle(signal.default_int_handler, signal.SIGTERM, signal.SIGHUP)

@@ -28,6 +28,7 @@ from sweep.storage.folder import StudyFolder
 from sweep.storage.optuna_database import create_database
 from sweep.storage.optuna_terms import OPTUNA_STATES, RUNG, Attributes, Drawn, StoredSearch, distributions, result_told
 from sweep.study.record import TrialRecord
+from sweep.study.space import assignment
 from sweep.study.spec import StudySpec
 from sweep.study.timing import TimeBreakdown
 from sweep.study.trial import TrialState
@@ -119,9 +120,13 @@ class StudyStore:
             self._write_trial_file(record)
 
     def reopen(self, record: TrialRecord) -> TrialRecord:
-        """Return a finished run as one that waits. Optuna's trial stays finished: `start` inserts a second one."""
+        """Return a finished run as one that waits, with the constants that the study has now.
+
+        Optuna's trial stays finished: `start` inserts a second one.
+        """
         self._trial_ids.pop(record.number, None)
-        return replace(record, state=TrialState.WAITING, error=None)
+        params = assignment(self._study.parameters, lambda name, _: record.params[name])
+        return replace(record, state=TrialState.WAITING, error=None, params=params)
 
     def resume(self, record: TrialRecord, history: Iterable[tuple[int, float | None]]) -> None:
         """Store that a run continues from a checkpoint; step and objective value of its reports replace the stored ones."""

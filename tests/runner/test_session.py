@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweep.errors import SweepError
-from sweep.runner.outcome import SessionOutcome
+from sweep.runner.observers import SessionOutcome
 from sweep.runner.runner import Runner
 from sweep.runner.session import renew_columns, run_study
 from sweep.storage.folder import StudyFolder

@@ -16,7 +16,6 @@ from sweep.study.file.reading import given_study, read_study
 from sweep.study.file.writing import write_study
 from sweep.study.keys import default_of, keys_of
 from sweep.study.spec import StudySpec
-from tests.conftest import REPOSITORY
 
 KEYS = [key for key, _ in keys_of(StudySpec)]
 # Every key has another value than its default, in one of these.
