@@ -12,10 +12,9 @@ import pytest
 
 from sweep.objectives import datasets
 from tests.support.command_line import Done, run_sweep
-from tests.support.studies import write_objectives, write_study
-from tests.support.waiting import no_process_left, wait_for
+from tests.support.waiting import no_process_left
 
-__all__ = ["REPOSITORY", "Cli", "Done", "no_process_left", "wait_for", "write_objectives", "write_study"]
+__all__ = ["REPOSITORY", "Cli", "Done"]
 REPOSITORY = Path(__file__).parent.parent
 Cli = Callable[..., Done]
 SLOW_TIMEOUT_S = 900

@@ -6,6 +6,7 @@ import dataclasses
 import heapq
 import itertools
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,18 @@ import pytest
 
 from sweep.search.order import Costs, LongestFirst
 from sweep.search.planner import Planner
-from sweep.study.record import planned_record
-from sweep.study.space import Choice, Constant, Space
+from sweep.study.space import Choice, Space
 from sweep.study.spec import BudgetSpec, MetricSpec, StudySpec
-from sweep.study.trial import Params, TrialState
-from tests.conftest import Cli, write_objectives, write_study
+from sweep.study.trial import Params
+from tests.conftest import Cli
 from tests.support.reading import records
+from tests.support.studies import make_study, run_record, study_spec
 
-SPACE: Space = {
-    "lr": Choice(values=(0.01, 0.001)),
-    "batch_size": Choice(values=(32, 64, 128)),
-    "shuffle": Choice(values=(True, False)),
-    "epochs": Constant(value=5),
-}
+SPACE = {"lr": [0.01, 0.001], "batch_size": [32, 64, 128], "shuffle": [True, False], "epochs": 5}
 
 
-def study(parameters: Space = SPACE, **others: object) -> StudySpec:
-    metrics = (MetricSpec(name="score", goal="maximize"),)
-    spec = StudySpec(name="grid", objective="a:b", import_dir=".", metrics=metrics, method="grid", parameters=dict(parameters))
-    return dataclasses.replace(spec, **others)  # type: ignore[arg-type]  # tests know the fields
+def study(parameters: Mapping[str, Any] = SPACE, **others: Any) -> StudySpec:
+    return dataclasses.replace(study_spec(parameters), **others)
 
 
 def asked(planner: Planner) -> list[int]:
@@ -44,13 +38,13 @@ def asked(planner: Planner) -> list[int]:
 def test_before_anything_ran_small_batches_and_many_epochs_come_first() -> None:
     """What everybody knows of their names; among equals the file's order."""
     assert asked(Planner(study(), slots=2)) == [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]
-    epochs = {"epochs": Choice(values=(1, 9, 3)), "width": Choice(values=(8, 64))}
+    epochs = {"epochs": [1, 9, 3], "width": [8, 64]}
     assert asked(Planner(study(epochs), slots=2)) == [2, 3, 4, 5, 0, 1]
 
 
 def test_what_trials_tell_corrects_it() -> None:
     """Here large batches take long, and the width, of which nothing was known, longest."""
-    space = {"batch_size": Choice(values=(32, 128)), "width": Choice(values=(1, 2, 3))}
+    space = {"batch_size": [32, 128], "width": [1, 2, 3]}
     planner = Planner(study(space), slots=2)
     for number, seconds in ((0, 1.0), (1, 3.0), (2, 9.0), (3, 4.0)):
         found = planner.ask()
@@ -80,8 +74,7 @@ def test_the_known_are_learned_from_and_not_planned_again() -> None:
     for number in (0, 2, 4, 5):
         params = spec.grid.point(number)
         took = 1.0 if params["shuffle"] else 50.0
-        record = planned_record(spec, number, params)
-        known.append(dataclasses.replace(record, state=TrialState.COMPLETE, value=1.0, duration_s=took, ended=str(number)))
+        known.append(run_record(spec, number, params, 1.0, duration_s=took, ended=str(number)))
     left = asked(Planner(spec, known, slots=2))
     assert sorted(left) == [1, 3, 6, 7, 8, 9, 10, 11]
     assert {number % 2 for number in left[:4]} == {1}, "those that are not shuffled take longer here"
@@ -115,8 +108,7 @@ def test_a_budget_of_trials_means_the_first_of_the_grid() -> None:
 
 def test_a_grid_of_any_size_costs_nothing_until_its_end_is_near() -> None:
     """Far from the end the order is the file's; nothing looks at all points."""
-    space: Space = {f"x{place}": Choice(values=tuple(range(10))) for place in range(18)}
-    planner = Planner(study(space), slots=2)
+    planner = Planner(study({f"x{place}": [*range(10)] for place in range(18)}), slots=2)
     assert [found[0] for _ in range(3) if (found := planner.ask()) is not None] == [0, 1, 2]
 
 
@@ -129,17 +121,13 @@ def makespan(order: list[float], slots: int) -> float:
 
 def test_the_last_slot_hardly_waits() -> None:
     """A grid whose long trials come last, on three slots: close to the work divided by three; in the file's order it is not."""
-    space: Space = {
-        "width": Choice(values=(1, 2, 4, 20)),
-        "kind": Choice(values=("a", "b")),
-        "lr": Choice(values=(1, 2)),
-    }
+    spec = study({"width": [1, 2, 4, 20], "kind": ["a", "b"], "lr": [1, 2]})
 
     def took(params: Params) -> float:
         return float(str(params["width"])) * (1.5 if params["kind"] == "b" else 1.0)
 
-    points = [study(space).grid.point(number) for number in range(16)]
-    order, running, clock = LongestFirst(space, lambda number: points[number]), [(0.0, -1)] * 3, 0.0
+    points = [spec.grid.point(number) for number in range(16)]
+    order, running, clock = LongestFirst(spec.parameters, lambda number: points[number]), [(0.0, -1)] * 3, 0.0
     for started in range(16):
         clock, ended = heapq.heappop(running)
         if ended >= 0:
@@ -170,22 +158,10 @@ def test_factors_are_those_that_made_the_seconds() -> None:
     ]  # fmt: skip
 
 
-TWO_SLOTS = """
-objective: mine:train
-metric: {name: score, goal: maximize}
-method: grid
-parameters:
-  x: {values: [1, 2, 3]}
-  batch_size: {values: [128, 8]}
-  steps: {value: 1}
-workers: {devices: cpu, per_device: 2}
-"""
-
-
 def test_a_real_sweep_starts_the_longest_first_and_numbers_them_as_in_the_file(cli: Cli, here: Path) -> None:
     """Two slots: the small batches begin; folders, numbers and results are those of the file's order."""
-    write_objectives(here)
-    path = write_study(here, TWO_SLOTS)
+    space = {"x": [1, 2, 3], "batch_size": [128, 8], "steps": 1}
+    path = make_study(here, space, workers={"devices": "cpu", "per_device": 2})
     assert cli("run", str(path)).code == 0
     found = records(here / "runs" / "study")
     assert [record.params["batch_size"] for record in found] == [128, 8] * 3
