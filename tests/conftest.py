@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sweep.objectives import datasets
-from tests.support.command_line import Done, run_sweep
-from tests.support.studies import write_objectives, write_study
-from tests.support.waiting import no_process_left, wait_for
+from tests.support.command_line import COMMAND, Done, run_sweep
+from tests.support.waiting import no_process_left
 
-__all__ = ["REPOSITORY", "Cli", "Done", "no_process_left", "wait_for", "write_objectives", "write_study"]
+__all__ = ["REPOSITORY", "Cli", "Done"]
 REPOSITORY = Path(__file__).parent.parent
 Cli = Callable[..., Done]
 SLOW_TIMEOUT_S = 900
@@ -67,7 +65,7 @@ def start(here: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def launch(*words: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sweep", *words],
+            [*COMMAND, *words],
             cwd=here,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -20,8 +20,9 @@ from sweep.errors import StudyFileError
 from sweep.study.file.reading import given_study, read_study
 from sweep.study.file.writing import write_study
 from sweep.study.objective import packed, reference_to
-from tests.conftest import REPOSITORY, Cli, wait_for
-from tests.conftest import write_study as write
+from tests.conftest import REPOSITORY, Cli
+from tests.support.studies import write_study as write
+from tests.support.waiting import wait_for
 
 STUDY: dict[str, Any] = {
     "name": "study",

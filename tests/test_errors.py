@@ -8,7 +8,8 @@ import pytest
 
 from sweep.errors import SweepError, did_you_mean
 from sweep.worker.protocol import Died
-from tests.conftest import Cli, write_study
+from tests.conftest import Cli
+from tests.support.studies import write_study
 
 
 def test_an_error_says_what_where_why_and_what_to_do() -> None:

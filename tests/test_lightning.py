@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Cli, write_study
+from tests.conftest import Cli
 from tests.support.reading import outcome, records
+from tests.support.studies import write_study
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("lightning") is None, reason="lightning is not installed: pip install -e '.[test]'"

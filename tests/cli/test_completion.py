@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli, write_study
+from tests.conftest import Cli
+from tests.support.studies import write_study
 
 STUDY = "objective: mine:train\nparameters: {x: {value: 1}}\n"
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import resource
-import subprocess
-import sys
-from collections.abc import Callable
+import signal
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from sweep.study.space import Choice, Constant, Domain, Range, side_by_side_space
 from sweep.tensorboard.writer import TrialWriter
-from tests.conftest import Cli, wait_for, write_study
-from tests.tensorboard.test_hparams import post, rows
+from tests.conftest import Cli
+from tests.support.command_line import Running
+from tests.support.studies import write_study
+from tests.support.tensorboards import TensorBoard
 
 STUDY = """
 name: one
@@ -32,33 +28,21 @@ workers: {per_device: 1}
 OTHER = STUDY.replace("name: one", "name: two").replace("values: [0.25, 0.5]", "value: 0.75")
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
-def address_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return next(line.split()[0] for line in process.stdout if "#hparams" in line)
-
-
 @pytest.mark.slow
-def test_several_studies_stand_side_by_side(cli: Cli, here: Path, start: Callable[..., Any]) -> None:
+def test_several_studies_stand_side_by_side(cli: Cli, here: Path) -> None:
     """One table with the rows and the columns of all, and filters that reach over all of them."""
     for name, text in (("one.yaml", STUDY), ("two.yaml", OTHER)):
         assert cli("run", str(write_study(here, text, name))).code == 0
-    process = start("dashboard", "runs/one", "two.yaml", "--no-browser")
-    address = address_of(process)
-    wait_for(lambda: len(rows(address)) == 6)
-    found = wait_for(lambda: all("metricValues" in row for row in rows(address)) and rows(address))
-    assert sorted({row["sessions"][0]["name"].partition("/")[0] for row in found}) == ["one", "two"]
-    infos = {info["name"]: info for info in post(address, "experiment", {})["hparamInfos"]}
-    assert infos["x"]["domainDiscrete"] == [0.25, 0.5, 0.75]
-    assert len(rows(address, x={"filterDiscrete": [0.75]})) == 2
-    assert len(rows(address, x={"filterDiscrete": [0.25, 0.75]}, y={"filterDiscrete": [0.1]})) == 2
-    place = next(word for word in psutil.Process(process.pid).children()[0].cmdline() if word.startswith("--logdir="))
-    process.terminate()
-    assert process.wait(20) == 0
+    with Running("dashboard", "runs/one", "two.yaml", "--no-browser", here=here) as running:
+        board = TensorBoard(running.line("#hparams"))
+        found = board.wait_for_rows(6)
+        assert sorted({row["sessions"][0]["name"].partition("/")[0] for row in found}) == ["one", "two"]
+        assert board.hparams()["x"]["domainDiscrete"] == [0.25, 0.5, 0.75]
+        assert len(board.rows(x={"filterDiscrete": [0.75]})) == 2
+        assert len(board.rows(x={"filterDiscrete": [0.25, 0.75]}, y={"filterDiscrete": [0.1]})) == 2
+        place = next(word for word in running.processes()[1].cmdline() if word.startswith("--logdir="))
+        running.send(signal.SIGTERM)
+        assert running.end(20) == 0
     assert not Path(place.partition("=")[2]).exists()
 
 
@@ -81,19 +65,15 @@ def test_a_browser_opens_where_there_is_a_display(cli: Cli, here: Path, wanted: 
     seen, script = here / "seen", here / "browser"
     script.write_text(f'#!/bin/sh\nprintf "%s" "$1" > {seen}\n')
     script.chmod(0o755)
-    words = [sys.executable, "-m", "sweep", "dashboard", "runs/one", *([] if wanted else ["--no-browser"])]
-    env = os.environ | {"DISPLAY": ":0", "BROWSER": f"{script} %s"}
-    with subprocess.Popen(words, cwd=here, env=env, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            address = address_of(process)
-            if wanted:
-                wait_for(seen.exists)
-                wait_for(lambda: seen.read_text() == address)
-            else:
-                wait_for(lambda: len(rows(address)) == 1)  # by now it would have been opened
-        finally:
-            process.terminate()
-            process.wait(20)
+    env = {"DISPLAY": ":0", "BROWSER": f"{script} %s"}
+    with Running("dashboard", "runs/one", *([] if wanted else ["--no-browser"]), here=here, env=env) as running:
+        address = running.line("#hparams").split()[0]
+        if wanted:
+            running.wait_until(lambda: seen.exists() and seen.read_text() == address)
+        else:
+            TensorBoard(address).wait_for_rows(1)  # by now it would have been opened
+        running.send(signal.SIGTERM)
+        running.end(20)
     assert seen.exists() is wanted
 
 
@@ -111,23 +91,10 @@ def test_more_trials_than_files_may_be_open(here: Path) -> None:
         writer.close()
     (study / "study.yaml").write_text(STUDY)
     (study / "environment.json").write_text("{}")
-    words = [sys.executable, "-m", "sweep", "dashboard", "runs/many", "--no-browser"]
-    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))  # noqa: E731  # handed to the child as it is
-    with subprocess.Popen(words, cwd=here, stdout=subprocess.PIPE, text=True, preexec_fn=limit) as process:  # noqa: PLW1509  # no thread runs here
-        try:
-            address = address_of(process)
-            wait_for(lambda: len(post(address, "session_groups", EVERYTHING)["sessionGroups"]) == 1100, 90)
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-EVERYTHING = {
-    "allowedStatuses": [f"STATUS_{name}" for name in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")],
-    "colParams": [],
-    "sliceSize": 5000,
-    "startIndex": 0,
-}
+    with Running("dashboard", "runs/many", "--no-browser", here=here, open_files=1024) as running:
+        TensorBoard(running.line("#hparams")).wait_for_rows(1100, metrics=0, seconds=90)
+        running.send(signal.SIGTERM)
+        running.end(20)
 
 
 def test_spaces_side_by_side_hold_every_value() -> None:

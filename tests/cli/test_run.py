@@ -5,25 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from sweep.storage.database import read_records
 from sweep.storage.folder import StudyFolder
 from sweep.study.record import TrialRecord
 from sweep.study.trial import TrialState
-from tests.conftest import Cli, wait_for, write_objectives, write_study
-
-Start = Callable[..., subprocess.Popen[str]]
+from tests.conftest import Cli
+from tests.support.command_line import COMMAND, Running, in_terminal, run_sweep
+from tests.support.studies import write_objectives, write_study
+from tests.support.waiting import wait_for, wait_until_gone
 
 STUDY = """
 name: study
@@ -224,18 +221,18 @@ def test_the_number_of_workers_changes_no_result(cli: Cli, here: Path, fashion_d
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_the_sweep_and_it_goes_on_later(cli: Cli, study: Path, start: Start, number: signal.Signals) -> None:
+def test_a_signal_stops_the_sweep_and_it_goes_on_later(cli: Cli, study: Path, here: Path, number: signal.Signals) -> None:
     """Exit code 130 or 143, no process stays, finished trials are not trained again, numbers and folders stay."""
     study.write_text(STUDY.replace("[ok]", "[ok, hang]").replace("per_device: 1", "per_device: 2"))
-    process = start("run", str(study))
-    wait_for(lambda: sum(record.params["how"] == "hang" for record in running(study)) == 2)
-    before = trials(cli, study)
-    workers = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=20)
-    assert process.returncode == 128 + number
-    assert out.splitlines()[-1].startswith("resume the study:    sweep resume")
-    _wait_until_gone(workers)
+    with Running("run", str(study), here=here) as sweep:
+        sweep.wait_until(lambda: sum(record.params["how"] == "hang" for record in running(study)) == 2)
+        before = trials(cli, study)
+        _, *workers = sweep.processes()
+        sweep.send(number)
+        assert sweep.end(20) == 128 + number
+    assert sweep.lines[-1].startswith("resume the study:    sweep resume")
+    assert workers
+    wait_until_gone(workers)
     assert "running" not in states(cli, study)
 
     source = study.parent / "mine.py"
@@ -249,25 +246,16 @@ def test_a_signal_stops_the_sweep_and_it_goes_on_later(cli: Cli, study: Path, st
             assert new == old
 
 
-def _wait_until_gone(processes: list[psutil.Process]) -> None:
-    assert processes
-    wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes), seconds=5)
-
-
-def test_a_killed_runner_takes_its_workers_with_it(
-    cli: Cli, study: Path, start: Start, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_runner_takes_its_workers_with_it(cli: Cli, study: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kill -9 on the runner ends workers that compute; what was running waits, and is trained on resuming."""
     (here / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(here / "temporary"))
     study.write_text(STUDY.replace("[ok]", "[hang with a child]").replace("per_device: 1", "per_device: 2"))
-    process = start("run", str(study))
-    wait_for(lambda: len(list(study.parent.glob("runs/study/*/child"))) == 2)
-    workers = psutil.Process(process.pid).children(recursive=True)
-    assert sum(worker.name() == "sleep" for worker in workers) == 2
-    process.kill()
-    process.wait()
-    _wait_until_gone(workers)
+    with Running("run", str(study), here=here) as sweep:
+        sweep.wait_until(lambda: len(list(here.glob("runs/study/*/child"))) == 2)
+        assert len(sweep.processes("sleep")) == 2
+        _, *workers = sweep.processes()
+    wait_until_gone(workers)
     assert not list((here / "temporary").glob("sweep-worker-*"))
     assert states(cli, study) == ["waiting"] * 3
     source = study.parent / "mine.py"
@@ -276,18 +264,18 @@ def test_a_killed_runner_takes_its_workers_with_it(
     assert states(cli, study) == ["complete"] * 3
 
 
-def test_a_running_study_is_locked_and_can_be_watched(cli: Cli, study: Path, start: Start) -> None:
+def test_a_running_study_is_locked_and_can_be_watched(cli: Cli, study: Path, here: Path) -> None:
     """A second runner gets exit code 4 with who holds it; status shows the running trials' progress."""
     study.write_text(STUDY.replace("[ok]", "[hang]"))
-    process = start("run", str(study))
-    wait_for(lambda: any(record.step == 1 for record in running(study)))
-    [shown] = cli("status", str(study), "--json").json["running"]
-    assert (shown["step"], shown["total"], shown["metrics"]["loss"]) == (1, 3, 1.0)
-    second = cli("run", str(study))
-    assert second.code == 4
-    assert f"process {process.pid}" in second.err
-    assert cli("run", str(study), "--fresh").code == 4
-    assert "1/3" in cli("status", str(study)).out
+    with Running("run", str(study), here=here) as sweep:
+        sweep.wait_until(lambda: any(record.step == 1 for record in running(study)))
+        [shown] = cli("status", str(study), "--json").json["running"]
+        assert (shown["step"], shown["total"], shown["metrics"]["loss"]) == (1, 3, 1.0)
+        second = cli("run", str(study))
+        assert second.code == 4
+        assert f"process {sweep.process.pid}" in second.err
+        assert cli("run", str(study), "--fresh").code == 4
+        assert "1/3" in cli("status", str(study)).out
 
 
 @pytest.mark.slow
@@ -339,8 +327,9 @@ def test_a_study_named_by_its_folder_keeps_its_place(cli: Cli, study: Path) -> N
 @pytest.mark.slow
 def test_a_closed_pipe_stops_no_training(study: Path, here: Path, cli: Cli) -> None:
     """`sweep run STUDY | head -1` trains all trials."""
-    command = [sys.executable, "-m", "sweep", "run", str(study)]
-    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*COMMAND, "run", str(study)], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -353,7 +342,7 @@ def test_a_closed_pipe_stops_no_training(study: Path, here: Path, cli: Cli) -> N
 @pytest.mark.slow
 def test_a_hangup_that_is_ignored_stays_ignored(study: Path, here: Path, cli: Cli) -> None:
     """As `nohup` means it."""
-    process = subprocess.Popen(["nohup", sys.executable, "-m", "sweep", "run", str(study)], cwd=here, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(["nohup", *COMMAND, "run", str(study)], cwd=here, stdout=subprocess.DEVNULL)
     wait_for((here / "runs" / "study" / "lock").exists)
     process.send_signal(signal.SIGHUP)
     assert process.wait(60) == 0
@@ -441,73 +430,34 @@ def test_the_runner_never_imports_torch(cli: Cli, study: Path, here: Path) -> No
         "import sys\nfrom sweep.cli.main import main\ncode = main(sys.argv[1:])\n"
         "print(code, sorted({'torch', 'tensorboard', 'torchvision'} & set(sys.modules)))\n"
     )
-    done = subprocess.run(
-        [sys.executable, str(script), "run", str(study)], cwd=here, capture_output=True, text=True, check=True, timeout=100
-    )
-    assert done.stdout.splitlines()[-1] == "0 []"
+    done = run_sweep("run", str(study), here=here, command=[sys.executable, str(script)])
+    assert (done.code, done.out.splitlines()[-1]) == (0, "0 []")
 
 
 def test_a_terminals_ctrl_c_while_workers_start_is_quiet(study: Path, here: Path) -> None:
     """The terminal sends it to every process of its own; only the runner takes notice."""
-    import pty
-
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ.update(TERM="xterm", COLUMNS="120", LINES="40")
-        os.chdir(here)
-        os.execv(  # noqa: S606  # a fresh program in the pseudo-terminal, no shell wanted
-            sys.executable, [sys.executable, "-m", "sweep", "run", str(study), "workers.per_device=3"]
-        )
-    shown = b""
-    while b"starting" not in shown:
-        shown += os.read(terminal, 65536)
-    for _ in range(3):  # while processes appear
-        time.sleep(0.1)
-    os.write(terminal, b"\x03")
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            shown += os.read(terminal, 65536)
-        except OSError:  # the end of a terminal
-            break
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
-    os.close(terminal)
-    assert b"Traceback" not in shown
-    assert b"stopped by SIGINT" in shown
+    done = in_terminal("run", str(study), "workers.per_device=3", here=here, typed=("starting", b"\x03"))
+    assert done.code == 130
+    assert "Traceback" not in done.out
+    assert "stopped by SIGINT" in done.out
 
 
-def test_a_stop_that_comes_while_the_runner_starts_is_heard(cli: Cli, study: Path, here: Path, start: Start) -> None:
+def test_a_stop_that_comes_while_the_runner_starts_is_heard(cli: Cli, study: Path, here: Path) -> None:
     """As soon as the lock names its holder; nothing is trained."""
     study.write_text(STUDY.replace("[ok]", "[hang]"))
-    process = start("run", str(study))
-    wait_for(lambda: (here / "runs" / "study" / "lock").exists() and (here / "runs" / "study" / "lock").read_text(), seconds=20)
-    done = cli("stop", "runs/study" if (here / "runs" / "study" / "study.db").exists() else str(study))
-    assert done.code == 0, done.err
-    assert process.wait(20) == 143
+    lock = here / "runs" / "study" / "lock"
+    with Running("run", str(study), here=here) as sweep:
+        sweep.wait_until(lambda: lock.exists() and lock.read_text(), seconds=20)
+        done = cli("stop", "runs/study" if lock.with_name("study.db").exists() else str(study))
+        assert done.code == 0, done.err
+        assert sweep.end(20) == 143
 
 
 def test_a_terminal_shows_a_live_view(study: Path, here: Path) -> None:
     """On a pseudo-terminal the picture names the running trials, their steps and the leader."""
-    import pty
-
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ.update(TERM="xterm", COLUMNS="120", LINES="40")
-        os.chdir(here)
-        os.execv(  # noqa: S606  # a fresh program in the pseudo-terminal, no shell wanted
-            sys.executable,
-            [sys.executable, "-m", "sweep", "run", str(study), "parameters.sleep.value=0.4", "workers.per_device=2"],
-        )
-    shown, deadline = b"", time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            shown += os.read(terminal, 65536)
-        except OSError:  # the end of a terminal
-            break
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    os.close(terminal)
-    text = shown.decode()
-    assert "2 running" in text
-    assert "best score" in text
-    assert "how=ok x=2" in text
-    assert "━" in text
+    done = in_terminal("run", str(study), "parameters.sleep.value=0.4", "workers.per_device=2", here=here)
+    assert done.code == 0
+    assert "2 running" in done.out
+    assert "best score" in done.out
+    assert "how=ok x=2" in done.out
+    assert "━" in done.out

@@ -14,7 +14,7 @@ import pytest
 from sweep.errors import SweepError
 from sweep.objectives import datasets
 from sweep.worker.protocol import Progress
-from tests.conftest import wait_for
+from tests.support.waiting import wait_for
 
 
 def fetch(root: Path, name: str = "fashion_mnist") -> list[Progress]:

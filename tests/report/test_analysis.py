@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import statistics
 from collections.abc import Callable, Iterable
@@ -15,28 +14,18 @@ from sweep.report.importance import Importance, importances, noise_share
 from sweep.report.intervals import mean_and_half_width, wilson
 from sweep.report.settings import deviation, settings
 from sweep.study.record import TrialRecord
-from sweep.study.space import Choice, Constant, Domain, Range
-from sweep.study.spec import MetricSpec, StudySpec
+from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
-
-
-def make(parameters: dict[str, Domain], goal: str = "maximize", method: str = "grid") -> StudySpec:
-    metrics = (MetricSpec(name="score", goal=goal),)
-    return StudySpec(name="s", objective="m:f", import_dir="/", metrics=metrics, method=method, parameters=parameters)
+from tests.support.studies import study_spec, trial_record
 
 
 def trials(points: Iterable[dict[str, Any]], score: Callable[[dict[str, Any]], float]) -> list[TrialRecord]:
-    return [
-        TrialRecord(number=number, state=TrialState.COMPLETE, params=point, seed=0, folder=f"{number:04d}", value=score(point))
-        for number, point in enumerate(points)
-    ]
+    return [trial_record(number, value=score(point), params=point) for number, point in enumerate(points)]
 
 
-def grid(**axes: list[Any]) -> tuple[StudySpec, list[dict[str, Any]]]:
-    parameters: dict[str, Domain] = {name: Choice(values=tuple(values)) for name, values in axes.items()}
-    study = make(parameters | {"k": Constant(value=1)})
-    points = [dict(zip(axes, values, strict=True)) | {"k": 1} for values in itertools.product(*axes.values())]
-    return study, points
+def grid(goal: str = "maximize", **axes: list[Any]) -> tuple[StudySpec, list[dict[str, Any]]]:
+    study = study_spec({**axes, "k": 1}, metric={"name": "score", "goal": goal})
+    return study, [study.grid.point(number) for number in range(study.grid.size)]
 
 
 def test_what_decides_everything_has_all_the_importance() -> None:
@@ -62,7 +51,8 @@ def test_what_matters_only_through_another_is_seen_together() -> None:
 @pytest.mark.slow
 def test_the_intervals_of_importances_hold_what_they_promise() -> None:
     """About 95 of 100 intervals of simulated searches contain the value from 20,000 trials, also with a log scale."""
-    study = make({name: Range(low=1e-6, high=1.0, log=name == "a") for name in "abc"}, method="random")
+    space = {name: {"min": 1e-6, "max": 1.0, "log": name == "a"} for name in "abc"}
+    study = study_spec(space, method="random", budget={"trials": 60})
     chance = random.Random(1)
 
     def search(count: int) -> dict[str, Importance]:
@@ -96,15 +86,14 @@ def test_nothing_is_said_of_a_handful_of_trials() -> None:
     assert importances(trials(points, lambda p: p["a"]), study) == []
     study, points = grid(a=[1, 2], b=[1, 2, 3])
     assert all(item.alone == 0 and not item.together for item in importances(trials(points, lambda _: 7.0), study))
-    assert importances([], make({"k": Constant(value=1)})) == []
+    assert importances([], study_spec({"k": 1})) == []
 
 
 @pytest.mark.parametrize("goal", ["maximize", "minimize"])
 def test_values_are_compared_pair_by_pair(goal: str) -> None:
     """Differences in other parameters do not matter; the better value is named for both goals."""
-    study, points = grid(a=["x", "y"], b=[0, 100, 200], c=[0, 10])
+    study, points = grid(goal, a=["x", "y"], b=[0, 100, 200], c=[0, 10])
     sign = 1 if goal == "maximize" else -1
-    study = make(study.parameters, goal)
     found = comparisons(trials(points, lambda p: sign * ((p["a"] == "y") + p["b"] + 0.01 * (p["c"] + p["b"]) % 3)), study)
     item = next(item for item in found if item.name == "a")
     assert (item.better, item.worse, item.pairs, item.wins, item.unit) == ("y", "x", 6, 6, "settings")
@@ -165,8 +154,8 @@ def test_settings_are_ranked_by_their_mean_over_the_seeds() -> None:
 @pytest.mark.parametrize("goal", ["maximize", "minimize"])
 def test_equals_share_the_first_place(goal: str) -> None:
     """Two values of a parameter without influence are equally good, whichever is listed first."""
-    study, points = grid(seed=[0, 1, 2, 3, 4], idle=["x", "y"])
-    found = settings(trials(points, lambda p: float(p["seed"])), make(study.parameters, goal))
+    study, points = grid(goal, seed=[0, 1, 2, 3, 4], idle=["x", "y"])
+    found = settings(trials(points, lambda p: float(p["seed"])), study)
     assert [setting.chance for setting in found] == pytest.approx([0.5, 0.5])
 
 
@@ -189,7 +178,7 @@ def test_a_setting_is_not_the_best_for_having_been_trained_most_often() -> None:
 
 def test_the_same_training_twice_is_no_repetition() -> None:
     """A search over few choices draws some assignments again, with the same seed and result."""
-    study = make({"a": Choice(values=(0, 1))}, method="random")
+    study = study_spec({"a": [0, 1]}, method="random", budget={"trials": 6})
     records = trials([{"a": 0}] * 5 + [{"a": 1}], lambda p: p["a"])
     found = settings(records, study)
     assert [(setting.params["a"], setting.trials, setting.low) for setting in found] == [(1, (5,), None), (0, (0,), None)]
@@ -238,10 +227,8 @@ def test_the_share_of_chance_is_what_seeds_change() -> None:
 def test_only_complete_trials_count() -> None:
     """Failed, pruned and running ones are left out."""
     study, points = grid(a=[0, 1])
-    records = [
-        TrialRecord(number=n, state=state, params=points[0], seed=0, folder="f", value=1.0)
-        for n, state in enumerate((TrialState.FAILED, TrialState.PRUNED, TrialState.RUNNING))
-    ]
+    states = (TrialState.FAILED, TrialState.PRUNED, TrialState.RUNNING)
+    records = [trial_record(number, state, 1.0, params=points[0]) for number, state in enumerate(states)]
     assert not settings(records, study)
     assert not comparisons(records, study)
     assert not importances(records, study)

@@ -20,8 +20,9 @@ from sweep.report.facts import Facts, gather
 from sweep.storage.folder import StudyFolder
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
-from tests.conftest import Cli, write_objectives, write_study
+from tests.conftest import Cli
 from tests.support.reading import records, scalars
+from tests.support.studies import write_objectives, write_study
 
 STUDY = """
 name: told

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from tests.conftest import no_process_left, write_objectives
 from tests.support import browser as tb
+from tests.support.studies import write_objectives
+from tests.support.waiting import no_process_left
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

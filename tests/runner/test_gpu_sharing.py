@@ -19,8 +19,8 @@ from sweep.storage.folder import StudyFolder
 from sweep.storage.store import StudyStore
 from sweep.study.file.reading import read_study
 from sweep.worker.devices import Gpu, GpuReading, Slot, plan_slots, read_gpu
-from tests.conftest import write_objectives, write_study
 from tests.support.observing import Silent
+from tests.support.studies import write_objectives, write_study
 
 GIB = 2**30
 GPUS = [Gpu(cuda_id="4"), Gpu(cuda_id="5")]

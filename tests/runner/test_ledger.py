@@ -20,8 +20,8 @@ from sweep.study.timing import TimeBreakdown
 from sweep.study.trial import Position, Report, TrialResult, TrialState
 from sweep.worker.devices import Slot
 from sweep.worker.protocol import Resumed
-from tests.conftest import write_objectives, write_study
 from tests.support.observing import Silent
+from tests.support.studies import write_objectives, write_study
 
 STUDY = """
 objective: mine:train

@@ -16,8 +16,8 @@ from sweep.storage.folder import StudyFolder
 from sweep.storage.store import StudyStore
 from sweep.study.file.reading import read_study
 from sweep.study.trial import TrialState
-from tests.conftest import write_objectives, write_study
 from tests.support.observing import Silent
+from tests.support.studies import write_objectives, write_study
 
 STUDY = """
 objective: mine:train

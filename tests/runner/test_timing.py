@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,10 @@ from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
 from sweep.study.timing import Stopwatch, TimeBreakdown
 from sweep.worker import checkpoint
-from tests.conftest import Cli, wait_for, write_objectives, write_study
+from tests.conftest import Cli
+from tests.support.interrupting import interrupt
+from tests.support.studies import write_objectives, write_study
+from tests.support.waiting import wait_for
 
 STUDY: dict[str, Any] = {
     "name": "study",
@@ -181,21 +183,19 @@ def test_what_a_killed_worker_trained_counts(cli: Cli, here: Path) -> None:
     assert spent["training_s"] >= (2 + 3) * 0.5 * ALMOST
 
 
-def test_a_killed_runner_leaves_an_account_that_adds_up(here: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_a_killed_runner_leaves_an_account_that_adds_up(here: Path) -> None:
     """What it wrote down last holds, and the next run adds to it."""
     write_objectives(here)
     study, folder = str(write_study(here, TEXT)), here / "runs" / "study"
     words = ["sleep.values=[0.1]", "steps.value=600"]
-    process = start("run", study, *words)
-    wait_for(lambda: (read_time(StudyFolder(root=folder)) or TimeBreakdown()).training > 0)
-    process.kill()
-    process.wait()
+
+    def has_trained() -> bool:
+        return (read_time(StudyFolder(root=folder)) or TimeBreakdown()).training > 0
+
+    interrupt("run", study, *words, here=here, when=has_trained, how="SIGKILL")
     killed = breakdown_of(folder)
     assert sums_up(killed.to_json())
-    process = start("resume", study, *words)
-    wait_for(lambda: breakdown_of(folder).total > killed.total)
-    process.kill()
-    process.wait()
+    interrupt("resume", study, *words, here=here, when=lambda: breakdown_of(folder).total > killed.total, how="SIGKILL")
     assert breakdown_of(folder).training >= killed.training
     assert sums_up(breakdown_of(folder).to_json())
 

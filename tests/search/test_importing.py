@@ -14,16 +14,14 @@ import pytest
 from sweep.errors import SweepError
 from sweep.search.imported import ImportedTrial, add_imported, count_imported, read_imported
 from sweep.search.importing import Source, import_trials, source_of_optunas, source_of_ours
-from sweep.search.methods import make_pruner, make_sampler
 from sweep.search.planner import Planner
 from sweep.storage.folder import StudyFolder
-from sweep.storage.optuna_terms import distributions
-from sweep.storage.store import StudyStore
 from sweep.study.file.reading import read_study
-from sweep.study.record import planned_record
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
-from tests.conftest import Cli, write_study
+from tests.conftest import Cli
+from tests.support.searching import Trained, searched_by_optuna, session
+from tests.support.studies import write_study
 
 STUDY = """
 name: NAME
@@ -53,60 +51,22 @@ def folder_of(study: StudySpec) -> StudyFolder:
     return StudyFolder(root=Path(study.output).absolute() / study.name)
 
 
-def curve(params: Any) -> list[float]:
-    return [(params["x"] - 1) ** 2 + params["n"] / 10 + 5 / step for step in range(1, STEPS + 1)]
+def curve(params: dict[str, Any], _number: int) -> list[dict[str, float]]:
+    return [{"loss": (params["x"] - 1) ** 2 + params["n"] / 10 + 5 / step} for step in range(1, STEPS + 1)]
 
 
-def trained(study: StudySpec, count: int, planner: Planner | None = None) -> list[tuple[dict[str, Any], int]]:
+def trained(study: StudySpec, count: int) -> list[Trained]:
     """Run trials into a study's folder; return the parameters and the last step of each."""
     folder = folder_of(study)
-    folder.root.mkdir(parents=True, exist_ok=True)
-    store = StudyStore(folder, study)
-    known, others = store.records(), read_imported(folder, study)
-    planner = planner or Planner(study, known, stored=store.search(), imported=others)
-    found = []
-    for _ in range(count):
-        asked = planner.ask()
-        assert asked is not None
-        record = planned_record(study, *asked)
-        store.start(record, planner.drawn(record.number))
-        step, value, state = 0, 0.0, TrialState.COMPLETE
-        for step, value in enumerate(curve(record.params), 1):
-            record = replace(record, step=step, value=value, metrics={"loss": value})
-            pruned = planner.prunes(record.number, step, value)
-            store.report(record, planner.rungs(record.number))
-            if pruned:
-                state = TrialState.PRUNED
-                break
-        planner.tell(record.number, state, value if state is TrialState.COMPLETE else None)
-        store.finish(replace(record, state=state), rungs=planner.rungs(record.number))
-        found.append(({name: value for name, value in record.params.items() if name != "steps"}, step))
-    store.close()
-    return found
+    return session(study, curve, count, folder, imported=read_imported(folder, study))
 
 
-def plain(study: StudySpec, source: StudySpec, count: int) -> list[tuple[dict[str, Any], int]]:
+def plain(study: StudySpec, source: StudySpec, count: int) -> list[Trained]:
     """Do the same with Optuna alone: add the source's trials as its own storage has them, then ask, report and tell."""
-    sampler, pruner = make_sampler(study.method, study.seed, study.sampler), make_pruner(study.pruner)
-    ours = optuna.create_study(study_name=study.name, direction="minimize", sampler=sampler, pruner=pruner)
     storage = optuna.storages.RDBStorage(f"sqlite:///{folder_of(source).database}")
-    ours.add_trials(optuna.load_study(study_name=None, storage=storage).trials)
+    known = optuna.load_study(study_name=None, storage=storage).trials
     storage.engine.dispose()
-    found: list[tuple[dict[str, Any], int]] = []
-    while len(found) < count:
-        trial, step, value = ours.ask(distributions(study.parameters)), 0, 0.0
-        if trial.params in [params for params, _ in found]:
-            ours.tell(trial, state=optuna.trial.TrialState.FAIL)
-            continue
-        for step, value in enumerate(curve(trial.params), 1):
-            trial.report(value, step)
-            if trial.should_prune():
-                ours.tell(trial, state=optuna.trial.TrialState.PRUNED)
-                break
-        else:
-            ours.tell(trial, value)
-        found.append((trial.params, step))
-    return found
+    return searched_by_optuna(study, curve, count, known=known)
 
 
 def imported(study: StudySpec, source: StudySpec) -> None:
@@ -164,7 +124,7 @@ def test_a_grid_with_a_pruner_learns_too(here: Path) -> None:
     taken, _ = import_trials(study, folder_of(study), Source(name="s", trials=_loose(source)))
     assert taken
     (first, step), *_ = trained(study, 1)
-    assert first == {"x": 9.0, "n": 1}
+    assert first == {"x": 9.0, "n": 1, "steps": 3}
     assert step < STEPS
 
 

@@ -18,8 +18,9 @@ from sweep.study.record import planned_record
 from sweep.study.space import Choice, Constant, Space
 from sweep.study.spec import BudgetSpec, MetricSpec, StudySpec
 from sweep.study.trial import Params, TrialState
-from tests.conftest import Cli, write_objectives, write_study
+from tests.conftest import Cli
 from tests.support.reading import records
+from tests.support.studies import write_objectives, write_study
 
 SPACE: Space = {
     "lr": Choice(values=(0.01, 0.001)),

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import time
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -13,32 +14,22 @@ from sweep.search.planner import Planner
 from sweep.study.grid import Grid
 from sweep.study.progress import TrialCounts
 from sweep.study.ranking import rank
-from sweep.study.record import TrialRecord, planned_record
-from sweep.study.space import Choice, Constant, Range, axis_size, axis_value
+from sweep.study.record import planned_record
+from sweep.study.space import Range, axis_size, axis_value
 from sweep.study.spec import BudgetSpec, MetricSpec, StudySpec, derive_seed
 from sweep.study.trial import TrialState
+from tests.support.searching import asked
+from tests.support.studies import study_spec, trial_record
 
 
-def make(method: str = "grid", **changes: object) -> StudySpec:
-    study = StudySpec(
-        name="s",
-        objective="m:f",
-        import_dir="/",
-        metrics=(MetricSpec(name="loss", goal="minimize"),),
+def make(method: str = "grid", **changes: Any) -> StudySpec:
+    study = study_spec(
+        {"a": [1, 2], "k": "c", "b": {"min": 0.0, "max": 1.0, "step": 0.5}, "c": [True, False]},
+        metric={"name": "loss", "goal": "minimize"},
         method=method,
-        parameters={
-            "a": Choice(values=(1, 2)),
-            "k": Constant(value="c"),
-            "b": Range(low=0.0, high=1.0, step=0.5),
-            "c": Choice(values=(True, False)),
-        },
-        budget=BudgetSpec(trials=None if method == "grid" else 10),
+        budget=None if method == "grid" else {"trials": 10},
     )
-    return dataclasses.replace(study, **changes)  # type: ignore[arg-type]  # tests know the types
-
-
-def record(number: int, state: TrialState, value: float | None = None, **params: object) -> TrialRecord:
-    return TrialRecord(number=number, state=state, params=params, seed=0, folder="f", value=value)  # type: ignore[arg-type]  # as above
+    return dataclasses.replace(study, **changes)
 
 
 def all_of(planner: Planner) -> list[tuple[int, dict[str, object]]]:
@@ -80,7 +71,7 @@ def test_a_huge_grid_costs_nothing() -> None:
 
 def test_a_planner_goes_on_after_what_is_known() -> None:
     """Finished trials and those in flight are not proposed again; the numbers of the others stay."""
-    known = [record(0, TrialState.COMPLETE, 1.0), record(3, TrialState.FAILED), record(5, TrialState.RUNNING)]
+    known = [trial_record(0, TrialState.COMPLETE, 1.0), trial_record(3, TrialState.FAILED), trial_record(5, TrialState.RUNNING)]
     assert [number for number, _ in all_of(Planner(make(), known))] == [1, 2, 4, 6, 7, 8, 9, 10, 11]
 
 
@@ -92,7 +83,7 @@ def test_points_of_a_grid_can_come_first() -> None:
     assert [number for number, _ in planned] == [9, 4, 0, 1, 2, 3, 5, 6, 7, 8, 10, 11]
     assert planned[0][1] == {"a": 2, "k": "c", "b": 0.5, "c": False}
     assert planned[1][1] == {"a": 1, "k": "c", "b": 1.0, "c": True}
-    known = [record(9, TrialState.COMPLETE, 1.0), record(0, TrialState.FAILED)]
+    known = [trial_record(9, TrialState.COMPLETE, 1.0), trial_record(0, TrialState.FAILED)]
     assert [number for number, _ in all_of(Planner(study, known))][:3] == [4, 1, 2]
     assert [number for number, _ in all_of(Planner(dataclasses.replace(study, budget=BudgetSpec(trials=3))))] == [9, 4, 0]
 
@@ -101,7 +92,7 @@ def test_a_search_that_has_ended_stays_ended() -> None:
     """A trial still running may bring a new best; it does not start the search again."""
     planner = Planner(make(budget=BudgetSpec(patience=2)))
     for _ in range(3):
-        assert planner.ask() is not None
+        asked(planner)
     for number, value in ((0, 1.0), (1, 2.0), (2, 3.0)):
         planner.tell(number, TrialState.COMPLETE, value)
     assert planner.ended_by == "2 trials brought no new best"
@@ -124,9 +115,7 @@ def test_the_budget_ends_the_search(metric: MetricSpec, budget: BudgetSpec, valu
     planner = Planner(make(metrics=(metric,), budget=budget))
     for value in values:
         assert planner.ended_by is None
-        planned = planner.ask()
-        assert planned is not None
-        planner.tell(planned[0], TrialState.COMPLETE, value)
+        planner.tell(asked(planner)[0], TrialState.COMPLETE, value)
     assert planner.ask() is None
     assert planner.ended_by == ended
 
@@ -139,7 +128,7 @@ def test_seeds_are_the_same_on_every_machine() -> None:
 
 def test_a_parameter_named_seed_chooses_the_trials_seed() -> None:
     """0 is what a study without it has; otherwise the seed is the same for every assignment."""
-    study = make(method="grid", parameters={"x": Choice(values=(1, 2)), "seed": Choice(values=(0, 1))})
+    study = study_spec({"x": [1, 2], "seed": [0, 1]})
     points = [study.grid.point(number) for number in range(4)]
     seeds = {(point["x"], point["seed"]): planned_record(study, 0, point).seed for point in points}
     assert seeds[1, 0] == seeds[2, 0] == derive_seed(0, "repeat", 0)
@@ -149,11 +138,11 @@ def test_a_parameter_named_seed_chooses_the_trials_seed() -> None:
 def test_the_best_is_first_and_only_complete_trials_are_ranked() -> None:
     """For either goal; the earlier trial is first among equals."""
     records = [
-        record(0, TrialState.COMPLETE, 0.2),
-        record(1, TrialState.COMPLETE, 0.1),
-        record(2, TrialState.COMPLETE, 0.1),
-        record(3, TrialState.FAILED, 0.0),
-        record(4, TrialState.RUNNING, 0.0),
+        trial_record(0, TrialState.COMPLETE, 0.2),
+        trial_record(1, TrialState.COMPLETE, 0.1),
+        trial_record(2, TrialState.COMPLETE, 0.1),
+        trial_record(3, TrialState.FAILED, 0.0),
+        trial_record(4, TrialState.RUNNING, 0.0),
     ]
     assert [item.number for item in rank(records, make()).order] == [1, 2, 0]
     assert [item.number for item in rank(records, make(metrics=(MetricSpec(name="a", goal="maximize"),))).order] == [0, 1, 2]
@@ -163,8 +152,8 @@ def test_the_best_is_first_and_only_complete_trials_are_ranked() -> None:
 def test_the_time_left_comes_from_the_mean_of_what_is_done() -> None:
     """Two left to start and one half done, one lane: 25 s at 10 s each."""
     clock = datetime.fromisoformat("2026-01-01T00:00:05+00:00")
-    done = dataclasses.replace(record(0, TrialState.COMPLETE, 1.0), duration_s=10.0)
-    running = dataclasses.replace(record(1, TrialState.RUNNING), started="2026-01-01T00:00:00+00:00")
+    done = trial_record(0, TrialState.COMPLETE, 1.0, duration_s=10.0)
+    running = trial_record(1, TrialState.RUNNING, started="2026-01-01T00:00:00+00:00")
     assert TrialCounts([done, running]).eta_s(4, clock) == 25.0
     assert TrialCounts([done]).eta_s(4, clock) is None
     assert TrialCounts([running]).eta_s(4, clock) is None

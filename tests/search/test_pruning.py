@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +10,17 @@ import optuna
 import pytest
 
 from sweep.errors import StudyFileError
-from sweep.search.methods import make_pruner, make_sampler, option_problems
-from sweep.search.planner import Planner
+from sweep.search.methods import option_problems
 from sweep.storage.database import read_curves, read_records
 from sweep.storage.folder import StudyFolder
-from sweep.storage.optuna_terms import distributions
-from sweep.storage.store import StudyStore
 from sweep.study.file.reading import read_study
 from sweep.study.methods import PRUNERS
-from sweep.study.record import planned_record
 from sweep.study.spec import StudySpec
-from sweep.study.trial import TrialState
-from tests.conftest import Cli, wait_for, write_objectives, write_study
+from tests.conftest import Cli
+from tests.support.interrupting import interrupt, reached
 from tests.support.reading import hparams_tags, scalars
+from tests.support.searching import Trained, searched, searched_by_optuna, session
+from tests.support.studies import write_objectives, write_study
 
 STUDY = """
 name: study
@@ -53,20 +49,10 @@ def spec(here: Path, pruner: str, more: str = "") -> StudySpec:
     return read_study(write_study(here, f"{STUDY}pruner: {options}\n{more}"), option_problems=option_problems)
 
 
-def curve(x: float, number: int) -> list[float]:
+def curve(params: dict[str, Any], number: int) -> list[dict[str, float]]:
     """A loss that falls to a level of its own, with bumps."""
-    return [(x - 1) ** 2 + 5 / step + math.sin(step * 7 + number * x) for step in range(1, STEPS + 1)]
-
-
-def trained(planner: Planner, number: int, x: float) -> tuple[int, TrialState, float]:
-    """Report until the pruner says no, and tell; return the last step, the state and the last value."""
-    value = 0.0
-    for step, value in enumerate(curve(x, number), 1):
-        if planner.prunes(number, step, value):
-            planner.tell(number, TrialState.PRUNED, None)
-            return step, TrialState.PRUNED, value
-    planner.tell(number, TrialState.COMPLETE, value)
-    return STEPS, TrialState.COMPLETE, value
+    x = params["x"]
+    return [{"score": (x - 1) ** 2 + 5 / step + math.sin(step * 7 + number * x)} for step in range(1, STEPS + 1)]
 
 
 @pytest.mark.parametrize("pruner", PRUNER_OPTIONS)
@@ -74,25 +60,8 @@ def trained(planner: Planner, number: int, x: float) -> tuple[int, TrialState, f
 def test_a_pruner_decides_what_optunas_pruner_decides(here: Path, pruner: str) -> None:
     """In a plain loop of ask, report and tell, with TPE, which learns from pruned trials."""
     study = spec(here, pruner)
-    plain = optuna.create_study(
-        study_name="study", direction="minimize", sampler=make_sampler("tpe", study.seed, {}), pruner=make_pruner(study.pruner)
-    )
-    space, expected = distributions(study.parameters), []
-    for number in range(COUNT):
-        trial = plain.ask(space)
-        for step, value in enumerate(curve(trial.params["x"], number), 1):
-            trial.report(value, step)
-            if trial.should_prune():
-                plain.tell(trial, state=optuna.trial.TrialState.PRUNED)
-                break
-        else:
-            plain.tell(trial, value)
-        expected.append((trial.params["x"], step))
-    planner, found = Planner(study), []
-    for _ in range(COUNT):
-        number, params = planner.ask() or (0, {})
-        found.append((params["x"], trained(planner, number, float(params["x"]))[0]))  # type: ignore[arg-type]  # a float's
-    assert found == expected
+    expected = searched_by_optuna(study, curve, COUNT)
+    assert searched(study, curve, COUNT) == expected
     assert any(step < STEPS for _, step in expected)
     assert any(step == STEPS for _, step in expected)
 
@@ -100,55 +69,12 @@ def test_a_pruner_decides_what_optunas_pruner_decides(here: Path, pruner: str) -
 @pytest.mark.parametrize("pruner", PRUNER_OPTIONS)
 @pytest.mark.filterwarnings("ignore")
 def test_an_interrupted_search_prunes_as_if_nothing_had_happened(here: Path, pruner: str) -> None:
-    """Killed in the midst of a trial after each third one: the trial goes on after the report before its last."""
-    study = spec(here, pruner)
-    planner, expected = Planner(study), []
-    for _ in range(COUNT):
-        number, params = planner.ask() or (0, {})
-        expected.append((params["x"], trained(planner, number, float(params["x"]))[0]))  # type: ignore[arg-type]
-    folder = StudyFolder(root=here / "runs")
-    folder.root.mkdir()
-    found: list[tuple[Any, int]] = []
+    """Killed in the midst of a trial after each third one: the trial continues after its last report."""
+    study, folder = spec(here, pruner), StudyFolder(root=here / "runs")
+    found: list[Trained] = []
     while len(found) < COUNT:
-        store = StudyStore(folder, study)
-        known = store.records()
-        planner = Planner(study, known, stored=store.search())
-        for left in (2, 1, 0):
-            interrupted = [record for record in known if not record.state.finished]
-            if interrupted:
-                record, known = interrupted[0], []
-                history = read_curves(folder)[record.number]
-                store.start(record)
-                planner.rewind(record.number, ())
-                planner.rewind(record.number, history)
-                store.resume(record, history)
-                values = [*enumerate(curve(float(record.params["x"]), record.number), 1)][len(history) :]  # type: ignore[arg-type]
-                assert not planner.prunes(record.number, *history[-1])
-            else:
-                number, params = planner.ask() or (0, {})
-                record = planned_record(study, number, params)
-                folder.trial_dir(record.folder).mkdir(exist_ok=True)
-                store.start(record, planner.drawn(number))
-                values = [*enumerate(curve(float(record.params["x"]), number), 1)]  # type: ignore[arg-type]
-            state = TrialState.COMPLETE
-            for step, value in values:
-                pruned = planner.prunes(record.number, step, value)
-                record = replace(record, step=step, value=value)
-                if left == 0 and step >= 2 and not pruned:
-                    store.report(record, planner.rungs(record.number))
-                    break
-                store.report(record, planner.rungs(record.number))
-                if pruned:
-                    state = TrialState.PRUNED
-                    break
-            if left == 0 and state is TrialState.COMPLETE and step < STEPS:
-                break  # the runner is killed
-            record = replace(record, state=state)
-            planner.tell(record.number, state, record.value if state is TrialState.COMPLETE else None)
-            store.finish(record, rungs=planner.rungs(record.number))
-            found.append((record.params["x"], step))
-        store.close()
-    assert found[:COUNT] == expected
+        found += session(study, curve, 3, folder, killed_at=2)
+    assert found[:COUNT] == searched(study, curve, COUNT)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +146,7 @@ def test_a_pruned_grid_is_pruned_everywhere(grid: Path, cli: Cli) -> None:
 
 
 @pytest.mark.slow
-def test_a_pruned_study_that_was_interrupted_ends_the_same(grid: Path, cli: Cli, start: Any) -> None:
+def test_a_pruned_study_that_was_interrupted_ends_the_same(grid: Path, cli: Cli) -> None:
     """Every trial has the same state, value and last step as in a run that nobody disturbed."""
     text = (
         GRID.replace("mine:train", "mine:learn")
@@ -233,10 +159,8 @@ def test_a_pruned_study_that_was_interrupted_ends_the_same(grid: Path, cli: Cli,
     study = write_study(grid.parent, text.replace("sleep: {value: 0}", "sleep: {value: 0.1}"))
     folder = StudyFolder(root=grid.parent / "runs" / "study")
     for number in (1, 2, 4):
-        process = start("run", str(study))
-        wait_for(lambda number=number: any(r.number == number and (r.step or 0) >= 1 for r in read_records(folder)))  # type: ignore[misc]
-        process.send_signal(signal.SIGINT if number != 2 else signal.SIGKILL)
-        process.wait(30)
+        when = reached(folder.root, 1, key=(number, 0))
+        interrupt("run", str(study), here=grid.parent, when=when, how="SIGINT" if number != 2 else "SIGKILL")
     done = cli("run", str(study))
     assert done.code == 0, done.err
     expected = read_records(StudyFolder(root=grid.parent / "runs" / "calm"))

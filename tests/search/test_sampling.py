@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,16 @@ import optuna
 import pytest
 
 from sweep.errors import SweepError
-from sweep.search.methods import make_sampler
 from sweep.search.planner import Planner
 from sweep.storage.folder import StudyFolder
-from sweep.storage.optuna_terms import StoredSearch, distributions
-from sweep.storage.store import StudyStore
+from sweep.storage.optuna_terms import StoredSearch
 from sweep.study.file.reading import read_study
 from sweep.study.methods import SAMPLERS
-from sweep.study.record import TrialRecord, planned_record
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
-from tests.conftest import Cli, write_study
+from tests.conftest import Cli
+from tests.support.searching import asked, searched, searched_by_optuna, session
+from tests.support.studies import run_record, write_study
 
 STUDY = """
 objective: sweep.objectives.toy:train
@@ -60,15 +58,8 @@ def score(params: Any) -> float:
     return float((params["x"] - 1) ** 2 + (math.log10(params["y"]) + 1.3) ** 2 + abs(params["n"] - 417) / 1000)
 
 
-def proposals(planner: Planner, count: int) -> list[dict[str, Any]]:
-    found = []
-    for _ in range(count):
-        asked = planner.ask()
-        assert asked is not None
-        number, params = asked
-        planner.tell(number, TrialState.COMPLETE, score(params))
-        found.append(params)
-    return found
+def scores(params: dict[str, Any], _number: int) -> list[dict[str, float]]:
+    return [{"score": score(params)}]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -78,50 +69,17 @@ def test_a_method_proposes_what_optunas_sampler_proposes(here: Path, method: str
     """With the same seed, in a plain loop of ask and tell; one that it proposed before is failed and asked for anew."""
     options = OPTIONS[method] if given else {}
     study = study_of(here, method, options)
-    sampler = make_sampler(method, study.seed, options)
-    plain = optuna.create_study(direction="minimize", sampler=sampler)
-    space = distributions(study.parameters)
-    expected: list[dict[str, Any]] = []
-    while len(expected) < COUNT:
-        trial = plain.ask(space)
-        if {**trial.params, "steps": 1} in expected:
-            plain.tell(trial, state=optuna.trial.TrialState.FAIL)
-            continue
-        expected.append({**trial.params, "steps": 1})
-        plain.tell(trial, score(trial.params))
-    assert proposals(Planner(study), COUNT) == expected
+    assert study.sampler == options
+    assert searched(study, scores, COUNT) == searched_by_optuna(study, scores, COUNT)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.filterwarnings("ignore")
 def test_an_interrupted_search_goes_on_with_the_same_proposals(here: Path, method: str) -> None:
     """Everything is read from the study's folder again after every seventh trial."""
-    study = study_of(here, method, OPTIONS[method])
-    expected = proposals(Planner(study), COUNT)
-    folder = StudyFolder(root=here / "runs")
-    folder.root.mkdir()
-    found: list[dict[str, Any]] = []
-    while len(found) < COUNT:
-        store = StudyStore(folder, study)
-        known = store.records()
-        planner = Planner(study, known, stored=store.search())
-        for _ in range(min(7, COUNT - len(found))):
-            asked = planner.ask()
-            assert asked is not None
-            number, params = asked
-            record = planned_record(study, number, params)
-            folder.trial_dir(record.folder).mkdir()
-            store.start(record, planner.drawn(number))
-            value = score(params)
-            planner.tell(number, TrialState.COMPLETE, value)
-            store.finish(_ended(record, value))
-            found.append(params)
-        store.close()
-    assert found == expected
-
-
-def _ended(record: TrialRecord, value: float) -> TrialRecord:
-    return replace(record, state=TrialState.COMPLETE, value=value, metrics={"score": value})
+    study, folder = study_of(here, method, OPTIONS[method]), StudyFolder(root=here / "runs")
+    found = [trial for count in (7, 7, COUNT - 14) for trial in session(study, scores, count, folder)]
+    assert found == searched(study, scores, COUNT)
 
 
 def test_a_finite_space_is_tried_without_doubles_and_then_ends(here: Path) -> None:
@@ -133,9 +91,9 @@ def test_a_finite_space_is_tried_without_doubles_and_then_ends(here: Path) -> No
     study = read_study(write_study(here, text.replace("OPTIONS", "")))
     planner = Planner(study)
     found = []
-    while asked := planner.ask():
-        planner.tell(asked[0], TrialState.COMPLETE, score(asked[1]))
-        found.append(repr(asked[1]))
+    while proposed := planner.ask():
+        planner.tell(proposed[0], TrialState.COMPLETE, score(proposed[1]))
+        found.append(repr(proposed[1]))
     assert len(found) == len(set(found)) == 12
     assert planner.ended_by == "every point of the space is tried"
     assert planner.drawn_again > 0
@@ -144,7 +102,7 @@ def test_a_finite_space_is_tried_without_doubles_and_then_ends(here: Path) -> No
 def test_points_to_try_first_come_first(here: Path) -> None:
     """What a point leaves out is drawn."""
     study = study_of(here, "tpe", {}, "enqueue: [{x: 1, n: 3}, {y: 0.5}]")
-    first, second, third = proposals(Planner(study), 3)
+    (first, _), (second, _), (third, _) = searched(study, scores, 3)
     assert first["x"] == 1.0
     assert type(first["x"]) is float
     assert first["n"] == 3
@@ -194,9 +152,9 @@ def test_a_search_with_conditions_draws_only_what_applies(here: Path, method: st
     """It ends when every point has been tried."""
     study = read_study(write_study(here, CONDITIONS.replace("METHOD", method)))
     planner, found = Planner(study), []
-    while asked := planner.ask():
-        found.append(asked[1])
-        planner.tell(asked[0], TrialState.COMPLETE, float(asked[0]))
+    while proposed := planner.ask():
+        found.append(proposed[1])
+        planner.tell(proposed[0], TrialState.COMPLETE, float(proposed[0]))
     assert sorted(map(repr, found)) == sorted(map(repr, _expected()))
 
 
@@ -252,10 +210,7 @@ def test_an_optimizer_that_could_run_something_is_refused(here: Path) -> None:
             return (print, ("run",))
 
     study = study_of(here, "cmaes", {})
-    planner = Planner(study)
-    asked = planner.ask()
-    assert asked is not None
-    record = _ended(planned_record(study, *asked), 1.0)
+    record = run_record(study, *asked(Planner(study)), 1.0)
     with pytest.raises(SweepError, match=r"study\.db is damaged"):
         Planner(study, [record], stored=StoredSearch(attributes={0: {"cma:optimizer:0": pickle.dumps(Evil()).hex()}}))
 

@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Cli, wait_for, write_study
+from tests.conftest import Cli
 from tests.support.browser import chromium, missing
+from tests.support.studies import write_study
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("optuna_dashboard") is None,

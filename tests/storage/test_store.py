@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -16,22 +17,20 @@ from sweep.storage.folder import StudyFolder
 from sweep.storage.lock import lock_holder, locked
 from sweep.storage.store import StudyStore
 from sweep.study.record import TrialRecord, run_folder_name
-from sweep.study.space import Choice, Constant, Range
-from sweep.study.spec import MetricSpec, StudySpec
 from sweep.study.trial import TrialState
+from tests.support.studies import study_spec, trial_record
 
-STUDY = StudySpec(
-    name="kept",
-    objective="m:f",
-    import_dir="/",
-    metrics=(MetricSpec(name="loss", goal="minimize"),),
-    method="tpe",
-    parameters={
-        "lr": Range(low=1e-4, high=1.0, log=True),
-        "n": Range(low=1, high=9, step=2),
-        "c": Choice(values=("a", True, None)),
-        "k": Constant(value=3),
+STUDY = study_spec(
+    {
+        "lr": {"min": 1e-4, "max": 1.0, "log": True},
+        "n": {"min": 1, "max": 9, "step": 2},
+        "c": ["a", True, None],
+        "k": 3,
     },
+    name="kept",
+    metric={"name": "loss", "goal": "minimize"},
+    method="tpe",
+    budget={"trials": 9},
 )
 
 
@@ -40,16 +39,13 @@ def folder(tmp_path: Path) -> StudyFolder:
     return StudyFolder(root=tmp_path)
 
 
-def record(number: int, state: TrialState = TrialState.RUNNING, **changes: object) -> TrialRecord:
-    params = {"lr": 0.01, "n": 5, "c": True, "k": 3}
-    whole = {
-        "params": params,
-        "seed": 1,
-        "folder": f"{number:04d}",
+def record(number: int, state: TrialState = TrialState.RUNNING, **changes: Any) -> TrialRecord:
+    fields: dict[str, Any] = {
+        "params": {"lr": 0.01, "n": 5, "c": True, "k": 3},
         "attempts": 1,
         "started": "2026-01-01T00:00:00+00:00",
-    } | changes
-    return TrialRecord(number=number, state=state, **whole)  # type: ignore[arg-type]  # tests know the types
+    }
+    return trial_record(number, state, **(fields | changes))
 
 
 def test_optuna_reads_what_is_written(folder: StudyFolder) -> None:

@@ -19,7 +19,7 @@ from sweep.study.grid import Grid
 from sweep.study.space import Choice, Constant, Domain, Range, axis_size, axis_value, covers
 from sweep.study.spec import StudySpec
 from tests.conftest import Cli
-from tests.conftest import write_study as write
+from tests.support.studies import write_study as write
 
 NOT_AWAY = "values can be added, but not removed"
 SOUND = """

@@ -9,12 +9,9 @@ import json
 import math
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jsonschema
 import optuna
@@ -22,28 +19,29 @@ import pytest
 from tensorboard.plugins.hparams import metadata
 
 import sweep
-from sweep.cli.dashboard import tensorboard
 from sweep.errors import StudyFileError, SweepError
 from sweep.search.methods import make_sampler
 from sweep.search.planner import Planner
 from sweep.storage.database import read_records
 from sweep.storage.folder import StudyFolder
 from sweep.storage.optuna_terms import distributions
-from sweep.storage.store import StudyStore
 from sweep.study.file.json_schema import json_schema
 from sweep.study.file.reading import given_study, read_study
 from sweep.study.file.writing import write_study
 from sweep.study.methods import SAMPLERS
 from sweep.study.ranking import rank, undominated
-from sweep.study.record import TrialRecord, planned_record
+from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 from sweep.tensorboard.hparams import append_front
 from sweep.tensorboard.pareto_front import FrontColumn
-from tests.conftest import Cli, no_process_left, wait_for
-from tests.conftest import write_study as write_file
+from tests.conftest import Cli
 from tests.support.reading import hparams_tags, scalars
-from tests.tensorboard.test_hparams import post, rows
+from tests.support.searching import Trained, asked, searched, searched_by_optuna, session
+from tests.support.studies import run_study, study_keys, trial_record
+from tests.support.studies import write_study as write_file
+from tests.support.tensorboards import served
+from tests.support.waiting import no_process_left
 
 KEEPS_WORKERS = True  # the study that most tests read is run once; the fixture checks it
 
@@ -67,24 +65,29 @@ def test_the_front_is_what_no_point_dominates(count: int) -> None:
         assert undominated(points) == _by_definition(points)
 
 
-BASE: dict[str, Any] = {
-    "name": "study",
-    "objective": "sweep.objectives.toy:train",
-    "metrics": [{"name": "a", "goal": "maximize"}, {"name": "b", "goal": "minimize"}],
-    "method": "tpe",
-    "parameters": {"x": {"min": -5.0, "max": 10.0}, "y": {"min": 1e-3, "max": 1.0, "log": True}, "n": {"min": 1, "max": 1000}},
-    "budget": {"trials": 40},
-    "seed": 7,
-}
+BASE = study_keys(
+    {"x": {"min": -5.0, "max": 10.0}, "y": {"min": 1e-3, "max": 1.0, "log": True}, "n": {"min": 1, "max": 1000}},
+    objective="sweep.objectives.toy:train",
+    metric=None,
+    metrics=[{"name": "a", "goal": "maximize"}, {"name": "b", "goal": "minimize"}],
+    method="tpe",
+    budget={"trials": 40},
+    seed=7,
+)
 ONE = {"metrics": None, "metric": {"name": "a", "goal": "maximize"}}
 
 
+def given(**changed: Any) -> dict[str, Any]:
+    """Return the keys of a study; one that is None is left out."""
+    return {key: value for key, value in (BASE | changed).items() if value is not None}
+
+
 def spec(**changed: Any) -> StudySpec:
-    return given_study({key: value for key, value in (BASE | changed).items() if value is not None}, import_dir=Path())
+    return given_study(given(**changed), import_dir=Path())
 
 
 def record(number: int, state: TrialState = TrialState.COMPLETE, **metrics: float) -> TrialRecord:
-    return TrialRecord(number=number, state=state, params={}, seed=0, folder="f", value=metrics.get("a"), metrics=metrics)
+    return trial_record(number, state, metrics=metrics)
 
 
 def test_the_front_comes_first_and_broken_constraints_last() -> None:
@@ -150,15 +153,13 @@ def test_metrics_and_constraints_survive_being_written_and_read(changed: dict[st
     study = spec(**changed)
     again = read_study(write_file(tmp_path, write_study(study)))
     assert (again.metrics, again.constraints) == (study.metrics, study.constraints)
-    given = {key: value for key, value in (BASE | changed).items() if value is not None}
-    jsonschema.Draft202012Validator(json_schema()).validate(given)
+    jsonschema.Draft202012Validator(json_schema()).validate(given(**changed))
 
 
 @pytest.mark.parametrize("changed", [{"metrics": None}, {"metric": ONE["metric"]}, {"constraints": {"c": {}}}, {"metrics": []}])
 def test_editors_underline_the_same_mistakes(changed: dict[str, Any]) -> None:
     """Both keys or neither of them, a constraint without a bound."""
-    given = {key: value for key, value in (BASE | changed).items() if value is not None}
-    assert not jsonschema.Draft202012Validator(json_schema()).is_valid(given)
+    assert not jsonschema.Draft202012Validator(json_schema()).is_valid(given(**changed))
 
 
 # ---------------------------------------------------------------- the search
@@ -181,44 +182,28 @@ SEARCHES = [
 ]
 
 
-def reported(params: Any) -> dict[str, float]:
+def reported(params: dict[str, Any], _number: int) -> list[dict[str, float]]:
     x, y = params["x"], math.log10(params["y"])
-    return {"a": -((x - 1) ** 2) - y**2, "b": (x + 2) ** 2 + abs(params["n"] - 417) / 1000, "c": x + 2 - y}
+    return [{"a": -((x - 1) ** 2) - y**2, "b": (x + 2) ** 2 + abs(params["n"] - 417) / 1000, "c": x + 2 - y}]
 
 
 def excesses(metrics: dict[str, float]) -> dict[str, float]:
     return {"c min": -metrics["c"], "c max": metrics["c"] - 6.0}
 
 
-def searched(method: str, several: bool) -> StudySpec:
+def study_of(method: str, several: bool) -> StudySpec:
     changed = {} if several else ONE
     return spec(method=method, sampler=OPTIONS[method], constraints=BOUNDS, **changed)
-
-
-def asked(planner: Planner) -> tuple[int, dict[str, Any]]:
-    found = planner.ask()
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize(("method", "several"), SEARCHES)
 @pytest.mark.filterwarnings("ignore")
 def test_a_method_proposes_what_optunas_sampler_proposes(method: str, several: bool) -> None:
     """Optuna's own loop has the same directions and constraints."""
-    study = searched(method, several)
-    directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"] if several else ["maximize"]
-    plain = optuna.create_study(directions=directions, sampler=make_sampler(method, study.seed, OPTIONS[method]))
-    planner, broken, count = Planner(study), 0, COUNTS[method]
-    for _ in range(count):
-        trial = plain.ask(distributions(study.parameters))
-        number, params = asked(planner)
-        assert params == trial.params
-        metrics = reported(params)
-        for name, beyond in excesses(metrics).items():
-            trial.set_constraint(name, beyond)
-        broken += any(beyond > 0 for beyond in excesses(metrics).values())
-        plain.tell(trial, [metrics["a"], metrics["b"]][: len(directions)])
-        planner.tell(number, TrialState.COMPLETE, metrics["a"], metrics)
+    study, count = study_of(method, several), COUNTS[method]
+    found = searched(study, reported, count)
+    assert found == searched_by_optuna(study, reported, count, excesses=excesses)
+    broken = sum(any(excess > 0 for excess in excesses(*reported(params, 0)).values()) for params, _ in found)
     assert 0 < broken < count
 
 
@@ -226,28 +211,11 @@ def test_a_method_proposes_what_optunas_sampler_proposes(method: str, several: b
 @pytest.mark.filterwarnings("ignore")
 def test_an_interrupted_search_goes_on_with_the_same_proposals(here: Path, method: str, several: bool) -> None:
     """The study's folder is read again after every seventh trial."""
-    study = searched(method, several)
-    calm, expected, count = Planner(study), [], COUNTS[method]
-    for _ in range(count):
-        number, params = asked(calm)
-        expected.append(params)
-        calm.tell(number, TrialState.COMPLETE, reported(params)["a"], reported(params))
-    folder = StudyFolder(root=here)
-    found: list[dict[str, Any]] = []
+    study, count, folder = study_of(method, several), COUNTS[method], StudyFolder(root=here)
+    found: list[Trained] = []
     while len(found) < count:
-        store = StudyStore(folder, study)
-        planner = Planner(study, store.records(), stored=store.search())
-        for _ in range(min(7, count - len(found))):
-            number, params = asked(planner)
-            trial = planned_record(study, number, params)
-            folder.trial_dir(trial.folder).mkdir()
-            store.start(trial, planner.drawn(number))
-            metrics = reported(params)
-            planner.tell(number, TrialState.COMPLETE, metrics["a"], metrics)
-            store.finish(replace(trial, state=TrialState.COMPLETE, value=metrics["a"], metrics=metrics))
-            found.append(params)
-        store.close()
-    assert found == expected
+        found += session(study, reported, min(7, count - len(found)), folder)
+    assert found == searched(study, reported, count)
 
 
 @pytest.mark.parametrize("method", SAMPLERS)
@@ -328,10 +296,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a study file whose study has run."""
     folder = tmp_path_factory.mktemp("front")
     (folder / "mine.py").write_text(OBJECTIVE)
-    words = [sys.executable, "-m", "sweep", "run", str(write_file(folder, STUDY))]
     with no_process_left():
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+        run_study(STUDY, folder=folder)
     return folder
 
 
@@ -411,32 +377,22 @@ def test_a_trials_columns_begin_with_the_metrics(study: Path) -> None:
     assert scalars(study / "runs" / "study" / trials[0].folder)["feasible"] == [(1, 1), (2, 1), (3, 1)]
 
 
-def test_the_tab_sorts_and_filters_by_each_metric(study: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tab_sorts_and_filters_by_each_metric(study: Path, cli: Cli) -> None:
     """The columns are in order; an interval of `feasible` excludes trials that break constraints."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with tensorboard(study / "runs" / "study", host="127.0.0.1", port=6006) as (address, _):
-        wait_for(lambda: len(rows(address)) == 8)
-        infos = wait_for(lambda: (post(address, "experiment", {}) or {}).get("metricInfos"))
-        assert [info["name"]["tag"] for info in infos][:5] == ["good", "cost", "model/parameters", "front", "feasible"]
-        wait_for(lambda: all(len(row.get("metricValues", ())) == 8 for row in rows(address)))
-        name = {"group": "", "tag": "cost"}
-        body = {
-            "allowedStatuses": ["STATUS_SUCCESS"],
-            "colParams": [
-                {"metric": name, "order": "ORDER_ASC"},
-                {"metric": name | {"tag": "feasible"}, "filterInterval": {"minValue": "1", "maxValue": "1"}},
-            ],
-            "sliceSize": 100,
-            "startIndex": 0,
-        }
-        found = post(address, "session_groups", body)["sessionGroups"]
-        values = [{item["name"]["tag"]: item["value"] for item in row["metricValues"]} for row in found]
+    with served(study / "runs" / "study") as board:
+        board.wait_for_rows(8, metrics=8)
+        assert board.metrics()[:5] == ["good", "cost", "model/parameters", "front", "feasible"]
+
+        def shown(only: str) -> list[Any]:
+            cost = {"metric": {"group": "", "tag": "cost"}, "order": "ORDER_ASC"}
+            interval = {"minValue": "1", "maxValue": "1"}
+            return board.rows(["STATUS_SUCCESS"], cols=[cost, {"metric": {"group": "", "tag": only}, "filterInterval": interval}])
+
+        values = [{item["name"]["tag"]: item["value"] for item in row["metricValues"]} for row in shown("feasible")]
         assert [row["cost"] for row in values] == pytest.approx([3, 6, 6, 12, 12, 24])
         assert {row["feasible"] for row in values} == {1}
-        body["colParams"][1] = {"metric": name | {"tag": "front"}, "filterInterval": {"minValue": "1", "maxValue": "1"}}  # type: ignore[index]
-        shown = {row["sessions"][0]["name"] for row in post(address, "session_groups", body)["sessionGroups"]}
         best = cli("best", str(study / "runs" / "study"), "--format", "json").json
-        assert shown == {Path(trial["dir"]).name for trial in best}
+        assert {row["sessions"][0]["name"] for row in shown("front")} == {Path(trial["dir"]).name for trial in best}
 
 
 def test_the_best_of_each_metric_survives_an_interruption(cli: Cli, here: Path, study: Path) -> None:
@@ -486,8 +442,8 @@ def _train(trial: sweep.Trial) -> dict[str, float]:
 
 
 def run(**changed: Any) -> sweep.StudyResult:
-    given = BASE | {"method": "grid", "parameters": {"x": {"values": [-1, 0, 1, 2]}}, "budget": {}} | changed
-    return sweep.run({key: value for key, value in given.items() if value is not None}, _train, inline=True, quiet=True)
+    keys = {"method": "grid", "parameters": {"x": {"values": [-1, 0, 1, 2]}}, "budget": {}} | changed
+    return sweep.run(given(**keys), _train, inline=True, quiet=True)
 
 
 def test_python_gets_the_front(here: Path) -> None:
@@ -538,10 +494,7 @@ def test_a_trial_that_is_beaten_leaves_the_front_in_tensorboard_too(here: Path) 
         run.mkdir(parents=True)
         (run / "events.out.tfevents.1").write_bytes(b"")
         append_front(run, inside=False, step=0)
-        metrics = {"good": good, "cost": cost}
-        return TrialRecord(
-            number=number, state=TrialState.COMPLETE, params={}, seed=0, folder=run.name, value=good, metrics=metrics
-        )
+        return trial_record(number, metrics={"good": good, "cost": cost})
 
     def marks() -> dict[str, float]:
         return {run.name: scalars(run)["front"][-1][1] for run in sorted(folder.root.iterdir())}

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-import signal
 import statistics
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 
-from sweep.cli.dashboard import tensorboard
 from sweep.errors import StudyFileError, SweepError
 from sweep.runner.ledger import Ledger
 from sweep.runner.plain_lines import PlainLines
@@ -20,14 +17,16 @@ from sweep.storage.folder import StudyFolder
 from sweep.storage.store import StudyStore
 from sweep.study.compatibility import resumed_spec
 from sweep.study.file.reading import read_study
-from sweep.study.record import TrialRecord, planned_record
+from sweep.study.record import TrialRecord
 from sweep.study.repeats import due, trial_of
 from sweep.study.spec import StudySpec, derive_seed
 from sweep.study.trial import TrialResult, TrialState
 from sweep.worker.devices import Slot
-from tests.conftest import Cli, wait_for, write_objectives, write_study
+from tests.conftest import Cli
+from tests.support.interrupting import interrupt, reached
 from tests.support.reading import hparams_tags, outcome, records
-from tests.tensorboard.test_hparams import rows
+from tests.support.studies import run_record, write_objectives, write_study
+from tests.support.tensorboards import served
 
 STUDY = """
 name: study
@@ -56,8 +55,7 @@ def spec(study: Path) -> StudySpec:
 
 
 def run(spec: StudySpec, repeat: int, state: TrialState, value: float | None = None) -> TrialRecord:
-    metrics = {} if value is None else {"score": value}
-    return replace(planned_record(spec, 0, {"x": 1}, repeat), state=state, value=value, metrics=metrics, duration_s=1.0)
+    return run_record(spec, 0, {"x": 1}, value, repeat=repeat, state=state, duration_s=1.0)
 
 
 COMPLETE, FAILED, PRUNED, RUNNING, WAITING = (
@@ -224,8 +222,8 @@ def test_no_run_is_handed_out_twice_or_lost(spec: StudySpec, here: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_repeats_end_the_same(study: Path, cli: Cli, start: Any, how: signal.Signals) -> None:
+@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
+def test_interrupted_repeats_end_the_same(study: Path, cli: Cli, how: str) -> None:
     """The number of workers does not matter."""
     text = STUDY.replace("steps: {value: 3}", "steps: {value: 8}\n  sleep: {value: 0}")
     calm = write_study(study.parent, text.replace("name: study", "name: calm"))
@@ -235,10 +233,7 @@ def test_interrupted_repeats_end_the_same(study: Path, cli: Cli, start: Any, how
     )
     folder = study.parent / "runs" / "study"
     for key in ((0, 1), (1, 0)):
-        process = start("run", str(study))
-        wait_for(lambda key=key: any(run.key == key and (run.step or 0) >= 2 for run in records(folder)))  # type: ignore[misc]
-        process.send_signal(how)
-        process.wait(30)
+        interrupt("run", str(study), here=study.parent, when=reached(folder, 2, key=key), how=how)
     assert cli("run", str(study)).code == 0
 
     def values(name: str) -> list[tuple[tuple[int, int], float | None, int]]:
@@ -283,8 +278,8 @@ def test_the_tab_has_one_row_of_means_for_each_trial(study: Path, cli: Cli) -> N
     """The numbers are those of `sweep trials`, and each run has a status."""
     assert cli("run", str(study)).code == 0
     trials = cli("trials", str(study), "--format", "json").json
-    with tensorboard(study.parent / "runs" / "study", host="127.0.0.1", port=6006) as (address, _):
-        found = wait_for(lambda: len(rows(address)) == 2 and rows(address))
+    with served(study.parent / "runs" / "study") as board:
+        found = board.wait_for_rows(2)
         for row, trial in zip(sorted(found, key=lambda row: str(row["name"])), trials, strict=True):
             assert row["hparams"]["x"] == trial["params"]["x"]
             means = {value["name"]["tag"]: value["value"] for value in row["metricValues"]}

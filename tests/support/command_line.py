@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import resource
 import signal
 import subprocess
@@ -57,6 +59,33 @@ def run_sweep(
         check=False,
     )
     return Done(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def in_terminal(*words: str, here: Path, typed: tuple[str, bytes] | None = None, timeout: float = 60) -> Done:
+    """Run `sweep` in a pseudo-terminal and wait for its end; the output has everything that the terminal got.
+
+    Args:
+        words: of the command line, the verb first.
+        here: the working directory.
+        typed: a text, and the keys that are pressed soon after it was shown.
+        timeout: seconds after which the output is read no more.
+    """
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(TERM="xterm", COLUMNS="120", LINES="40")
+        os.chdir(here)
+        os.execv(COMMAND[0], [*COMMAND, *words])  # noqa: S606  # a fresh program in the pseudo-terminal, no shell wanted
+    shown, deadline = b"", time.monotonic() + timeout
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while time.monotonic() < deadline:
+            shown += os.read(terminal, 65536)
+            if typed is not None and typed[0].encode() in shown:
+                time.sleep(0.3)
+                os.write(terminal, typed[1])
+                typed = None
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(terminal)
+    return Done(code=code, out=shown.decode(), err="")
 
 
 class Running:

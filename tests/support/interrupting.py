@@ -26,9 +26,9 @@ Outcome = list[dict[str, Any]]
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143, "SIGKILL": -9, "twice": 130}
 
 
-def reached(study_folder: Path, step: int, trials: int = 1) -> Callable[[], bool]:
-    """Return a question: have this many trials reported this step?"""
-    return lambda: sum((record.step or 0) >= step for record in records(study_folder)) >= trials
+def reached(study_folder: Path, step: int, trials: int = 1, *, key: tuple[int, int] | None = None) -> Callable[[], bool]:
+    """Return a question: have this many runs, or has the run of this trial and repeat, reported this step?"""
+    return lambda: sum((run.step or 0) >= step for run in records(study_folder) if key in (None, run.key)) >= trials
 
 
 def started(study_folder: Path, trials: int) -> Callable[[], bool]:

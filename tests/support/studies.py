@@ -49,9 +49,9 @@ def study_text(parameters: Mapping[str, Any], **keys: Any) -> str:
     return "".join(f"{key}: {json.dumps(value)}\n" for key, value in study_keys(parameters, **keys).items())
 
 
-def study_spec(parameters: Mapping[str, Any], **keys: Any) -> StudySpec:
-    """Return a study as it is read from its file; the objective need not be there."""
-    return given_study(study_keys(parameters, **keys), import_dir=Path(), find_objective=False)
+def study_spec(parameters: Mapping[str, Any], *, import_dir: Path = Path(), **keys: Any) -> StudySpec:
+    """Return a study as it is read from its file, which is in `import_dir`; the objective need not be there."""
+    return given_study(study_keys(parameters, **keys), import_dir=import_dir, find_objective=False)
 
 
 def write_study(folder: Path, text: str, name: str = "study.yaml") -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sweep.study.file.reading import read_study
 from sweep.study.record import planned_record
@@ -14,7 +15,7 @@ from tests.support.studies import run_record, study_spec, study_text, trial_reco
 def test_a_text_and_a_spec_are_the_same_study(tmp_path: Path) -> None:
     """In short or as in a study file; a key that is None is left out."""
     space = {"x": [1, "two", None], "lr": {"min": 1e-5, "max": 1.0, "log": True}, "steps": 3, "flag": True}
-    keys = {
+    keys: dict[str, Any] = {
         "metric": None,
         "metrics": [{"name": "a", "goal": "minimize"}],
         "method": "tpe",

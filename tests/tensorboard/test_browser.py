@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sweep.objectives.datasets import CLASSES
-from tests.conftest import REPOSITORY, no_process_left, wait_for, write_objectives, write_study
+from tests.conftest import REPOSITORY
 from tests.support import browser as tb
+from tests.support.command_line import Running
 from tests.support.reading import scalars
+from tests.support.studies import write_objectives, write_study
+from tests.support.waiting import no_process_left, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -168,27 +171,27 @@ def test_rows_can_be_chosen_by_their_end(page: Page, tmp_path: Path, loader: str
         tb.eventually(lambda: [row["how"] for row in tb.table(page)], ["ok", "ok"])
 
 
-def test_a_row_fills_while_its_trial_runs(page: Page, here: Path, start: Callable[..., Any], loader: str) -> None:
+def test_a_row_fills_while_its_trial_runs(page: Page, here: Path, loader: str) -> None:
     """It is there before the first report, with unknown status; its metric follows the reports, its status the end."""
     (here / "mine.py").write_text(WAITING, encoding="utf-8")
-    start("run", str(write_study(here, ENDS)), "x.values=[1]", "how.values=[ok]")
-    wait_for(lambda: list(here.glob("runs/ends/0000*/events*")))
 
     def scores() -> list[str]:
         tb.reload(page)
         return [row["score"] for row in tb.table(page)]
 
-    with tb.served(here / "runs" / "ends", loader, runs=0, last="score") as address:
-        tb.open_tab(page, address, "hparams")
-        tb.eventually(scores, [""])
-        (here / "go1").touch()
-        tb.eventually(scores, ["0.50000"])
-        tb.tick(page, "Unknown")
-        tb.nothing_left(page)
-        (here / "go2").touch()
-        tb.eventually(scores, ["1.0000"])
-        tb.tick(page, "Success")
-        tb.nothing_left(page)
+    with Running("run", str(write_study(here, ENDS)), "x.values=[1]", "how.values=[ok]", here=here) as running:
+        running.wait_until(lambda: list(here.glob("runs/ends/0000*/events*")))
+        with tb.served(here / "runs" / "ends", loader, runs=0, last="score") as address:
+            tb.open_tab(page, address, "hparams")
+            tb.eventually(scores, [""])
+            (here / "go1").touch()
+            tb.eventually(scores, ["0.50000"])
+            tb.tick(page, "Unknown")
+            tb.nothing_left(page)
+            (here / "go2").touch()
+            tb.eventually(scores, ["1.0000"])
+            tb.tick(page, "Success")
+            tb.nothing_left(page)
 
 
 # ---------------------------------------------------------------- the other tabs

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from tensorboard.compat.proto.event_pb2 import Event
@@ -21,8 +16,13 @@ from sweep.study.space import Choice, Constant, Domain, Range
 from sweep.study.trial import Scalar
 from sweep.tensorboard import event_files, hparams
 from sweep.tensorboard.writer import TrialWriter
-from tests.conftest import Cli, wait_for, write_objectives, write_study
+from tests.conftest import Cli
+from tests.support.command_line import Running
+from tests.support.interrupting import interrupt, reached
 from tests.support.reading import hparams_tags, records, scalars
+from tests.support.studies import run_study, write_objectives, write_study
+from tests.support.tensorboards import served
+from tests.support.waiting import wait_until_gone
 
 SPACE: dict[str, Domain] = {
     "lr": Choice(values=(0.01, 0.001)),
@@ -198,52 +198,24 @@ def objectives(here: Path) -> Path:
     return here
 
 
-def post(address: str, what: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(  # noqa: S310  # an address of our own making
-        f"{address.partition('#')[0]}data/plugin/hparams/{what}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310  # as above
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        if error.code in (400, 404, 503):  # not loaded yet
-            return None
-        raise
-
-
-def rows(
-    address: str,
-    statuses: tuple[str, ...] = ("STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"),
-    **columns: Any,
-) -> list[Any]:
-    cols = [{"hparam": name, **wanted} for name, wanted in columns.items()]
-    answer = post(address, "session_groups", {"allowedStatuses": statuses, "colParams": cols, "sliceSize": 100, "startIndex": 0})
-    return answer.get("sessionGroups", []) if answer else []
-
-
-@pytest.fixture
-def finished(objectives: Path, cli: Cli) -> Path:
-    done = cli("run", str(write_study(objectives, STUDY)))
-    assert done.code == 1, done.err
-    return objectives / "runs" / "tab"
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    write_objectives(folder)
+    return run_study(STUDY, folder=folder, code=1).folder
 
 
 @pytest.mark.parametrize("fast", ["true", "false"])
 def test_tensorboard_shows_the_study_as_it_is(finished: Path, fast: str) -> None:
     """A row a trial with true booleans, true statuses, the last metric, and filters that work, under both loaders."""
-    with tensorboard(finished, host="127.0.0.1", port=6006, options=(f"--load_fast={fast}", "--reload_interval=1")) as (
-        address,
-        _,
-    ):
-        wait_for(lambda: len(rows(address)) == 8)
-        experiment = post(address, "experiment", {})
-        assert experiment["metricInfos"][0]["name"] == {"tag": "score", "group": ""}
-        infos = {info["name"]: info for info in experiment["hparamInfos"]}
+    with served(finished, fast) as board:
+        found = board.wait_for_rows(8)
+        assert board.metrics()[0] == "score"
+        infos = board.hparams()
         assert list(infos)[-1] == "steps"  # swept ones first
         assert infos["shuffle"]["type"] == "DATA_TYPE_BOOL"
         assert infos["shuffle"]["domainDiscrete"] == [False, True]
         assert infos["x"]["domainDiscrete"] == [1.0, 2.0]
-        found = wait_for(lambda: all("metricValues" in row for row in rows(address)) and rows(address))
         values = {
             (row["hparams"]["x"], row["hparams"]["shuffle"], row["hparams"]["how"]): row["metricValues"][0]["value"]
             for row in found
@@ -251,24 +223,21 @@ def test_tensorboard_shows_the_study_as_it_is(finished: Path, fast: str) -> None
         assert values == {
             (x, s, how): x / (2 if how == "ok" else 1) for x in (1, 2) for s in (True, False) for how in ("ok", "raise")
         }
-        assert {row["hparams"]["how"] for row in rows(address, ("STATUS_FAILURE",))} == {"raise"}
-        assert {row["hparams"]["how"] for row in rows(address, ("STATUS_SUCCESS",))} == {"ok"}
-        assert not rows(address, ("STATUS_UNKNOWN", "STATUS_RUNNING"))
-        assert len(rows(address, shuffle={"filterDiscrete": [True]})) == 4
-        assert len(rows(address, x={"filterDiscrete": [2.0]}, how={"filterDiscrete": ["ok"]})) == 2
+        assert {row["hparams"]["how"] for row in board.rows(["STATUS_FAILURE"])} == {"raise"}
+        assert {row["hparams"]["how"] for row in board.rows(["STATUS_SUCCESS"])} == {"ok"}
+        assert not board.rows(["STATUS_UNKNOWN", "STATUS_RUNNING"])
+        assert len(board.rows(shuffle={"filterDiscrete": [True]})) == 4
+        assert len(board.rows(x={"filterDiscrete": [2.0]}, how={"filterDiscrete": ["ok"]})) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fast", ["true", "false"])
-def test_the_tab_is_right_after_a_study_was_extended(objectives: Path, cli: Cli, start: Any, fast: str) -> None:
+def test_the_tab_is_right_after_a_study_was_extended(objectives: Path, cli: Cli, fast: str) -> None:
     """Values added, a constant changed, one added, while a trial waits half-way: every trial has the same whole description."""
     text = STUDY.replace("mine:train", "mine:learn").replace("[ok, raise]", "[ok]")
     slow = write_study(objectives, text.replace("steps:   {value: 2}", "steps: {value: 30}\n  sleep: {value: 0.1}"))
     folder = objectives / "runs" / "tab"
-    process = start("run", str(slow), "budget.trials=1")
-    wait_for(lambda: any((record.step or 0) >= 3 for record in records(folder)))
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    interrupt("run", str(slow), "budget.trials=1", here=objectives, when=reached(folder, 3))
     before = hparams_tags(next(folder.glob("0000*")))
     extended = text.replace("x:       {values: [1, 2]}", "x:       {values: [3, 1, 2]}").replace(
         "steps:   {value: 2}", "steps: {value: 4}\n  sleep: {value: 0}\n  extra: {value: new}"
@@ -282,24 +251,24 @@ def test_the_tab_is_right_after_a_study_was_extended(objectives: Path, cli: Cli,
     described = {hparams_tags(folder / record.folder)[metadata.EXPERIMENT_TAG] for record in records(folder)}
     assert len(described) == 1
     assert described != {before[metadata.EXPERIMENT_TAG]}
-    with tensorboard(folder, host="127.0.0.1", port=6006, options=(f"--load_fast={fast}",)) as (address, _):
-        wait_for(lambda: len(rows(address)) == 6)
-        infos = {info["name"]: info for info in post(address, "experiment", {})["hparamInfos"]}
+    with served(folder, fast) as board:
+        board.wait_for_rows(6, metrics=0)
+        infos = board.hparams()
         assert infos["x"]["domainDiscrete"] == [3.0, 1.0, 2.0]
         assert infos["steps"]["domainDiscrete"] == [30.0, 4.0]
         assert infos["extra"]["domainDiscrete"] == ["new"]
-        assert len(rows(address, x={"filterDiscrete": [3.0]})) == 2
-        assert len(rows(address, steps={"filterDiscrete": [30.0]})) == 1
+        assert len(board.rows(x={"filterDiscrete": [3.0]})) == 2
+        assert len(board.rows(steps={"filterDiscrete": [30.0]})) == 1
 
 
-def test_a_row_is_there_while_its_trial_runs(objectives: Path, start: Any) -> None:
+def test_a_row_is_there_while_its_trial_runs(objectives: Path) -> None:
     """From the trial's start, and its metric follows the reports."""
     path = write_study(objectives, STUDY.replace("ok, raise", "hang").replace("[1, 2]", "[1]").replace("[true, false]", "[true]"))
-    start("run", str(path))
     folder = objectives / "runs" / "tab"
-    wait_for(lambda: list(folder.glob("0000*/events*")))
-    with tensorboard(folder, host="127.0.0.1", port=6006, options=("--reload_interval=1",)) as (address, _):
-        row = wait_for(lambda: next((row for row in rows(address) if row.get("metricValues")), None))
+    with Running("run", str(path), here=objectives) as running:
+        running.wait_until(lambda: list(folder.glob("0000*/events*")))
+        with served(folder) as board:
+            [row] = board.wait_for_rows(1)
         assert row["metricValues"][0]["value"] == 1.0
         assert row["sessions"][0].get("status", "STATUS_UNKNOWN") == "STATUS_UNKNOWN"
 
@@ -329,14 +298,13 @@ def test_a_parameter_that_a_trial_does_not_have_is_empty_in_its_row(tmp_path: Pa
         writer.add_scalar("score", 1.0, 1)
         writer.end_session(success=True)
         writer.close()
-    with tensorboard(tmp_path, host="127.0.0.1", port=6006, options=(f"--load_fast={fast}",)) as (address, _):
-        wait_for(lambda: len(rows(address)) == 2)
-        [info] = [i for i in post(address, "experiment", {})["hparamInfos"] if i["name"] == "momentum"]
-        assert info["domainInterval"] == {"minValue": 0.0, "maxValue": 1.0}
-        assert sorted((row["hparams"].get("momentum") for row in rows(address)), key=str) == [0.9, None]
+    with served(tmp_path, fast) as board:
+        rows = board.wait_for_rows(2, metrics=0)
+        assert board.hparams()["momentum"]["domainInterval"] == {"minValue": 0.0, "maxValue": 1.0}
+        assert sorted((row["hparams"].get("momentum") for row in rows), key=str) == [0.9, None]
         interval = {"filterInterval": {"minValue": "0.5", "maxValue": "1.0"}, "excludeMissingValues": True}
-        assert [row["hparams"]["optimizer"] for row in rows(address, momentum=interval)] == ["sgd"]
-        assert [row["hparams"]["optimizer"] for row in rows(address, optimizer={"filterRegexp": "adam"})] == ["adam"]
+        assert [row["hparams"]["optimizer"] for row in board.rows(momentum=interval)] == ["sgd"]
+        assert [row["hparams"]["optimizer"] for row in board.rows(optimizer={"filterRegexp": "adam"})] == ["adam"]
 
 
 def test_two_dashboards_take_two_ports(tmp_path: Path) -> None:
@@ -348,18 +316,11 @@ def test_two_dashboards_take_two_ports(tmp_path: Path) -> None:
         assert one != two
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
-def test_tensorboard_ends_with_its_dashboard(objectives: Path, start: Any) -> None:
+def test_tensorboard_ends_with_its_dashboard(objectives: Path) -> None:
     """Even when that is killed with -9."""
     (objectives / "runs" / "tab").mkdir(parents=True)
-    process = start("dashboard", str(write_study(objectives, STUDY)))
-    assert any("#hparams" in line for line in process.stdout)
-    children = psutil.Process(process.pid).children(recursive=True)
+    with Running("dashboard", str(write_study(objectives, STUDY)), here=objectives) as running:
+        running.line("#hparams")
+        _, *children = running.processes()
     assert any("tensorboard.main" in " ".join(child.cmdline()) for child in children)
-    process.kill()
-    process.wait()
-    wait_for(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), seconds=10)
+    wait_until_gone(children, seconds=10)

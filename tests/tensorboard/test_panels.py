@@ -22,8 +22,10 @@ from sweep.study.spec import LogSpec
 from sweep.tensorboard import event_files
 from sweep.tensorboard.panels import Panels
 from sweep.tensorboard.writer import TrialWriter
-from tests.conftest import Cli, write_objectives, write_study
+from tests.conftest import Cli
+from tests.support.interrupting import run_killed
 from tests.support.reading import outcome, points, records, scalars
+from tests.support.studies import write_objectives, write_study
 
 ALL = LogSpec(batches=2, projector=True)
 NONE = LogSpec(
@@ -328,10 +330,9 @@ def study(here: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_no_panel_is_doubled_or_lost_by_a_kill(cli: Cli, study: Path, here: Path) -> None:
+def test_no_panel_is_doubled_or_lost_by_a_kill(study: Path, here: Path) -> None:
     """Every record of a trial that was killed is that of the others, and so is every number."""
-    done = cli("run", str(study))
-    assert done.code == 0, done.err
+    _, (first, *_) = run_killed(str(study), here=here, by="kill_at", folder="panels")
     folders = [here / "runs" / "panels" / record.folder for record in records(here / "runs" / "panels")]
     once = {("graphs", "graph"), ("image", "samples/training")}
     undisturbed = points(folders[0])
@@ -339,9 +340,7 @@ def test_no_panel_is_doubled_or_lost_by_a_kill(cli: Cli, study: Path, here: Path
     assert len(undisturbed) == len(set(undisturbed))
     for folder in folders[1:]:
         assert sorted(points(folder)) == sorted(p for p in undisturbed if p[:2] not in once and p[0] != "custom_scalars")
-    first, *others = outcome(here / "runs" / "panels")
     assert [step for step, _ in first["points"]["batch/loss"]] == [3, 6, 9, 12]
-    assert all(other["points"] == first["points"] for other in others)
 
 
 @pytest.mark.slow

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tensorboard.plugins.hparams import api_pb2, metadata
 
-from sweep.study.space import Choice, Constant
-from sweep.study.spec import ConstraintSpec, MetricSpec, RepeatsSpec, StudySpec
+from sweep.study.spec import ConstraintSpec, MetricSpec, StudySpec
 from sweep.study.timing import Stopwatch
 from sweep.study.trial import Position, TrialSpec
 from sweep.tensorboard.trial_log import TrialLog
 from tests.support.reading import hparams_tags, points, scalars
+from tests.support.studies import study_spec
 
 LOSS, SCORE = MetricSpec(name="loss", goal="minimize"), MetricSpec(name="score", goal="maximize")
 SIZE = ConstraintSpec(metric="size", high=10)
 
 
 def study(*metrics: MetricSpec, constraints: tuple[ConstraintSpec, ...] = (), repeats: int = 1) -> StudySpec:
-    return StudySpec(
-        name="s",
-        objective="mine:train",
-        import_dir=".",
-        metrics=metrics or (LOSS,),
-        method="grid",
-        parameters={"lr": Choice(values=(0.1, 0.2)), "epochs": Constant(value=3)},
-        constraints=constraints,
-        repeated=RepeatsSpec(count=repeats),
-    )
+    spec = study_spec({"lr": [0.1, 0.2], "epochs": 3}, repeats=repeats)
+    return replace(spec, metrics=metrics or (LOSS,), constraints=constraints)
 
 
 def new_log(folder: Path, spec: StudySpec, *, metrics: tuple[str, ...] = (), repeat: int = 0) -> TrialLog:

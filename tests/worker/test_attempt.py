@@ -11,13 +11,12 @@ import pytest
 
 import sweep
 from sweep.objectives import toy
-from sweep.study.space import Constant
-from sweep.study.spec import MetricSpec, StudySpec
 from sweep.study.trial import Decision, Scalar, TrialResult, TrialSpec, TrialState
 from sweep.worker.attempt import run_trial, user_traceback
 from sweep.worker.devices import plan_slots
 from sweep.worker.handle import Trial
 from sweep.worker.protocol import Channel
+from tests.support.studies import study_spec
 
 PACKAGE = Path(sweep.__file__).parent
 
@@ -31,14 +30,7 @@ def attempt(folder: Path, objective: Callable[[Trial], Any], **params: Scalar) -
     def log_to(_path: Path) -> Iterator[None]:
         yield
 
-    study = StudySpec(
-        name="s",
-        objective="mine:train",
-        import_dir=str(folder),
-        metrics=(MetricSpec(name="score", goal="maximize"),),
-        method="grid",
-        parameters={name: Constant(value=value) for name, value in params.items()},
-    )
+    study = study_spec(params or {"x": 1}, import_dir=folder)
     spec = TrialSpec(number=0, params=params, seed=1, dir=str(folder / "trial"))
     return run_trial(SILENT, objective, spec, study, plan_slots("cpu", 1, 1)[0], log_to)
 

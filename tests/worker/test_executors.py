@@ -6,7 +6,6 @@ import dataclasses
 import errno
 import functools
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,15 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sweep.study.space import Choice, Constant
-from sweep.study.spec import MetricSpec, StudySpec
+from sweep.study.spec import StudySpec
 from sweep.study.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
 from sweep.worker.devices import Gpu, Slot, plan_slots
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.executors.local import LocalWorker
 from sweep.worker.loop import IMPORTS, serve
 from sweep.worker.protocol import Command, Died, Event, Load, Loaded, LoadFailed, Resumed, Worker
-from tests.conftest import REPOSITORY, no_process_left, wait_for
+from tests.support.studies import study_spec, write_objectives
+from tests.support.waiting import no_process_left, wait_for
 
 KEEPS_WORKERS = True
 # Together in one process of pytest-xdist: they share their workers.
@@ -50,15 +49,8 @@ def _trials_are_over() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> StudySpec:
     folder = tmp_path_factory.mktemp("objectives")
-    shutil.copy(REPOSITORY / "tests" / "support" / "objectives.py", folder / "mine_for_workers.py")
-    return StudySpec(
-        name="contract",
-        objective="mine_for_workers:train",
-        import_dir=str(folder),
-        metrics=(MetricSpec(name="score", goal="maximize"),),
-        method="grid",
-        parameters={"x": Choice(values=(1, 2)), "steps": Constant(value=3)},
-    )
+    write_objectives(folder, "mine_for_workers")
+    return study_spec({"x": [1, 2], "steps": 3}, objective="mine_for_workers:train", import_dir=folder)
 
 
 @pytest.fixture(scope="module", params=["inline", "local", pytest.param("from scratch", marks=pytest.mark.slow)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,14 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sweep.study.space import Constant
-from sweep.study.spec import MetricSpec, StudySpec
+from sweep.study.spec import StudySpec
 from sweep.study.trial import Decision, Report, TrialSpec
 from sweep.worker.devices import plan_slots
 from sweep.worker.executors.local import LocalWorker
 from sweep.worker.loop import IMPORTS, serve
 from sweep.worker.protocol import Died, Event, Load, Loaded
-from tests.conftest import REPOSITORY, no_process_left, wait_for
+from tests.support.studies import study_spec, write_objectives
+from tests.support.waiting import no_process_left, wait_for
 
 # A thread that lives on holds nothing here; one that held a lock would hold it for ever in a copy.
 THREADED = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
@@ -33,15 +32,8 @@ def _nothing_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def study(tmp_path: Path) -> StudySpec:
-    shutil.copy(REPOSITORY / "tests" / "support" / "objectives.py", tmp_path / "mine_to_copy.py")
-    return StudySpec(
-        name="copies",
-        objective="mine_to_copy:train",
-        import_dir=str(tmp_path),
-        metrics=(MetricSpec(name="score", goal="maximize"),),
-        method="grid",
-        parameters={"x": Constant(value=1), "steps": Constant(value=3)},
-    )
+    write_objectives(tmp_path, "mine_to_copy")
+    return study_spec({"x": 1, "steps": 3}, objective="mine_to_copy:train", import_dir=tmp_path)
 
 
 @pytest.fixture

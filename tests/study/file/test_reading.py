@@ -13,7 +13,7 @@ from sweep.study.file.reading import read_study
 from sweep.study.file.writing import write_study
 from sweep.study.space import Choice, Constant, Domain, Range
 from sweep.study.spec import StudySpec
-from tests.conftest import write_study as write
+from tests.support.studies import write_study as write
 
 SOUND = """
 objective: sweep.objectives.toy:train

@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from sweep.study.space import Constant
-from sweep.study.spec import MetricSpec, StudySpec
 from sweep.study.trial import Decision, Report, Scalar, TrialResult, TrialSpec
 from sweep.worker.attempt import run_trial
 from sweep.worker.devices import plan_slots
 from sweep.worker.protocol import Channel, Resumed
 from sweep.worker.script.objective import objective_of
+from tests.support.studies import study_spec
 
 PARAMS: dict[str, Scalar] = {"lr": 0.01, "size": 32, "shuffle": True, "name": "a b", "nothing": None}
 EVENTS = """
@@ -80,14 +79,7 @@ def line() -> Line:
 @pytest.fixture
 def trial(tmp_path: Path, line: Line) -> Run:
     """Run a script's trial in this process, with a real script; its run folder is `run`, its log `log`."""
-    study = StudySpec(
-        name="s",
-        command=("python",),
-        import_dir=str(tmp_path),
-        metrics=(MetricSpec(name="score", goal="maximize"),),
-        method="grid",
-        parameters={name: Constant(value=value) for name, value in PARAMS.items()},
-    )
+    study = study_spec(PARAMS, objective=None, command="python script.py", import_dir=tmp_path)
 
     @contextlib.contextmanager
     def log_to(_path: Path) -> Iterator[None]:

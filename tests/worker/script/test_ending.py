@@ -9,13 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sweep.study.spec import MetricSpec, StudySpec
 from sweep.study.trial import Decision, TrialResult, TrialSpec, TrialState
 from sweep.worker.attempt import run_trial
 from sweep.worker.devices import plan_slots
 from sweep.worker.script import objective
 from sweep.worker.script.objective import objective_of
-from tests.conftest import wait_for
+from tests.support.studies import study_spec
+from tests.support.waiting import wait_for
 from tests.worker.script.conftest import Line, Run, log
 
 
@@ -114,9 +114,7 @@ def test_a_program_that_is_gone_is_a_failed_trial(trial: Run, tmp_path: Path) ->
     result = trial("print('{\"score\": 1}')")
     assert result.state is TrialState.COMPLETE
     spec = TrialSpec(number=1, params={}, seed=1, dir=str(tmp_path / "other"))
-    study = StudySpec(
-        name="s", import_dir="/", metrics=(MetricSpec(name="score", goal="maximize"),), method="grid", parameters={}
-    )  # fmt: skip
+    study = study_spec({"x": 1}, objective=None, command="./gone.sh")
     result = run_trial(Line().channel, train, spec, study, plan_slots("cpu", 1, 1)[0], lambda _: contextlib.nullcontext())
     assert result.error == f"the command cannot be started: No such file or directory: {tmp_path}/gone.sh"
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.conftest import Cli, wait_for
-from tests.conftest import write_study as write
+from tests.conftest import Cli
+from tests.support.command_line import Running
+from tests.support.interrupting import interrupt, kill
 from tests.support.reading import records, scalars
+from tests.support.studies import write_study as write
+from tests.support.waiting import wait_for, wait_until_gone
 
 STUDY = """
 command: python script.py ${args}
@@ -63,14 +63,10 @@ def test_a_study_of_a_script_runs(cli: Cli, here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_stopped_study_of_a_script_resumes(cli: Cli, study: Path, here: Path, start: Callable[..., Any]) -> None:
+def test_a_stopped_study_of_a_script_resumes(cli: Cli, study: Path, here: Path) -> None:
     """SIGINT ends the script too, and the trial resumes from its state."""
-    process = start("run", str(study))
-    wait_for((here / "once").exists)
-    script = psutil.Process(int((here / "pid2").read_text()))
-    process.send_signal(signal.SIGINT)
-    assert process.wait(40) == 130
-    assert not script.is_running()
+    interrupt("run", str(study), here=here, when=(here / "once").exists)
+    assert not psutil.pid_exists(int((here / "pid2").read_text()))
     assert cli("resume", str(study)).code == 0
     found = trials(cli, study)
     assert [(t["state"], t["value"], t["attempts"]) for t in found] == [("complete", 1 / 3, 1), ("complete", 2 / 3, 2)]
@@ -79,16 +75,16 @@ def test_a_stopped_study_of_a_script_resumes(cli: Cli, study: Path, here: Path, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["runner", "worker", "script"])
-def test_kills_are_survived(cli: Cli, study: Path, here: Path, start: Callable[..., Any], victim: str) -> None:
+def test_kills_are_survived(cli: Cli, study: Path, here: Path, victim: str) -> None:
     """A kill -9 of the runner or the worker leaves no script behind and costs no number; of the script, it fails the trial."""
-    process = start("run", str(study))
-    wait_for((here / "once").exists)
-    script = psutil.Process(int((here / "pid2").read_text()))
-    worker = script.parent()
-    assert worker is not None
-    os.kill({"runner": process.pid, "worker": worker.pid, "script": script.pid}[victim], signal.SIGKILL)
-    wait_for(lambda: not script.is_running() or script.status() == psutil.STATUS_ZOMBIE, seconds=5)
-    code = process.wait(60)
+    with Running("run", str(study), here=here) as running:
+        running.wait_until((here / "once").exists)
+        script = psutil.Process(int((here / "pid2").read_text()))
+        worker = script.parent()
+        assert worker is not None
+        kill([{"runner": running.processes()[0], "worker": worker, "script": script}[victim]])
+        wait_until_gone([script])
+        code = running.end()
     if victim == "script":
         assert code == 1
         assert "was ended by SIGKILL" in trials(cli, study)[1]["error"]

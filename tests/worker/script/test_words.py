@@ -11,7 +11,7 @@ from sweep.study import command
 from sweep.study.file.reading import read_study
 from sweep.study.file.writing import write_study
 from sweep.study.trial import Scalar
-from tests.conftest import write_study as write
+from tests.support.studies import write_study as write
 
 STUDY = """
 command: python script.py ${args}
