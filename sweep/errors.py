@@ -58,7 +58,7 @@ class SweepError(Exception):
         lines = [f"error: {self.what}  [{self.id}]"]
         for label, text in (("where", self.where), ("why", self.why), ("do", self.do)):
             if text:
-                lines += [f"  {label + ':':7}{_indent(text)}"]
+                lines.append(f"  {label + ':':7}" + text.strip().replace("\n", "\n" + 9 * " "))
         return "\n".join(lines)
 
 
@@ -121,7 +121,3 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known here: {', '.join(words)}" if words else ""
-
-
-def _indent(text: str) -> str:
-    return text.strip().replace("\n", "\n         ")

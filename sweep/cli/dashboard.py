@@ -47,7 +47,7 @@ def tensorboard(
 
     Args:
         logdir: the study's folder.
-        host: where it listens; 127.0.0.1 keeps it on this machine.
+        host: the address to listen at; 127.0.0.1 keeps it on this machine.
         port: the port to use; when it is in use, another free port.
         merged: the folder is one that `side_by_side` has made.
         options: further options of TensorBoard's.
@@ -73,7 +73,8 @@ def tensorboard(
             )
         address = serving[1]
         if any(logdir.glob("*/**/projector_config.pbtxt")):
-            _wait_for_projector(address)
+            # TensorBoard looks for embeddings when it is first asked for its tabs, and answers without this tab.
+            _wait_for(lambda: _shows_projector(address), _PROJECTOR_TIMEOUT_S)
         yield f"{address}#hparams", process
     finally:
         _end(process)
@@ -124,27 +125,20 @@ def _start(options: Sequence[str]) -> tuple[subprocess.Popen[bytes], str]:
         return process, printed()
 
 
-def _wait_for_projector(address: str) -> None:
-    # TensorBoard looks for embeddings when it is first asked for its tabs, and answers without this tab.
-    _wait_for(lambda: _answer(f"{address}data/plugins_listing").get("projector", {}).get("enabled"), _PROJECTOR_TIMEOUT_S)
-
-
 def _wait_for(condition: Callable[[], Any], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(_POLL_S)
 
 
-def _answer(url: str) -> dict[str, Any]:
-    """Return what TensorBoard answers; nothing while it does not answer."""
+def _shows_projector(address: str) -> bool:
     # Without the proxies of the environment: the address is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=5) as answer:
-            found = json.load(answer)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        with opener.open(f"{address}data/plugins_listing", timeout=5) as answer:
+            return bool(json.load(answer)["projector"]["enabled"])
+    except (OSError, ValueError, KeyError):  # it does not answer yet, or does not name this tab
+        return False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

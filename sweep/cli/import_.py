@@ -13,10 +13,7 @@ from sweep.search.importing import import_trials, is_storage, source_of_optunas,
 def import_study(target: Target, other: str, name: str | None) -> None:
     """Import the trials of another study that fit; print what was imported and what was left out.
 
-    Args:
-        target: the study whose sampler learns from them.
-        other: a study of this program as any verb takes it, or a storage of Optuna's.
-        name: which study of the storage.
+    `other` is a study of this program, or a storage of Optuna's, of which `name` selects a study.
 
     Raises:
         SweepError: see `sweep.search.importing`.

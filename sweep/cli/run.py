@@ -46,12 +46,7 @@ def resume_target(target: Target, *, retry_failed: bool, **options: bool | str |
 def run_target(
     target: Target, *, data: str | None, plain: bool, inline: bool, fresh: bool = False, retry_failed: bool = False
 ) -> int:
-    """Run a study and print how the session ended; return the exit code.
-
-    Args:
-        target: the study and its folder.
-        data: folder of the data sets.
-        plain, inline, fresh, retry_failed: the options of these names.
+    """Run a study with these options of the command and print how the session ended; return the exit code.
 
     Raises:
         SweepError: as `run_study`.

@@ -47,15 +47,12 @@ def show_best(snapshot: Snapshot, top: int | None, form: str) -> None:
     else:
         print_trials(snapshot, found, form)
         if study.multi_objective:
-            print(f"\n{_front_line(snapshot)}")
+            aims = " and ".join(f"{metric.goal} {metric.name}" for metric in study.metrics)
+            which = "that satisfies the constraints " if study.constraints else ""
+            count = f"{len(ranking.front)} of {len(ranking.order)} complete trials"
+            better = f"no other one {which}is better in one metric without being worse in another"
+            print(f"\nPareto front ({aims}): {count}; {better}")
         console().print(*_importance_bars(snapshot), sep="\n")
-
-
-def _front_line(snapshot: Snapshot) -> str:
-    aims = " and ".join(f"{metric.goal} {metric.name}" for metric in snapshot.study.metrics)
-    which = "that satisfies the constraints " if snapshot.study.constraints else ""
-    count = f"{len(snapshot.ranking.front)} of {len(snapshot.ranking.order)} complete trials"
-    return f"Pareto front ({aims}): {count}; no other one {which}is better in one metric without being worse in another"
 
 
 def watch_status(target: Target) -> None:

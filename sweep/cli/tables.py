@@ -42,11 +42,7 @@ def console() -> Console:
 
 
 class Sparklines:
-    """Draw trials' learning curves as rows of block characters, all on one scale.
-
-    Args:
-        curves: step and value of each report, by trial.
-    """
+    """Draw trials' learning curves, given as steps and values by trial, as rows of block characters on one scale."""
 
     def __init__(self, curves: dict[int, list[tuple[int, float]]]) -> None:
         self._curves = curves

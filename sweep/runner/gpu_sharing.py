@@ -70,8 +70,7 @@ class GpuSharing:
     def look(self, training: Collection[int]) -> tuple[list[Slot], str]:
         """Read each GPU that is not decided yet; when one can be decided, return the slots to add, and the reason.
 
-        Args:
-            training: the indices of the slots whose trials have reported.
+        A trial must have reported on its slot: `training` are the indices of these slots.
         """
         for gpu in [gpu for gpu in self._open if gpu.slot.index in training]:
             reading = self._read(gpu.slot)

@@ -21,11 +21,7 @@ _PREPARING_S = 2.0
 
 
 class PlainLines:
-    """Print one line for each event, for pipes, logs, batch systems and notebooks.
-
-    Args:
-        quiet: print nothing.
-    """
+    """Print one line for each event, for pipes, logs, batch systems and notebooks; `quiet` prints nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet, self._last_preparing = quiet, 0.0

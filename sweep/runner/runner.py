@@ -110,9 +110,9 @@ class Runner:
                 self._look_around()
         finally:
             self._end()
-        return (
-            self._stops.outcome(self._ledger.records) if self._stops.begun and not self._ledger.done else self._ledger.outcome()
-        )
+        if self._stops.begun and not self._ledger.done:
+            return self._stops.outcome(self._ledger.records)
+        return self._ledger.outcome()
 
     def _open(self, place: Slot, timer: SlotTimer) -> None:
         self._slots.append(_SlotState(place=place, worker=self._make_worker(place), timer=timer))
@@ -134,7 +134,13 @@ class Runner:
     def _look_around(self) -> None:
         """Do what no event triggers: stopping, sharing GPUs, time limits."""
         if self._stops.begin():
-            self._stop_trials()
+            for slot in self._slots:
+                if slot.trial is not None:
+                    slot.worker.stop()
+            if awaited := self._awaited():
+                numbers = ", ".join(map(str, sorted({trial.number for trial in awaited})))
+                which = f"trial{'s' * (len(awaited) > 1)} {numbers}"
+                self._observer.notice(f"stopping {which} at the next step; once more stops at once")
         if time.monotonic() - self._looked < _POLL_S:
             return
         self._looked = time.monotonic()
@@ -152,14 +158,6 @@ class Runner:
             if limit is not None and slot.trial is not None and not slot.timed_out and slot.seconds > limit:
                 slot.timed_out = True
                 slot.worker.kill()
-
-    def _stop_trials(self) -> None:
-        for slot in self._slots:
-            if slot.trial is not None:
-                slot.worker.stop()
-        if awaited := self._awaited():
-            numbers = ", ".join(map(str, sorted({trial.number for trial in awaited})))
-            self._observer.notice(f"stopping trial{'s' * (len(awaited) > 1)} {numbers} at the next step; once more stops at once")
 
     def _awaited(self) -> list[TrialRecord]:
         return [slot.trial for slot in self._slots if slot.trial is not None and slot.awaited]
@@ -275,7 +273,13 @@ class Runner:
     def _on_death(self, slot: _SlotState, death: protocol.Died) -> None:
         record, slot.loaded = slot.trial, False
         if record is None:
-            self._on_death_at_start(slot, death)
+            slot.deaths_at_start += 1
+            if slot.deaths_at_start > self._study.retries:
+                raise failures.died_at_start(death)
+            self._observer.notice(f"a worker died before its first trial and is started again: {death.describe()}")
+            if self._preparing is slot:
+                self._preparing = None
+            self._send(slot, protocol.Load())
             return
         slot.timer.turn_to("waiting")
         if self._stops:
@@ -290,12 +294,3 @@ class Runner:
             self._start(slot, self._ledger.retry(record, error, slot.seconds))
         else:
             self._on_result(slot, failures.failed(record, error, "died", self._folder))
-
-    def _on_death_at_start(self, slot: _SlotState, death: protocol.Died) -> None:
-        slot.deaths_at_start += 1
-        if slot.deaths_at_start > self._study.retries:
-            raise failures.died_at_start(death)
-        self._observer.notice(f"a worker died before its first trial and is started again: {death.describe()}")
-        if self._preparing is slot:
-            self._preparing = None
-        self._send(slot, protocol.Load())

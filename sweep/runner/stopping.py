@@ -18,11 +18,7 @@ _PATIENCE_S = 25.0
 
 
 class StopRequests:
-    """Record who asked the session to stop, and since when it is stopping.
-
-    Args:
-        folder: where `sweep stop` leaves its request.
-    """
+    """Record who asked the session to stop, and since when it is stopping; `sweep stop` leaves its request in the folder."""
 
     def __init__(self, folder: StudyFolder) -> None:
         self._folder = folder
