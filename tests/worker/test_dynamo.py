@@ -33,7 +33,9 @@ print(torch.compiler.disable(double)(torch.ones(1)).item())
 """
 
 
-@pytest.mark.parametrize("how", ["compile", pytest.param("submodule", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "how", [pytest.param("compile", marks=pytest.mark.slow), pytest.param("submodule", marks=pytest.mark.slow)]
+)
 def test_optimizers_do_without_the_compiler_until_something_is_compiled(how: str) -> None:
     """They give the same numbers as with the real module, which is there once it is needed, and then compiles them too."""
     with_it = COMPILING.replace("dynamo.defer()", "import torch._dynamo")
