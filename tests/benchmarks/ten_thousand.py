@@ -5,7 +5,7 @@
 `sweep run` on a random study and on a grid whose objective returns a float at once. For each study: the milliseconds from one
 trial's end to the next one's, over the first 500, the last 500 and all trials; the seconds of the whole command; the highest
 memory of the runner's process, the report at its end included; the seconds of the verbs that only read. A figure that has a bar
-is compared with it. The time of TPE's `ask` among so many trials is its own, whatever the orchestration: it is printed apart.
+is compared with it. The time of TPE's `ask` among this many trials is its own, whatever the orchestration: it is printed apart.
 `--profile` runs everything in one process, without workers, under cProfile; read it with `python -m pstats FILE`.
 """
 

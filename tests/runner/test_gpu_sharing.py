@@ -36,7 +36,7 @@ def gpu_sharing(
     total: float = 16.0,
     threads: int | None = None,
 ) -> GpuSharing:
-    """Return one whose first trial on each GPU keeps it so busy and takes so many GiB."""
+    """Return one whose first trial on each GPU keeps it busy for this share of the time and takes this many GiB."""
     slots = plan_slots("auto", None, None, gpus=GPUS[:gpus], cores=cores)
     first = {slot.index: True for slot in slots}
 

@@ -150,7 +150,7 @@ def test_the_best_is_first_and_only_complete_trials_are_ranked() -> None:
 
 
 def test_the_time_left_comes_from_the_mean_of_what_is_done() -> None:
-    """Two left to start and one half done, one lane: 25 s at 10 s each."""
+    """Two left to start and one half done, one slot: 25 s at 10 s each."""
     clock = datetime.fromisoformat("2026-01-01T00:00:05+00:00")
     done = trial_record(0, TrialState.COMPLETE, 1.0, duration_s=10.0)
     running = trial_record(1, TrialState.RUNNING, started="2026-01-01T00:00:00+00:00")

@@ -40,7 +40,7 @@ class Line:
     """A channel to a runner that decides as the test says."""
 
     decisions: list[Decision] = field(default_factory=list)
-    stop_after: int | None = None  # so many reports
+    stop_after: int | None = None  # the number of reports before the stop
     sent: list[Any] = field(default_factory=list)
 
     def send(self, obj: Any) -> None:
@@ -54,7 +54,7 @@ class Line:
         return self.decisions.pop(0)
 
     def stop_requested(self) -> bool:
-        """Ask to stop, once so many reports have come."""
+        """Ask to stop, after this many reports."""
         return self.stop_after is not None and len(self.reports) >= self.stop_after
 
     @property
