@@ -21,6 +21,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def _shows_projector(address: str) -> bool:
     try:
         with opener.open(f"{address}data/plugins_listing", timeout=5) as answer:
             return bool(json.load(answer)["projector"]["enabled"])
-    except (OSError, ValueError, KeyError):  # it does not answer yet, or does not name this tab
+    except (OSError, HTTPException, ValueError, KeyError):  # it does not answer yet, or does not name this tab
         return False
 
 
