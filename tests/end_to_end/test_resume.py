@@ -139,9 +139,14 @@ def test_a_sweep_that_is_interrupted_after_its_target_is_reached_still_finishes(
     cli: Cli, study: Path, folder: Path, here: Path
 ) -> None:
     """Trials that ran are completed by resuming, and no new one is planned."""
-    words = ["x.values=[1, 9, 2, 3]", "metric.target=20", "parameters.sleep.value=0.2", "steps.value=4"]
-    # Trial 1 passes the target at its end; trial 0 hangs until then.
-    words.append("parameters.hang_at.value=0")
+    # Trial 1 passes the target at its end; trial 0 is slower and still runs then.
+    (here / "held.py").write_text(
+        "from mine import learn\n"
+        "def train(trial):\n"
+        "    trial.params['sleep'] = 0.1 if trial.number else 1.0\n"
+        "    return learn(trial)\n"
+    )
+    words = ["objective=held:train", "x.values=[1, 9, 2, 3]", "metric.target=20", "steps.value=4"]
     interrupt("run", str(study), *words, here=here, when=lambda: any(record.state.finished for record in records(folder)))
     before = records(folder)
     done = cli("run", str(study), *words)
