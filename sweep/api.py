@@ -108,6 +108,7 @@ def run(
     overrides: Mapping[str, Any] | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
+    keep: bool = False,
     inline: bool = False,
     quiet: bool = False,
 ) -> StudyResult:
@@ -120,6 +121,7 @@ def run(
         overrides: keys with values that replace the study's: `{"lr.values": [0.1], "epochs.value": 1}`.
         fresh: start over; the old folder is moved aside, never deleted.
         retry_failed: run failed trials again, under their own numbers.
+        keep: go on although the code has changed since earlier trials; every trial records its code.
         inline: run one trial at a time in this process, for a debugger.
         quiet: print nothing.
 
@@ -147,6 +149,7 @@ def run(
             inline=inline,
             fresh=fresh,
             retry_failed=retry_failed,
+            keep=keep,
             on_start=on_start,
         )
         _print_summary(spec, folder, outcome, stopped_by, observer)

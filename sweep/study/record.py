@@ -43,6 +43,7 @@ class TrialRecord:
         duration_s: the time of training in all attempts that count.
         cause: the reason of a failure, as `TrialResult.cause`.
         step, total: the last reported step and the expected number of steps, while it runs.
+        code: the digest of the code that trained it (`sweep.study.code`), several joined by `+`; None if it is unknown.
         spans: the periods in which it occupied a slot, the first attempt first.
         standard_error: of `value` as the mean of several runs; None for one run.
         runs: the started runs of a trial that is repeated.
@@ -64,6 +65,7 @@ class TrialRecord:
     device: str | None = None
     step: int | None = None
     total: int | None = None
+    code: str | None = None
     spans: tuple[Span, ...] = ()
     repeat: int = 0
     standard_error: float | None = None
