@@ -68,6 +68,8 @@ class CodeHistory:
         again = [run for run in other if not run.state.finished or (retry_failed and run.state is TrialState.FAILED)]
         self._again = {run.key for run in again}
         continued = [run for run in again if self.continues(run)]
+        retried = [run for run in self._known if retry_failed and run.state is TrialState.FAILED]
+        why = list(self._changes([*ended, *continued]))
         starts = not self._several or self._starts(retry_failed=retry_failed)
         if not starts:
             self._several = len({one for run in self._known for one in codes_in(run.code)}) > 1
@@ -78,13 +80,12 @@ class CodeHistory:
                 self.adds_column = self._several
             self.stored[self._digest] = self._code.to_json() | {_KEPT: sorted(self._kept - {self._digest})}
         else:
-            raise self._error(ended, continued)
+            raise self._error(why, ended, continued, retried)
         if not ended:
             return ""
-        why = "; ".join(self._changes(ended))
-        if starts:
-            return f"{_trained(ended)} by other code ({why}) and stay: every trial records its code"
-        return f"{_trained(ended)} by other code ({why}) and stay; --fresh or name=... trains with today's code"
+        one = len({run.number for run in ended}) == 1
+        stay = f"{_trained(ended)} by other code ({'; '.join(why)}) and {'stays' if one else 'stay'}"
+        return f"{stay}: every trial records its code" if starts else f"{stay}; --fresh or name=... trains with today's code"
 
     def continues(self, run: TrialRecord) -> bool:
         """Return whether a run goes on where it was when it starts again."""
@@ -132,10 +133,14 @@ class CodeHistory:
         if more := lines[_MOST_LINES:]:
             yield f"and {len(more)} more"
 
-    def _error(self, ended: Sequence[TrialRecord], continued: Sequence[TrialRecord]) -> SweepError:
+    def _error(
+        self, why: Sequence[str], ended: Sequence[TrialRecord], continued: Sequence[TrialRecord], retried: Sequence[TrialRecord]
+    ) -> SweepError:
         numbers = trials_text(run.number for run in continued)
         would = f"{numbers} would go on from {'a checkpoint' if len(continued) == 1 else 'checkpoints'} of other code"
-        lines = [*self._changes([*ended, *continued]), *([would] if ended and continued else [])]
+        lines = [*why, *([would] if ended and continued else [])]
+        if retried and ended:
+            lines.append(f"{trials_text(run.number for run in retried)}, which failed, would be trained again beside them")
         return SweepError(
             "code-changed",
             f"{_trained(ended)} by other code than today's; nothing was started" if ended else f"{would}; nothing was started",

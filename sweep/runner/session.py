@@ -31,11 +31,11 @@ from sweep.storage.integrity import check_ours, check_whole, set_aside, set_orph
 from sweep.storage.lock import locked
 from sweep.storage.store import StudyStore, remove_if_empty
 from sweep.storage.stored_study import continued_study, stored_study
-from sweep.study.code.study_code import code_of
 from sweep.study.file.writing import write_study
 from sweep.study.objective import packed
 from sweep.study.space import Constant
 from sweep.study.spec import StudySpec
+from sweep.study.training_code import code_of
 from sweep.study.trial import TrialState
 from sweep.tensorboard.columns import with_columns
 from sweep.worker.devices import Slot, cpu_cores
@@ -55,6 +55,7 @@ def run_study(
     fresh: bool = False,
     retry_failed: bool = False,
     keep: bool = False,
+    warn: Callable[[str], object] | None = None,
     on_start: Callable[[Runner], object] = lambda runner: None,
 ) -> SessionOutcome:
     """Run a study in its folder, or resume it.
@@ -66,6 +67,7 @@ def run_study(
         fresh: move the folder aside and start over.
         retry_failed: run failed trials again, under their own numbers.
         keep: go on beside trials that other code has trained.
+        warn: shows that results of other code stay; default: the observer.
         on_start: is called with the runner before it runs, to be able to stop it.
 
     Raises:
@@ -86,9 +88,10 @@ def run_study(
         remove_if_empty(folder)
         study = continued_study(study, folder)
         code = CodeHistory(study, folder, code_of(study, objective), known)
-        for text in (code.check(keep=keep, retry_failed=retry_failed), *constants_texts(study, known)):
-            if text:
-                observer.notice(text)
+        if text := code.check(keep=keep, retry_failed=retry_failed):
+            (warn or observer.notice)(text)
+        for text in constants_texts(study, known):
+            observer.notice(text)
 
         described = environment.describe(study_path, study.import_dir, slots)
         renew_columns(study, folder, observer, code)
