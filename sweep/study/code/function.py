@@ -10,8 +10,11 @@ import ast
 import dataclasses
 import enum
 import functools
+import itertools
 import linecache
 import sys
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -38,7 +41,9 @@ _NOT_MEMBERS = frozenset(
         "_abc_impl",
     ]
 )
+_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _SAMPLE = 1 << 16  # that many numbers of an array are looked at
+_LONGEST, _DEEPEST, _MOST = 2_000, 50, 50_000  # of a longer container a sample, of what is deeper or beyond these only the type
 
 
 class FunctionCode:
@@ -55,6 +60,7 @@ class FunctionCode:
     def __init__(self, function: Callable[..., Any], modules: Modules) -> None:
         self._modules = modules
         self.parts: dict[str, str] = {}
+        self._depth = self._count = 0
         self._known: dict[int, tuple[str, object]] = {}  # by id; the object is kept, so that the id stays its own
         self._put("the objective", self._text(function))
         node = _node(function) if isinstance(function, FunctionType) else None
@@ -70,12 +76,18 @@ class FunctionCode:
         """Return what counts of a value, as a text."""
         if value is None or value is Ellipsis or isinstance(value, bool | float | complex | str | bytes) or type(value) is int:
             plain = type(value) in (bool, float, complex, str, bytes, int, type(None), type(Ellipsis))
-            text = hex(value) if type(value) is int else ascii(value) if plain else f"{_type_name(value)} {value!a}"
-            return text if len(text) < 1000 else digest_of(text)
+            if isinstance(value, str | bytes) and len(value) > 1000:
+                return f"{_type_name(value)} {digest_of(value)}"
+            return hex(value) if type(value) is int else ascii(value) if plain else f"{_type_name(value)} {value!a}"
         if id(value) in self._known:
             return self._known[id(value)][0]
         self._known[id(value)] = f"the {_type_name(value)} above", value  # it may contain itself
+        self._count += 1
+        if self._depth > _DEEPEST or self._count > _MOST:
+            return _type_name(value)
+        self._depth += 1
         text = self._of_object(value)
+        self._depth -= 1
         self._known[id(value)] = text, value
         return text
 
@@ -98,12 +110,15 @@ class FunctionCode:
 
     def _of_container(self, value: Any) -> str:
         match value:
-            case tuple() | list():
-                return f"{_type_name(value)}[{', '.join(map(self._text, value))}]"
+            case tuple() | list() | deque():
+                step = 1 + len(value) // _LONGEST
+                return f"{_type_name(value)} {len(value)} [{', '.join(map(self._text, [*value][::step]))}]"
             case set() | frozenset():
-                return f"{_type_name(value)}{{{', '.join(sorted(map(self._text, value)))}}}"
+                kept = () if len(value) > _LONGEST else value  # in which order a set is differs from process to process
+                return f"{_type_name(value)} {len(value)} {{{', '.join(sorted(map(self._text, kept)))}}}"
             case dict():
-                return f"{_type_name(value)}{{{self._items(value.items())}}}"
+                items = itertools.islice(value.items(), 0, None, 1 + len(value) // _LONGEST)
+                return f"{_type_name(value)} {len(value)} {{{self._items(items)}}}"
             case range() | slice() | bytearray():
                 return repr(value)
         return self._of_instance(value)
@@ -120,7 +135,7 @@ class FunctionCode:
         if whole and dataclasses.is_dataclass(value):  # with slots
             held = {item.name: getattr(value, item.name, None) for item in dataclasses.fields(value)}
             return f"{self._text(kind)} {{{self._items(held.items())}}}"
-        return self._text(kind)
+        return f"{self._text(kind)} {self._text(getattr(value, '__wrapped__', None))}"  # such as of `functools.cache`
 
     def _items(self, items: Iterable[tuple[Any, Any]]) -> str:
         return ", ".join(sorted(f"{self._text(key)}: {self._text(item)}" for key, item in items))
@@ -201,23 +216,30 @@ def _node(function: FunctionType) -> ast.AST | None:
     """Return the function's syntax tree if the source is that of the function as it runs: its file may have changed since."""
     code = function.__code__
     text = "".join(linecache.getlines(code.co_filename, function.__globals__)).encode("utf-8", "surrogatepass")
-    try:
-        tree = parsed(text)
-        compiled = compile(tree, code.co_filename, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    nodes, compiled = _functions(text, code.co_filename)
+    if code not in compiled:
         return None
-    inside: list[CodeType] = [compiled]
-    for outer in inside:
-        inside += [one for one in outer.co_consts if isinstance(one, CodeType)]
-    if code not in inside:
-        return None
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    nodes = [one for one in ast.walk(tree) if isinstance(one, kinds) and _first_line(one) == code.co_firstlineno]
-    named = [one for one in nodes if getattr(one, "name", "<lambda>") == code.co_name]
+    first = [one for one in nodes if _first_line(one) == code.co_firstlineno]
+    named = [one for one in first if getattr(one, "name", "<lambda>") == code.co_name]
     return named[0] if len(named) == 1 else None
 
 
-def _first_line(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> int:
+@functools.lru_cache(maxsize=4)
+def _functions(text: bytes, name: str) -> tuple[list[_Function], list[CodeType]]:
+    """Return the functions in a source, as syntax and compiled."""
+    try:
+        tree = parsed(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compiled = [compile(tree, name, "exec", dont_inherit=True)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return [], []
+    for outer in compiled:
+        compiled += [one for one in outer.co_consts if isinstance(one, CodeType)]
+    return [one for one in ast.walk(tree) if isinstance(one, _Function)], compiled
+
+
+def _first_line(node: _Function) -> int:
     return min([node.lineno, *(int(one.lineno) for one in getattr(node, "decorator_list", ()))])
 
 
