@@ -8,10 +8,12 @@ that they run.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +97,7 @@ class StudyResult:
                 "duration_s": trial.duration_s,
                 "dir": str(self.dir / trial.folder),
                 "error": trial.error,
+                "code": trial.code,
             }
             for trial in self.trials
         ]
@@ -108,6 +111,7 @@ def run(
     overrides: Mapping[str, Any] | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
+    keep: bool = False,
     inline: bool = False,
     quiet: bool = False,
 ) -> StudyResult:
@@ -120,8 +124,9 @@ def run(
         overrides: keys with values that replace the study's: `{"lr.values": [0.1], "epochs.value": 1}`.
         fresh: start over; the old folder is moved aside, never deleted.
         retry_failed: run failed trials again, under their own numbers.
+        keep: go on although the code has changed since earlier trials; every trial records its code.
         inline: run one trial at a time in this process, for a debugger.
-        quiet: print nothing.
+        quiet: print nothing; that old results are shown although the code has changed is a warning then.
 
     Raises:
         SweepError: the study is not valid, another process runs it, or it cannot be resumed; failed trials raise no error.
@@ -147,6 +152,8 @@ def run(
             inline=inline,
             fresh=fresh,
             retry_failed=retry_failed,
+            keep=keep,
+            warn=functools.partial(_warn, path) if quiet else None,
             on_start=on_start,
         )
         _print_summary(spec, folder, outcome, stopped_by, observer)
@@ -165,6 +172,11 @@ def run(
         front=ranking.front,
         ended_by=outcome.ended_by,
     )
+
+
+def _warn(path: Path, text: str) -> None:
+    """Warn each time: `warnings.warn` would be silent when the same cell of a notebook runs again."""
+    warnings.warn_explicit(text, UserWarning, filename=os.fspath(path), lineno=1)
 
 
 def _read(study: Any, objective: Any, overrides: dict[str, Any]) -> tuple[StudySpec, Path]:

@@ -82,7 +82,8 @@ def _session_options(function: Callable[..., Any]) -> Callable[..., Any]:
     data = click.option("--data", metavar="DIR", help="Folder of the data sets (default: SWEEP_DATA, or the user's cache).")
     plain = click.option("--plain", is_flag=True, help="Print plain lines even on a terminal.")
     inline = click.option("--inline", is_flag=True, help="Run one trial at a time in this process, for a debugger.")
-    return inline(plain(data(function)))
+    keep = click.option("--keep", is_flag=True, help="Go on although the code has changed since earlier trials.")
+    return keep(inline(plain(data(function))))
 
 
 @_study_verb(runs=True)

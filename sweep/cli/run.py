@@ -44,7 +44,14 @@ def resume_target(target: Target, *, retry_failed: bool, **options: bool | str |
 
 
 def run_target(
-    target: Target, *, data: str | None, plain: bool, inline: bool, fresh: bool = False, retry_failed: bool = False
+    target: Target,
+    *,
+    data: str | None,
+    plain: bool,
+    inline: bool,
+    keep: bool = False,
+    fresh: bool = False,
+    retry_failed: bool = False,
 ) -> int:
     """Run a study with these options of the command and print how the session ended; return the exit code.
 
@@ -64,6 +71,7 @@ def run_target(
             inline=inline,
             fresh=fresh,
             retry_failed=retry_failed,
+            keep=keep,
             on_start=lambda runner: stop_in_order(runner.stop, stopped_by),
         )
     _print_summary(target, outcome, time.monotonic() - began, stopped_by)

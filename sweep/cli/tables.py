@@ -18,7 +18,7 @@ from rich.text import Text
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text
 from sweep.study.ranking import verdict
-from sweep.study.record import TrialRecord, metric_names
+from sweep.study.record import TrialRecord, metric_names, several_codes
 from sweep.study.space import swept
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
@@ -100,6 +100,8 @@ def print_trial_table(
         if name not in own:
             values = (number_text(record.metrics.get(name)) for record in records)
             optional.append(add(Column(name, justify="right", no_wrap=True), values))
+    if several_codes(records):
+        add(Column("code", no_wrap=True), (record.code or "unknown" for record in records))
     add(Column("duration", justify="right", no_wrap=True), (duration_text(record.duration_s) for record in records))
     if any(record.error for record in records):
         error = Column("error", overflow="ellipsis", no_wrap=True, min_width=20, style="red")
@@ -140,7 +142,7 @@ def _csv(snapshot: Snapshot, records: list[TrialRecord]) -> str:
     params, metrics = list(snapshot.study.parameters), metric_names(records)
     verdicts = (*(["front"] if snapshot.study.multi_objective else []), *(["feasible"] if snapshot.study.constraints else []))
     spread = ("standard_error",) if snapshot.study.repeats > 1 else ()
-    plain = ("value", *spread, *verdicts, "seed", "attempts", "started", "duration_s", "dir", "error")
+    plain = ("value", *spread, *verdicts, "seed", "attempts", "started", "duration_s", "dir", "error", "code")
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["number", "state", *params, *metrics, *plain])

@@ -20,6 +20,7 @@ from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text, tag_text
 from sweep.study.ranking import objective_values, verdict
+from sweep.study.record import several_codes
 from sweep.study.space import swept
 
 _MOST_ROWS = 2_000  # of the table of trials: more would open slowly, and `sweep trials` lists them all
@@ -55,6 +56,7 @@ def write_page(facts: Facts, path: Path) -> None:
         objective_texts=objective_texts,
         sentences=sentences,
         names=swept(study.parameters),
+        several_codes=several_codes(snapshot.records),
         factors=factors(study),
         records=shown[:_MOST_ROWS],
         hidden=max(0, len(shown) - _MOST_ROWS),

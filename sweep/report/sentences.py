@@ -7,14 +7,31 @@ from collections.abc import Iterator
 
 from sweep.report.comparison import Comparison
 from sweep.report.facts import Facts, Measured
-from sweep.study.formatting import duration_text, number_text, param_text, params_text, slots_text, time_shares_text
+from sweep.study.formatting import (
+    duration_text,
+    number_text,
+    param_text,
+    params_text,
+    slots_text,
+    time_shares_text,
+    trials_text,
+)
+from sweep.study.record import several_codes
 
 _IDLE = 0.1  # a parameter whose interval ends below this has no influence
 
 
 def certainty(facts: Facts) -> list[str]:
     """Return how certain it is that the best setting is the best."""
-    return list(_repeated(facts) if facts.repeated else _single(facts))
+    return [*_codes(facts), *(_repeated(facts) if facts.repeated else _single(facts))]
+
+
+def _codes(facts: Facts) -> Iterator[str]:
+    records = facts.snapshot.records
+    if several_codes(records):
+        codes = dict.fromkeys(record.code for record in records)
+        texts = (f"{code or 'unknown'} ({trials_text(one.number for one in records if one.code == code)})" for code in codes)
+        yield f"Different code has trained these trials, so a difference may be the code's: {', '.join(texts)}."
 
 
 def _repeated(facts: Facts) -> Iterator[str]:

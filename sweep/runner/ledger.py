@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES
+from sweep.runner.changed_code import CodeHistory
 from sweep.runner.observers import Observer, RunChange, SessionOutcome
 from sweep.runner.queue import RunQueue
 from sweep.search.imported import read_imported
@@ -42,6 +43,7 @@ class Ledger:
     Args:
         known: the runs in the store; those that are not finished run again before anything new is planned.
         slots: how many trials run at a time.
+        code: knows which code trains; None where nothing is to be recorded of it.
     """
 
     def __init__(
@@ -52,8 +54,9 @@ class Ledger:
         known: Sequence[TrialRecord],
         observer: Observer,
         slots: int = 1,
+        code: CodeHistory | None = None,
     ) -> None:
-        self._study, self._store, self._observer = study, store, observer
+        self._study, self._store, self._observer, self._code = study, store, observer, code
         self._runs: dict[int, list[TrialRecord]] = {}  # by trial, in the order of the repeats
         for run in known:
             waiting = run if run.state.finished else replace(run, state=TrialState.WAITING)
@@ -109,6 +112,7 @@ class Ledger:
         drawn = self._planner.drawn(record.number) if record.number not in self._runs else None
         record = replace(
             record,
+            code=self._code.code_for(record) if self._code else None,
             state=TrialState.RUNNING,
             attempts=record.attempts + 1,
             started=now,
@@ -129,6 +133,10 @@ class Ledger:
         self._store.start(record, drawn)
         self._observer.update(record, RunChange.STARTED)
         return record
+
+    def columns(self, record: TrialRecord) -> dict[str, str]:
+        """Return what a run's row in the HPARAMS tab shows beside its parameters."""
+        return self._code.columns(record) if self._code else {}
 
     def resume(self, record: TrialRecord, event: Resumed) -> TrialRecord:
         """Record that a run resumes from a checkpoint, with everything that it had reported until then."""

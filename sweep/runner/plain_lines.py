@@ -32,7 +32,8 @@ class PlainLines:
         self._counts = TrialCounts(runs)
         self._finished = sum(trial.state.finished for trial in trials_of(runs, study))
         of = f" of {study.total}" if study.total is not None else ""
-        self.notice(f"study {study.name}: {self._finished}{of} trials finished, starting {workers} worker{'s' * (workers != 1)}")
+        starting = f"starting {workers} worker{'s' * (workers != 1)}" if workers else "nothing is left to start"
+        self.notice(f"study {study.name}: {self._finished}{of} trials finished, {starting}")
 
     def preparing(self, text: str, fraction: float | None) -> None:
         """Print the progress of a preparation, every two seconds."""

@@ -245,6 +245,7 @@ class Runner:
             seed=record.seed,
             dir=str(self._folder.trial_dir(record.folder)),
             attempt=slot.trial.attempts,
+            columns=self._ledger.columns(slot.trial),
         )
         self._send(slot, spec)
 

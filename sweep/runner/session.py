@@ -16,6 +16,8 @@ from typing import Any
 
 from sweep.errors import write_failed
 from sweep.runner import environment
+from sweep.runner.changed_code import CodeHistory
+from sweep.runner.changed_constants import constants_texts
 from sweep.runner.gpu_sharing import GpuSharing, may_grow, slots_for
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, SessionOutcome
@@ -31,8 +33,11 @@ from sweep.storage.store import StudyStore, remove_if_empty
 from sweep.storage.stored_study import continued_study, stored_study
 from sweep.study.file.writing import write_study
 from sweep.study.objective import packed
+from sweep.study.space import Constant
 from sweep.study.spec import StudySpec
+from sweep.study.training_code import code_of
 from sweep.study.trial import TrialState
+from sweep.tensorboard.columns import with_columns
 from sweep.worker.devices import Slot, cpu_cores
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.loop import IMPORTS, serve
@@ -49,6 +54,8 @@ def run_study(
     inline: bool = False,
     fresh: bool = False,
     retry_failed: bool = False,
+    keep: bool = False,
+    warn: Callable[[str], object] | None = None,
     on_start: Callable[[Runner], object] = lambda runner: None,
 ) -> SessionOutcome:
     """Run a study in its folder, or resume it.
@@ -59,6 +66,8 @@ def run_study(
         inline: run one trial at a time in this process, for debugging.
         fresh: move the folder aside and start over.
         retry_failed: run failed trials again, under their own numbers.
+        keep: go on beside trials that other code has trained.
+        warn: shows that results of other code stay; default: the observer.
         on_start: is called with the runner before it runs, to be able to stop it.
 
     Raises:
@@ -74,12 +83,18 @@ def run_study(
         timer = SessionTimer()
         folder.stop_request.unlink(missing_ok=True)  # it was for an earlier session
         check_whole(folder)
-        set_orphans_aside(folder, read_records(folder), observer.notice)
+        known = read_records(folder)
+        set_orphans_aside(folder, known, observer.notice)
         remove_if_empty(folder)
         study = continued_study(study, folder)
+        code = CodeHistory(study, folder, code_of(study, objective), known)
+        if text := code.check(keep=keep, retry_failed=retry_failed):
+            (warn or observer.notice)(text)
+        for text in constants_texts(study, known):
+            observer.notice(text)
 
         described = environment.describe(study_path, study.import_dir, slots)
-        renew_columns(study, folder, observer)
+        renew_columns(study, folder, observer, code)
         write_text(folder.study_file, f"{write_study(study)}# resolved from {study_path}\n", sync=True)
         write_json(folder.environment, described)
         if count := count_imported(folder):
@@ -89,10 +104,11 @@ def run_study(
         gpu_sharing = GpuSharing(slots, cpu_cores(), threads=study.workers.threads) if shares else None
         with _imports_under_way(inline, slots), contextlib.closing(StudyStore(folder, study)) as store:
             known = store.records()
+            store.note_codes(code.stored)
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
             if retry_failed:
                 known = [store.reopen(run) if run.state is TrialState.FAILED else run for run in known]
-            ledger = Ledger(study, folder, store, known, observer, len(slots))
+            ledger = Ledger(study, folder, store, known, observer, len(slots), code)
             make_worker = worker_maker(study, inline, get_objective)
             runner = Runner(study, folder, ledger, slots, make_worker, observer, timer, gpu_sharing)
             on_start(runner)
@@ -137,16 +153,21 @@ def worker_maker(study: StudySpec, inline: bool, get_objective: Callable[[], Any
     return lambda slot: LocalWorker(slot, loop, IMPORTS)
 
 
-def renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer) -> None:
-    """Give earlier trials the HPARAMS columns of a study that was extended: TensorBoard reads the columns from any trial.
+def renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer, code: CodeHistory | None = None) -> None:
+    """Give earlier trials the HPARAMS columns that the study has now: TensorBoard reads the columns from any trial.
 
-    Call this before the study file is written: then the next session does again what is interrupted here.
+    Call this before the study file and the codes are written: then the next session does again what is interrupted here.
     """
-    if not study.earlier or not folder.study_file.exists() or stored_study(folder).shown == study.shown:
+    before = stored_study(folder) if study.earlier and folder.study_file.exists() else study
+    if before.shown == study.shown and not (code and code.adds_column):
         return
     from sweep.tensorboard.hparams import renew
 
     records = read_records(folder)
-    observer.notice(f"the parameters have changed: renewing the HPARAMS columns of {len(records)} trials")
+    if any(
+        not isinstance(domain, Constant) and before.parameters.get(name) != domain for name, domain in study.parameters.items()
+    ):
+        observer.notice(f"the parameters have changed: renewing the HPARAMS columns of {len(records)} trials")
     for record in records:
-        renew(folder.trial_dir(record.folder), record.params, study.shown)
+        columns = code.columns(record) if code else {}
+        renew(folder.trial_dir(record.folder), *with_columns(record.params, study.shown, columns))

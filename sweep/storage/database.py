@@ -9,6 +9,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
 from sweep.storage.folder import StudyFolder
@@ -17,6 +18,7 @@ from sweep.study.timing import TimeBreakdown
 
 RECORD = "sweep"
 TIME = "sweep:time"
+CODES = "sweep:code"
 _SCHEMA_VERSION = 12
 
 Curves = dict[int, list[tuple[int, float]]]
@@ -79,6 +81,18 @@ def read_time(folder: StudyFolder) -> TimeBreakdown | None:
     with _opened(folder) as database, damage_reported(folder):
         found = database.execute(query, (TIME,)).fetchone() if database is not None else None
         return TimeBreakdown.from_json(json.loads(found[0])) if found else None
+
+
+def read_codes(folder: StudyFolder) -> dict[str, Any]:
+    """Return what is stored of each code that has trained trials, by its digest.
+
+    Raises:
+        SweepError: as `read_records`.
+    """
+    query = "SELECT value_json FROM study_system_attributes WHERE key = ?"
+    with _opened(folder) as database, damage_reported(folder):
+        found = database.execute(query, (CODES,)).fetchone() if database is not None else None
+        return dict(json.loads(found[0])) if found else {}
 
 
 @contextlib.contextmanager

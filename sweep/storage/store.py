@@ -18,11 +18,23 @@ import contextlib
 import json
 import math
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from sweep.storage.database import RECORD, TIME, connect, damage_reported, has_trials, latest, read_curves, read_time, records_in
+from sweep.storage.database import (
+    CODES,
+    RECORD,
+    TIME,
+    connect,
+    damage_reported,
+    has_trials,
+    latest,
+    read_curves,
+    read_time,
+    records_in,
+)
 from sweep.storage.files import write_json
 from sweep.storage.folder import StudyFolder
 from sweep.storage.optuna_database import create_database
@@ -177,6 +189,11 @@ class StudyStore:
         """Store the time breakdown of this session until now, added to that of all earlier ones."""
         with self._db:
             self._set("study_user_attributes", self._study_id, {TIME: (self._time_before + session).to_json()})
+
+    def note_codes(self, codes: Mapping[str, Any]) -> None:
+        """Store what there is to know of each code that trains trials, by its digest."""
+        with self._db:
+            self._set("study_system_attributes", self._study_id, {CODES: dict(codes)})
 
     def close(self) -> None:
         """Close the database and leave one plain file, unless another process is reading it at this moment."""

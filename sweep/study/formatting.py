@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sweep.study.ranking import objective_values
 from sweep.study.record import TrialRecord
@@ -65,6 +65,18 @@ def slots_text(count: int) -> str:
 def states_text(counts: Mapping[str, int]) -> str:
     """Return the counts of all non-zero states, such as `2 running, 3 complete`."""
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+
+
+def trials_text(numbers: Iterable[int]) -> str:
+    """Return the numbers of trials in short, such as `trials 0-2, 5`."""
+    ranges: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if ranges and ranges[-1][-1] == number - 1:
+            ranges[-1] = [ranges[-1][0], number]
+        else:
+            ranges.append([number])
+    texts = ["-".join(map(str, limits)) for limits in ranges]
+    return f"trial{'s' * (len(texts) > 1 or '-' in ''.join(texts))} {', '.join(texts)}"
 
 
 def run_text(record: TrialRecord, study: StudySpec) -> str:

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from sweep.errors import SweepError, did_you_mean
+from sweep.study.code.syntax import parsed
 
 _BY_VALUE = "__main__:"
 
@@ -55,7 +56,7 @@ def locate(reference: str, import_dir: str) -> None:
     if spec.origin is None or not spec.origin.endswith(".py"):
         return  # compiled or generated: only an import shows its names
     try:
-        tree = ast.parse(Path(spec.origin).read_bytes())
+        tree = parsed(Path(spec.origin).read_bytes())
     except SyntaxError as error:
         raise ObjectiveNotFound(f"{spec.origin}:{error.lineno}: {error.msg}") from None
     names = set(_defined(tree))

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweep.study.code.digest import codes_in
 from sweep.study.space import swept
 from sweep.study.spec import SEED, StudySpec, derive_seed
 from sweep.study.trial import Params, Scalar, TrialState
@@ -43,6 +44,7 @@ class TrialRecord:
         duration_s: the time of training in all attempts that count.
         cause: the reason of a failure, as `TrialResult.cause`.
         step, total: the last reported step and the expected number of steps, while it runs.
+        code: the digest of the code that trained it (`sweep.study.code`), several joined by `+`; None if it is unknown.
         spans: the periods in which it occupied a slot, the first attempt first.
         standard_error: of `value` as the mean of several runs; None for one run.
         runs: the started runs of a trial that is repeated.
@@ -64,6 +66,7 @@ class TrialRecord:
     device: str | None = None
     step: int | None = None
     total: int | None = None
+    code: str | None = None
     spans: tuple[Span, ...] = ()
     repeat: int = 0
     standard_error: float | None = None
@@ -125,6 +128,11 @@ def run_folder_name(number: int, params: Params, swept: list[str], repeat: int |
         digest = hashlib.sha256(tag.encode()).hexdigest()[:8]
         tag = f"{tag[: _LONGEST_TAG - 9]}-{digest}"
     return f"{number:04d}{tag}" + (f"_repeat={repeat}" if repeat is not None else "")
+
+
+def several_codes(records: Iterable[TrialRecord]) -> bool:
+    """Return whether different code has trained these trials, as far as it is known."""
+    return len({code for record in records for code in codes_in(record.code)}) > 1
 
 
 def metric_names(records: Iterable[TrialRecord]) -> list[str]:

@@ -15,6 +15,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from sweep.study.code.digest import joined
 from sweep.study.record import TrialRecord, metric_names, planned_record
 from sweep.study.spec import SEED, StudySpec
 from sweep.study.trial import Scalar, TrialState
@@ -57,6 +58,7 @@ def trial_of(runs: Sequence[TrialRecord], study: StudySpec) -> TrialRecord:
         device=", ".join(dict.fromkeys(run.device for run in runs if run.device)) or None,
         step=sum(run.step or 0 for run in runs) if any(run.step is not None for run in runs) else None,
         total=first.total * study.repeats if first.total is not None else None,
+        code=joined(*(run.code for run in runs)),
         spans=tuple(span for run in runs for span in run.spans),
         runs=tuple(runs),
     )

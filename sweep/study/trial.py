@@ -41,6 +41,7 @@ class TrialSpec:
         seed: for all random numbers in the run.
         dir: absolute path of the run folder.
         attempt: 1 at first, one more each time the run is started again.
+        columns: what its row in the HPARAMS tab shows beside the parameters, by the column's name.
     """
 
     number: int
@@ -49,6 +50,7 @@ class TrialSpec:
     dir: str
     attempt: int = 1
     repeat: int = 0
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from sweep.study.space import Domain
 from sweep.study.spec import MetricSpec, StudySpec
+from sweep.study.trial import Params
 
 # 1 or 0: whether a trial keeps its constraints, and whether it is in the Pareto front.
 FEASIBLE, FRONT = "feasible", "front"
+CODE = "code"
 
 
 def best_tag(metric: MetricSpec) -> str:
@@ -17,3 +22,16 @@ def metric_columns(study: StudySpec) -> tuple[str, ...]:
     """Return the tags of the first columns: what every trial reports, `front` and `feasible`, the best values."""
     marks = (*((FRONT,) if study.multi_objective else ()), *((FEASIBLE,) if study.constraints else ()))
     return (*study.needed, *marks, *(best_tag(metric) for metric in study.metrics))
+
+
+def code_column(study: StudySpec, code: str | None) -> dict[str, str]:
+    """Return the column that says which code trained a trial, for a study with several codes; a parameter keeps its own name."""
+    name = CODE if CODE not in study.shown else f"{CODE} (sweep)"
+    return {name: code or "unknown"}
+
+
+def with_columns(
+    params: Params, space: Mapping[str, Domain], columns: Mapping[str, str]
+) -> tuple[Params, dict[str, Domain | None]]:
+    """Return hyperparameters and their space with further columns of text."""
+    return {**params, **columns}, {**space, **dict.fromkeys(columns)}

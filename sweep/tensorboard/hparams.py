@@ -28,7 +28,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from sweep.study.space import Choice, Constant, Domain, Range, Space
+from sweep.study.space import Choice, Constant, Domain, Range
 from sweep.study.trial import Params, Scalar
 from sweep.tensorboard import event_files
 from sweep.tensorboard.columns import FRONT
@@ -50,7 +50,7 @@ def experiment(space: Mapping[str, Domain | None], metrics: Iterable[str]) -> Su
     return _summary(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=record))
 
 
-def session_start(params: Params, space: Space, group: str | None = None) -> Summary:
+def session_start(params: Params, space: Mapping[str, Domain | None], group: str | None = None) -> Summary:
     """Return the record that makes a trial's row appear; runs of one group share a row, which shows their metrics' means."""
     record = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time(), group_name=group)
     _set_hparams(record, params, space)
@@ -95,7 +95,7 @@ def append_failure(run_folder: Path) -> None:
     _write_file(event_files.sorted_last(ends, run_folder.glob(event_files.PATTERN)), session_end(success=False))
 
 
-def renew(run_folder: Path, params: Params, space: Space) -> None:
+def renew(run_folder: Path, params: Params, space: Mapping[str, Domain | None]) -> None:
     """Describe the hyperparameters of an existing run again, by today's space: a column may have other values, or another type.
 
     The number and the order of the records stay.
@@ -135,7 +135,7 @@ def _tagged(path: Path, tag: str) -> tuple[int, int, Event] | None:
     return next(found, None)
 
 
-def _set_hparams(record: Any, params: Params, space: Space) -> None:
+def _set_hparams(record: Any, params: Params, space: Mapping[str, Domain | None]) -> None:
     for name, value in params.items():
         record.hparams[name].CopyFrom(_value(value, _data_type(space.get(name, Constant(value=value)))))
 

@@ -15,7 +15,7 @@ from sweep.study.space import swept
 from sweep.study.spec import StudySpec
 from sweep.study.timing import Stopwatch
 from sweep.study.trial import Position, TrialSpec
-from sweep.tensorboard.columns import FEASIBLE, best_tag, metric_columns
+from sweep.tensorboard.columns import FEASIBLE, best_tag, metric_columns, with_columns
 from sweep.tensorboard.panels import Panels
 from sweep.tensorboard.writer import TrialWriter
 
@@ -58,12 +58,13 @@ class TrialLog:
             self.writer.charts_of(self._metrics)
         study, spec = self._study, self._spec
         group = run_folder_name(spec.number, spec.params, swept(study.parameters)) if study.repeats > 1 else None
-        self.writer.start_session(spec.params, study.shown, group)
+        self.writer.start_session(*with_columns(spec.params, study.shown, spec.columns), group)
         self.writer.written()
 
     def describe(self, reported: Iterable[str]) -> None:
         """Describe the columns of the HPARAMS tab, once the metrics are known; only the first call has an effect."""
-        self.writer.describe(self._study.shown, (*metric_columns(self._study), *(self._metrics or reported)))
+        _, space = with_columns(self._spec.params, self._study.shown, self._spec.columns)
+        self.writer.describe(space, (*metric_columns(self._study), *(self._metrics or reported)))
 
     def record(self, step: int, metrics: Mapping[str, float], known: Mapping[str, float]) -> None:
         """Write a report's metrics as scalars, the best values, and whether the constraints are kept.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from torch.utils.tensorboard import SummaryWriter
 
-from sweep.study.space import Space
+from sweep.study.space import Domain
 from sweep.study.timing import Stopwatch, counts_as
 from sweep.study.trial import Params
 from sweep.tensorboard import event_files, hparams
@@ -87,13 +87,13 @@ class TrialWriter(SummaryWriter):
         for writer in (writers or {}).values():
             writer.flush()
 
-    def start_session(self, params: Params, space: Space, group: str | None = None) -> None:
+    def start_session(self, params: Params, space: Mapping[str, Domain | None], group: str | None = None) -> None:
         """Make the run's row appear in the HPARAMS tab; runs of one group share a row."""
         if not self._started:
             self._started = True
             self._write(hparams.session_start, params, space, group)
 
-    def describe(self, space: Space, metrics: Iterable[str]) -> None:
+    def describe(self, space: Mapping[str, Domain | None], metrics: Iterable[str]) -> None:
         """Describe the columns and filters of the HPARAMS tab; as in the tab, only the first call has an effect."""
         if not self._described:
             self._described = True

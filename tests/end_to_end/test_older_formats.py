@@ -21,7 +21,7 @@ from tests.conftest import Cli
 from tests.support.reading import records, scalars
 
 FORMATS = Path(__file__).with_name("older_formats")
-LEFT_OUT = {"attempts", "dir", "duration_s", "ended", "spans", "started"}
+LEFT_OUT = {"attempts", "code", "dir", "duration_s", "ended", "spans", "started"}
 
 
 def unpacked(name: str, here: Path) -> Path:

@@ -166,6 +166,9 @@ def test_a_failed_run_fails_its_trial_and_saves_the_others(study: Path, cli: Cli
     assert "repeat 0: " in trials[1]["error"]
     (study.parent / "mine.py").write_text((study.parent / "mine.py").read_text().replace('raise RuntimeError("boom")', "return"))
     done = cli("resume", str(study), "--retry-failed")
+    assert done.code == 4
+    assert "trial 1, which failed, would be trained again beside them" in done.err
+    done = cli("resume", str(study), "--retry-failed", "--keep")
     assert done.code == 0, done.err
     assert [str(run.state) for run in records(study.parent / "runs" / "study")] == ["complete"] * 6
 
