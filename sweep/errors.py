@@ -3,12 +3,15 @@
 Every error that a user can meet is a `SweepError` with a stable `id`; tests check the text. A wrong study file is a list of
 `Problem`, one a line, so that all of them are seen at once.
 
+`one_line` and `printable` make any text safe to print.
+
 Imported by every other package; imports none of them.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +29,29 @@ EXIT_TOO_MANY_FAILURES = 3
 EXIT_LOCKED = 4
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+
+# Colours and other graphics, with which logs are decorated.
+_GRAPHICS = re.compile(r"\x1b\[[0-9;:]*m")
+# All characters of the class Zs: harmless, but not printable to Python.
+_SPACES = frozenset("\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000")
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line for a terminal or a log.
+
+    Whatever could do more than show a character is escaped as in Python: line ends, tabs, escape sequences, characters that are
+    invisible or change the direction of writing, and bytes of a file's name that are no text.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in _SPACES else repr(one)[1:-1] for one in text)
+
+
+def printable(text: str) -> str:
+    """Return a text of several lines for a terminal: each as `one_line`, but without colours."""
+    if text.isprintable():
+        return text
+    return "\n".join(one_line(_GRAPHICS.sub("", line).removesuffix("\r").expandtabs()) for line in text.split("\n"))
 
 
 class SweepError(Exception):
@@ -55,11 +81,15 @@ class SweepError(Exception):
         self.exit_code = exit_code
 
     def __str__(self) -> str:
-        lines = [f"error: {self.what}  [{self.id}]"]
+        lines = [f"error: {_indented(self.what)}  [{self.id}]"]
         for label, text in (("where", self.where), ("why", self.why), ("do", self.do)):
             if text:
-                lines.append(f"  {label + ':':7}" + text.strip().replace("\n", "\n" + 9 * " "))
+                lines.append(f"  {label + ':':7}{_indented(text)}")
         return "\n".join(lines)
+
+
+def _indented(text: str) -> str:
+    return printable(text.strip()).replace("\n", "\n" + 9 * " ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +110,7 @@ class Problem:
 
     def __str__(self) -> str:
         text = ": ".join(part for part in (self.where, self.key, self.message) if part)
-        whole = f"{text}; {self.hint}" if self.hint else text
-        # One line, whatever characters a key has.
-        return "".join(one if one.isprintable() else repr(one)[1:-1] for one in whole)
+        return one_line(f"{text}; {self.hint}" if self.hint else text)
 
 
 class StudyFileError(SweepError):
@@ -99,7 +127,7 @@ class StudyFileError(SweepError):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        return "\n".join([f"error: {self.what}  [{self.id}]", *(f"  {problem}" for problem in self.problems)])
+        return "\n".join([f"error: {one_line(self.what)}  [{self.id}]", *(f"  {problem}" for problem in self.problems)])
 
 
 def write_failed(reason: str, folder: str) -> SweepError:

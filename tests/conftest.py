@@ -40,6 +40,14 @@ def _no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
             yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_other_sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Sessions see those of the same user, and say so: here only those of the same test process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        yield
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""

@@ -13,4 +13,6 @@ Called by `python -m sweep` and the program `sweep`.
     completion                   the words to which a shell completes STUDY
     live_view                    a running study, redrawn on a terminal
     tables                       trials as tables with learning curves, CSV and JSON
+    words                        words of the command line that mean nothing, and what to type instead
+    streams                      standard input and output, whatever they are connected to
 """

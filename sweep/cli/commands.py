@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,21 +19,17 @@ _STUDY_HELP = "STUDY is a study file, or the folder of a study that has run."
 
 
 class _Verbs(click.Group):
-    """Lists the verbs in the order of this file, which is the order of use; ends quietly when the reader closes the pipe."""
+    """Lists the verbs in the order of this file, which is the order of use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            code = super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError:  # `sweep trials | head`
-            from sweep.runner.plain_lines import discard_output
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            from sweep.cli.words import unknown_verb
 
-            discard_output()
-            return EXIT_OK
-        return code
+            raise unknown_verb(args[0], args[1:], self.commands)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

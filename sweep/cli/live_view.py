@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from types import FrameType
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,7 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweep.cli.streams import settle
 from sweep.cli.tables import Sparklines
+from sweep.errors import one_line
 from sweep.runner.observers import Observer, RunChange
 from sweep.runner.plain_lines import PlainLines, shown_loss
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, run_text, states_text, tag_text
@@ -44,7 +49,7 @@ class LiveView:
 
     def preparing(self, text: str, fraction: float | None) -> None:
         """Show the progress of a preparation."""
-        self._preparing = (text, fraction)
+        self._preparing = (one_line(text), fraction)
 
     def update(self, run: TrialRecord, change: RunChange) -> None:
         """Show a run as it is now; failures and retries also stay above the view."""
@@ -56,7 +61,7 @@ class LiveView:
 
     def notice(self, text: str) -> None:
         """Print a line above the view."""
-        self._console.print(Text(text))
+        self._console.print(Text(one_line(text)))
 
     def render(self) -> RenderableType:
         """Return the view as it is now."""
@@ -90,7 +95,7 @@ def running_table(study: StudySpec, runs: Iterable[TrialRecord], sparks: Sparkli
     if not running:
         return []
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    names = [metric.name for metric in study.metrics]
+    names = [one_line(metric.name) for metric in study.metrics]
     for heading in ("trial", "", "device", "", "step", "loss", *names, *(["curve"] if sparks else []), "time"):
         table.add_column(heading, no_wrap=True, justify="left" if heading in ("", "device", "curve") else "right")
     for record in running:
@@ -131,7 +136,7 @@ def leaders_text(study: StudySpec, records: list[TrialRecord], sparks: Sparkline
         )
         for place, r in enumerate(best[:LEADERS], 1)
     ]
-    names = ", ".join(metric.name for metric in study.metrics)
+    names = ", ".join(one_line(metric.name) for metric in study.metrics)
     size = f"{len(best)} of {len(ranking.order)} complete"
     what = f"Pareto front of {names}: {size}" if study.multi_objective else f"best {names}"
     return [Text(what, style="dim"), *lines]
@@ -144,5 +149,29 @@ def observer_for(console: Console, *, plain: bool) -> Iterator[Observer]:
         yield PlainLines()
         return
     view = LiveView(console)
-    with Live(console=console, auto_refresh=True, refresh_per_second=4, get_renderable=view.render):
+    with Live(console=console, auto_refresh=True, refresh_per_second=4, get_renderable=view.render) as live, _suspendable(live):
         yield view
+
+
+@contextlib.contextmanager
+def _suspendable(live: Live) -> Iterator[None]:
+    """Leave the terminal in order on Ctrl-Z while the block runs, and draw again below when the process continues."""
+
+    def suspend(number: int, _frame: FrameType | None) -> None:
+        live.stop()
+        live.vertical_overflow = "ellipsis"  # ended pictures are drawn whole
+        settle()
+        signal.signal(number, signal.SIG_DFL)
+        signal.pthread_kill(threading.get_ident(), number)  # the process stops here
+        signal.signal(number, suspend)
+        live.start(refresh=True)
+
+    before = signal.getsignal(signal.SIGTSTP)
+    if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTSTP, suspend)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)

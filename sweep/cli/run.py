@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 from sweep.cli.live_view import observer_for
+from sweep.cli.streams import in_background, tell_what_is_lost
 from sweep.cli.tables import console, print_trial_table
 from sweep.cli.target import Target
 from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED, SweepError
@@ -62,19 +64,21 @@ def run_target(
         os.environ["SWEEP_DATA"] = str(Path(data).expanduser().absolute())  # workers inherit it
     stopped_by: list[int] = []
     began = time.monotonic()
-    with observer_for(console(), plain=plain or inline) as observer:
-        outcome = run_study(
-            target.study,
-            target.folder,
-            target.path,
-            observer,
-            inline=inline,
-            fresh=fresh,
-            retry_failed=retry_failed,
-            keep=keep,
-            on_start=lambda runner: stop_in_order(runner.stop, stopped_by),
-        )
-    _print_summary(target, outcome, time.monotonic() - began, stopped_by)
+    with contextlib.nullcontext() if inline else in_background(stopped_by):  # a debugger waits for what it prints
+        with observer_for(console(), plain=plain or inline) as observer:
+            outcome = run_study(
+                target.study,
+                target.folder,
+                target.path,
+                observer,
+                inline=inline,
+                fresh=fresh,
+                retry_failed=retry_failed,
+                keep=keep,
+                on_start=lambda runner: stop_in_order(runner.stop, stopped_by),
+            )
+        _print_summary(target, outcome, time.monotonic() - began, stopped_by)
+    tell_what_is_lost()  # the exit code says how the session ended
     if outcome.exit_code is None:
         return EXIT_INTERRUPTED if stopped_by[0] == signal.SIGINT else EXIT_TERMINATED
     return outcome.exit_code

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.cli.live_view import LEADERS, leaders_text, running_table
+from sweep.cli.streams import nobody_reads
 from sweep.cli.tables import Sparklines, can_draw, console, print_json, print_trials
 from sweep.cli.target import Target
 from sweep.report.importance import importances
@@ -62,7 +63,7 @@ def watch_status(target: Target) -> None:
         while True:
             snapshot = target.snapshot()
             live.update(_status(snapshot), refresh=True)
-            if snapshot.runner is None:
+            if snapshot.runner is None or nobody_reads():
                 return
             try:
                 time.sleep(_WATCH_S)

@@ -11,10 +11,13 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
+from sweep.cli.streams import formatted
+from sweep.errors import one_line, printable
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text
 from sweep.study.ranking import verdict
@@ -36,9 +39,21 @@ _BLOCKS, _PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=*#"
 _SPARK_WIDTH = 16
 
 
+class _Screen(Console):
+    """A console on which only rich moves the cursor or sets colours: texts are printed as `print` does."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
+
+
 def console() -> Console:
     """Return a console on stdout: as wide as the terminal; in a pipe wide, and without colour."""
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, markup=False, emoji=False)
+    width = None if sys.stdout.isatty() else _PIPED_WIDTH
+    return _Screen(file=formatted(sys.stdout), width=width, highlight=False, markup=False, emoji=False)
 
 
 class Sparklines:
@@ -89,9 +104,12 @@ def print_trial_table(
         add(Column("feasible"), (_FEASIBLE[verdict(study, record.metrics)] for record in records))
     for name in swept(study.parameters):
         cells = (param_text(record.params[name]) if name in record.params else "" for record in records)
-        add(Column(name, justify="right", overflow="fold"), cells)
+        add(Column(one_line(name), justify="right", overflow="fold"), cells)
     for place, metric in enumerate(study.metrics):
-        add(Column(metric.name, justify="right", no_wrap=True), (objective_texts(record, study)[place] for record in records))
+        add(
+            Column(one_line(metric.name), justify="right", no_wrap=True),
+            (objective_texts(record, study)[place] for record in records),
+        )
     optional = []
     if sparks:
         optional.append(add(Column("curve", no_wrap=True, style="cyan"), (Text(sparks.of(record.number)) for record in records)))
@@ -99,7 +117,7 @@ def print_trial_table(
     for name in dict.fromkeys([*study.needed, *metric_names(records)]):
         if name not in own:
             values = (number_text(record.metrics.get(name)) for record in records)
-            optional.append(add(Column(name, justify="right", no_wrap=True), values))
+            optional.append(add(Column(one_line(name), justify="right", no_wrap=True), values))
     if several_codes(records):
         add(Column("code", no_wrap=True), (record.code or "unknown" for record in records))
     add(Column("duration", justify="right", no_wrap=True), (duration_text(record.duration_s) for record in records))
@@ -144,11 +162,12 @@ def _csv(snapshot: Snapshot, records: list[TrialRecord]) -> str:
     spread = ("standard_error",) if snapshot.study.repeats > 1 else ()
     plain = ("value", *spread, *verdicts, "seed", "attempts", "started", "duration_s", "dir", "error", "code")
     out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["number", "state", *params, *metrics, *plain])
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["number", "state", *map(one_line, [*params, *metrics]), *plain])
     for record in records:
         data = snapshot.trial_json(record)
-        row = [data["number"], data["state"], *(data["params"].get(name) for name in params)]
+        values = [data["params"].get(name) for name in params]
+        row = [data["number"], data["state"], *(one_line(value) if isinstance(value, str) else value for value in values)]
         writer.writerow([*row, *(data["metrics"].get(name) for name in metrics), *(data[name] for name in plain)])
     return out.getvalue()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -43,6 +43,7 @@ class Ledger:
     Args:
         known: the runs in the store; those that are not finished run again before anything new is planned.
         slots: how many trials run at a time.
+        now: the session's clock.
         code: knows which code trains; None where nothing is to be recorded of it.
     """
 
@@ -54,6 +55,7 @@ class Ledger:
         known: Sequence[TrialRecord],
         observer: Observer,
         slots: int = 1,
+        now: Callable[[], float] = time.monotonic,
         code: CodeHistory | None = None,
     ) -> None:
         self._study, self._store, self._observer, self._code = study, store, observer, code
@@ -66,7 +68,7 @@ class Ledger:
         self._front_column = FrontColumn(study, folder, trials)
         self._retention = Retention(study, folder, trials)
         stored = store.search() if needs_optuna(study) else None
-        self._planner = Planner(study, trials, stored=stored, imported=imported, slots=slots)
+        self._planner = Planner(study, trials, stored=stored, imported=imported, slots=slots, now=now)
         self._queue = RunQueue(study, self._planner, trials)
         self._epochs = sum(run.step or 0 for run in self.runs)
         self._planner.trained(self._epochs)

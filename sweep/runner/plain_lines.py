@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from sweep.errors import one_line
 from sweep.runner.observers import RunChange
 from sweep.study.formatting import duration_text, error_line, number_text, objectives_text, run_text, tag_text
 from sweep.study.progress import TrialCounts
@@ -31,9 +33,8 @@ class PlainLines:
         self._study = study
         self._counts = TrialCounts(runs)
         self._finished = sum(trial.state.finished for trial in trials_of(runs, study))
-        of = f" of {study.total}" if study.total is not None else ""
         starting = f"starting {workers} worker{'s' * (workers != 1)}" if workers else "nothing is left to start"
-        self.notice(f"study {study.name}: {self._finished}{of} trials finished, {starting}")
+        self.notice(f"study {study.name}: {self._finished_text(' of ')} trials finished, {starting}")
 
     def preparing(self, text: str, fraction: float | None) -> None:
         """Print the progress of a preparation, every two seconds."""
@@ -56,10 +57,14 @@ class PlainLines:
         """Print a line."""
         if self._quiet:
             return
-        try:
-            print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
-        except BrokenPipeError:  # the reader has gone; the training continues
-            discard_output()
+        line = f"{time.strftime('%H:%M:%S')}  {one_line(text)}"
+        with contextlib.suppress(OSError, ValueError):  # the training goes on without a reader, a file, or room on the disk
+            try:
+                print(line, flush=True)
+            except UnicodeEncodeError:
+                print(ascii(line)[1:-1], flush=True)
+            except BrokenPipeError:  # the rest too would fail, and the program's end with it
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _change_text(self, run: TrialRecord, change: RunChange) -> str:
         match change:
@@ -91,8 +96,12 @@ class PlainLines:
 
     def _left(self) -> str:
         eta = self._counts.eta_s(runs_in_total(self._study), datetime.now(UTC))
-        of = f"/{self._study.total}" if self._study.total is not None else ""
-        return f"  ({self._finished}{of} done" + (f", about {duration_text(eta)} left)" if eta is not None else ")")
+        return f"  ({self._finished_text('/')} done" + (f", about {duration_text(eta)} left)" if eta is not None else ")")
+
+    def _finished_text(self, of: str) -> str:
+        """Return the number of finished trials, and of how many, unless the budget was lowered since."""
+        total = self._study.total
+        return str(self._finished) if total is None or total < self._finished else f"{self._finished}{of}{total}"
 
 
 def shown_loss(run: TrialRecord, study: StudySpec) -> str | None:
@@ -100,8 +109,3 @@ def shown_loss(run: TrialRecord, study: StudySpec) -> str | None:
     own = {metric.name for metric in study.metrics}
     losses = [name for name in run.metrics if "loss" in name.lower() and name not in own]
     return min(losses, key=lambda name: "train" not in name.lower(), default=None)
-
-
-def discard_output() -> None:
-    """Discard what is printed from now on: the pipe behind stdout is closed."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,17 +9,17 @@ when they resume.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import replace
 
 from sweep.errors import SweepError, write_failed
 from sweep.runner import failures
 from sweep.runner.gpu_sharing import GpuSharing
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, SessionOutcome
+from sweep.runner.slot_state import SlotState
 from sweep.runner.stopping import StopRequests
 from sweep.runner.timers import SessionTimer, SlotTimer
 from sweep.storage.folder import StudyFolder
@@ -30,34 +30,6 @@ from sweep.worker import protocol
 from sweep.worker.devices import Slot
 
 _POLL_S = 0.2
-
-
-@dataclass(kw_only=True, eq=False)
-class _SlotState:
-    """What the runner knows of a slot.
-
-    Attributes:
-        place: the slot itself.
-        began: when the running trial began, moved back by the time of its earlier attempts.
-        queued: the trial to start once the worker, whose process is new, is loaded: a timeout counts training alone.
-        awaited: whether a session that stops waits for the next step: not where a trial reports without checkpoints.
-    """
-
-    place: Slot
-    worker: protocol.Worker
-    timer: SlotTimer
-    loaded: bool = False
-    deaths_at_start: int = 0
-    trial: TrialRecord | None = None
-    queued: TrialRecord | None = None
-    began: float = 0.0
-    awaited: bool = True
-    timed_out: bool = False
-
-    @property
-    def seconds(self) -> float:
-        """Return how long the running trial has been trained."""
-        return time.monotonic() - self.began
 
 
 class Runner:
@@ -80,12 +52,12 @@ class Runner:
     ) -> None:
         self._study, self._folder, self._ledger, self._observer = study, folder, ledger, observer
         self._first_slots, self._make_worker, self._timer, self._gpu_sharing = slots, make_worker, timer, gpu_sharing
-        self._stops = StopRequests(folder)
-        self._slots: list[_SlotState] = []
-        self._pending: dict[Future[protocol.Event], _SlotState] = {}
-        self._preparing: _SlotState | None = None
+        self._stops = StopRequests(folder, timer.now)
+        self._slots: list[SlotState] = []
+        self._pending: dict[Future[protocol.Event], SlotState] = {}
+        self._preparing: SlotState | None = None
         self._ready = False
-        self._looked = 0.0
+        self._looked = -_POLL_S
         self._deaths: Counter[tuple[int, int]] = Counter()  # of this session: an interruption is not the trial's fault
 
     def stop(self) -> None:
@@ -115,7 +87,7 @@ class Runner:
         return self._ledger.outcome()
 
     def _open(self, place: Slot, timer: SlotTimer) -> None:
-        self._slots.append(_SlotState(place=place, worker=self._make_worker(place), timer=timer))
+        self._slots.append(SlotState(place=place, worker=self._make_worker(place), timer=timer))
         self._send(self._slots[-1], protocol.Load())
 
     def _end(self) -> None:
@@ -141,9 +113,10 @@ class Runner:
                 numbers = ", ".join(map(str, sorted({trial.number for trial in awaited})))
                 which = f"trial{'s' * (len(awaited) > 1)} {numbers}"
                 self._observer.notice(f"stopping {which} at the next step; once more stops at once")
-        if time.monotonic() - self._looked < _POLL_S:
+        passed = self._timer.now() - self._looked
+        if passed < _POLL_S:
             return
-        self._looked = time.monotonic()
+        self._looked += passed
         self._ledger.store_time(self._timer.read())
         self._stops.read_folder()
         if self._gpu_sharing is not None and not self._stops.begun:
@@ -155,6 +128,8 @@ class Runner:
                 self._observer.notice(why)
         limit = self._study.timeout_s
         for slot in self._slots:
+            if slot.worker.suspended():
+                slot.began += passed
             if limit is not None and slot.trial is not None and not slot.timed_out and slot.seconds > limit:
                 slot.timed_out = True
                 slot.worker.kill()
@@ -166,10 +141,10 @@ class Runner:
         """Return whether the session is stopping and waits for no trial any more."""
         return self._stops.begun and (self._stops.at_once or not self._awaited())
 
-    def _send(self, slot: _SlotState, command: protocol.Command) -> None:
+    def _send(self, slot: SlotState, command: protocol.Command) -> None:
         self._pending[slot.worker.next_event(command)] = slot
 
-    def _on_event(self, slot: _SlotState, event: protocol.Event) -> None:
+    def _on_event(self, slot: SlotState, event: protocol.Event) -> None:
         if isinstance(event, protocol.Resumed | Report | TrialResult):
             slot.timer.update(event.time)
         match event:
@@ -186,8 +161,10 @@ class Runner:
             case protocol.Resumed():
                 assert slot.trial is not None
                 self._send(slot, self._decision(slot, prunes=self._ledger.prunes_at_resume(slot.trial, event)))
-                slot.began -= event.position.seconds
-                slot.trial = self._ledger.resume(slot.trial, event)
+                # The worker's clock also counts while it is suspended, the runner's does not.
+                seconds = min(event.position.seconds, event.position.seconds if slot.before is None else slot.before)
+                slot.began -= seconds
+                slot.trial = self._ledger.resume(slot.trial, replace(event, position=replace(event.position, seconds=seconds)))
             case Report():
                 assert slot.trial is not None
                 prunes = self._ledger.prunes(slot.trial, event)
@@ -203,7 +180,7 @@ class Runner:
             case protocol.PrepareFailed():
                 raise SweepError(event.id, event.what, where=event.where, why=event.why, do=event.do)
 
-    def _decision(self, slot: _SlotState, *, prunes: bool, saves_later: bool = False) -> Decision:
+    def _decision(self, slot: SlotState, *, prunes: bool, saves_later: bool = False) -> Decision:
         if slot.timed_out:
             return Decision.STOP
         if prunes:
@@ -211,7 +188,7 @@ class Runner:
         # While the session is stopping, a trial that saves later continues until then: it knows that it has to stop.
         return Decision.STOP if self._stops.begun and not saves_later else Decision.CONTINUE
 
-    def _on_loaded(self, slot: _SlotState, event: protocol.Loaded) -> None:
+    def _on_loaded(self, slot: SlotState, event: protocol.Loaded) -> None:
         slot.loaded = True
         if slot.queued is not None:
             slot.timer.turn_to("waiting")
@@ -223,19 +200,19 @@ class Runner:
             self._preparing = slot
             self._send(slot, protocol.Prepare(params=dict(self._ledger.first_params())))
 
-    def _start_next(self, slot: _SlotState) -> None:
+    def _start_next(self, slot: SlotState) -> None:
         slot.timer.turn_to("waiting")
         if not self._stops and (record := self._ledger.next()) is not None:
             self._start(slot, record)
 
-    def _start(self, slot: _SlotState, record: TrialRecord) -> None:
+    def _start(self, slot: SlotState, record: TrialRecord) -> None:
         if not slot.loaded:
             slot.queued = record
             slot.timer.turn_to("starting")
             self._send(slot, protocol.Load())
             return
-        slot.queued, slot.deaths_at_start = None, 0
-        slot.trial, slot.began = self._ledger.start(record, slot.place), time.monotonic()
+        slot.queued, slot.deaths_at_start, slot.before = None, 0, record.duration_s
+        slot.trial, slot.began = self._ledger.start(record, slot.place), self._timer.now()
         slot.timer.turn_to("training")
         slot.awaited, slot.timed_out = True, False
         spec = TrialSpec(
@@ -249,7 +226,7 @@ class Runner:
         )
         self._send(slot, spec)
 
-    def _on_result(self, slot: _SlotState, result: TrialResult) -> None:
+    def _on_result(self, slot: SlotState, result: TrialResult) -> None:
         record = slot.trial
         assert record is not None
         slot.timer.turn_to("waiting")
@@ -271,7 +248,7 @@ class Runner:
         self._start_next(slot)
         self._ledger.finish(record)
 
-    def _on_death(self, slot: _SlotState, death: protocol.Died) -> None:
+    def _on_death(self, slot: SlotState, death: protocol.Died) -> None:
         record, slot.loaded = slot.trial, False
         if record is None:
             slot.deaths_at_start += 1

@@ -21,8 +21,9 @@ from sweep.runner.changed_constants import constants_texts
 from sweep.runner.gpu_sharing import GpuSharing, may_grow, slots_for
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, SessionOutcome
+from sweep.runner.other_sessions import announced, shared_text, usage_of
 from sweep.runner.runner import Runner
-from sweep.runner.timers import SessionTimer
+from sweep.runner.timers import RunningClock, SessionTimer
 from sweep.search.imported import count_imported, imported_text
 from sweep.storage.database import read_records, unreadable
 from sweep.storage.files import write_json, write_text
@@ -79,8 +80,10 @@ def run_study(
     if fresh and folder.root.exists():
         with locked(folder, observer.notice):
             observer.notice(f"the old study is now in {set_aside(folder)}")
-    with locked(folder, observer.notice), _write_errors_explained(folder):
-        timer = SessionTimer()
+    clock = RunningClock()
+    usage = usage_of(slots, folder.root)
+    with clock.ticking(), locked(folder, observer.notice), _write_errors_explained(folder), announced(usage) as others:
+        timer = SessionTimer(clock)
         folder.stop_request.unlink(missing_ok=True)  # it was for an earlier session
         check_whole(folder)
         known = read_records(folder)
@@ -99,6 +102,8 @@ def run_study(
         write_json(folder.environment, described)
         if count := count_imported(folder):
             observer.notice(f"study {study.name}: {imported_text(count)}")
+        if shared := shared_text(usage, others):
+            observer.notice(shared)
 
         shares = may_grow(study.workers, slots) and not inline
         gpu_sharing = GpuSharing(slots, cpu_cores(), threads=study.workers.threads) if shares else None
@@ -108,7 +113,7 @@ def run_study(
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
             if retry_failed:
                 known = [store.reopen(run) if run.state is TrialState.FAILED else run for run in known]
-            ledger = Ledger(study, folder, store, known, observer, len(slots), code)
+            ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code)
             make_worker = worker_maker(study, inline, get_objective)
             runner = Runner(study, folder, ledger, slots, make_worker, observer, timer, gpu_sharing)
             on_start(runner)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -18,10 +17,15 @@ _PATIENCE_S = 25.0
 
 
 class StopRequests:
-    """Record who asked the session to stop, and since when it is stopping; `sweep stop` leaves its request in the folder."""
+    """Record who asked the session to stop, and since when it is stopping; `sweep stop` leaves its request in the folder.
 
-    def __init__(self, folder: StudyFolder) -> None:
-        self._folder = folder
+    Args:
+        folder: the study's.
+        now: the session's clock.
+    """
+
+    def __init__(self, folder: StudyFolder, now: Callable[[], float]) -> None:
+        self._folder, self._now = folder, now
         self._count = 0
         self._from_folder = False
         self._began: float | None = None
@@ -44,7 +48,7 @@ class StopRequests:
         """Begin stopping if somebody has asked for it; return whether it begins with this call."""
         begins = self._count > 0 and not self.begun
         if begins:
-            self._began = time.monotonic()
+            self._began = self._now()
         return begins
 
     @property
@@ -55,7 +59,7 @@ class StopRequests:
     @property
     def at_once(self) -> bool:
         """Return whether to wait no longer for running trials: somebody asked twice, or they take too long."""
-        return self._began is not None and (self._count > 1 or time.monotonic() - self._began > _PATIENCE_S)
+        return self._began is not None and (self._count > 1 or self._now() - self._began > _PATIENCE_S)
 
     def outcome(self, records: list[TrialRecord]) -> SessionOutcome:
         """Return how a session ended that was stopped."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import filterfalse, islice
 
 from sweep.search.imported import ImportedTrial
@@ -45,8 +45,9 @@ class Planner:
         stored: StoredSearch | None = None,
         imported: Sequence[ImportedTrial] = (),
         slots: int = 1,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.study = study
+        self.study, self._now = study, now
         self._next = 0
         found = [study.grid.find(point) for point in study.enqueue] if study.method == "grid" else []
         self._first = [number for number in found if number is not None]
@@ -55,7 +56,7 @@ class Planner:
         self._since_best = 0
         self._epochs = 0
         self._stopped_by: str | None = None
-        self._deadline = None if study.budget.time_s is None else time.monotonic() + study.budget.time_s
+        self._deadline = None if study.budget.time_s is None else now() + study.budget.time_s
         known = sorted(known, key=lambda record: record.number)
         self._known = {record.number for record in known}
         self._order = LongestFirst(study.parameters, study.grid.point) if slots > 1 and study.in_any_order else None
@@ -101,7 +102,7 @@ class Planner:
     @property
     def time_is_up(self) -> bool:
         """Return whether no trial may start any more, not even one that was interrupted."""
-        return self._deadline is not None and time.monotonic() >= self._deadline
+        return self._deadline is not None and self._now() >= self._deadline
 
     def ask(self) -> tuple[int, dict[str, Scalar]] | None:
         """Return the next trial's number and all its parameters, or None when the search has ended."""

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+from sweep.errors import one_line, printable
 from sweep.study.ranking import objective_values
 from sweep.study.record import TrialRecord
 from sweep.study.space import swept
@@ -33,12 +34,12 @@ def param_text(value: Scalar) -> str:
         return json.dumps(value)
     if isinstance(value, str) and (value in _QUOTED or _NUMBER.fullmatch(value)):
         return f"'{value}'"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else one_line(str(value))
 
 
 def params_text(params: Params) -> str:
     """Return parameters in one line."""
-    return " ".join(f"{name}={param_text(value)}" for name, value in params.items())
+    return " ".join(f"{one_line(name)}={param_text(value)}" for name, value in params.items())
 
 
 def duration_text(seconds: float | None) -> str:
@@ -99,12 +100,14 @@ def objective_texts(record: TrialRecord, study: StudySpec) -> list[str]:
 
 def objectives_text(record: TrialRecord, study: StudySpec) -> str:
     """Return a trial's value of each metric in one line."""
-    return "  ".join(f"{metric.name}={text}" for metric, text in zip(study.metrics, objective_texts(record, study), strict=True))
+    return "  ".join(
+        f"{one_line(metric.name)}={text}" for metric, text in zip(study.metrics, objective_texts(record, study), strict=True)
+    )
 
 
 def error_line(record: TrialRecord) -> str:
     """Return the most informative line of a trial's error: the exception, or how its worker died."""
     if not record.error:
         return ""
-    lines = [line for line in record.error.strip().splitlines() if line.strip()]
+    lines = [line for line in printable(record.error).strip().split("\n") if line.strip()] or [""]
     return lines[-1] if lines[0].startswith("Traceback") else lines[0]

@@ -166,5 +166,8 @@ class Worker(Protocol):
         The next call of `next_event` starts the worker again. An executor that cannot kill asks the trial to stop.
         """
 
+    def suspended(self) -> bool:
+        """Return whether the worker is suspended (SIGSTOP): then its trial's time does not count."""
+
     def close(self) -> None:
         """End the worker at once and for good; an event that is awaited becomes `Died`."""

@@ -53,6 +53,10 @@ class InlineWorker:
         """Ask the trial in flight to stop at its next step, since nothing can kill a thread."""
         self.stop()
 
+    def suspended(self) -> bool:
+        """Return False: a thread is suspended only with the runner."""
+        return False
+
     def close(self) -> None:
         """Ask the thread to end; one that computes ends with this process, since nothing can kill a thread."""
         for _ in range(2):  # the first may end a trial that waits in `report`, then the second ends the thread

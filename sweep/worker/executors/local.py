@@ -86,6 +86,14 @@ class LocalWorker:
         elif (template := self._awaited) is not None:  # else a process that is starting is killed as soon as it has an id
             template.kill()
 
+    def suspended(self) -> bool:
+        """Return whether the process is suspended; False where there is no /proc."""
+        try:
+            state = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+        except OSError:
+            return False
+        return state in (b"T", b"t")
+
     def close(self) -> None:
         """Kill the process and all that it started, and start no other."""
         self._closed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import multiprocessing
 import multiprocessing.resource_tracker
 import os
@@ -72,6 +73,9 @@ def be_worker(pipes: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slo
     poll = select.poll()
     poll.register(stop_pipe.fileno(), select.POLLIN)
     channel = Channel(send=pipe.send, recv=pipe.recv, stop_requested=lambda: bool(poll.poll(0)))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a log takes what the runner's terminal could not show
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     multiprocessing.set_start_method(None, force=True)  # loky set its own; a DataLoader's workers need the usual one
     with _output_to(Path(log)):
         try:

@@ -1,0 +1,80 @@
+"""Words of the command line that mean nothing, and what to type instead."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sweep.errors import SweepError, did_you_mean
+
+# Words of other programs, and of plain English, for each verb.
+_ALIKE = {
+    "run": "start train tune go launch execute exec begin search optimize optimise fit sweep agent create new init study studies",
+    "resume": "continue restart retry rerun unpause",
+    "plan": "dry-run dryrun preview",
+    "check": "validate verify lint test",
+    "status": "ps info progress watch state top stat monitor",
+    "trials": "list ls show results result table history export log logs csv runs print get",
+    "best": "leaderboard rank ranking winner summary",
+    "stop": "kill cancel abort pause end halt quit terminate interrupt",
+    "dashboard": "tensorboard board ui web serve view open tb hparams",
+    "report": "html plot plots analyze analyse figures importance",
+    "import": "load warmstart warm-start prior",
+    "docs": "help man doc documentation manual",
+    "doctor": "env environment devices gpus gpu diagnose",
+}
+_VERB = {word: verb for verb, words in _ALIKE.items() for word in words.split()}
+_WITHOUT_STUDY = ("docs", "doctor", "schema", "completion")
+
+
+def unknown_verb(word: str, rest: Sequence[str], known: Iterable[str]) -> SweepError:
+    """Return the error of a verb that there is not, with the whole command to type."""
+    verbs = list(known)
+    more = ["sweep --help   lists the verbs"]
+    if _is_study(word):
+        whole = shlex.join(["run", word, *rest])
+        return SweepError("no-such-verb", f"{word!r} is a study; a verb comes before it", do=f"sweep {whole}   trains its trials")
+    verb = _VERB.get(word.lower())
+    if word.lower() in verbs:
+        verb = word.lower()
+    why = "" if verb else did_you_mean(word, verbs)
+    if not verb and why.startswith("did you mean"):
+        verb = why.split("'")[1]
+    if verb:
+        words = rest or (() if verb in _WITHOUT_STUDY else ["STUDY"])
+        more.insert(0, f"sweep {shlex.join([verb, *words])}")
+    return SweepError("no-such-verb", f"there is no verb {word!r}", why=None if verb else why, do="\n".join(more))
+
+
+def missing_study(verb: str) -> SweepError:
+    """Return the error of a verb without the study that it needs, with the studies that are here."""
+    found = [str(path) for pattern in ("*.yaml", "*.yml", "studies/*.yaml") for path in sorted(Path().glob(pattern))]
+    study = shlex.quote(found[0]) if found else "STUDY"
+    more = f"\nhere are: {', '.join(found[:5])}" if len(found) > 1 else ""
+    return SweepError(
+        "study-not-named",
+        f"sweep {verb} needs a study: a study file, or the folder of a study that has run",
+        do=f"sweep {verb} {study}{more}" if found else f"sweep {verb} STUDY\nsweep docs study-file   shows how to write one",
+    )
+
+
+def unknown_option(name: str, verb: str, possible: Sequence[str]) -> SweepError | None:
+    """Return the error of an option that there is not: the keys of a study are words without dashes; None if it is a slip."""
+    key = name.lstrip("-").replace("-", "_")
+    if difflib.get_close_matches(key, [option.lstrip("-") for option in possible]):
+        return None
+    return SweepError(
+        "no-such-option",
+        f"sweep {verb} has no option {name}",
+        do=f"sweep {verb} --help   lists the options\nsweep {verb} STUDY {key}.value=...   sets a parameter\n"
+        f"sweep {verb} STUDY {key}=...   sets another key of the study file",
+    )
+
+
+def _is_study(word: str) -> bool:
+    try:
+        return Path(word).suffix in (".yaml", ".yml") or (Path(word) / "study.yaml").exists()
+    except (OSError, ValueError):  # too long, or no path
+        return False

@@ -1,0 +1,40 @@
+"""What the runner knows of a slot, and of the trial in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sweep.runner.timers import SlotTimer
+from sweep.study.record import TrialRecord
+from sweep.worker import protocol
+from sweep.worker.devices import Slot
+
+
+@dataclass(kw_only=True, eq=False)
+class SlotState:
+    """A slot while a session runs.
+
+    Attributes:
+        place: the slot itself.
+        began: when the running trial began, moved back by the time of its earlier attempts.
+        before: the seconds of its earlier attempts; None if none is known.
+        queued: the trial to start once the worker, whose process is new, is loaded: a timeout counts training alone.
+        awaited: whether a session that stops waits for the next step: not where a trial reports without checkpoints.
+    """
+
+    place: Slot
+    worker: protocol.Worker
+    timer: SlotTimer
+    loaded: bool = False
+    deaths_at_start: int = 0
+    trial: TrialRecord | None = None
+    queued: TrialRecord | None = None
+    began: float = 0.0
+    before: float | None = None
+    awaited: bool = True
+    timed_out: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the running trial has been trained."""
+        return self.timer.now() - self.began
