@@ -13,7 +13,7 @@ from typing import IO
 
 from sweep.study.command import trouble
 from sweep.worker.handle import TrialFailed
-from sweep.worker.processes import Guardian, die_with_parent
+from sweep.worker.processes import Guardian, die_with_parent, keep_exit_codes
 
 
 class Script:
@@ -30,8 +30,8 @@ class Script:
     """
 
     def __init__(self, words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # inherited; how the script ended would be lost
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if not keep_exit_codes():
+            raise TrialFailed("the command cannot be started: this process ignores SIGCHLD, so how a command ends would be lost")
         try:
             self._process = subprocess.Popen(
                 words,
