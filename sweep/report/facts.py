@@ -19,7 +19,7 @@ from sweep.study.formatting import error_line
 from sweep.study.record import TrialRecord
 from sweep.study.repeats import trainings
 from sweep.study.spec import StudySpec
-from sweep.study.trial import TrialState
+from sweep.study.trial import Params, TrialState
 
 _SAMPLES = "samples"
 _PAUSE_S = 10.0  # without any trial for longer: a pause between two sessions
@@ -181,14 +181,22 @@ def _thinned(curves: dict[int, list[tuple[int, float]]]) -> dict[int, list[tuple
 
 
 def _failures(records: Iterable[TrialRecord]) -> tuple[Failure, ...]:
-    """Group failures by cause and message; messages that differ only in numbers are equal."""
+    """Group failures by cause and message; messages that differ only in what `_general` replaces are equal."""
     groups: dict[tuple[str, str], list[TrialRecord]] = {}
     for record in records:
         if record.state is TrialState.FAILED:
-            key = record.cause or "unknown", re.sub(r"[-+]?\d[\d.e+-]*", "N", error_line(record))
-            groups.setdefault(key, []).append(record)
+            groups.setdefault((record.cause or "unknown", _general(error_line(record), record.params)), []).append(record)
     found = [
         Failure(cause=cause, text=error_line(alike[0]), numbers=tuple(record.number for record in alike))
         for (cause, _), alike in groups.items()
     ]
     return tuple(sorted(found, key=lambda failure: -len(failure.numbers)))
+
+
+def _general(text: str, params: Params) -> str:
+    """Return a message without its numbers, addresses, paths and shapes, and without the trial's own values."""
+    for value in sorted({value for value in params.values() if isinstance(value, str) and value}, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "V", text)
+    text = re.sub(r"(?<![\w.])(~|\.{1,2})?(/[^\s'\",:;)\]]+)+", "PATH", text)
+    text = re.sub(r"\b0x[0-9a-fA-F]+\b|[-+]?\b\d[\d_.]*(?:e[-+]?\d+)?|(?<=[a-zA-Z_:])\d+|[-+]?\b(?:nan|inf)\b", "N", text)
+    return re.sub(r"[(\[]?N(?:(?:, ?|x|\*| x )N)*,?[)\]]?", "N", text)

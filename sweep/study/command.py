@@ -7,41 +7,126 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from sweep.errors import did_you_mean
+from sweep.errors import SweepError, did_you_mean
 from sweep.study.trial import Params, Scalar
 
 _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _ARGS = "args"
 _STEP = "step"
+_SCRIPTS = (".py", ".sh")
+NOT_STUDIES = (*_SCRIPTS, ".ipynb")
+_MOST_FILES = 500
 # A parameter of the same name has precedence: the author of the study file chose its name.
 OWN = (_ARGS, "json", "number", "seed", "dir", "logdir", "device", _STEP)
 
 
-def problems(words: Sequence[str], parameters: Collection[str], folder: Path) -> Iterator[tuple[int, str, str]]:
+def problems(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) -> Iterator[tuple[int, str, str]]:
     """Yield each problem of a command: the index of the word, what is wrong, and what to write instead.
 
-    The command runs in `folder`, the study file's.
+    Args:
+        words: the command's.
+        parameters: the study file's keys of each parameter, which may be wrong.
+        folder: where the command runs, the study file's.
     """
     known = dict.fromkeys((*parameters, *OWN))
+    found = [*_wrong_placeholders(words, known, parameters)]
+    yield from found
+    if not _PLACEHOLDER.search(words[0]) and (wrong := trouble(program(words[0], folder))):
+        message, hint = wrong
+        yield 0, message, f"write ./{words[0]}" if "/" not in words[0] and (folder / words[0]).is_file() else hint
+    for place, word in enumerate(words[1:2], start=1):
+        if word.endswith(_SCRIPTS) and not _PLACEHOLDER.search(word) and not (folder / word).is_file():
+            yield place, f"there is no file {word!r} in {folder}", "the command runs in the study file's folder"
+    if not found and _gets_no_parameter(words, parameters, folder):
+        yield (
+            0,
+            "no word names a parameter, so each trial would run the same command",
+            f"add ${{{_ARGS}}}, or use trial.params of `from sweep import trial` in the script",
+        )
+
+
+def _wrong_placeholders(
+    words: Sequence[str], known: Collection[str], parameters: Mapping[str, Any]
+) -> Iterator[tuple[int, str, str]]:
+    names = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
+    other = re.compile(
+        rf"\$\{{\{{?\s*({names})\s*\}}?\}}|[$%@]?\{{+\s*({names})\s*\}}+|%\(?({names})(?:\)s|%)|<({names})>|\$\(?({names})\b\)?"
+    )
     for place, word in enumerate(words):
         for name in _PLACEHOLDER.findall(word):
             if name not in known:
                 yield place, f"${{{name}}} is neither a parameter nor a placeholder", did_you_mean(name, known)
             elif name == _ARGS and name not in parameters and word != f"${{{_ARGS}}}":
                 yield place, "${args} becomes several words and must be a whole word", "put spaces around it"
-    if not _PLACEHOLDER.search(words[0]) and shutil.which(program(words[0], folder)) is None:
-        where = str(folder) if "/" in words[0] else "on the PATH"
-        yield 0, f"there is no program {words[0]!r} {where}", "`python` is the interpreter that sweep runs on"
-    for place, word in enumerate(words[1:2], start=1):
-        if word.endswith((".py", ".sh")) and not _PLACEHOLDER.search(word) and not (folder / word).is_file():
-            yield place, f"there is no file {word!r} in {folder}", "the command runs in the study file's folder"
+            elif isinstance(parameters.get(name), Mapping) and parameters[name].get("when"):
+                message = f"${{{name}}} has no value in trials to which its condition (when) does not apply"
+                yield place, message, f"write ${{{_ARGS}}}, which has the parameters that apply, or ${{json}}"
+        if " " in word or (place and words[place - 1] == "-c"):
+            continue  # the text of a program, for a shell, say
+        for match in other.finditer(_PLACEHOLDER.sub("", word)):
+            name = next(filter(None, match.groups()))
+            yield place, f"{match[0]} is no placeholder, and no shell replaces it", f"write ${{{name}}}"
+
+
+def _gets_no_parameter(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) -> bool:
+    """Return whether a script surely gets no parameter: no word has one, and no Python file beside it mentions this package."""
+    swept = [name for name, keys in parameters.items() if not (isinstance(keys, Mapping) and "value" in keys)]
+    named = {name for word in words for name in _PLACEHOLDER.findall(word)}
+    script = next((folder / word for word in words if word.endswith(_SCRIPTS) and (folder / word).is_file()), None)
+    if not swept or script is None or named & {*parameters, _ARGS, "json", "number", "dir"}:
+        return False
+    files = [script, *itertools.islice(folder.rglob("*.py"), _MOST_FILES)]
+    return len(files) <= _MOST_FILES and not any(b"sweep" in _content(file).lower() for file in files)
+
+
+def _content(file: Path, size: int = -1) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(size)
+    except OSError:
+        return b"sweep"  # it cannot be read, so nothing is known about it
+
+
+def trouble(path: str) -> tuple[str, str] | None:
+    """Return why a program cannot be started and what to type; None if nothing is known to be wrong with it.
+
+    Args:
+        path: a path, or a name that is searched on the PATH.
+    """
+    file = Path(path)
+    if "/" not in path:
+        if shutil.which(path) is None:
+            return f"there is no program {path!r} on the PATH", "`python` is the interpreter that sweep runs on"
+        return None
+    if file.is_dir():
+        return f"{path} is a folder, not a program", "name the program in it"
+    if not file.exists():
+        return f"there is no program {path!r}", "`python` is the interpreter that sweep runs on"
+    first = _content(file, 256).split(b"\n")[0]
+    interpreter = "python" if path.endswith(".py") or b"python" in first else "sh"
+    by_name = f"name its interpreter:  command: {interpreter} {file.name}"
+    if not os.access(path, os.X_OK):
+        return f"{path} is not executable", f"chmod +x {path}  or {by_name}"
+    if first.startswith(b"#!"):
+        asked = (first[2:].split() or [b""])[0].decode(errors="replace")
+        if first.endswith(b"\r"):
+            return f"the first line of {path} ends with a carriage return, as on Windows", f"sed -i 's/\\r$//' {path}"
+        if not Path(asked).exists():
+            return f"the interpreter of {path}, {asked}, does not exist", f"correct its first line, or {by_name}"
+    elif file.suffix in _SCRIPTS:
+        return f"{path} has no interpreter: its first line does not begin with #!", by_name
+    return None
 
 
 def program(word: str, folder: Path) -> str:
@@ -71,3 +156,26 @@ def filled(words: Sequence[str], params: Params, own: Mapping[str, Scalar]) -> l
 def text(value: Scalar) -> str:
     """Write a value as a word: a string as it is, everything else as in JSON."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def not_a_study(path: Path) -> SweepError:
+    """Return the error for a program that was given in place of a study file: it says what to write into one."""
+    study = path.with_suffix(".yaml")
+    parameters = "parameters: {lr: {values: [0.1, 0.01]}}"
+    metric = "metric: {name: loss, goal: minimize}\nmethod: grid"
+    function = re.search(rb"^def (\w+)\(trial\b", _content(path), flags=re.MULTILINE)
+    if path.suffix == ".ipynb":
+        return SweepError(
+            "not-a-study-file",
+            f"{path} is a notebook, not a study file",
+            do="in the notebook:  import sweep; sweep.run(study, train)      (sweep docs own-code)",
+        )
+    if function:
+        runs = f"objective: {path.stem}:{function[1].decode()}"
+    else:
+        runs = f"command: {'python' if path.suffix == '.py' else 'sh'} {shlex.quote(path.name)} ${{{_ARGS}}}"
+    return SweepError(
+        "not-a-study-file",
+        f"{path} is a {'script' if not function else 'Python file'}, not a study file",
+        do=f"write {study}, with your parameters:\n\n{runs}\n{metric}\n{parameters}\n\nsweep run {shlex.quote(str(study))}",
+    )

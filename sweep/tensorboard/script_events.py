@@ -15,7 +15,9 @@ has ended. Scalars of other steps, such as a loss of each batch with its own cou
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ class ScriptEvents:
         self._folders, self._writer, self._metric, self._report = (logdir, folder), writer, metric, report
         self._files: dict[Path, _File] = {}
         self._root: Path | None = None
-        self._before = {path for path in folder.rglob(event_files.PATTERN) if not path.name.endswith(OWN_SUFFIX)}
+        self._before = set(_event_files(folder))
         self._written: dict[str, int] = writer.state_dict()["last_step"]  # the last step of each tag, by an earlier attempt
         self._waiting: list[tuple[str, float, int, float]] = []
         self._step: int | None = None  # of the metric, if its report is still to be made
@@ -61,15 +63,32 @@ class ScriptEvents:
     def read(self) -> None:
         """Read what was written since the last call."""
         for folder in self._folders:
-            for path in sorted(folder.rglob(event_files.PATTERN)):
-                if path not in self._files and path not in self._before and not path.name.endswith(OWN_SUFFIX):
+            for path in _event_files(folder):
+                if path not in self._files and path not in self._before:
                     self._root = self._root or path.parent
                     self._files[path] = _File(prefix=_prefix(path.parent, self._root))
         for path, known in self._files.items():
-            with contextlib.suppress(FileNotFoundError):  # the script removed it
-                for start, length, event in event_files.events(path, known.place):
-                    known.place = start + length + event_files.CHECKSUM
-                    self._copy(event, known)
+            for event in self._new_events(path, known):
+                self._copy(event, known)
+
+    def _new_events(self, path: Path, known: _File) -> Iterator[Any]:
+        """Iterate over the records that were added; one that is damaged is left out."""
+        from google.protobuf.message import DecodeError
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for a writer
+        except OSError:  # the script removed it, or locked it
+            return
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return
+            file.seek(known.place)
+            for start, length in event_files.records(file):
+                known.place = start + length + event_files.CHECKSUM
+                file.seek(start)
+                with contextlib.suppress(DecodeError):
+                    yield Event.FromString(file.read(length))
 
     def give_way(self, reported: Collection[str]) -> None:
         """Make no more reports, since the script reports these tags another way; points of other tags are still copied."""
@@ -87,7 +106,8 @@ class ScriptEvents:
     def remove(self) -> None:
         """Remove the script's event files, whose records are copied."""
         for path in {*self._files, *self._before}:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is gone, or a folder
+                path.unlink()
 
     def _copy(self, event: Any, known: _File) -> None:
         others = []
@@ -105,7 +125,7 @@ class ScriptEvents:
             self._writer.add_record(event)
 
     def _scalar(self, tag: str, number: float, step: int, when: float) -> None:
-        if step <= self._written.get(tag, -1):
+        if step <= self._written.get(tag, step - 1):
             return
         if self._step is not None and step > self._step:
             self._complete_step()
@@ -124,6 +144,14 @@ class ScriptEvents:
                 self._writer.add_scalar(tag, number, at, when)
         if step is not None:
             self._report(step, {tag: number for tag, number, at, _ in waiting if at == step})
+
+
+def _event_files(folder: Path) -> list[Path]:
+    """Return the event files in a folder, in the order in which they were written, without the trial's own."""
+    try:
+        return sorted(path for path in folder.rglob(event_files.PATTERN) if not path.name.endswith(OWN_SUFFIX))
+    except OSError:  # the script removed a folder meanwhile
+        return []
 
 
 def _prefix(folder: Path, root: Path) -> str:
@@ -146,4 +174,6 @@ def _scalar(value: Any, scalar_tags: set[str]) -> float | None:
         return None
     from tensorboard.util.tensor_util import make_ndarray
 
-    return float(make_ndarray(value.tensor).item())
+    with contextlib.suppress(TypeError, ValueError):  # several numbers, or none
+        return float(make_ndarray(value.tensor).item())
+    return None

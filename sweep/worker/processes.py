@@ -24,6 +24,14 @@ def call_process(name: str) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NAME, name.encode())
 
 
+def keep_exit_codes() -> bool:
+    """Let this process learn how its children end, which an inherited SIGCHLD that is ignored prevents; return whether it does."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        with contextlib.suppress(ValueError):  # only the main thread can
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return signal.getsignal(signal.SIGCHLD) is not signal.SIG_IGN
+
+
 class Guardian:
     """A tiny process that kills process groups, and removes a file of each, when this process ends, however it ends.
 

@@ -59,7 +59,9 @@ def check_name(source: Source, default: str | None) -> Iterator[Problem]:
 def check_objective(source: Source, values: Mapping[str, Any], import_dir: str) -> Iterator[Problem]:
     """Yield why the function, or what the command names, does not exist."""
     if values.get("command") is not None:
-        for place, message, hint in command_problems(values["command"], source.data.get("parameters") or (), Path(import_dir)):
+        given = source.data.get("parameters")
+        parameters = {name: keys for name, keys in given.items() if isinstance(name, str)} if isinstance(given, dict) else {}
+        for place, message, hint in command_problems(values["command"], parameters, Path(import_dir)):
             yield source.problem(("command", place), message, hint)
     if values.get("objective") is not None:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_you_mean
+from sweep.study.command import NOT_STUDIES, not_a_study
 from sweep.study.file.checks import (
     OptionProblem,
     OptionProblems,
@@ -59,6 +60,8 @@ def read_study(
         StudyFileError: the file has problems; it contains all of them.
         SweepError: the file cannot be read.
     """
+    if path.suffix in NOT_STUDIES:
+        raise not_a_study(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

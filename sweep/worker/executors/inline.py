@@ -16,6 +16,7 @@ from typing import Any
 
 from sweep.study.trial import TrialSpec
 from sweep.worker.devices import Slot
+from sweep.worker.processes import keep_exit_codes
 from sweep.worker.protocol import Channel, Command, Died, Event
 
 
@@ -29,6 +30,7 @@ class InlineWorker:
 
     def __init__(self, slot: Slot, serve: Callable[[Channel, Slot, Any], None]) -> None:
         self.slot = slot
+        keep_exit_codes()
         self._commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._waiting: Future[Event] | None = None
         self._serve = serve

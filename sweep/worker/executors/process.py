@@ -19,7 +19,7 @@ from joblib.externals.loky.backend import get_context, resource_tracker
 
 from sweep.worker.devices import Slot
 from sweep.worker.executors import dynamo
-from sweep.worker.processes import call_process, die_with_parent
+from sweep.worker.processes import call_process, die_with_parent, keep_exit_codes
 from sweep.worker.protocol import Channel
 
 _FOR_THE_RUNNER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -48,6 +48,7 @@ def become_child(parent: int, name: str, closed: Sequence[int]) -> None:
     """
     os.setsid()  # the terminal's Ctrl-C is for the runner
     die_with_parent(signal.SIGKILL)
+    keep_exit_codes()
     if os.getppid() != parent:
         os._exit(1)  # the parent ended before the kernel knew that this process is to end with it
     call_process(name)

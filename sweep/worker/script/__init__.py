@@ -9,7 +9,8 @@
 
     objective    one run of a script: the loop, and how it ends     client        what a script imports
     reports      the three ways become reports                      connection    the worker's end of the socket
-    process      the process group; lines from pipes and files
+    process      the process group                                  requests      what the client asks, answered
+    lines        lines from pipes, sockets and files                private       a folder for the socket and ${logdir}
 
 The first way that reports the metric counts; the others are then ignored. The loop is the worker's main thread, and only it calls
 the trial's handle, so decisions reach the script in the order of its reports.

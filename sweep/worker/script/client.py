@@ -15,9 +15,9 @@ Importing this module imports nothing heavy.
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
 import json
+import operator
 import os
 import socket
 import threading
@@ -56,6 +56,7 @@ class ScriptTrial:
     def __init__(self) -> None:
         self._facts: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
         self._lock = threading.Lock()
+        self._lines: dict[int, Any] = {}  # by process
         self.params: dict[str, Any] = self._facts.get("params", {})
         self.number: int = self._facts.get("number", 0)
         self.seed: int = self._facts.get("seed", 0)
@@ -96,7 +97,7 @@ class ScriptTrial:
         if not self._facts:
             yield from range(1, total + 1)
             return
-        step = self._ask("steps", total=total)
+        step = self._ask("steps", total=operator.index(total))
         while step is not None:
             yield step
             step = self._ask("next")
@@ -116,20 +117,30 @@ class ScriptTrial:
         if self._facts:
             self._ask("save", state=self._packed(state))
 
-    @functools.cached_property
     def _line(self) -> Any:
-        line = socket.create_connection(("127.0.0.1", self._facts["port"]))
-        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return line.makefile("rw", encoding="utf-8", newline="\n")
+        """Return the connection of this process; one that was made before a fork is the other process's."""
+        number = os.getpid()
+        if number not in self._lines:
+            if "socket" in self._facts:
+                line = socket.socket(socket.AF_UNIX)
+                line.connect(self._facts["socket"])
+            else:
+                line = socket.create_connection(("127.0.0.1", self._facts["port"]))
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            file = line.makefile("rw", encoding="utf-8", newline="\n")
+            file.write(f"{self._facts['token']}\n")
+            self._lines[number] = file
+        return self._lines[number]
 
     def _ask(self, what: str, **words: Any) -> Any:
         if not self._facts:
             return None
         with self._lock:
             try:
-                self._line.write(json.dumps({"do": what, "token": self._facts["token"], **words}) + "\n")
-                self._line.flush()
-                answer = self._line.readline()
+                line = self._line()
+                line.write(json.dumps({"do": what, **words}) + "\n")
+                line.flush()
+                answer = line.readline()
             except OSError:
                 answer = ""
         if not answer:

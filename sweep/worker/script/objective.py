@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
+import re
 import selectors
 import shlex
-import shutil
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,14 +22,18 @@ from sweep.worker.handle import Trial, TrialFailed, TrialStopped
 from sweep.worker.protocol import death_of
 from sweep.worker.script.client import VARIABLE
 from sweep.worker.script.connection import Connections
-from sweep.worker.script.process import GrowingFile, Script, line_reader
+from sweep.worker.script.lines import GrowingFile, Piece, line_reader
+from sweep.worker.script.private import private_folder
+from sweep.worker.script.process import Script
 from sweep.worker.script.reports import METRICS, Reports
+from sweep.worker.script.requests import Requests
 
 PATIENCE_S = 10.0
 GRACE_S = 20.0  # less than the runner's own
 _POLL_S = 0.05
 _READ_S = 0.25
-_LAST_LINES = 30
+_REST_S = 2.0  # for what is still in the pipes when it has ended
+_LAST_LINES, _KEPT_LINES = 30, 200
 
 
 def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[[Trial], None]:
@@ -44,40 +46,33 @@ def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[
     """
 
     def train(trial: Trial) -> None:
-        with _logdir(trial) as logdir:
+        with private_folder() as private:
+            logdir = private / "logs"  # a folder that TensorBoard does not show
+            logdir.mkdir()
             reports = Reports(trial, metric, logdir, continues=resumes_itself(command, trial.params))
             try:
                 _Run(trial, reports, command, folder, logdir).run()
             finally:
                 if not isinstance(sys.exception(), TrialStopped):
                     reports.events.remove()
+            if metric not in trial.metrics and reports.dropped:
+                raise TrialFailed(f"the command never reported {metric!r}: in the first line that has it, {reports.dropped}")
 
     return train
-
-
-@contextlib.contextmanager
-def _logdir(trial: Trial) -> Iterator[Path]:
-    """Make a folder that TensorBoard does not show; its name depends on the trial, so the next attempt removes a killed one's."""
-    mark = hashlib.sha256(str(trial.dir).encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"sweep-{os.getuid()}-{mark}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Run:
     def __init__(self, trial: Trial, reports: Reports, command: Sequence[str], folder: Path, logdir: Path) -> None:
         self._trial, self._reports, self._command, self._folder, self._logdir = trial, reports, command, folder, logdir
         self._selector = selectors.DefaultSelector()
-        self._connections = Connections(trial, reports, self._selector, lambda: self._reason, self._end)
-        self._metrics = GrowingFile(trial.dir / METRICS, from_end=bool(reports.after))
+        self._requests = Requests(trial, reports, lambda: self._reason, self._end)
+        self._connections = Connections(logdir.parent, self._selector, self._requests.answer)
+        self._metrics = GrowingFile(trial.dir / METRICS, from_end=reports.after is not None)
         self._reason: BaseException | None = None  # why it is being ended
         self._asked: float | None = None  # when it was asked to end
         self._read = 0.0  # when its files were read
-        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._ended: float | None = None  # when its main process was found to have ended
+        self._last: deque[tuple[str, bool]] = deque(maxlen=_KEPT_LINES)  # with whether it was printed to stderr
 
     def run(self) -> None:
         """Start the script and wait until it has ended.
@@ -98,7 +93,7 @@ class _Run:
                 if self._reason is not None:
                     raise self._reason
                 if script.code:
-                    raise connections.refused or self._failure(script, words)
+                    raise self._requests.refused or self._failure(script, words)
         if not self._trial.metrics:
             print(
                 "sweep: the command reported nothing. Three ways:  from sweep import trial; trial.report(step, {...})"
@@ -111,6 +106,7 @@ class _Run:
         while True:
             gone = script.gone()
             if gone:
+                self._ended = self._ended or time.monotonic()
                 script.kill()  # processes that it left running may hold the pipes, or a device's memory
             ready = self._selector.select(0 if gone else _POLL_S)
             for key, _ in ready:
@@ -118,14 +114,15 @@ class _Run:
             if gone or time.monotonic() - self._read > _READ_S:
                 self._read = time.monotonic()
                 self._read_files(last=gone)
+            self._connections.expire()
             self._end_if_asked(script)
-            if gone and not ready:
-                return
+            if self._ended and (not ready or time.monotonic() - self._ended > _REST_S):
+                return  # a process that left the group may print for ever
 
     def _read_files(self, *, last: bool) -> None:
         with self._kept():
-            for line in self._metrics.lines(last=last):
-                self._line(line)
+            for piece in self._metrics.lines(last=last):
+                self._report(piece)
         with self._kept():
             if self._reason is None:
                 self._reports.events.read()
@@ -134,7 +131,7 @@ class _Run:
         now = time.monotonic()
         if self._asked is None and self._trial.stop_requested:
             self._asked = now
-            self._connections.stopping = True
+            self._requests.stopping = True
         if self._asked is None:
             return
         if not self._connections.used or now - self._asked > PATIENCE_S:
@@ -155,14 +152,25 @@ class _Run:
         self._reason = self._reason or error
         self._asked = self._asked or time.monotonic()
 
-    def _printed(self, line: str, *, error: bool) -> None:
-        with self._kept():
-            if error or not self._line(line):
-                self._last.append(line.rstrip("\r").rpartition("\r")[2][:500])  # what a terminal would show of a progress bar
-                print(line, file=sys.stderr if error else sys.stdout, flush=True)
+    def _printed(self, pieces: list[Piece], *, error: bool) -> None:
+        shown = [piece for piece in pieces if error or not self._report(piece)]
+        for piece in shown[-_KEPT_LINES:]:
+            line = piece.text.rstrip("\r").rpartition("\r")[2][:500]  # what a terminal would show of a progress bar
+            if not piece.begins and self._last:
+                self._last.pop()
+            self._last.append((line, error))
+        if shown:
+            with self._kept():
+                _print("".join(f"{piece.text}\n" if piece.ends else piece.text for piece in shown), error=error)
 
-    def _line(self, line: str) -> bool:
-        return self._reason is None and self._reports.line(line)
+    def _report(self, piece: Piece) -> bool:
+        """Report a line; return whether it is a report."""
+        if self._reason is not None or not piece.whole:
+            return False
+        with self._kept():
+            if not self._reports.line(piece.text):
+                return False
+        return True
 
     def _filled(self, connection: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
         trial = self._trial
@@ -172,7 +180,7 @@ class _Run:
             "dir": str(trial.dir),
             "logdir": str(self._logdir),
             "device": trial.device,
-            "step": self._reports.after,
+            "step": self._reports.after or 0,
         }
         words = filled(self._command, trial.params, own)
         facts = own | {"attempt": trial.attempt, "params": trial.params} | connection
@@ -181,7 +189,36 @@ class _Run:
         return [program(words[0], self._folder), *words[1:]], environment
 
     def _failure(self, script: Script, words: Sequence[str]) -> TrialFailed:
-        printed = "\n".join(self._last) or "(it printed nothing)"
-        code = script.code
-        ended = f"exited with code {code}" if code >= 0 else f"was ended by {death_of(-code)}"
-        return TrialFailed(f"the command {ended}: {shlex.join(words)}\nthe last lines of its output:\n{printed}")
+        code, command, last = script.code, shlex.join(words), own_error(self._last)
+        if code < 0:  # what it printed is not the cause
+            what = [f"the command was ended by {death_of(-code)}"] + [f"it printed last: {last}"] * bool(last)
+        else:
+            what = [f"{last} (exit code {code})"] * bool(last) + [f"the command exited with code {code}"]
+        printed = "\n".join(line for line, _ in [*self._last][-_LAST_LINES:]) or "(it printed nothing)"
+        log = self._trial.dir / "log.txt"
+        by_hand = f"try it by hand:  cd {shlex.quote(str(self._folder))} && {command}"
+        return TrialFailed("\n".join([*what, f"its whole output: {log}", by_hand, "the last lines of its output:", printed]))
+
+
+def own_error(lines: Sequence[tuple[str, bool]]) -> str:
+    """Return the line in which a program says why it failed: the exception of a traceback, or the last one with a word in it.
+
+    Args:
+        lines: the last ones, each with whether it was printed to stderr, which is preferred.
+    """
+    told = [line for line, error in lines if error and re.search(r"\w", line)] or [
+        line for line, _ in lines if re.search(r"\w", line)
+    ]
+    traces = [place for place, line in enumerate(told) if line.startswith("Traceback (most recent call last)")]
+    if traces:
+        after = [line for line in told[traces[-1] + 1 :] if not line[0].isspace()]
+        return after[0] if after else told[-1].strip()
+    return told[-1].strip() if told else ""
+
+
+def _print(text: str, *, error: bool) -> None:
+    stream = sys.stderr if error else sys.stdout
+    try:
+        print(text, end="", file=stream, flush=True)
+    except UnicodeEncodeError:  # PYTHONIOENCODING=ascii
+        print(text.encode("ascii", "backslashreplace").decode(), end="", file=stream, flush=True)

@@ -1,18 +1,19 @@
-"""A script's process group, and lines as they arrive through pipes, sockets and files."""
+"""A script's process group."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import selectors
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from sweep.study.command import trouble
 from sweep.worker.handle import TrialFailed
-from sweep.worker.processes import Guardian, die_with_parent
+from sweep.worker.processes import Guardian, die_with_parent, keep_exit_codes
 
 
 class Script:
@@ -29,6 +30,8 @@ class Script:
     """
 
     def __init__(self, words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        if not keep_exit_codes():
+            raise TrialFailed("the command cannot be started: this process ignores SIGCHLD, so how a command ends would be lost")
         try:
             self._process = subprocess.Popen(
                 words,
@@ -38,17 +41,20 @@ class Script:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 process_group=0,
-                # This thread lives as long as the script. The guardian ends the rest of the group, also on other systems.
-                preexec_fn=lambda: die_with_parent(signal.SIGKILL),  # noqa: PLW1509  # between fork and exec, takes no locks
+                preexec_fn=_begin,  # noqa: PLW1509  # between fork and exec, takes no locks
             )
-        except OSError as error:
-            raise TrialFailed(f"the command cannot be started: {error.strerror}: {error.filename}") from None
+        except (OSError, ValueError) as error:  # ValueError: a zero byte, or a text that no program can be given
+            raise TrialFailed(_not_started(error, words[0])) from None
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self.outputs: tuple[IO[bytes], IO[bytes]] = self._process.stdout, self._process.stderr
         self._guardian = Guardian()
-        self._guardian.watch(self._process.pid)
         self._terminated = False
+        try:
+            self._guardian.watch(self._process.pid)
+        except OSError:
+            self.close()
+            raise
 
     @property
     def code(self) -> int:
@@ -85,50 +91,25 @@ class Script:
                 os.killpg(self._process.pid, number)
 
 
-class GrowingFile:
-    """The lines of a file that grows; if it is written anew, it is read from its beginning.
-
-    Args:
-        path: it need not exist yet.
-        from_end: an earlier attempt has read what it holds already.
-    """
-
-    def __init__(self, path: Path, *, from_end: bool) -> None:
-        self._path = path
-        self._place = path.stat().st_size if from_end and path.exists() else 0
-
-    def lines(self, *, last: bool = False) -> list[str]:
-        """Return the whole lines that were added since the last call; with `last`, an unfinished one too."""
-        try:
-            with self._path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < self._place:
-                    self._place = 0
-                file.seek(self._place)
-                data = file.read()
-        except FileNotFoundError:
-            return []
-        if not last:
-            data = data[: data.rfind(b"\n") + 1]
-        self._place += len(data)
-        return data.decode("utf-8", "replace").splitlines()
+def _begin() -> None:
+    # This thread lives as long as the script. The guardian ends the rest of the group, also on other systems.
+    die_with_parent(signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a script with SIGTERM blocked cannot be asked to end
 
 
-def line_reader(selector: selectors.BaseSelector, source: Any, take: Callable[[str], None]) -> None:
-    """Call a function with each line of a pipe or a socket when the selector finds it; close the source at its end."""
-    rest = b""
+def _not_started(error: OSError | ValueError, path: str) -> str:
+    reason = f"{error.strerror}: {error.filename or path}" if isinstance(error, OSError) else str(error)
+    message, hint = trouble(path) or (reason, _HINTS.get(getattr(error, "errno", None) or 0, ""))
+    return f"the command cannot be started: {message}" + f"\n{hint}" * bool(hint)
 
-    def read() -> None:
-        nonlocal rest
-        try:
-            data = os.read(source.fileno(), 1 << 16)
-        except OSError:  # the other process was killed
-            data = b""
-        *lines, rest = (rest + data).split(b"\n")
-        if not data:
-            selector.unregister(source)
-            source.close()
-            lines, rest = [*lines, *filter(None, [rest])], b""
-        for line in lines:
-            take(line.decode("utf-8", "replace"))
 
-    selector.register(source, selectors.EVENT_READ, read)
+_HINTS = {
+    errno.E2BIG: (
+        "its words and variables are too long for the system; a script gets parameters without words by"
+        " `from sweep import trial` and trial.params"
+    ),
+    errno.ENOEXEC: "it is no program for this machine",
+    errno.EAGAIN: "too many processes or threads run for this user (`ulimit -u`): use fewer workers",
+    errno.EMFILE: "too many files are open in this process (`ulimit -n`)",
+    errno.ENOMEM: "the system is out of memory: use fewer workers",
+}

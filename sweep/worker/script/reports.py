@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import math
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,8 +27,9 @@ class Reports:
         continues: the script was given the last reported step and continues from there itself.
 
     Attributes:
-        after: the last step that an earlier attempt reported, if the script continues itself; else 0.
+        after: the last step that an earlier attempt reported, if the script continues itself; None without one.
         events: the event files that the script writes.
+        dropped: why the first line that has the metric was no report; empty if there was none.
     """
 
     def __init__(self, trial: Trial, metric: str, logdir: Path, *, continues: bool) -> None:
@@ -34,23 +38,38 @@ class Reports:
 
         assert isinstance(trial.writer, TrialWriter)
         self._trial, self._metric, self._continues = trial, metric, continues
-        self.after: int = (trial.state or {}).get("step", 0) if continues else 0
-        if not self.after:
-            (trial.dir / METRICS).unlink(missing_ok=True)  # of an attempt that starts over
+        self.after: int | None = (trial.state or {}).get("step") if continues else None
+        if self.after is None:
+            with contextlib.suppress(OSError):  # a folder of that name is the script's own
+                (trial.dir / METRICS).unlink()  # of an attempt that starts over
         self._step = self.after
         self._way: str | None = None
         self._warned = False
+        self.dropped = ""
         report = functools.partial(self._report, "events")
         self.events = ScriptEvents(logdir, trial.dir, trial.writer, metric, report)
 
     def line(self, text: str) -> bool:
         """Report a JSON line that has the metric; return whether it is one."""
-        found = _metrics_in(text, self._metric)
-        if found is None or not self._counts("lines"):
+        found = _object(text)
+        if self._metric not in found:
             return False
-        step = found.pop("step", None)
-        self._report("lines", self._step + 1 if step is None else int(step), found)
+        metrics = {name: _number(value) for name, value in found.items() if type(value) in (int, float) and name != "step"}
+        step = _step(found.get("step"))
+        if self._metric not in metrics:
+            return self._drop(f"{self._metric} is no number: {found[self._metric]!r:.100}")
+        if step is not None and not (isinstance(step, int) and -(2**63) <= step < 2**63):
+            return self._drop(f"its step must be a whole number below 2**63, got {step!r:.100}")
+        if not self._counts("lines"):
+            return False
+        self._report("lines", (self._step or 0) + 1 if step is None else step, metrics)
         return True
+
+    def _drop(self, why: str) -> bool:
+        if not self.dropped and self._way in (None, "lines"):
+            self.dropped = why
+            print(f"sweep: this line is no report: {why}", file=sys.stderr, flush=True)
+        return False
 
     def connected(self, step: Any, metrics: Mapping[str, Any], state: dict[str, Any] | None) -> None:
         """Report what the script reports through the client.
@@ -58,7 +77,7 @@ class Reports:
         Raises:
             Whatever `Trial.report` raises.
         """
-        if self._counts("connected") and not (self._continues and isinstance(step, int) and step <= self.after):
+        if self._counts("connected") and not (isinstance(step, int) and self._was_reported(step)):
             self._trial.report(step, metrics, self._state(step, state))
             self._step = step
 
@@ -66,17 +85,20 @@ class Reports:
         """Make a checkpoint with a state that the script gives."""
         self._trial.save(self._state(self._step, state) or {})
 
-    def _state(self, step: int, given: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _was_reported(self, step: int) -> bool:
+        return self.after is not None and step <= self.after
+
+    def _state(self, step: int | None, given: dict[str, Any] | None) -> dict[str, Any] | None:
         """Return what a checkpoint keeps for a script; None if it needs none."""
         return {"step": step, "script": given} if self._continues or given is not None else None
 
     def _report(self, way: str, step: int, metrics: Mapping[str, Any]) -> None:
         if not self._counts(way):
             return
-        if step > self._step:
+        if self._step is None or step > self._step:
             self._step = step  # before the report, which may raise
             self._trial.report(step, metrics, self._state(step, None))
-        elif step > self.after and not self._warned:
+        elif not self._warned and not self._was_reported(step):
             self._warned = True
             text = f"sweep: step {step} came after step {self._step}; a report whose step does not grow is dropped"
             print(text, file=sys.stderr, flush=True)
@@ -89,13 +111,27 @@ class Reports:
         return self._way == way
 
 
-def _metrics_in(line: str, metric: str) -> dict[str, float] | None:
-    """Return the numbers of a JSON line that has the metric, None of any other line."""
+def _object(line: str) -> dict[str, Any]:
+    """Return the JSON object that a line is; an empty one for any other line."""
     if not line.lstrip().startswith("{"):
-        return None
+        return {}
     try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    numbers = {name: value for name, value in found.items() if isinstance(value, (int, float)) and not isinstance(value, bool)}
-    return numbers if metric in numbers and float(numbers.get("step", 0)).is_integer() else None
+        return dict(json.loads(line))
+    except (ValueError, RecursionError):  # no JSON, or nested too deep
+        return {}
+
+
+def _number(value: int | float) -> int | float:
+    """Return a number that fits a float; a larger integer is infinite, as 1e400 is."""
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return math.copysign(math.inf, value) if abs(value) > sys.float_info.max else float(value)
+    return value
+
+
+def _step(given: Any) -> int | float | None:
+    """Return the step that a line names; None if the next one is meant."""
+    if isinstance(given, str) and re.fullmatch(r"[-+]?[0-9]{1,30}", given):
+        return int(given)
+    if isinstance(given, float):
+        return int(given) if given.is_integer() else given
+    return given if type(given) is int else None

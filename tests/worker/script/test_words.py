@@ -42,7 +42,7 @@ def test_placeholders_are_filled_in() -> None:
         ("python here.py a=${args}", "command[2]: ${args} becomes several words and must be a whole word; put spaces around it"),
         ("python there.py", "command[1]: there is no file 'there.py' in FOLDER"),
         ("pyhton here.py", "command[0]: there is no program 'pyhton' on the PATH"),
-        ("./none.sh", "command[0]: there is no program './none.sh' FOLDER"),
+        ("./none.sh", "command[0]: there is no program 'FOLDER/none.sh'"),
         ("python 'here.py", "cannot be split into words (No closing quotation)"),
         ("[]", "command: must be a program and its arguments"),
         ("[python, [a]]", "command: must be a list of words"),
