@@ -62,7 +62,7 @@ class ConstraintSpec:
 class RepeatsSpec:
     """How often each assignment is trained."""
 
-    count: int = key(1, "the number of trainings, each with its own seed", "Count", shorthand=True)
+    count: int = key(1, "the number of trainings, each with its own seed", "Repeats", shorthand=True)
     allow_failed: int = key(0, "the number of runs that may fail without failing the trial", "WholeNumber")
 
 
@@ -84,7 +84,7 @@ class WorkersSpec:
     per_device: int | None = key(
         None, "processes on each device; auto: one per core of a CPU, 1 or more on a GPU", "PerDevice", none="auto"
     )
-    threads: int | None = key(None, "compute threads of each process", "Count")
+    threads: int | None = key(None, "compute threads of each process", "Threads")
 
 
 @dataclass(frozen=True, kw_only=True)
