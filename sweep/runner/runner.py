@@ -40,6 +40,7 @@ class _SlotState:
         place: the slot itself.
         began: when the running trial began, moved back by the time of its earlier attempts.
         queued: the trial to start once the worker, whose process is new, is loaded: a timeout counts training alone.
+        timed_out, killed: the running trial's time is over; it was ended by force.
         awaited: whether a session that stops waits for the next step: not where a trial reports without checkpoints.
     """
 
@@ -53,6 +54,7 @@ class _SlotState:
     began: float = 0.0
     awaited: bool = True
     timed_out: bool = False
+    killed: bool = False
 
     @property
     def seconds(self) -> float:
@@ -155,9 +157,11 @@ class Runner:
                 self._observer.notice(why)
         limit = self._study.timeout_s
         for slot in self._slots:
-            if limit is not None and slot.trial is not None and not slot.timed_out and slot.seconds > limit:
+            if limit is not None and slot.trial is not None and slot.seconds > limit:
                 slot.timed_out = True
-                slot.worker.kill()
+                if slot.seconds > self._study.timed.forced_s and not slot.killed:
+                    slot.killed = True
+                    slot.worker.kill()
 
     def _awaited(self) -> list[TrialRecord]:
         return [slot.trial for slot in self._slots if slot.trial is not None and slot.awaited]
@@ -205,7 +209,7 @@ class Runner:
 
     def _decision(self, slot: _SlotState, *, prunes: bool, saves_later: bool = False) -> Decision:
         if slot.timed_out:
-            return Decision.STOP
+            return Decision.COMPLETE if self._study.timed.then == "complete" else Decision.STOP
         if prunes:
             return Decision.PRUNE
         # While the session is stopping, a trial that saves later continues until then: it knows that it has to stop.
@@ -237,7 +241,7 @@ class Runner:
         slot.queued, slot.deaths_at_start = None, 0
         slot.trial, slot.began = self._ledger.start(record, slot.place), time.monotonic()
         slot.timer.turn_to("training")
-        slot.awaited, slot.timed_out = True, False
+        slot.awaited, slot.timed_out, slot.killed = True, False, False
         spec = TrialSpec(
             number=record.number,
             repeat=record.repeat,
@@ -259,7 +263,7 @@ class Runner:
             slot.trial = None
             return
         if result.state is TrialState.WAITING:
-            result = failures.failed_by_timeout(record, self._study, self._folder)
+            result = failures.ended_by_timeout(record, self._study, self._folder)
         record = self._ledger.settle(record, result, slot.seconds)
         slot.trial = None
         slot.loaded = slot.loaded and not result.spent
@@ -288,7 +292,7 @@ class Runner:
         error = failures.death_text(record, death, self._folder)
         self._deaths[record.key] += 1
         if slot.timed_out:
-            self._on_result(slot, failures.failed_by_timeout(record, self._study, self._folder))
+            self._on_result(slot, failures.ended_by_timeout(record, self._study, self._folder))
         elif self._deaths[record.key] <= self._study.retries:
             slot.trial = None
             self._start(slot, self._ledger.retry(record, error, slot.seconds))

@@ -120,3 +120,4 @@ class Decision(enum.StrEnum):
     CONTINUE = "continue"
     PRUNE = "prune"
     STOP = "stop"
+    COMPLETE = "complete"  # as it is: its time is over

@@ -167,6 +167,7 @@ Repeats = Annotated[int, Field(gt=0, le=10_000)]
 Threads = Annotated[int, Field(gt=0, le=_MOST_THREADS)]
 Switch = bool
 Goal = Literal["maximize", "minimize"]
+TimeoutEnd = Literal["fail", "complete"]
 Method = Literal["grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii"]
 Options = dict[str, Any]
 Points = list[dict[str, Scalar]]

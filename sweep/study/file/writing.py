@@ -42,8 +42,8 @@ def _values(study: StudySpec) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, field in keys_of(study):
         value = {"metric": metric, "metrics": metrics}.get(key.name, getattr(study, field.name))
-        if value is not None and value not in ((), {}):
-            found[key.name] = file_value(key, value)
+        if value not in (None, (), {}) and (plain := file_value(key, value)) is not None:
+            found[key.name] = plain
     order = list(found)
     for name, successor in _MOVED.items():
         if name in found and successor in found:

@@ -40,6 +40,7 @@ FULL: dict[str, Any] = {
     "workers": {"devices": [0, 1], "per_device": 2, "threads": 3},
     "log": {"images": False, "batches": 7, "projector": True},
     "retries": 4,
+    "max_steps": 50,
     "timeout": "1h30m",
     "checkpoints": {"keep_best": 1},
     "stop_after_failures": 2,
@@ -51,6 +52,7 @@ OTHER = {key: value for key, value in FULL.items() if key not in ("objective", "
     "metrics": [{"name": "loss", "goal": "minimize"}, {"name": "score", "goal": "maximize", "target": 1}],
     "repeats": 2,
     "workers": {"devices": "cpu"},
+    "timeout": {"after": "90s", "then": "complete"},
 }
 
 # What each of them is written as since format 1. A new key adds a line and changes none of these.
@@ -75,6 +77,7 @@ budget: {trials: 20, time: 7200.0, patience: 5, epochs: 100}
 workers: {devices: [0, 1], per_device: 2, threads: 3}
 log: {images: false, graph: true, charts: true, batches: 7, histograms: true, pr_curves: true, figures: true, projector: true}
 retries: 4
+max_steps: 50
 timeout: 5400.0
 checkpoints: {keep_best: 1}
 stop_after_failures: 2
@@ -86,6 +89,7 @@ command: ["python", "-c", "pass", "${args}"]
 metrics: [{name: "loss", goal: "minimize"}, {name: "score", goal: "maximize", target: 1}]
 repeats: 2
 workers: {devices: "cpu", per_device: "auto"}
+timeout: {after: 90.0, then: "complete"}
 """
 
 
@@ -144,10 +148,12 @@ workers = st.fixed_dictionaries(
         "threads": st.none() | st.integers(1, 4),
     },
 )
+durations = st.floats(0.001, 1e6) | st.sampled_from(["30m", "0.5h", "1h30m", 90])
 varied = {
     "seed": st.integers(0, 10**9),
     "repeats": st.integers(1, 5) | repeats,
-    "timeout": st.floats(0.001, 1e6) | st.sampled_from(["30m", "0.5h", "1h30m", 90]),
+    "max_steps": st.integers(1, 2**63 - 1),
+    "timeout": durations | st.fixed_dictionaries({"after": durations}, optional={"then": st.sampled_from(["fail", "complete"])}),
     "workers": workers,
 }
 
