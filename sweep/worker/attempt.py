@@ -187,8 +187,10 @@ class _Attempt:
         if self._start is None:
             return None
         self._channel.send(Resumed(position=self._start.position, time=self._stopwatch.read()))
-        decision = self._decision()
-        if decision is Decision.COMPLETE or (decision is not Decision.PRUNE and self._trial.at_last_step):
+        decision, last, at = self._decision(), self._study.max_steps, self._start.position
+        # One that uses `trial.steps` may have more to do after its last step.
+        ended = last is not None and at.step is not None and at.step >= last != at.done
+        if decision is Decision.COMPLETE or (ended and decision is not Decision.PRUNE):
             return self._completed()
         state = _ENDS.get(decision)
         return TrialResult(state=state, metrics=self._trial.metrics) if state else None

@@ -229,12 +229,6 @@ class Trial:
             return
         self._record(returned if isinstance(returned, Mapping) else {self._metric: returned})  # type: ignore[dict-item]  # _number checks it
 
-    @property
-    def at_last_step(self) -> bool:
-        """Return whether the checkpoint was made after the last step, by an objective that does not use `steps`."""
-        step, last = self._step, self._max_steps
-        return last is not None and step is not None and step >= last != self._done
-
     def _begin(self) -> None:
         if self._over:
             raise TrialComplete

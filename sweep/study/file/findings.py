@@ -69,7 +69,7 @@ def _value(where: _Path, given: Any) -> str:
     if where[0] != "parameters":
         return ""
     match where[2:]:
-        case ("value",):
+        case ("value",) if isinstance(given, list | dict):
             return hints.one_value(str(where[1]), given)
         case ("values",):
             return hints.listed(str(where[1]), given)

@@ -137,8 +137,8 @@ def _checked(
             values["name"] = default_name
             problems += check_name(source, default_name)
     if problems:
-        # What cannot be read has no value, which is no further problem.
-        problems = [one for place, one in enumerate(problems) if place < unread or one.key not in broken]
+        # What cannot be read has no value, which is no further problem, neither its own nor of what contains it.
+        problems = [one for place, one in enumerate(problems) if place < unread or not _concerns(one.key, broken)]
         raise StudyFileError(source.name or "the dict", sorted(dict.fromkeys(problems), key=_order))
     return _study(values, domains, import_dir)
 
@@ -188,6 +188,10 @@ def _study(values: dict[str, Any], domains: dict[str, Domain], import_dir: str) 
     }
     found |= {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
     return StudySpec(**found)
+
+
+def _concerns(key: str, broken: set[str]) -> bool:
+    return bool(key) and any(one == key or one.startswith((f"{key}.", f"{key}[")) for one in broken)
 
 
 def _order(problem: Problem) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sweep.study.file.json_schema import json_schema
 from sweep.study.file.reading import given_study, read_study
-from sweep.study.file.writing import write_study
+from sweep.study.file.writing import file_value, write_study
 from sweep.study.keys import default_of, keys_of
 from sweep.study.spec import StudySpec
 
@@ -131,8 +131,11 @@ def test_a_default_may_be_written_out() -> None:
     base = {key: FULL[key] for key in ("name", "objective", "metric")} | {"method": "grid", "parameters": {"x": {"value": 1}}}
     properties = json_schema()["properties"]
     stated = {key: part["default"] for key, part in properties.items() if part.get("default") is not None}
+    defaults = {key.name: (key, default_of(key, field)) for key, field in keys_of(StudySpec)}
     assert set(stated) == {
-        key.name for key, field in keys_of(StudySpec) if default_of(key, field) not in (None, dataclasses.MISSING)
+        name
+        for name, (key, default) in defaults.items()
+        if default is not dataclasses.MISSING and file_value(key, default) is not None
     }
     assert study_of(base | stated) == study_of(base)
 
