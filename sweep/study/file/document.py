@@ -25,7 +25,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.nodes import ScalarNode
 
 # No real study file has so many values, or values inside so many others.
-MOST_NODES = 100_000
+MOST_NODES = 50_000
 _MOST_DEEP = 50
 # No number of a study has more; a longer one takes Python long to read, or is refused by it.
 _MOST_DIGITS = 400
@@ -40,6 +40,7 @@ _BASES = {"0b": 2, "0o": 8, "0x": 16}
 _HINTS = {
     "'\\t'": "indent with spaces, not with tabs",
     "mapping values are not allowed here": "put quotes around a value that contains a colon, and indent keys of one level alike",
+    "expected <block end>": "indent keys of one level alike",
     "that cannot start any token": "put quotes around the value",
     "could not find expected ':'": "each line is `key: value`",
     "unexpected end of stream": "a quote is not closed",
