@@ -107,7 +107,7 @@ class SweepCallback(_callback_class()):  # type: ignore[misc]  # one of two clas
         """Report the previous epoch.
 
         Raises:
-            TrialPruned, TrialStopped, MetricNotFinite: as `trial.report`.
+            TrialPruned, TrialComplete, TrialStopped, MetricNotFinite: as `trial.report`.
         """
         self._report(trainer, ended=False)
         if trainer.current_epoch == self._step:  # the step is done, which is not so at the first epoch

@@ -20,14 +20,22 @@ def death_text(record: TrialRecord, death: Died, folder: StudyFolder) -> str:
 
 def failed(record: TrialRecord, error: str, cause: Literal["died", "timeout"], folder: StudyFolder) -> TrialResult:
     """Log to TensorBoard that a trial failed; return its result."""
-    from sweep.tensorboard.hparams import append_failure
+    from sweep.tensorboard.hparams import append_end
 
-    append_failure(folder.trial_dir(record.folder))
+    append_end(folder.trial_dir(record.folder), success=False)
     return TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause=cause)
 
 
-def failed_by_timeout(record: TrialRecord, study: StudySpec, folder: StudyFolder) -> TrialResult:
-    """Log to TensorBoard that a trial failed because it took too long; return its result."""
+def ended_by_timeout(record: TrialRecord, study: StudySpec, folder: StudyFolder) -> TrialResult:
+    """Log to TensorBoard how a trial ended that took too long; return its result.
+
+    It is failed; if the study wants what such a trial has reported, and that is enough, it is complete.
+    """
+    if study.timed.then == "complete" and all(name in record.metrics for name in study.needed):
+        from sweep.tensorboard.hparams import append_end
+
+        append_end(folder.trial_dir(record.folder), success=True)
+        return TrialResult(state=TrialState.COMPLETE, metrics=record.metrics)
     last = f"its last report was step {record.step}" if record.step is not None else "it never reported"
     error = f"it took longer than {study.timeout_s:g} s (timeout); {last}\n{_log_end(record, folder)}".rstrip()
     return failed(record, error, "timeout", folder)

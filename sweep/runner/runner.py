@@ -130,9 +130,11 @@ class Runner:
         for slot in self._slots:
             if slot.worker.suspended():
                 slot.began += passed
-            if limit is not None and slot.trial is not None and not slot.timed_out and slot.seconds > limit:
+            if limit is not None and slot.trial is not None and slot.seconds > limit:
                 slot.timed_out = True
-                slot.worker.kill()
+                if slot.seconds > self._study.timed.forced_s and not slot.killed:
+                    slot.killed = True
+                    slot.worker.kill()
 
     def _awaited(self) -> list[TrialRecord]:
         return [slot.trial for slot in self._slots if slot.trial is not None and slot.awaited]
@@ -182,7 +184,7 @@ class Runner:
 
     def _decision(self, slot: SlotState, *, prunes: bool, saves_later: bool = False) -> Decision:
         if slot.timed_out:
-            return Decision.STOP
+            return Decision.COMPLETE if self._study.timed.then == "complete" else Decision.STOP
         if prunes:
             return Decision.PRUNE
         # While the session is stopping, a trial that saves later continues until then: it knows that it has to stop.
@@ -214,7 +216,7 @@ class Runner:
         slot.queued, slot.deaths_at_start, slot.before = None, 0, record.duration_s
         slot.trial, slot.began = self._ledger.start(record, slot.place), self._timer.now()
         slot.timer.turn_to("training")
-        slot.awaited, slot.timed_out = True, False
+        slot.awaited, slot.timed_out, slot.killed = True, False, False
         spec = TrialSpec(
             number=record.number,
             repeat=record.repeat,
@@ -237,7 +239,7 @@ class Runner:
             slot.trial = None
             return
         if result.state is TrialState.WAITING:
-            result = failures.failed_by_timeout(record, self._study, self._folder)
+            result = failures.ended_by_timeout(record, self._study, self._folder)
         record = self._ledger.settle(record, result, slot.seconds)
         slot.trial = None
         slot.loaded = slot.loaded and not result.spent
@@ -266,7 +268,7 @@ class Runner:
         error = failures.death_text(record, death, self._folder)
         self._deaths[record.key] += 1
         if slot.timed_out:
-            self._on_result(slot, failures.failed_by_timeout(record, self._study, self._folder))
+            self._on_result(slot, failures.ended_by_timeout(record, self._study, self._folder))
         elif self._deaths[record.key] <= self._study.retries:
             slot.trial = None
             self._start(slot, self._ledger.retry(record, error, slot.seconds))

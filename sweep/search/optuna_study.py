@@ -33,6 +33,7 @@ from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec, derive_seed
 from sweep.study.trial import Params, TrialState
 
+_SEEDS = 2**32  # NumPy's generators have no others
 Curve = Iterable[tuple[int, float | None]]
 
 
@@ -182,6 +183,8 @@ class OptunaStudy:
         return self._storage.get_trial(self._places[number])
 
     def _sampler(self, seed: int) -> Any:
+        if seed >= _SEEDS:
+            seed = derive_seed(seed, "sampler")
         # Nothing is drawn for a grid.
         return make_sampler("random" if self._spec.method == "grid" else self._spec.method, seed, self._spec.sampler)
 

@@ -10,7 +10,7 @@ from typing import Any
 from sweep.search.methods import make_sampler
 from sweep.search.optuna_study import OptunaStudy
 from sweep.study.record import TrialRecord
-from sweep.study.space import assignment
+from sweep.study.space import Choice, assignment
 from sweep.study.spec import StudySpec, derive_seed
 from sweep.study.trial import Scalar
 
@@ -29,7 +29,8 @@ class Sampling:
     def __init__(self, study: StudySpec, optuna: OptunaStudy, known: Iterable[TrialRecord] = ()) -> None:
         self._study, self._optuna = study, optuna
         self._points = study.points
-        self._seen = {_key(record.params) for record in known}
+        self._listed = {name for name, domain in study.parameters.items() if isinstance(domain, Choice)}
+        self._seen = {self._key(record.params) for record in known}
 
     def draw(self, number: int) -> dict[str, Scalar]:
         """Return a trial's parameters, constants too; no other trial has the same."""
@@ -37,12 +38,12 @@ class Sampling:
             self._optuna.study.enqueue_trial(dict(self._study.enqueue[number]))
         for _ in range(_MOST_DISCARDED):
             params = self._draw(number)
-            if _key(params) not in self._seen:
+            if self._key(params) not in self._seen:
                 break
             self._optuna.discard(number)
         else:
             params = self._draw_untried(number)
-        self._seen.add(_key(params))
+        self._seen.add(self._key(params))
         return params
 
     @property
@@ -61,7 +62,7 @@ class Sampling:
         seed, optuna, grid = derive_seed(self._study.seed, "untried", number), self._optuna.study, self._study.grid
         if self._points is not None:
             place = random.Random(seed).randrange(self._points)  # noqa: S311  # not for security
-            while _key(grid.point(place)) in self._seen:
+            while self._key(grid.point(place)) in self._seen:
                 place = (place + 1) % self._points
             point = grid.point(place)
             optuna.enqueue_trial({name: point[name] for name in self._optuna.distributions if name in point})
@@ -71,14 +72,19 @@ class Sampling:
         finally:
             optuna.sampler = sampler
 
+    def _key(self, params: Mapping[str, Scalar]) -> tuple[tuple[str, str], ...]:
+        # With the type, since 1, 1.0 and True are equal. Numbers of a range are rounded, since Optuna's steps have errors of
+        # binary fractions; those that are listed are not, since they may differ by as little.
+        exact = self._listed
+        return tuple(
+            (name, f"{value:.12g}." if isinstance(value, float) and name not in exact else repr(value))
+            for name, value in params.items()
+        )
+
 
 def _suggested(trial: Any, name: str, distribution: Any) -> Any:
     if hasattr(distribution, "choices"):
         return trial.suggest_categorical(name, distribution.choices)
-    suggest = trial.suggest_int if isinstance(distribution.low, int) else trial.suggest_float
-    return suggest(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
-
-
-def _key(params: Mapping[str, Scalar]) -> tuple[tuple[str, str], ...]:
-    # With the type, since 1, 1.0 and True are equal; rounded, since Optuna's steps of a range have errors of binary fractions.
-    return tuple((name, f"{value:.12g}." if isinstance(value, float) else repr(value)) for name, value in params.items())
+    kind, suggest = (int, trial.suggest_int) if isinstance(distribution.low, int) else (float, trial.suggest_float)
+    # Of Python's type: Optuna returns NumPy's numbers of some ranges.
+    return kind(suggest(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log))

@@ -51,6 +51,7 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
         ("enqueue", list(stored.enqueue), list(current.enqueue)),
         ("seed", stored.seed, current.seed),
         ("repeats", stored.repeats, current.repeats),
+        ("max_steps", stored.max_steps, current.max_steps),
     ):
         if old != new and not (label == "objective" and moved):
             yield f"{label}: was {old}, is now {new}"

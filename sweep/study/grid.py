@@ -12,11 +12,13 @@ from __future__ import annotations
 import bisect
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sweep.study.space import Constant, Domain, Range, Space, axis_size, axis_value, conditional, place_of
 from sweep.study.trial import Params, Scalar
+
+_MOST_BRANCHES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +36,9 @@ class Grid:
         """Return the number of points.
 
         Raises:
-            ValueError: a domain is infinite.
+            ValueError: a domain is infinite, or the conditions are too many to count.
         """
-        return self._tree.count(0, frozenset()) if self._tree is not None else self._sizes[-1]
+        return self._tree.size if self._tree is not None else self._sizes[-1]
 
     @functools.cached_property
     def _sizes(self) -> list[int]:
@@ -115,10 +117,21 @@ def _old_places(domain: Domain, earlier: Domain | None) -> Sequence[int]:
     return sorted(places)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """Neighbours on an axis that make the same later parameters apply: their number, and the index of the first."""
+
+    first: int
+    count: int
+
+
 class _Tree:
     """The points of a space with conditions.
 
     A branch is identified by the later parameters that do not apply in it: equal branches have equally many points.
+
+    Raises:
+        ValueError: a domain is infinite, or there are too many different branches to count.
     """
 
     def __init__(self, space: Space) -> None:
@@ -127,45 +140,70 @@ class _Tree:
         self._dependent = {
             name: [(later, c) for later, domain in space.items() for c in domain.when if c.parent == name] for name in space
         }
-        self._counts: dict[tuple[int, frozenset[str]], int] = {}
+        self._runs = [self._runs_of(name, domain, size) for name, domain, size in self._items]
+        branches: list[set[frozenset[str]]] = [{frozenset()}]
+        known = 0
+        for place in range(len(self._items)):
+            branches.append({below for absent in branches[-1] for _, below in self._steps(place, absent)})
+            known += len(branches[-1])
+            if known > _MOST_BRANCHES:
+                raise ValueError("its conditions (when) have too many combinations to be counted")
+        # The number of points from a parameter on, in each branch.
+        self._counts: list[dict[frozenset[str], int]] = [{} for _ in self._items] + [dict.fromkeys(branches[-1], 1)]
+        for place in reversed(range(len(self._items))):
+            below = self._counts[place + 1]
+            for absent in branches[place]:
+                self._counts[place][absent] = sum(run.count * below[then] for run, then in self._steps(place, absent))
 
-    def count(self, place: int, absent: frozenset[str]) -> int:
-        """Return the number of points from an index on, given the parameters from there on that do not apply."""
-        if place == len(self._items):
-            return 1
-        if (found := self._counts.get((place, absent))) is None:
-            name, _, size = self._items[place]
-            if name not in absent and self._dependent[name]:
-                found = sum(self.count(place + 1, self._below(place, axis, absent)) for axis in range(size))
-            else:
-                found = (1 if name in absent else size) * self.count(place + 1, self._below(place, None, absent))
-            self._counts[place, absent] = found
-        return found
+    @property
+    def size(self) -> int:
+        """Return the number of points."""
+        return self._counts[0][frozenset()]
 
     def point(self, number: int) -> dict[str, Scalar]:
         """Return the assignment with a number."""
         found: dict[str, Scalar] = {}
         absent: frozenset[str] = frozenset()
         for place, (name, domain, _) in enumerate(self._items):
-            if name in absent:
-                absent = self._below(place, None, absent)
-                continue
-            axis = 0
-            if not self._dependent[name]:
-                axis, number = divmod(number, self.count(place + 1, absent))
-            else:
-                while number >= (size := self.count(place + 1, self._below(place, axis, absent))):
-                    number -= size
-                    axis += 1
-            found[name] = axis_value(domain, axis)
-            absent = self._below(place, axis, absent)
+            applies = name not in absent
+            for run, below in self._steps(place, absent):
+                each = self._counts[place + 1][below]
+                if number < run.count * each:
+                    break
+                number -= run.count * each
+            beyond, number = divmod(number, each)
+            if applies:
+                found[name] = axis_value(domain, run.first + beyond)
+            absent = below
         return found
 
-    def _below(self, place: int, axis: int | None, absent: frozenset[str]) -> frozenset[str]:
-        """Return what does not apply after a parameter has its value at an index of its axis, or does not apply itself."""
+    def _runs_of(self, name: str, domain: Domain, size: int) -> list[_Run]:
+        """Return the runs of an axis, of which a condition can only single out the values that it lists."""
+        conditions = [condition for _, condition in self._dependent[name]]
+        if not isinstance(domain, Range):
+            return [_Run(first=place, count=1) for place in range(size)] if conditions else [_Run(first=0, count=size)]
+        kind = int if domain.integer else float
+        listed = {value for c in conditions for value in c.values if isinstance(value, int | float) and kind(value) == value}
+        single = sorted({place for value in listed if (place := place_of(domain, kind(value))) is not None})
+        runs, begin = [], 0
+        for place in [*single, size]:
+            if place > begin:
+                runs.append(_Run(first=begin, count=place - begin))
+            if place < size:
+                runs.append(_Run(first=place, count=1))
+            begin = place + 1
+        return runs
+
+    def _steps(self, place: int, absent: frozenset[str]) -> Iterator[tuple[_Run, frozenset[str]]]:
+        """Yield each run of an axis with what does not apply after it; one for a parameter that does not apply itself."""
         name, domain, _ = self._items[place]
-        value = None if axis is None else axis_value(domain, axis)
-        return absent - {name} | {later for later, c in self._dependent[name] if axis is None or not c.accepts(value)}
+        dependent = self._dependent[name]
+        if name in absent:
+            yield _Run(first=0, count=1), absent - {name} | {later for later, _ in dependent}
+            return
+        for run in self._runs[place]:
+            value = axis_value(domain, run.first)
+            yield run, absent | {later for later, c in dependent if not c.accepts(value)}
 
 
 def _finite_size(name: str, domain: Domain) -> int:

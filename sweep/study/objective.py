@@ -22,6 +22,7 @@ from typing import Any
 
 from sweep.errors import SweepError, did_you_mean
 from sweep.study.code.syntax import parsed
+from sweep.study.signature import why_unfit
 
 _BY_VALUE = "__main__:"
 
@@ -59,10 +60,14 @@ def locate(reference: str, import_dir: str) -> None:
         tree = parsed(Path(spec.origin).read_bytes())
     except SyntaxError as error:
         raise ObjectiveNotFound(f"{spec.origin}:{error.lineno}: {error.msg}") from None
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        raise ObjectiveNotFound(f"{spec.origin} is no Python source: {error}") from None
     names = set(_defined(tree))
     if function not in names and "*" not in names and "__getattr__" not in names:
         public = sorted(name for name in names if not name.startswith("_"))
         raise ObjectiveNotFound(f"module {module!r} has no {function!r}; {did_you_mean(function, public)}")
+    if reason := why_unfit(tree, function):
+        raise ObjectiveNotFound(reason)
 
 
 def load(reference: str, import_dir: str) -> Callable[..., Any]:

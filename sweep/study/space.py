@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from sweep.study.trial import Params, Scalar
 
+# Steps of a range of floats are rounded to 12 significant digits; finer ones, relative to the largest value, are refused.
+RESOLUTION = 1e-11
+
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
@@ -123,7 +126,9 @@ def place_of(domain: Domain, value: Scalar) -> int | None:
     if isinstance(domain, Range):
         if domain.spacing is None or not isinstance(value, int if domain.integer else float):
             return None
-        place = round((value - domain.low) / domain.spacing)
+        beyond = value - domain.low
+        # In whole numbers where possible: a float is exact up to 2**53 only.
+        place = int(beyond // domain.spacing) if domain.integer else round(beyond / domain.spacing)
         inside = 0 <= place < (axis_size(domain) or 0)
         return place if inside and _same(axis_value(domain, place), value) else None
     return next((place for place, other in enumerate(_ends(domain)) if _same(other, value)), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import re
 import shlex
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from sweep.study.trial import Scalar
 
 # The name of a parameter that is reserved: it selects the random seed and is not searched.
 SEED = "seed"
+_NEXT_REPORT_S = 10.0
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./${}-]+", re.ASCII)  # a word of a command, placeholders included, that needs no quotes
 
 
@@ -62,7 +64,7 @@ class ConstraintSpec:
 class RepeatsSpec:
     """How often each assignment is trained."""
 
-    count: int = key(1, "the number of trainings, each with its own seed", "Count", shorthand=True)
+    count: int = key(1, "the number of trainings, each with its own seed", "Repeats", shorthand=True)
     allow_failed: int = key(0, "the number of runs that may fail without failing the trial", "WholeNumber")
 
 
@@ -77,6 +79,19 @@ class BudgetSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimeoutSpec:
+    """How long a trial may take."""
+
+    after_s: float | None = key(None, "the time that its training may take", "Duration", name="after", shorthand=True)
+    then: str = key("fail", "whether it is then failed, or complete with what it has reported", "TimeoutEnd")
+
+    @property
+    def forced_s(self) -> float:
+        """Return when a trial is ended by force: one that will be complete is given time for its next report."""
+        return math.inf if self.after_s is None else self.after_s + (_NEXT_REPORT_S if self.then == "complete" else 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkersSpec:
     """Where trials run."""
 
@@ -84,7 +99,7 @@ class WorkersSpec:
     per_device: int | None = key(
         None, "processes on each device; auto: one per core of a CPU, 1 or more on a GPU", "PerDevice", none="auto"
     )
-    threads: int | None = key(None, "compute threads of each process", "Count")
+    threads: int | None = key(None, "compute threads of each process", "Threads")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +199,12 @@ class StudySpec:
     retries: int = key(
         1, "how often a trial whose process died is resumed from its checkpoint; an exception is not retried", "WholeNumber"
     )
-    timeout_s: float | None = key(
-        None, "of one trial, such as `30m`; a trial that takes longer is failed", "Duration", name="timeout"
+    max_steps: int | None = key(None, "the last step of a trial: it is complete once it has reported this step", "Count")
+    timed: TimeoutSpec = key(
+        TimeoutSpec(),
+        "of one trial, such as `30m`; a trial that takes longer is failed, or with `{after: 30m, then: complete}` complete with"
+        " what it has reported",
+        name="timeout",
     )
     checkpoints: CheckpointsSpec = key(
         CheckpointsSpec(), "`{keep_best: 3}`: the number of best trials whose last checkpoint is kept"
@@ -203,6 +222,11 @@ class StudySpec:
     def repeats(self) -> int:
         """Return the number of trainings of each assignment."""
         return self.repeated.count
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Return how long a trial may take."""
+        return self.timed.after_s
 
     @property
     def metric(self) -> MetricSpec:

@@ -122,3 +122,4 @@ class Decision(enum.StrEnum):
     CONTINUE = "continue"
     PRUNE = "prune"
     STOP = "stop"
+    COMPLETE = "complete"  # as it is: its time is over

@@ -84,15 +84,15 @@ def append_front(run_folder: Path, *, inside: bool, step: int, mend: bool = Fals
         RecordWriter(file).write(Event(wall_time=time.time(), step=step, summary=summary).SerializeToString())
 
 
-def append_failure(run_folder: Path) -> None:
-    """Write the failure of a trial whose process is gone, into one more event file in its folder."""
+def append_end(run_folder: Path, *, success: bool) -> None:
+    """Write the end of a trial whose process is gone, into one more event file in its folder."""
     run_folder.mkdir(parents=True, exist_ok=True)
     event_files.cut_torn_ends(run_folder)
     for path in run_folder.glob(event_files.PATTERN):
         if found := _tagged(path, metadata.SESSION_END_INFO_TAG):  # written just before the process died; the first one counts
             event_files.cut_before(path, found[0])
     ends = run_folder / f"{_file_name()}.end"
-    _write_file(event_files.sorted_last(ends, run_folder.glob(event_files.PATTERN)), session_end(success=False))
+    _write_file(event_files.sorted_last(ends, run_folder.glob(event_files.PATTERN)), session_end(success=success))
 
 
 def renew(run_folder: Path, params: Params, space: Mapping[str, Domain | None]) -> None:

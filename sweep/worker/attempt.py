@@ -30,7 +30,7 @@ from sweep.study.timing import Stopwatch, counts_as
 from sweep.study.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
 from sweep.tensorboard import event_files
 from sweep.worker.devices import Slot
-from sweep.worker.handle import MetricNotFinite, StateIgnored, Trial, TrialFailed, TrialPruned, TrialStopped
+from sweep.worker.handle import MetricNotFinite, StateIgnored, Trial, TrialComplete, TrialFailed, TrialPruned, TrialStopped
 from sweep.worker.protocol import Channel, Resumed
 
 if TYPE_CHECKING:  # torch is imported in workers only
@@ -101,6 +101,7 @@ class _Attempt:
             host=self,
             position=self._start.position if self._start else None,
             state=self._start.state if self._start else None,
+            max_steps=study.max_steps,
         )
 
     def run(self) -> TrialResult:
@@ -186,7 +187,12 @@ class _Attempt:
         if self._start is None:
             return None
         self._channel.send(Resumed(position=self._start.position, time=self._stopwatch.read()))
-        state = _ENDS.get(self._decision())
+        decision, last, at = self._decision(), self._study.max_steps, self._start.position
+        # One that uses `trial.steps` may have more to do after its last step.
+        ended = last is not None and at.step is not None and at.step >= last != at.done
+        if decision is Decision.COMPLETE or (ended and decision is not Decision.PRUNE):
+            return self._completed()
+        state = _ENDS.get(decision)
         return TrialResult(state=state, metrics=self._trial.metrics) if state else None
 
     def _decision(self) -> Decision:
@@ -203,6 +209,8 @@ class _Attempt:
             _seed(trial.seed)
             self._stopwatch.turn_to("training")
             trial.finish(self._objective(trial))
+        except TrialComplete:
+            pass
         except TrialPruned:
             return TrialResult(state=TrialState.PRUNED, metrics=trial.metrics)
         except TrialStopped:
@@ -221,10 +229,15 @@ class _Attempt:
                 print(user_traceback(error), file=sys.stderr)
                 raise
             return failed(user_traceback(error), "exception")
-        if missing := [repr(name) for name in self._study.needed if name not in trial.metrics]:
-            reported = ", ".join(sorted(trial.metrics)) or "nothing"
-            return failed(f"the objective never reported {' and '.join(missing)}; it reported: {reported}", "metric-missing")
-        return TrialResult(state=TrialState.COMPLETE, metrics=trial.metrics)
+        return self._completed()
+
+    def _completed(self) -> TrialResult:
+        metrics = self._trial.metrics
+        if missing := [repr(name) for name in self._study.needed if name not in metrics]:
+            reported = ", ".join(sorted(metrics)) or "nothing"
+            error = f"the objective never reported {' and '.join(missing)}; it reported: {reported}"
+            return TrialResult(state=TrialState.FAILED, metrics=metrics, error=error, cause="metric-missing")
+        return TrialResult(state=TrialState.COMPLETE, metrics=metrics)
 
 
 def user_traceback(error: BaseException) -> str:

@@ -21,6 +21,10 @@ class TrialPruned(BaseException):
     """Leave the objective: the trial is pruned. Not an `Exception`, so that user code does not catch it by accident."""
 
 
+class TrialComplete(BaseException):
+    """Leave the objective: the trial has reached its last step or its time, and counts as if the objective had returned."""
+
+
 class TrialStopped(BaseException):
     """Leave the objective: the sweep is being stopped and will resume this trial later."""
 
@@ -83,6 +87,7 @@ class Trial:
         host: TrialHost,
         position: Position | None = None,
         state: dict[str, Any] | None = None,
+        max_steps: int | None = None,
     ) -> None:
         self.number, self.repeat, self.attempt = spec.number, spec.repeat, spec.attempt
         self.params: dict[str, Any] = dict(spec.params)
@@ -98,7 +103,8 @@ class Trial:
         self._saves = state is not None
         position = position or Position()
         self.metrics: dict[str, float] = dict(position.metrics)
-        self._step, self._total = position.step, position.total
+        self._step, self._total, self._max_steps = position.step, position.total or max_steps, max_steps
+        self._over = False
         # Steps of `trial.steps`: the current one, how many are done, and the last one that gave `report` a state.
         self._current = self._done = self._stated = position.done
         self._history = list(position.history)
@@ -124,8 +130,8 @@ class Trial:
     def steps(self, total: int) -> Iterator[int]:
         """Iterate over those steps from 1 to `total` that are not done yet; the live view shows the progress.
 
-        An interrupted trial resumes after the last step in which it gave `report` a state; a step in which it called `save` is
-        not done.
+        No step is larger than the study's `max_steps`. An interrupted trial resumes after the last step in which it gave
+        `report` a state; a step in which it called `save` is not done.
 
         Raises:
             TrialStopped: the sweep is being stopped. Do not catch it.
@@ -133,7 +139,7 @@ class Trial:
         """
         if total < 0:
             raise ValueError(f"trial.steps needs 0 or more steps, got {total}")
-        self._total = total
+        total = self._total = min(total, self._max_steps or total)
         self._restore_random_states()
         self._begin()
         for step in range(self._current + 1, total + 1):
@@ -157,6 +163,7 @@ class Trial:
         Raises:
             MetricNotFinite: a value is NaN or infinite; nothing of this report is stored.
             TrialPruned: the pruner ended the trial. Do not catch it.
+            TrialComplete: the trial has reached its last step (`max_steps`) or its time. Do not catch it.
             TrialStopped: the sweep is being stopped. Do not catch it.
             TypeError: a value is no number, or the state holds something that a checkpoint cannot hold.
             ValueError: the step does not grow, or this is the second report with a state in one step of `trial.steps`.
@@ -188,6 +195,11 @@ class Trial:
         )
         if decision is Decision.PRUNE:
             raise TrialPruned
+        # In its last step of `trial.steps` the objective leaves the loop itself, and may have more to do then.
+        last = self._max_steps
+        if decision is Decision.COMPLETE or (last is not None and number >= last and (number, self._current) != (last, last)):
+            self._over = True
+            raise TrialComplete
         if decision is Decision.STOP:
             raise TrialStopped
 
@@ -218,6 +230,8 @@ class Trial:
         self._record(returned if isinstance(returned, Mapping) else {self._metric: returned})  # type: ignore[dict-item]  # _number checks it
 
     def _begin(self) -> None:
+        if self._over:
+            raise TrialComplete
         if self._state is not None and not self._read:
             raise StateIgnored
         self._begun = True

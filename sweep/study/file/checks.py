@@ -10,17 +10,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import Problem, did_you_mean
 from sweep.study.command import problems as command_problems
+from sweep.study.file import hints
 from sweep.study.file.parameters import Parameter, to_domain
 from sweep.study.file.schema import StudyModel
 from sweep.study.file.source import Source
-from sweep.study.file.values import StudyName
+from sweep.study.file.values import LARGEST, StudyName
+from sweep.study.grid import Grid
 from sweep.study.methods import PRUNERS, SAMPLERS, WRAPPED, missing_packages
 from sweep.study.objective import ObjectiveNotFound, locate
-from sweep.study.space import Choice, Constant, Domain, axis_size, can_be, conditional, domain_text
+from sweep.study.space import Choice, Constant, Domain, Range, axis_size, can_be, conditional, domain_text
 from sweep.study.spec import SEED, BudgetSpec, RepeatsSpec
 
 # The option (None for all of them together), what is wrong, and what to write instead.
 OptionProblem = tuple[str | None, str, str]
+_EXACT = 2**53
 _INSTEAD = "keep one metric, and write bounds for the others:  constraints: {name: {max: 0.1}}"
 # Called with `sampler` or `pruner`, its name and its options.
 OptionProblems = Callable[[str, str, Mapping[str, Any]], Iterable[OptionProblem]]
@@ -67,7 +70,10 @@ def check_objective(source: Source, values: Mapping[str, Any], import_dir: str) 
         try:
             locate(values["objective"], import_dir)
         except ObjectiveNotFound as error:
-            yield source.problem(("objective",), str(error))
+            module = values["objective"].partition(":")[0]
+            yield source.problem(
+                ("objective",), str(error), hints.objective(values["objective"]) if module.endswith(".py") else ""
+            )
 
 
 def check_metrics(source: Source, values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -116,6 +122,8 @@ def check_together(
         yield from _check_pruner(source, pruner, ("pruner",), option_problems)
     yield from _check_sampler(source, method, values.get("sampler", {}), option_problems)
     yield from _check_points(source, method, values.get("enqueue", []), domains)
+    yield from _check_whole_numbers(source, values, domains)
+    yield from _check_size(source, method, budget, domains)
     if method == "grid":
         for name, domain in domains.items():
             if axis_size(domain) is None:
@@ -126,6 +134,31 @@ def check_together(
             yield source.problem(("budget",), f"method {method} never ends by itself", "add budget: {trials: 50}")
         if domains and all(isinstance(domain, Constant) for domain in domains.values()):
             yield source.problem(("parameters",), f"method {method} has nothing to choose: every parameter is a constant")
+
+
+def _check_whole_numbers(source: Source, values: Mapping[str, Any], domains: dict[str, Domain]) -> Iterator[Problem]:
+    """Yield the ranges of whole numbers that Optuna, which stores floats, would change."""
+    if values.get("method") in (None, "grid") and values.get("pruner", {}).get("type", "none") == "none":
+        return
+    for name, domain in domains.items():
+        if not isinstance(domain, Range) or not domain.integer or max(abs(domain.low), abs(domain.high)) <= _EXACT:
+            continue
+        if domain.spacing != 1 or float(domain.low) != domain.low or float(domain.high) != domain.high:
+            message = f"Optuna stores numbers as floats, which hold whole numbers exactly only up to {_EXACT}"
+            yield source.problem(("parameters", name), message, f"write min: {float(domain.low)} for a range of floats")
+
+
+def _check_size(source: Source, method: str | None, budget: BudgetSpec | None, domains: dict[str, Domain]) -> Iterator[Problem]:
+    if not domains or any(axis_size(domain) is None for domain in domains.values()):
+        return
+    try:
+        size = Grid(spaces=[domains]).size
+    except ValueError as error:
+        yield source.problem(("parameters",), str(error), "use fewer parameters with conditions")
+        return
+    if method == "grid" and size > LARGEST and (budget is None or budget.trials is None):
+        message = f"a grid of more than 10^{int((size.bit_length() - 1) * 0.30103)} trials has no end"
+        yield source.problem(("parameters",), message, "add budget: {trials: 50}, use fewer values, or method: random or tpe")
 
 
 def _check_conditions(source: Source, domains: dict[str, Domain]) -> Iterator[Problem]:
@@ -189,6 +222,11 @@ def _check_points(
         message = "the order of a grid with conditions cannot be changed"
         yield source.problem(("enqueue",), message, "remove it, or use another method")
     for place, point in enumerate(points):
+        if method == "grid" and domains and all(axis_size(domain) for domain in domains.values()) and not conditional(domains):
+            number = Grid(spaces=[domains]).find(point)
+            if number is not None and number > LARGEST:
+                message = f"point {place + 1}: it is too far back in a grid of so many points"
+                yield source.problem(("enqueue",), message, "use fewer values, or method: random or tpe")
         for name, value in point.items():
             if name not in domains:
                 yield source.problem(("enqueue",), f"point {place + 1}: no parameter {name!r}", did_you_mean(name, domains))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
-from sweep.study.file.values import ConditionValues, Number, ParameterName, Scalar, Values
-from sweep.study.space import Choice, Condition, Constant, Domain, Range, axis_size, axis_value
+from sweep.study.file.values import ConditionValues, Number, ParameterName, Scalar, Values, is_finite
+from sweep.study.space import RESOLUTION, Choice, Condition, Constant, Domain, Range, axis_size, axis_value
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -103,15 +104,24 @@ def _range(parameter: Parameter, given: set[str]) -> Range:
         raise ValueError(f"min ({low}) must be below max ({high}); for one value write value: {low}")
     if log and low <= 0:
         raise ValueError(f"a log scale needs min above 0, got {low}")
+    if not log and not is_finite(high - low):
+        raise ValueError(f"max - min is too large for a number; use log: true, or a range of less than {sys.float_info.max:.2g}")
     if step is not None:
-        if log:
-            raise ValueError("has both step and log; keep one")
-        if step <= 0 or step > high - low:
-            raise ValueError(f"step must be above 0 and at most max - min ({high - low:g}), got {step}")
-        if isinstance(low, int) and isinstance(high, int) and not isinstance(step, int):
-            low, high = float(low), float(high)  # {min: 0, max: 1, step: 0.1}
-        whole = Range(low=low, high=high, step=step)
-        last = axis_value(whole, (axis_size(whole) or 1) - 1)  # the largest allowed value, which may be less than max
-        assert isinstance(last, (int, float))
-        high = last
-    return Range(low=low, high=high, step=step, log=log)
+        return _stepped(low, high, step, log=log)
+    return Range(low=low, high=high, log=log)
+
+
+def _stepped(low: float, high: float, step: float, *, log: bool) -> Range:
+    if log:
+        raise ValueError("has both step and log; keep one")
+    if step <= 0 or step > high - low:
+        raise ValueError(f"step must be above 0 and at most max - min ({high - low:g}), got {step}")
+    if isinstance(low, int) and isinstance(high, int) and not isinstance(step, int):
+        low, high = float(low), float(high)  # {min: 0, max: 1, step: 0.1}
+    whole = Range(low=low, high=high, step=step)
+    finest = max(abs(low), abs(high)) * RESOLUTION
+    if not whole.integer and step < finest:
+        raise ValueError(f"steps of {step} cannot be told apart in 12 digits; use a step of at least {finest:.2g}")
+    last = axis_value(whole, (axis_size(whole) or 1) - 1)  # the largest allowed value, which may be less than max
+    assert isinstance(last, (int, float))
+    return Range(low=low, high=last, step=step)

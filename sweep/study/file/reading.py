@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+import shlex
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError, did_you_mean
+from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError
 from sweep.study.command import NOT_STUDIES, not_a_study
+from sweep.study.file import hints
 from sweep.study.file.checks import (
     OptionProblem,
     OptionProblems,
@@ -21,8 +25,9 @@ from sweep.study.file.checks import (
     check_together,
     to_domains,
 )
+from sweep.study.file.findings import problem_of
 from sweep.study.file.parameters import Parameter
-from sweep.study.file.schema import StudyModel, has_parts, model_of
+from sweep.study.file.schema import StudyModel, has_parts
 from sweep.study.file.source import Overrides, Source, given_source, read_source
 from sweep.study.file.values import ParameterName
 from sweep.study.file.writing import FORMAT
@@ -31,6 +36,7 @@ from sweep.study.space import Domain, Range
 from sweep.study.spec import StudySpec
 
 _FORMAT = re.compile(r"# sweep format (\d+)")
+_LARGEST = 4 << 20  # bytes; the values of a file that size are more than are read
 _KNOWN_KEYS = {key: has_parts(field.annotation) for key, field in StudyModel.model_fields.items()}
 
 
@@ -62,11 +68,7 @@ def read_study(
     """
     if path.suffix in NOT_STUDIES:
         raise not_a_study(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SweepError("study-not-readable", f"cannot read {path}: {reason}", do="sweep plan studies/fashion.yaml") from None
+    text = _text_of(path)
     if (written := _FORMAT.match(text)) and int(written[1]) > FORMAT:
         raise SweepError(
             "newer-version",
@@ -77,6 +79,32 @@ def read_study(
     source = read_source(str(path), text, overrides, _KNOWN_KEYS)
     folder = str((import_dir or path.parent).resolve())
     return _checked(source, folder, path.stem, find_objective, option_problems)
+
+
+def _text_of(path: Path) -> str:
+    """Return a study file's text.
+
+    Raises:
+        SweepError: it is no file, or not UTF-8, or too large for one.
+    """
+    reason, do = "it is not UTF-8 text", f"save it as UTF-8:  iconv -f UTF-16 -t UTF-8 {shlex.quote(str(path))} > study.yaml"
+    try:
+        # Opening a pipe would wait for whoever writes into it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            reason, do = "it is no file, but a pipe, a device or a socket", "save its text in a file, and name that"
+        else:
+            with path.open("rb") as file:
+                data = file.read(_LARGEST + 1)
+            if len(data) <= _LARGEST:
+                return data.decode("utf-8-sig")
+            reason, do = f"it has more than {_LARGEST >> 20} MiB", "is it a data file? a study file is a page of YAML"
+    except OSError as error:
+        reason, do = error.strerror or str(error), f"ls -l {shlex.quote(str(path))}"
+    except UnicodeDecodeError as error:
+        if not error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            line = error.object.count(b"\n", 0, error.start) + 1
+            reason, do = f"line {line} is not UTF-8 text", "is it a text file? save it as UTF-8 in the editor"
+    raise SweepError("study-not-readable", f"cannot read {path}: {reason}", do=do)
 
 
 def given_study(
@@ -96,9 +124,10 @@ def _checked(
     source: Source, import_dir: str, default_name: str | None, find_objective: bool, option_problems: OptionProblems
 ) -> StudySpec:
     problems = source.problems
+    unread, broken = len(problems), {problem.key for problem in problems if problem.key}
     values: dict[str, Any] = {}
     domains: dict[str, Domain] = {}
-    if source.data or not problems:
+    if source.is_whole:
         values = _valid_keys(source)
         problems += check_one_of(source, "objective", "command", "for a script")
         problems += check_one_of(source, "metric", "metrics", "for a list of several")
@@ -111,6 +140,8 @@ def _checked(
             values["name"] = default_name
             problems += check_name(source, default_name)
     if problems:
+        # What cannot be read has no value, which is no further problem, neither its own nor of what contains it.
+        problems = [one for place, one in enumerate(problems) if place < unread or not _concerns(one.key, broken)]
         raise StudyFileError(source.name or "the dict", sorted(dict.fromkeys(problems), key=_order))
     return _study(values, domains, import_dir)
 
@@ -120,7 +151,7 @@ def _valid_keys(source: Source) -> dict[str, Any]:
     fields = StudyModel.model_fields
     values: dict[str, Any] = {}
     for key in [key for key in source.data if key not in fields]:
-        source.add((key,), "unknown key", did_you_mean(key, fields))
+        source.add((key,), "unknown key", hints.top_level(key, source.data[key], fields, Parameter.model_fields))
     for key, field in fields.items():
         given = source.data.get(key)
         if key == "parameters" and given and isinstance(given, dict):
@@ -143,37 +174,8 @@ def _valid(source: Source, path: tuple[str, ...], kind: Any, given: Any) -> dict
     try:
         return {path[-1]: TypeAdapter(kind).validate_python(given, strict=True)}
     except ValidationError as error:
-        source.problems += [_problem(source, path, detail) for detail in error.errors(include_url=False)]
+        source.problems += [problem_of(source, path, detail) for detail in error.errors(include_url=False)]
         return {}
-
-
-def _problem(source: Source, path: tuple[str, ...], detail: Any) -> Problem:
-    where = (*path, *(part for part in detail["loc"] if part != "[key]"))
-    message, given, hint = detail["msg"].removeprefix("Value error, "), detail["input"], ""
-    match detail["type"]:
-        case "extra_forbidden":
-            message, hint = "unknown key", did_you_mean(str(where[-1]), _known_beside(where))
-        case "missing":
-            message = "missing"
-        case "literal_error":
-            known = [word.strip("'") for word in detail["ctx"]["expected"].replace(" or ", ", ").split(", ")]
-            message, hint = f"{given!r} is not known", did_you_mean(str(given), known)
-        case "too_short":
-            message = "is empty"
-        case "model_type" | "model_attributes_type":
-            message = f"needs keys ({', '.join(_known_beside((*where, '')))}), got {given!r}"
-            if path[0] == "parameters":
-                hint = f"for a constant write {where[-1]}: {{value: {given}}}"
-        case _:
-            message = f"{message[0].lower()}{message[1:]}, got {given!r}"
-    return source.problem(where, message, hint)
-
-
-def _known_beside(path: tuple[str | int, ...]) -> list[str]:
-    if path[0] == "parameters":
-        return list(Parameter.model_fields)
-    model = model_of(StudyModel.model_fields[str(path[0])].annotation)
-    return list(model.model_fields) if model is not None else []
 
 
 def _study(values: dict[str, Any], domains: dict[str, Domain], import_dir: str) -> StudySpec:
@@ -189,6 +191,10 @@ def _study(values: dict[str, Any], domains: dict[str, Domain], import_dir: str) 
     }
     found |= {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
     return StudySpec(**found)
+
+
+def _concerns(key: str, broken: set[str]) -> bool:
+    return bool(key) and any(one == key or one.startswith((f"{key}.", f"{key}[")) for one in broken)
 
 
 def _order(problem: Problem) -> tuple[str, int]:

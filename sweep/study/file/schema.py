@@ -50,9 +50,11 @@ def _shorthand(key: Key, field: dataclasses.Field[Any], model: Any) -> BeforeVal
     """Accept one key's value in place of the mapping."""
 
     def whole(value: Any) -> Any:
-        return {key.name: value} if type(value) is type(field.default) else value
+        alone = not isinstance(value, dict) if field.default is None else type(value) is type(field.default)
+        return {key.name: value} if alone else value
 
-    return BeforeValidator(whole, json_schema_input_type=getattr(values, key.value) | model)
+    kind = getattr(values, key.value)
+    return BeforeValidator(whole, json_schema_input_type=(kind | None if field.default is None else kind) | model)
 
 
 def _fields(spec: type, found: BaseModel) -> dict[str, Any]:

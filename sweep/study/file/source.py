@@ -1,32 +1,22 @@
-"""The study file, or a dict, as plain data with the line of each key and with overrides applied.
-
-YAML 1.2 by ruamel.yaml: `1e-3` is a number, and `yes` is a word (refused because it is probably meant as a boolean). The result
-is plain data only: a tag such as `!!python/object` is a problem and creates no object.
-"""
+"""The study file, or a dict, as plain data with the line of each key and with overrides applied."""
 
 from __future__ import annotations
 
+import enum
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.scalarstring import ScalarString
-
 from sweep.errors import Problem, did_you_mean
+from sweep.study.file.document import MOST_NODES, Node, NotYaml, parse, shortened
 
 KeyPath = tuple[str | int, ...]
 # `key=value` words of the command line, or keys with Python's values.
 Overrides = Sequence[str] | Mapping[str, Any]
 
-# With aliases a small file can describe a huge tree; no real study file has this many values.
-_MOST_NODES = 2_000_000
-# Booleans in YAML 1.1, strings in YAML 1.2, where each would count as true.
-_OLD_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+_LONGEST_KEY = 200  # in messages
 _EXAMPLES = "for example lr.values='[0.1, 0.01]' or epochs.value=1"
 # The kind of domain that each key of a parameter describes; the keys of different kinds exclude each other.
 _KIND = {"value": 0, "values": 1, "min": 2, "max": 2, "step": 2, "log": 2, "q": 2}
@@ -42,6 +32,7 @@ class Source:
         lines: 1-based line of each key path of a file; 0 for an override.
         problems: found so far.
         overridden_in: the origin of overrides, for messages.
+        is_whole: all of it could be read, so that what is missing is missing indeed.
     """
 
     name: str | None
@@ -49,21 +40,24 @@ class Source:
     lines: dict[KeyPath, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     overridden_in: str = "command line"
+    is_whole: bool = True
 
-    def problem(self, path: Sequence[str | int], message: str, hint: str = "") -> Problem:
-        """Return a problem at a key path, or at its longest part that has a line."""
+    def problem(self, path: Sequence[str | int], message: str, hint: str = "", line: int | None = None) -> Problem:
+        """Return a problem at a key path; its line, if none is given, is that of its longest part that has one."""
         known = tuple(path)
         while known and known not in self.lines:
             known = known[:-1]
-        line = self.lines.get(known, 1)
+        if line is None:
+            line = self.lines.get(known, 1)
         place = f"{self.name}:{line}" if self.name is not None else ""
         # As the user writes it: `parameters.lr.values[2]`.
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+        key = key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}..."
         return Problem(where=place if line else self.overridden_in, key=key, message=message, hint=hint)
 
-    def add(self, path: Sequence[str | int], message: str, hint: str = "") -> None:
+    def add(self, path: Sequence[str | int], message: str, hint: str = "", line: int | None = None) -> None:
         """Record a problem at a key path."""
-        self.problems.append(self.problem(path, message, hint))
+        self.problems.append(self.problem(path, message, hint, line))
 
 
 def read_source(name: str, text: str, overrides: Overrides, known_keys: Mapping[str, bool]) -> Source:
@@ -76,25 +70,24 @@ def read_source(name: str, text: str, overrides: Overrides, known_keys: Mapping[
         known_keys: for each key of the file, whether its value is a mapping.
     """
     source = Source(name=name)
-
-    def refused(message: str, line: int = 1) -> Source:
-        source.problems.append(Problem(where=f"{name}:{line}", key="", message=message))
-        return source
-
     try:
-        tree = _yaml().load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        return refused(f"this is no valid YAML: {error.problem or error.context}", mark.line + 1 if mark else 1)
-    except (YAMLError, ValueError, RecursionError) as error:
-        return refused(f"this is no valid YAML: {' '.join(str(error).split())}")
-    if tree is not None and not isinstance(tree, CommentedMap):
-        return refused("a study file is a list of `key: value` lines")
-    try:
-        source.data = _from_yaml(source, tree or CommentedMap(), (), source.lines)
-    except (ValueError, RecursionError):
-        return refused("the file contains too many or too deeply nested values")
+        root = parse(text)
+    except NotYaml as error:
+        return _unreadable(source, error.message, error.hint, error.line)
+    if root is not None and root.items is not None and not root.listed:
+        source.data = _from_yaml(source, root, (), source.lines)
+    elif root is not None and (root.items is not None or root.value is not None or root.faults):
+        return _unreadable(source, "a study file is a list of `key: value` lines")
     _apply(source, overrides, known_keys)
+    if not source.data:
+        message = "the file has no keys" if text.strip() else "the file is empty"
+        source.add((), message, "a complete example:  sweep docs study-file")
+    return source
+
+
+def _unreadable(source: Source, message: str, hint: str = "", line: int | None = None) -> Source:
+    source.add((), message, hint, line)
+    source.is_whole = False
     return source
 
 
@@ -104,22 +97,29 @@ def given_source(data: Mapping[str, Any], overrides: Overrides, known_keys: Mapp
     try:
         source.data = _from_python(source, data, ())
     except RecursionError:
-        source.add((), "the dict is too deeply nested, or contains itself")
-        return source
+        return _unreadable(source, "the dict is too deeply nested, or contains itself")
     _apply(source, overrides, known_keys)
     return source
 
 
 def _from_python(source: Source, value: Any, path: KeyPath) -> Any:
-    """Return plain data: tuples, ranges and arrays become lists, NumPy's numbers Python's, and paths strings."""
+    """Return plain data: tuples, ranges and arrays become lists, NumPy's numbers Python's, enums values, and paths strings."""
     if hasattr(value, "tolist"):
         value = value.tolist()
+    if isinstance(value, enum.Enum):
+        value = value.value
     if isinstance(value, Mapping):
         return {str(key): _from_python(source, item, (*path, str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple | range):
+        if value[MOST_NODES:]:
+            source.add(path, f"has more than {MOST_NODES:,} values", "write a range: min and max")
+            return None
         return [_from_python(source, item, (*path, index)) for index, item in enumerate(value)]
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool):
         return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     hint = "give the function as sweep.run(study, function)" if callable(value) else f"this is of type {type(value).__name__}"
@@ -127,38 +127,17 @@ def _from_python(source: Source, value: Any, path: KeyPath) -> Any:
     return None
 
 
-def _yaml() -> YAML:
-    yaml = YAML(typ="rt", pure=True)
-    yaml.preserve_quotes = True  # distinguishes 'yes', meant as a word, from yes, meant as a boolean
-    return yaml
-
-
-def _from_yaml(source: Source, node: Any, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
-    """Return ruamel's tree as plain data, and record the line of each key path in `lines`."""
-    if isinstance(node, CommentedMap | CommentedSeq) and not node.tag.value:
-        plain: dict[str | int, Any] = {}
-        for key, value in node.items() if isinstance(node, CommentedMap) else enumerate(node):
-            part = str(key) if isinstance(node, CommentedMap) else key
-            # A key merged with `<<` has no line; the line of its parent is used.
-            position = (node.lc.data or {}).get(key)
-            lines[*path, part] = position[0] + 1 if position else lines.get(path, 1)
-            if len(lines) > _MOST_NODES:
-                raise ValueError("too many values")
-            plain[part] = _from_yaml(source, value, (*path, part), lines)
-        return plain if isinstance(node, CommentedMap) else list(plain.values())
-    if node is None or isinstance(node, bool):
-        return node
-    if isinstance(node, int | float):
-        return int(node) if isinstance(node, int) else float(node)
-    if isinstance(node, str):
-        meant = None if isinstance(node, ScalarString) else _OLD_BOOLEANS.get(node.lower())
-        if meant is not None:
-            source.add(path, f"{node} is a word in YAML 1.2", f"write {meant}, or {node!r} in quotes")
-        return str(node)
-    if type(node).__module__.startswith("datetime"):
-        return str(node)
-    source.add(path, "only numbers, strings, booleans, lists and mappings are allowed here", "remove the tag")
-    return None
+def _from_yaml(source: Source, node: Node, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
+    """Return a tree as plain data; record the line of each key path in `lines`, and each fault in the source."""
+    for part_of, line, message, hint in node.faults:
+        source.add(path if part_of is None else (*path, part_of), message, hint, line if lines is source.lines else None)
+    if node.items is None:
+        return node.value
+    found: dict[str | int, Any] = {}
+    for key, line, part in node.items:
+        lines[*path, key] = line
+        found[key] = _from_yaml(source, part, (*path, key), lines)
+    return list(found.values()) if node.listed else found
 
 
 def _apply(source: Source, overrides: Overrides, known_keys: Mapping[str, bool]) -> None:
@@ -173,9 +152,9 @@ def _apply(source: Source, overrides: Overrides, known_keys: Mapping[str, bool])
             _refuse(source, key, "an override is written key=value", _EXAMPLES)
             continue
         try:
-            value = _yaml().load(text)
-        except (YAMLError, ValueError, RecursionError):
-            _refuse(source, key, f"the value {text!r} is no valid YAML", "put it in quotes")
+            value = parse(text) or Node(line=0)
+        except NotYaml as error:
+            _refuse(source, key, f"the value {shortened(text)} is no valid YAML", error.hint or "put it in quotes")
             continue
         _override(source, key, functools.partial(_from_yaml, source, value, lines={}), known_keys)
 

@@ -11,26 +11,37 @@ import re
 import shlex
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from sweep.study.methods import PRUNERS
 
 _STUDY_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
 _PARAMETER_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,79}"
 _REFERENCE = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*"
+_SURROGATES = re.compile("[\ud800-\udfff]")
+LARGEST = 2**63 - 1  # that SQLite stores
+_MOST_THREADS = 1024  # of a machine; also of its processes
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
+def is_finite(value: Any) -> bool:
+    """Return whether a value is a number that a float can hold, if not exactly: samplers and TensorBoard store floats."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _duration(value: Any) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+    if is_finite(value) and value > 0:
         return float(value)
     match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         raise ValueError("must be a duration such as 30m, 2h, 1h30m or 90s")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     total = hours * 3600 + minutes * 60 + seconds
-    if total <= 0:
-        raise ValueError("must be longer than 0 s")
+    if total <= 0 or not math.isfinite(total):
+        raise ValueError("must be longer than 0 s, and finite")
     return total
 
 
@@ -48,20 +59,30 @@ def _per_device(value: Any) -> int | None:
     if value == "auto":
         return None
     if type(value) is int and value > 0:
+        if value > _MOST_THREADS:
+            raise ValueError(f"must be at most {_MOST_THREADS}")
         return value
     raise ValueError("must be auto or a whole number above 0")
 
 
 def _scalar(value: Any) -> Any:
-    if value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+    if value is None or isinstance(value, bool) or is_finite(value):
         return value
-    raise ValueError("must be a finite number, a string, true, false or null")
+    if isinstance(value, str):
+        if _SURROGATES.search(value):
+            raise ValueError("has a character that no file can store")
+        return value
+    raise ValueError(_too_large(value) or "must be a finite number, a string, true, false or null")
 
 
 def _number(value: Any) -> int | float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return value
-    raise ValueError("must be a finite number")
+    if is_finite(value):
+        return value  # type: ignore[no-any-return]  # is_finite has checked it
+    raise ValueError(_too_large(value) or "must be a finite number")
+
+
+def _too_large(value: Any) -> str:
+    return "is too large: numbers go to 1.8e308" if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 def _matching(pattern: str, message: str) -> BeforeValidator:
@@ -107,7 +128,7 @@ _TIMES = r"^(?=.)(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?$"
 _DURATIONS = {"anyOf": [_POSITIVE, {"type": "string", "pattern": _TIMES}], "examples": ["30m", "2h", "1h30m", 90]}
 _GPUS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": True}
 _REFERENCES = ["mine:train", "sweep.objectives.fashion_mnist:train"]
-_COUNT = {"type": "integer", "minimum": 1}
+_COUNT = {"type": "integer", "minimum": 1, "maximum": _MOST_THREADS}
 
 Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATIONS)]
 Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(_SCALAR)]
@@ -140,10 +161,13 @@ _PRUNERS = {"type": "object", "properties": {"type": {"enum": list(PRUNERS)}}, "
 Pruner = Annotated[dict[str, Any], WithJsonSchema(_PRUNERS)]
 Devices = Annotated[Any, BeforeValidator(_devices), WithJsonSchema({"anyOf": [{"enum": ["auto", "cpu"]}, _GPUS]})]
 PerDevice = Annotated[int | None, BeforeValidator(_per_device), WithJsonSchema({"anyOf": [{"const": "auto"}, _COUNT]})]
-WholeNumber = Annotated[int, Field(ge=0)]
-Count = PositiveInt
+WholeNumber = Annotated[int, Field(ge=0, le=LARGEST)]
+Count = Annotated[int, Field(gt=0, le=LARGEST)]
+Repeats = Annotated[int, Field(gt=0, le=10_000)]
+Threads = Annotated[int, Field(gt=0, le=_MOST_THREADS)]
 Switch = bool
 Goal = Literal["maximize", "minimize"]
+TimeoutEnd = Literal["fail", "complete"]
 Method = Literal["grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii"]
 Options = dict[str, Any]
 Points = list[dict[str, Scalar]]

@@ -24,9 +24,9 @@ def write_study(study: StudySpec) -> str:
     lines = [f"# sweep format {FORMAT}"]
     for name, value in _values(study).items():
         if name == "parameters":
-            lines += ["parameters:", *(f"  {parameter}: {_flow(domain)}" for parameter, domain in value.items())]
+            lines += ["parameters:", *(f"  {parameter}: {flow(domain)}" for parameter, domain in value.items())]
         else:
-            lines.append(f"{name}: {_flow(value)}")
+            lines.append(f"{name}: {flow(value)}")
     return "\n".join(lines) + "\n"
 
 
@@ -42,8 +42,8 @@ def _values(study: StudySpec) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, field in keys_of(study):
         value = {"metric": metric, "metrics": metrics}.get(key.name, getattr(study, field.name))
-        if value is not None and value not in ((), {}):
-            found[key.name] = file_value(key, value)
+        if value not in (None, (), {}) and (plain := file_value(key, value)) is not None:
+            found[key.name] = plain
     order = list(found)
     for name, successor in _MOVED.items():
         if name in found and successor in found:
@@ -71,13 +71,13 @@ def _mapping(spec: Any) -> Any:
     return {key.name: value for key, value in written.items() if value is not None}
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """Write plain data as YAML on one line, every string in quotes: `yes`, `1e3` and `? a` stay what they are."""
     if isinstance(value, dict):
-        keys = [key if _PLAIN_KEY.fullmatch(key) and key.lower() not in _OTHER_WORDS else _flow(key) for key in value]
-        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in zip(keys, value.values(), strict=True)) + "}"
+        keys = [key if _PLAIN_KEY.fullmatch(key) and key.lower() not in _OTHER_WORDS else flow(key) for key in value]
+        return "{" + ", ".join(f"{key}: {flow(item)}" for key, item in zip(keys, value.values(), strict=True)) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_flow(item) for item in value) + "]"
+        return "[" + ", ".join(flow(item) for item in value) + "]"
     if isinstance(value, str):
         escaped = re.sub(r'["\\]', r"\\\g<0>", value)
         return '"' + re.sub("[^ -~]", lambda match: f"\\U{ord(match[0]):08x}", escaped) + '"'

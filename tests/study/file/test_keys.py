@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sweep.study.file.json_schema import json_schema
 from sweep.study.file.reading import given_study, read_study
-from sweep.study.file.writing import write_study
+from sweep.study.file.writing import file_value, write_study
 from sweep.study.keys import default_of, keys_of
 from sweep.study.spec import StudySpec
 
@@ -40,6 +40,7 @@ FULL: dict[str, Any] = {
     "workers": {"devices": [0, 1], "per_device": 2, "threads": 3},
     "log": {"images": False, "batches": 7, "projector": True},
     "retries": 4,
+    "max_steps": 50,
     "timeout": "1h30m",
     "checkpoints": {"keep_best": 1},
     "stop_after_failures": 2,
@@ -51,6 +52,7 @@ OTHER = {key: value for key, value in FULL.items() if key not in ("objective", "
     "metrics": [{"name": "loss", "goal": "minimize"}, {"name": "score", "goal": "maximize", "target": 1}],
     "repeats": 2,
     "workers": {"devices": "cpu"},
+    "timeout": {"after": "90s", "then": "complete"},
 }
 
 # What each of them is written as since format 1. A new key adds a line and changes none of these.
@@ -75,6 +77,7 @@ budget: {trials: 20, time: 7200.0, patience: 5, epochs: 100}
 workers: {devices: [0, 1], per_device: 2, threads: 3}
 log: {images: false, graph: true, charts: true, batches: 7, histograms: true, pr_curves: true, figures: true, projector: true}
 retries: 4
+max_steps: 50
 timeout: 5400.0
 checkpoints: {keep_best: 1}
 stop_after_failures: 2
@@ -86,6 +89,7 @@ command: ["python", "-c", "pass", "${args}"]
 metrics: [{name: "loss", goal: "minimize"}, {name: "score", goal: "maximize", target: 1}]
 repeats: 2
 workers: {devices: "cpu", per_device: "auto"}
+timeout: {after: 90.0, then: "complete"}
 """
 
 
@@ -127,8 +131,11 @@ def test_a_default_may_be_written_out() -> None:
     base = {key: FULL[key] for key in ("name", "objective", "metric")} | {"method": "grid", "parameters": {"x": {"value": 1}}}
     properties = json_schema()["properties"]
     stated = {key: part["default"] for key, part in properties.items() if part.get("default") is not None}
+    defaults = {key.name: (key, default_of(key, field)) for key, field in keys_of(StudySpec)}
     assert set(stated) == {
-        key.name for key, field in keys_of(StudySpec) if default_of(key, field) not in (None, dataclasses.MISSING)
+        name
+        for name, (key, default) in defaults.items()
+        if default is not dataclasses.MISSING and file_value(key, default) is not None
     }
     assert study_of(base | stated) == study_of(base)
 
@@ -144,10 +151,12 @@ workers = st.fixed_dictionaries(
         "threads": st.none() | st.integers(1, 4),
     },
 )
+durations = st.floats(0.001, 1e6) | st.sampled_from(["30m", "0.5h", "1h30m", 90])
 varied = {
     "seed": st.integers(0, 10**9),
     "repeats": st.integers(1, 5) | repeats,
-    "timeout": st.floats(0.001, 1e6) | st.sampled_from(["30m", "0.5h", "1h30m", 90]),
+    "max_steps": st.integers(1, 2**63 - 1),
+    "timeout": durations | st.fixed_dictionaries({"after": durations}, optional={"then": st.sampled_from(["fail", "complete"])}),
     "workers": workers,
 }
 

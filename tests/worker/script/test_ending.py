@@ -20,7 +20,9 @@ from tests.worker.script.conftest import Line, Run, log
 
 
 @pytest.mark.parametrize(
-    ("decision", "state"), [(Decision.PRUNE, TrialState.PRUNED), (Decision.STOP, TrialState.WAITING)], ids=["prune", "stop"]
+    ("decision", "state"),
+    [(Decision.PRUNE, TrialState.PRUNED), (Decision.STOP, TrialState.WAITING), (Decision.COMPLETE, TrialState.COMPLETE)],
+    ids=["prune", "stop", "complete"],
 )
 def test_a_decision_ends_a_connected_script_quietly(trial: Run, tmp_path: Path, decision: Decision, state: TrialState) -> None:
     """At its report, with its own tidying up, past `except Exception`, and without a traceback."""
