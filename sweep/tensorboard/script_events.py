@@ -15,13 +15,14 @@ has ended. Scalars of other steps, such as a loss of each batch with its own cou
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
+import math
+import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweep.storage.regular import open_regular
 from sweep.tensorboard import event_files
 from sweep.tensorboard.writer import OWN_SUFFIX, TrialWriter
 
@@ -60,8 +61,9 @@ class ScriptEvents:
         self._found: dict[str, float] = {}
         self._reported: Collection[str] | None = None  # tags that the script reports another way
 
-    def read(self) -> None:
-        """Read what was written since the last call."""
+    def read(self, seconds: float = math.inf) -> bool:
+        """Read what was written since the last call, for this long; return whether that was all."""
+        end = time.monotonic() + seconds
         for folder in self._folders:
             for path in _event_files(folder):
                 if path not in self._files and path not in self._before:
@@ -70,19 +72,19 @@ class ScriptEvents:
         for path, known in self._files.items():
             for event in self._new_events(path, known):
                 self._copy(event, known)
+                if time.monotonic() > end:
+                    return False
+        return True
 
     def _new_events(self, path: Path, known: _File) -> Iterator[Any]:
         """Iterate over the records that were added; one that is damaged is left out."""
         from google.protobuf.message import DecodeError
         from tensorboard.compat.proto.event_pb2 import Event
 
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for a writer
-        except OSError:  # the script removed it, or locked it
+        file = open_regular(path)
+        if file is None:
             return
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return
+        with file:
             file.seek(known.place)
             for start, length in event_files.records(file):
                 known.place = start + length + event_files.CHECKSUM

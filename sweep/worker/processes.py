@@ -25,7 +25,7 @@ def call_process(name: str) -> None:
 
 
 def keep_exit_codes() -> bool:
-    """Let this process learn how its children end, which an ignored SIGCHLD prevents; return whether it does."""
+    """Let this process learn how its children end, although it inherited an ignored SIGCHLD; return whether it does."""
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         with contextlib.suppress(ValueError):  # only the main thread can
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)

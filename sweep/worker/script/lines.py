@@ -5,10 +5,11 @@ from __future__ import annotations
 import codecs
 import os
 import selectors
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from sweep.storage.regular import open_regular
 
 LONGEST = 1 << 23  # characters of a line that is kept whole
 _PIECE = 1 << 16
@@ -76,18 +77,15 @@ class GrowingFile:
 
     def lines(self, *, last: bool = False) -> Iterator[Piece]:
         """Iterate over the lines that are complete since the last call; with `last`, an unfinished one too."""
-        try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would wait for a writer
-        except OSError:
+        file = open_regular(self._path)
+        if file is None:
             return
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                return
-            if found.st_size < self._place:
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            if size < self._place:
                 self._place, self._splitter = 0, Splitter()
             file.seek(self._place)
-            while self._place < found.st_size and (data := file.read(_PIECE)):
+            while self._place < size and (data := file.read(_PIECE)):
                 self._place += len(data)
                 yield from self._splitter.take(data)
         if last:

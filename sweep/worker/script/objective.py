@@ -111,21 +111,24 @@ class _Run:
             ready = self._selector.select(0 if gone else _POLL_S)
             for key, _ in ready:
                 key.data()
+            all_read = True
             if gone or time.monotonic() - self._read > _READ_S:
+                all_read = self._read_files(last=gone)
                 self._read = time.monotonic()
-                self._read_files(last=gone)
             self._connections.expire()
             self._end_if_asked(script)
-            if self._ended and (not ready or time.monotonic() - self._ended > _REST_S):
+            if self._ended and all_read and (not ready or time.monotonic() - self._ended > _REST_S):
                 return  # a process that left the group may print for ever
 
-    def _read_files(self, *, last: bool) -> None:
+    def _read_files(self, *, last: bool) -> bool:
+        """Read the script's files for a while; return whether that was all."""
         with self._kept():
             for piece in self._metrics.lines(last=last):
                 self._report(piece)
         with self._kept():
             if self._reason is None:
-                self._reports.events.read()
+                return self._reports.events.read(_READ_S)
+        return True
 
     def _end_if_asked(self, script: Script) -> None:
         now = time.monotonic()

@@ -124,7 +124,10 @@ def _object(line: str) -> dict[str, Any]:
 def _number(value: int | float) -> int | float:
     """Return a number that fits a float; a larger integer is infinite, as 1e400 is."""
     if isinstance(value, int) and abs(value) >= 2**63:
-        return math.copysign(math.inf, value) if abs(value) > sys.float_info.max else float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
     return value
 
 
