@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -80,5 +82,8 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
         elif isinstance(domain, Range) and domain.integer:
             result[name] = IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=int(domain.step or 1))
         elif isinstance(domain, Range):
-            result[name] = FloatDistribution(float(domain.low), float(domain.high), log=domain.log, step=domain.step)
+            # Optuna cuts off, with a warning, what is no whole number of steps; half a step more hides the errors of floats.
+            high = domain.high if domain.step is None else min(domain.high + domain.step / 2, sys.float_info.max)
+            with warnings.catch_warnings(action="ignore"):
+                result[name] = FloatDistribution(float(domain.low), float(high), log=domain.log, step=domain.step)
     return result

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from sweep.study.space import Constant, Domain, Range, Space, axis_size, axis_value, conditional, place_of
 from sweep.study.trial import Params, Scalar
 
-_MOST_BRANCHES = 100_000
+_MOST_BRANCHES = 30_000
 
 
 @dataclass(frozen=True, kw_only=True)

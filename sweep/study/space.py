@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from sweep.study.trial import Params, Scalar
 
-# Steps of a range of floats are rounded to 12 significant digits; finer ones, relative to the largest value, are refused.
+# Values of a range are told apart by 12 significant digits; finer steps, relative to the largest value, are refused.
 RESOLUTION = 1e-11
 
 
@@ -116,9 +117,10 @@ def axis_value(domain: Domain, place: int) -> Scalar:
         return domain.value
     if isinstance(domain, Choice):
         return domain.values[place]
-    value = domain.low + place * (domain.spacing or 0)
-    # 12 significant digits hide rounding errors of binary fractions: 0.1 + 2 * 0.1 is 0.3.
-    return value if domain.integer else float(f"{value:.12g}")
+    if domain.integer:
+        return domain.low + place * int(domain.spacing or 0)
+    # In decimals, as the numbers are written, since binary fractions have rounding errors: 0.1 + 2 * 0.1 is 0.3.
+    return float(Decimal(str(domain.low)) + place * Decimal(str(domain.spacing or 0)))
 
 
 def place_of(domain: Domain, value: Scalar) -> int | None:

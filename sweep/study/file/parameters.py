@@ -100,6 +100,8 @@ def _range(parameter: Parameter, given: set[str]) -> Range:
         raise ValueError("distribution int_uniform needs whole numbers as min and max")
     if kind in ("uniform", "log_uniform_values", "q_uniform"):
         low, high = float(low), float(high)  # W&B's names determine the type, not the numbers
+    if not (isinstance(low, int) and isinstance(high, int)) and (float(low), float(high)) != (low, high):
+        low, high = float(low), float(high)  # a whole number that no float can be
     if low >= high:
         raise ValueError(f"min ({low}) must be below max ({high}); for one value write value: {low}")
     if log and low <= 0:
