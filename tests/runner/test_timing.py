@@ -14,7 +14,7 @@ import pytest
 
 import sweep
 from sweep.runner import ledger
-from sweep.runner.timers import SessionTimer
+from sweep.runner.timers import RunningClock, SessionTimer
 from sweep.storage.database import read_time
 from sweep.storage.folder import StudyFolder
 from sweep.storage.snapshot import Snapshot
@@ -79,6 +79,28 @@ class Now:
     def __call__(self) -> float:
         """Return the time."""
         return self.seconds
+
+
+def test_time_in_which_nothing_could_run_is_not_counted() -> None:
+    """A long interval between two ticks was a suspension, unless this process has computed in it."""
+    now, computed = Now(), Now()
+    clock = RunningClock(now, computed)
+    now.seconds += 0.75
+    assert clock() == 0.75
+    now.seconds += 3600
+    assert clock() == pytest.approx(0.95)
+    now.seconds += 5
+    computed.seconds += 4
+    assert clock() == pytest.approx(5.95)
+    assert clock() == pytest.approx(5.95)
+
+
+def test_the_clock_ticks_while_the_runner_waits() -> None:
+    """A wait of the runner's is no suspension."""
+    clock = RunningClock()
+    with clock.ticking():
+        time.sleep(1.5)
+        assert clock() == pytest.approx(1.5, abs=0.4)
 
 
 def test_each_part_of_a_trial_is_counted_as_what_it_is(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
