@@ -16,7 +16,7 @@ from typing import Any
 
 from sweep.study.trial import TrialSpec
 from sweep.worker.devices import Slot
-from sweep.worker.protocol import Channel, Command, Died, Event
+from sweep.worker.protocol import Channel, Command, Died, Event, Load, belongs
 
 
 class InlineWorker:
@@ -30,6 +30,7 @@ class InlineWorker:
     def __init__(self, slot: Slot, serve: Callable[[Channel, Slot, Any], None]) -> None:
         self.slot = slot
         self._commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._attempt: Command = Load()  # the one in flight, if it is a `TrialSpec`
         self._waiting: Future[Event] | None = None
         self._serve = serve
         self._stop = threading.Event()
@@ -40,6 +41,7 @@ class InlineWorker:
         if self._thread.ident is None:
             self._thread.start()
         if isinstance(command, TrialSpec):
+            self._attempt = command
             self._stop.clear()
         self._waiting = Future()
         self._commands.put(command)
@@ -68,7 +70,7 @@ class InlineWorker:
             self._answer(Died(exit_code=None, log=traceback.format_exc()))
 
     def _answer(self, event: Event) -> None:
-        if self._waiting is not None and not self._waiting.done():
+        if belongs(event, self._attempt) and self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(event)
 
 
