@@ -91,7 +91,7 @@ class _Attempt:
         self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
         self._start = self._resume_point()  # before the log, which makes an event file
         reports = self._start.reports if self._start else {}
-        self._history = History(self._folder, reports.get("earlier"), map(tuple, reports.get("history", ())), checkpoint.passed)
+        self._history = History(self._folder, reports.get("earlier"), reports.get("history", ()), self._passed)
         self._counter = event_files.RecordCounter(self._folder)
         self._log = TrialLog(spec, study, getattr(objective, "metrics", ()), stopwatch)
         self._trial = Trial(
@@ -211,6 +211,9 @@ class _Attempt:
         self._channel.send(Resumed(position=self._start.position, time=self._stopwatch.read(), key=self._key))
         state = _ENDS.get(self._decision())
         return TrialResult(state=state, metrics=self._trial.metrics) if state else None
+
+    def _passed(self, effect: str) -> None:
+        self._checkpoint.passed(effect)  # looked up each time: tests replace it
 
     def _decision(self) -> Decision:
         return Decision(self._channel.recv() or Decision.STOP)  # None: the worker is being closed

@@ -10,7 +10,7 @@ to that. A trial with few reports has no such file, and neither has a checkpoint
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -42,10 +42,11 @@ class History:
         self,
         folder: Path,
         earlier: Mapping[str, Any] | None = None,
-        recent: Iterable[Point] = (),
+        recent: Iterable[Iterable[Any]] = (),
         passed: Callable[[str], None] = lambda _effect: None,
     ) -> None:
-        self._path, self._recent, self._passed = folder / HISTORY, list(recent), passed
+        self._path, self._passed = folder / HISTORY, passed
+        self._recent: list[Point] = [(step, value) for step, value in recent]
         self._size, self._reports, self._digest = 0, 0, hashlib.sha256()
         if earlier is None:
             self._path.unlink(missing_ok=True)
@@ -101,8 +102,12 @@ def whole(folder: Path, earlier: Mapping[str, Any] | None, recent: Iterable[Iter
 def _content(folder: Path, earlier: Mapping[str, Any]) -> bytes:
     """Return the part of the file that a checkpoint counts on."""
     content, size = b"", int(earlier["bytes"])
-    with contextlib.suppress(FileNotFoundError), _opened(folder / HISTORY, os.O_RDONLY) as file:
-        content = file.read(size)
+    try:
+        with _opened(folder / HISTORY, os.O_RDONLY) as file:
+            content = file.read(size)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):  # it may be readable later
+            raise
     if len(content) != size or hashlib.sha256(content).hexdigest() != earlier["sha256"]:
         raise HistoryDamaged(f"{HISTORY}, which has its earlier reports, was cut off or damaged")
     return content
