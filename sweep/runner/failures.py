@@ -12,6 +12,14 @@ from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialResult, TrialState
 from sweep.worker.protocol import Died, LoadFailed
 
+# By whether the objective is a command.
+_WAYS = {
+    False: 'trial.report(step, {{"{tag}": value}}); or return a number or a dict; or'
+    ' trial.writer.add_scalar("{tag}", value, step)',
+    True: 'from sweep import trial; trial.report(step, {{"{tag}": value}}); or print a line {{"step": 1, "{tag}": 0.1}}; or'
+    " SummaryWriter(log_dir=...) in ${{logdir}}, with the tag {tag}",
+}
+
 
 def death_text(record: TrialRecord, death: Died, folder: StudyFolder) -> str:
     """Return how a trial's worker died, with the end of the trial's log."""
@@ -55,13 +63,16 @@ def metric_never_reported(record: TrialRecord, study: StudySpec, folder: StudyFo
     """Return the error of an objective that does not report every metric that the study needs."""
     missing = [name for name in study.needed if name not in result.metrics]
     several = len(study.needed) > 1
+    if not result.metrics:
+        do = f"report it in one of three ways: {_WAYS[study.command is not None].format(tag=missing[0])}"
+    else:
+        do = f"{'name some' if several else 'set metric.name to one'} of those{' in metrics and constraints' if several else ''}"
     return SweepError(
         "metric-never-reported",
         f"trial {record.number} ended without the metric{'s' * (len(missing) > 1)} {' and '.join(map(repr, missing))}",
         where=str(folder.trial_dir(record.folder)),
         why=result.error,
-        do=f"{'name some' if several else 'set metric.name to one'} of those"
-        f"{' in metrics and constraints' if several else ''}, then:  sweep run STUDY --fresh",
+        do=f"{do}, then:  sweep run STUDY --fresh",
     )
 
 

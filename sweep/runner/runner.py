@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 from sweep.errors import SweepError, write_failed
-from sweep.runner import failures
+from sweep.runner import failures, unsaved
 from sweep.runner.gpu_sharing import GpuSharing
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, SessionOutcome
@@ -56,8 +56,8 @@ class Runner:
         self._slots: list[SlotState] = []
         self._pending: dict[Future[protocol.Event], SlotState] = {}
         self._preparing: SlotState | None = None
-        self._ready = False
-        self._looked = -_POLL_S
+        self._ready, self._looked = False, -_POLL_S
+        self._unsaved = unsaved.UnsavedWork(study, observer.notice)
         self._deaths: Counter[tuple[int, int]] = Counter()  # of this session: an interruption is not the trial's fault
 
     def stop(self) -> None:
@@ -109,6 +109,7 @@ class Runner:
             for slot in self._slots:
                 if slot.trial is not None:
                     slot.worker.stop()
+            self._unsaved.interrupt(slot.seconds for slot in self._slots if slot.trial is not None and not slot.awaited)
             if awaited := self._awaited():
                 numbers = ", ".join(map(str, sorted({trial.number for trial in awaited})))
                 which = f"trial{'s' * (len(awaited) > 1)} {numbers}"
@@ -149,6 +150,7 @@ class Runner:
     def _on_event(self, slot: SlotState, event: protocol.Event) -> None:
         if isinstance(event, protocol.Resumed | Report | TrialResult):
             slot.timer.update(event.time)
+            self._unsaved.look(event, slot.seconds)
         match event:
             case protocol.Loaded():
                 self._on_loaded(slot, event)

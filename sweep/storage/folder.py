@@ -13,6 +13,7 @@ from sweep.study.spec import StudySpec
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 UNUSABLE_CHECKPOINT = "checkpoint.unusable.pt"
+HISTORY = "checkpoint.history.jsonl"  # a long trial's earlier reports
 # TensorBoard's folder for the projector, here with the embeddings of the trial's own model; only the best trial keeps it.
 BEST_EMBEDDINGS = "plugins/org_tensorflow_tensorboard_projector"
 # The content of a request to stop.
@@ -88,6 +89,10 @@ class StudyFolder:
         """Return the paths of a run's last checkpoint, the one before it, and one that could not be used."""
         path = self.trial_dir(folder)
         return path / CHECKPOINT, path / PREVIOUS_CHECKPOINT, path / UNUSABLE_CHECKPOINT
+
+    def history(self, folder: str) -> Path:
+        """Return the path of the earlier reports of a run, which its checkpoints count on."""
+        return self.trial_dir(folder) / HISTORY
 
     def embeddings(self, folder: str) -> Path:
         """Return the path of the embeddings of a trial's own model."""

@@ -54,6 +54,7 @@ class Retention:
     def _remove_checkpoints(self, trial: TrialRecord) -> None:
         for run in runs_of([trial]):
             _remove(self._folder.checkpoints(run.folder)[0])
+            _remove(self._folder.history(run.folder))
 
     def _remove_embeddings(self, trial: TrialRecord) -> None:
         for path in (self._folder.embeddings(run.folder) for run in runs_of([trial])):

@@ -13,6 +13,8 @@ from sweep.study.timing import TimeBreakdown
 
 Scalar = bool | int | float | str | None
 Params = Mapping[str, Scalar]
+# Number, repeat and attempt: each event of a worker says whose it is.
+AttemptKey = tuple[int, int, int]
 
 
 class TrialState(enum.StrEnum):
@@ -52,6 +54,11 @@ class TrialSpec:
     repeat: int = 0
     columns: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def key(self) -> AttemptKey:
+        """Return what distinguishes this attempt from all others of the study."""
+        return self.number, self.repeat, self.attempt
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -62,7 +69,8 @@ class Report:
         total: the expected number of steps; None if unknown.
         saved: a checkpoint contains this report.
         saves: the trial writes checkpoints, or asks when to, so that waiting for its next step saves work.
-        time: the attempt's time per activity until then; ignored in comparisons.
+        time: the attempt's time per activity until then; ignored in comparisons, as `key` is.
+        key: the attempt that it comes from.
     """
 
     step: int
@@ -71,6 +79,7 @@ class Report:
     saved: bool = False
     saves: bool = False
     time: TimeBreakdown = field(default=TimeBreakdown(), compare=False)
+    key: AttemptKey | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +114,9 @@ class TrialResult:
         cause: the reason for programs: `exception`, `not-finite`, `metric-missing`, `died`, `timeout`, `out-of-memory`, or
             `write-failed` of a trial that waits because its files could not be written.
         spent: the process must be replaced because of something that cannot be undone (device memory ran out).
-        time: the attempt's time per activity; ignored in comparisons.
+        saves: as in a `Report`; ignored in comparisons, as `time` and `key` are.
+        time: the attempt's time per activity.
+        key: the attempt that it comes from.
     """
 
     state: TrialState
@@ -113,7 +124,9 @@ class TrialResult:
     error: str | None = None
     cause: str | None = None
     spent: bool = False
+    saves: bool = field(default=False, compare=False)
     time: TimeBreakdown = field(default=TimeBreakdown(), compare=False)
+    key: AttemptKey | None = field(default=None, compare=False)
 
 
 class Decision(enum.StrEnum):

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from sweep.storage.folder import BEST_EMBEDDINGS
+from sweep.study import plain
 from sweep.study.spec import LogSpec
 from sweep.tensorboard import projector
 from sweep.tensorboard.writer import TrialWriter
@@ -62,6 +63,7 @@ class Panels:
             model: any module; its gradients are read when `trial.report` is called.
             example: a batch as `model(example)` takes it, or a tuple of several arguments; None for no graph.
         """
+        self._writer.lifetime.check("trial.panels.watch")
         self._model = model
         if example is not None and self._log.graph:
             self._once("graph", lambda: self._graph(model, example))
@@ -74,6 +76,7 @@ class Panels:
             labels: (n,) whole numbers.
             classes: a name for each label.
         """
+        self._writer.lifetime.check("trial.panels.samples")
         if self._log.images:
             self._once("samples", lambda: self._image_grid("samples/training", images, _names(labels, classes)))
 
@@ -84,9 +87,9 @@ class Panels:
             number: of the batch, counted over all epochs.
             metrics: tag to number or 0-d tensor, read only when it is written.
         """
+        self._writer.lifetime.check("trial.panels.batch")
         if self._log.batches and number % self._log.batches == 0:
-            for tag, value in metrics.items():
-                self._writer.add_scalar_later(tag, value, number)
+            self._writer.guard("panels.batch", self._batch, plain.whole_number(number, "the number of a batch"), metrics)
 
     def predictions(
         self, images: Tensor | None, labels: Tensor, scores: Tensor, classes: Sequence[str] | None = None, step: int = 0
@@ -100,6 +103,7 @@ class Panels:
             classes: a name for each class.
             step: of the points.
         """
+        self._writer.lifetime.check("trial.panels.predictions")
         if self._log.pr_curves or self._log.figures:
             self._writer.guard("panels.predictions", self._predictions, images, labels, scores, classes, step)
 
@@ -123,6 +127,7 @@ class Panels:
             of_model: whether they come from the trial's model; then only those of the study's best trial are kept. If not,
                 they show the data, and the first trial writes them.
         """
+        self._writer.lifetime.check("trial.panels.embedding")
         if self._log.projector and (of_model or self._first):
             self._writer.guard(
                 "panels.embedding", self._embedding, name, vectors, _names(labels, classes), images, of_model=of_model
@@ -145,6 +150,15 @@ class Panels:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from what `state_dict` returned; an older checkpoint has an empty state."""
         self._done, self._reports = list(state.get("done", [])), state.get("reports", 0)
+
+    def clear(self) -> None:
+        """Let go of the model and everything else of the trial, which has ended."""
+        self._model = None
+        self._embeddings, self._data = {}, {}
+
+    def _batch(self, number: int, metrics: Mapping[str, Any]) -> None:
+        for tag, value in metrics.items():
+            self._writer.add_scalar_later(tag, value, number)
 
     def _once(self, name: str, write: Callable[[], None]) -> None:
         if self._first and name not in self._done:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sweep.study.lifetime import Lifetime
 from sweep.study.ranking import verdict
 from sweep.study.record import run_folder_name
 from sweep.study.space import swept
@@ -38,7 +39,15 @@ class TrialLog:
         self._spec, self._study, self._metrics = spec, study, tuple(metrics)
         first = spec.number == spec.repeat == 0  # this run has what the study needs only once
         self._best: dict[str, float] = {}  # the best value of each metric so far
-        self.writer = TrialWriter(Path(spec.dir), keep_open=True, lays_out=first and study.log.charts, stopwatch=stopwatch)
+        lays_out = first and study.log.charts
+        self.writer = TrialWriter(
+            Path(spec.dir),
+            keep_open=True,
+            lays_out=lays_out,
+            stopwatch=stopwatch,
+            watched=study.needed,
+            lifetime=Lifetime(spec.number),
+        )
         self.panels = Panels(self.writer, study.log, first=first)
 
     def state_dict(self) -> dict[str, Any]:
@@ -75,10 +84,14 @@ class TrialLog:
             known: the last value of each metric that was reported before.
         """
         for name, value in metrics.items():
-            self.writer.add_scalar(name, value, step)
+            if not self._wrote(name, step, value):
+                self.writer.add_scalar(name, value, step)
         for metric in self._study.metrics:
             if metric.name in metrics:
                 value = metrics[metric.name]
+                if metric.name not in known and self._wrote(metric.name, step, value):  # all its points are the objective's own
+                    own = self.writer.logged[metric.name]
+                    value = metric.better(own.low, own.high)
                 best = self._best[metric.name] = metric.better(value, self._best.get(metric.name, value))
                 if best_tag(metric) not in metrics:
                     self.writer.add_scalar(best_tag(metric), best, step)
@@ -96,8 +109,14 @@ class TrialLog:
         self.close()
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files; the writer and the panels cannot be used any more, and hold nothing of the objective's."""
+        self.panels.clear()
         self.writer.shut()
+
+    def _wrote(self, name: str, step: int, value: float) -> bool:
+        """Return whether the last point of a metric, which the objective may have written itself, is this one."""
+        own = self.writer.logged.get(name)
+        return own is not None and (own.step, own.value) == (step, value)
 
     def _judge(self, step: int, metrics: Mapping[str, float], known: Mapping[str, float]) -> None:
         """Write whether the trial keeps its constraints, if the report has a metric of one and all are known."""

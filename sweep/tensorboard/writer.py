@@ -7,16 +7,19 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from torch.utils.tensorboard import SummaryWriter
 
+from sweep.study import plain
+from sweep.study.lifetime import Lifetime, TrialEnded
 from sweep.study.space import Domain
 from sweep.study.timing import Stopwatch, counts_as
 from sweep.study.trial import Params
 from sweep.tensorboard import event_files, hparams
+from sweep.tensorboard.logged import Logged
 
 # The end of the names of a trial's own event files; a script may write others besides them.
 OWN_SUFFIX = ".sweep"
@@ -40,19 +43,32 @@ class TrialWriter(SummaryWriter):
     """Write one run: the calls of the tutorials (`add_scalar`, `add_image`, `add_graph`, ...) work unchanged.
 
     If an `add_...` call fails (a wrong type, a missing package), that is printed once to stderr, and the training continues. Only
-    `written` raises, if records have not reached the file.
+    `written` raises, if records have not reached the file, and every `add_...` once the file is closed or in another process.
 
     Args:
         log_dir: the run folder.
         keep_open: let `close` only flush, since the run continues after the objective (tutorials end with `writer.close()`);
             `shut` closes.
         lays_out: whether to describe the charts of the CUSTOM SCALARS tab; one run of a study is enough.
-        stopwatch: the trial's.
+        stopwatch, lifetime: the trial's.
+        watched: tags whose points are remembered.
+
+    Attributes:
+        logged: of each watched tag step and value of the last point, the lowest and the highest value.
     """
 
     def __init__(
-        self, log_dir: str | Path, *, keep_open: bool = False, lays_out: bool = True, stopwatch: Stopwatch | None = None
+        self,
+        log_dir: str | Path,
+        *,
+        keep_open: bool = False,
+        lays_out: bool = True,
+        stopwatch: Stopwatch | None = None,
+        lifetime: Lifetime | None = None,
+        watched: Collection[str] = (),
     ) -> None:
+        self.lifetime, self._watched = lifetime or Lifetime(), frozenset(watched)
+        self.logged: dict[str, Logged] = {}
         self._stopwatch = stopwatch or Stopwatch()
         self._keep_open, self._lays_out = keep_open, lays_out
         self._layout: Layout = {}
@@ -67,7 +83,8 @@ class TrialWriter(SummaryWriter):
     def state_dict(self) -> dict[str, Any]:
         """Return what a writer that resumes this run needs; plain data."""
         layout = {category: dict(charts) for category, charts in self._layout.items()}
-        return {"described": self._described, "last_step": dict(self._last_step), "layout": layout, "laid_out": self._laid_out}
+        found = {"described": self._described, "last_step": dict(self._last_step), "layout": layout, "laid_out": self._laid_out}
+        return found | {"logged": {tag: list(logged) for tag, logged in self.logged.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume a run, whose row has appeared, from what `state_dict` returned."""
@@ -75,6 +92,7 @@ class TrialWriter(SummaryWriter):
         self._described = bool(state["described"])
         self._last_step = dict(state["last_step"])
         self._layout, self._laid_out = state.get("layout", {}), state.get("laid_out", 0)  # older checkpoints have none
+        self.logged = {tag: Logged(*logged) for tag, logged in state.get("logged", {}).items()}  # nor this
 
     def written(self) -> None:
         """Write every record to its file.
@@ -108,11 +126,16 @@ class TrialWriter(SummaryWriter):
     @_guarded
     def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None, *args: Any, **kwargs: Any) -> None:
         """Add a point to a curve, as `SummaryWriter.add_scalar` does."""
-        super().add_scalar(tag, scalar_value, global_step, *args, **kwargs)
-        self._last_step[tag] = global_step or 0
+        tag, step = plain.name(tag, "a tag"), _step(global_step)
+        super().add_scalar(tag, scalar_value, step, *args, **kwargs)
+        self._last_step[tag] = step or 0
+        if tag in self._watched:
+            point = step or 0, plain.number(scalar_value, f"the scalar {tag!r}")
+            self.logged[tag] = Logged.after(self.logged.get(tag), *point)
 
     def add_scalar_later(self, tag: str, scalar_value: Any, global_step: int | None = None) -> None:
         """Add a point without waiting for a GPU: a tensor on one is read at the next flush; its point has this call's time."""
+        self.lifetime.check("trial.panels.batch")
         if getattr(scalar_value, "is_cpu", True):
             self.add_scalar(tag, scalar_value, global_step)
         else:
@@ -121,7 +144,7 @@ class TrialWriter(SummaryWriter):
     @_guarded
     def add_record(self, event: Any) -> None:
         """Add a whole record that was made elsewhere, with its own time."""
-        self._get_file_writer().add_event(event, event.step, event.wall_time)  # type: ignore[no-untyped-call]  # as in _write
+        self._get_file_writer().add_event(event, event.step, event.wall_time)
 
     @_guarded
     def add_hparams(
@@ -137,13 +160,14 @@ class TrialWriter(SummaryWriter):
         In a study the row has the study's hyperparameters already, and only the metrics are added. If a metric is a curve of the
         run, its last point is added to that. `run_name` is ignored.
         """
+        at = _step(global_step)
         standalone = not self._started
         if standalone:
             space = hparams.domains_of(hparam_dict, hparam_domain_discrete)
             self.describe(space, metric_dict)
             self.start_session({name: hparams.plain(value) for name, value in hparam_dict.items()}, space)
         for tag, value in metric_dict.items():
-            self.add_scalar(tag, value, self._last_step.get(tag, 0) if global_step is None else global_step)
+            self.add_scalar(tag, value, self._last_step.get(tag, 0) if at is None else at)
         if standalone:
             self.end_session(success=True)
 
@@ -155,6 +179,7 @@ class TrialWriter(SummaryWriter):
 
         `SummaryWriter.add_scalars` makes a run for each key, which the HPARAMS tab would count too.
         """
+        main_tag = plain.name(main_tag, "a tag")
         for name, value in tag_scalar_dict.items():
             self.add_scalar(f"{main_tag}/{name}", value, global_step, walltime)
         self._chart("add_scalars", main_tag, [f"{main_tag}/{name}" for name in tag_scalar_dict])
@@ -163,8 +188,8 @@ class TrialWriter(SummaryWriter):
     def add_custom_scalars(self, layout: Layout) -> None:
         """Describe charts, as `SummaryWriter.add_custom_scalars` does, in addition to those that were described before."""
         for category, charts in layout.items():
-            plain = {title: [str(kind), [str(tag) for tag in tags]] for title, (kind, tags) in charts.items()}
-            self._layout.setdefault(category, {}).update(plain)
+            texts = {_text(title): [_text(kind), [_text(tag) for tag in tags]] for title, (kind, tags) in charts.items()}
+            self._layout.setdefault(_text(category), {}).update(texts)
         self._laid_out = 0
 
     def add_custom_scalars_multilinechart(self, tags: Sequence[str], category: str = "default", title: str = "untitled") -> None:
@@ -185,9 +210,10 @@ class TrialWriter(SummaryWriter):
                 self._chart("compared", name, tags)
 
     def flush(self) -> None:
-        """Write what is pending."""
-        self._write_pending()
-        self.guard("flush", super().flush)
+        """Write what is pending; nothing is after the trial's end."""
+        if not self.lifetime.ended:
+            self._write_pending()
+            self.guard("flush", super().flush)
 
     def close(self) -> None:
         """Close the file, or only flush it if it is to be kept open."""
@@ -197,21 +223,35 @@ class TrialWriter(SummaryWriter):
             self.shut()
 
     def shut(self) -> None:
-        """Close the file."""
-        self._write_pending()
-        self.guard("close", super().close)
+        """Close the file for good."""
+        if not self.lifetime.ended:
+            self._write_pending()
+            self.guard("close", super().close)
+            self.lifetime.end()
 
     @counts_as("logging")
     def guard(self, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function that logs and return its result; if it raises, print the first error of this name and return None."""
+        """Call a function that logs and return its result; if it raises, print the first error of this name and return None.
+
+        Raises:
+            TrialEnded: the file is closed, or this is another process.
+        """
+        self.lifetime.check(name if name.startswith("panels.") else f"writer.{name}")
         try:
             return call(*args, **kwargs)
+        except TrialEnded:  # by another thread
+            raise
         except Exception:  # an error in logging must never end a training
             if name not in self._failed:
                 self._failed.add(name)
                 print(f"sweep: writer.{name} failed; the trial continues without it", file=sys.stderr)
                 traceback.print_exc()
             return None
+
+    def _get_file_writer(self) -> Any:
+        if self.lifetime.ended:  # it would open a second file
+            self.lifetime.check("trial.writer")
+        return super()._get_file_writer()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
 
     def _chart(self, category: str, title: str, tags: Iterable[str]) -> None:
         charts = self._layout.setdefault(category, {})
@@ -230,7 +270,7 @@ class TrialWriter(SummaryWriter):
 
     def _sort_last(self) -> None:
         # TensorBoard's writer chooses the name, and opens the file by its name for each record.
-        event_writer = self._get_file_writer().event_writer  # type: ignore[no-untyped-call]  # as in _write
+        event_writer = self._get_file_writer().event_writer
         path = Path(event_writer._file_name)
         last = event_files.sorted_last(path, path.parent.glob(event_files.PATTERN))
         if last != path:
@@ -239,8 +279,16 @@ class TrialWriter(SummaryWriter):
             event_writer._general_file_writer.filename = os.fsencode(last)
 
     def _write(self, make_record: Callable[..., Any], *args: Any) -> None:
-        # torch leaves _get_file_writer unannotated; it is the only way to write a record of one's own.
-        self.guard("hparams", lambda: self._get_file_writer().add_summary(make_record(*args)))  # type: ignore[no-untyped-call]
+        # The only way to write a record of one's own.
+        self.guard("hparams", lambda: self._get_file_writer().add_summary(make_record(*args)))
+
+
+def _step(step: Any) -> int | None:
+    return None if step is None else plain.whole_number(step, "a step")
+
+
+def _text(value: object) -> str:
+    return str.__str__(str(value))
 
 
 for _name in dir(SummaryWriter):

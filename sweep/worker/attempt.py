@@ -16,22 +16,23 @@ import errno
 import random
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT
+from sweep.study import plain
 from sweep.study.spec import StudySpec
 from sweep.study.timing import Stopwatch, counts_as
 from sweep.study.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
 from sweep.tensorboard import event_files
 from sweep.worker.devices import Slot
 from sweep.worker.handle import MetricNotFinite, StateIgnored, Trial, TrialComplete, TrialFailed, TrialPruned, TrialStopped
+from sweep.worker.history import History
 from sweep.worker.protocol import Channel, Resumed
+from sweep.worker.tracebacks import forget, user_traceback
 
 if TYPE_CHECKING:  # torch is imported in workers only
     from sweep.worker.checkpoint import Checkpoint
@@ -41,7 +42,6 @@ LogTo = Callable[[Path], AbstractContextManager[None]]
 
 # The disk is full, or the user is over quota: every other trial would fail too.
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_PACKAGE = Path(__file__).parents[1]
 _ENDS = {Decision.PRUNE: TrialState.PRUNED, Decision.STOP: TrialState.WAITING}
 
 
@@ -60,20 +60,20 @@ def run_trial(
             now = time.strftime("%Y-%m-%d %H:%M:%S")
             repeat = f", repeat {spec.repeat}" if study.repeats > 1 else ""
             print(f"--- trial {spec.number}{repeat}, attempt {spec.attempt}, {now}, {slot.device}", flush=True)
-            try:
-                result = _Attempt(channel, objective, spec, study, slot, stopwatch).run()
-            except StateIgnored:
+            result = _Attempt(channel, objective, spec, study, slot, stopwatch).run()
+            if result is None:
                 print("sweep: the objective does not read trial.state, so the trial starts over", file=sys.stderr, flush=True)
                 for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT):
                     path.unlink(missing_ok=True)
                 stopwatch.turn_to("starting")
                 result = _Attempt(channel, objective, spec, study, slot, stopwatch).run()
+                assert result is not None  # there is no state any more
             if result.error:
                 with contextlib.suppress(OSError):
                     print(result.error, file=sys.stderr, flush=True)
     except (OSError, _WriteFailed) as error:
-        result = TrialResult(state=TrialState.WAITING, metrics={}, error=str(error), cause="write-failed")
-    return replace(result, time=stopwatch.read())
+        result = TrialResult(state=TrialState.WAITING, metrics={}, error=plain.text(error), cause="write-failed")
+    return replace(result, time=stopwatch.read(), key=spec.key)
 
 
 class _Attempt:
@@ -83,13 +83,15 @@ class _Attempt:
         self, channel: Channel, objective: Objective, spec: TrialSpec, study: StudySpec, slot: Slot, stopwatch: Stopwatch
     ) -> None:
         from sweep.tensorboard.trial_log import TrialLog
-        from sweep.worker import checkpoint
+        from sweep.worker import checkpoint, state
 
-        self._channel, self._objective, self._study = channel, objective, study
-        self._checkpoint, self._stopwatch = checkpoint, stopwatch
+        self._channel, self._objective, self._study, self._key = channel, objective, study, spec.key
+        self._checkpoint, self._states, self._stopwatch = checkpoint, state, stopwatch
         self._folder = Path(spec.dir)
         self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
         self._start = self._resume_point()  # before the log, which makes an event file
+        reports = self._start.reports if self._start else {}
+        self._history = History(self._folder, reports.get("earlier"), reports.get("history", ()), self._passed)
         self._counter = event_files.RecordCounter(self._folder)
         self._log = TrialLog(spec, study, getattr(objective, "metrics", ()), stopwatch)
         self._trial = Trial(
@@ -104,31 +106,53 @@ class _Attempt:
             max_steps=study.max_steps,
         )
 
-    def run(self) -> TrialResult:
-        """Run the objective to its end.
+    def run(self) -> TrialResult | None:
+        """Run the objective to its end; None if it continued without the checkpoint's state.
+
+        Nothing refers to the trial afterwards: its model is freed before the next one is made, without the garbage collector.
 
         Raises:
             OSError: a file of the trial could not be written.
-            StateIgnored: the objective continued without the checkpoint's state.
         """
-        if self._start is not None:
-            self._log.load_state_dict(self._start.writer, self._start.position)
-        self._log.start()
-        result = self._report_again() or self._call_objective()
-        self._stopwatch.turn_to("logging")
-        self._log.end(result.metrics, success=result.state is not TrialState.FAILED if result.state.finished else None)
-        return result
+        trial = self._trial
+        try:
+            if self._start is not None:
+                self._log.load_state_dict(self._start.writer, self._start.position)
+            self._log.start()
+            result = self._report_again() or self._call_objective()
+            trial.end()
+            self._stopwatch.turn_to("logging")
+            finished = result.state.finished
+            self._log.end(result.metrics, success=result.state is not TrialState.FAILED if finished else None)
+            return replace(result, saves=trial.saves)
+        except StateIgnored as error:
+            forget(error)
+            return None
+        except BaseException as error:
+            forget(error)
+            raise
+        finally:
+            trial.end()
+            self._log.close()
+            del self._trial, self._start
+
+    def checked(self, state: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self._states.checked(state)
+        return found
 
     @counts_as("logging")
-    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+    def record(self, step: int, metrics: Mapping[str, float], *, reported: bool) -> None:
+        known = self._trial.metrics
+        if reported:
+            self._history.add(step, (known | dict(metrics)).get(self._study.metric.name))
         try:
-            self._log.record(step, metrics, self._trial.metrics)
+            self._log.record(step, metrics, known)
         except OSError as error:
             raise _WriteFailed(str(error)) from error
         self._checkpoint.passed("scalars written")
 
     @counts_as("checkpointing")
-    def save(self, position: Position, state: Mapping[str, Any]) -> None:
+    def save(self, position: Position, state: dict[str, Any]) -> None:
         checkpoint = self._checkpoint
         if position.metrics:
             self._log.describe(position.metrics)
@@ -136,24 +160,23 @@ class _Attempt:
             self._log.writer.written()
             events = self._counter.count(sync=True)
             checkpoint.passed("event files synced")
-            checkpoint.save(
-                self._folder,
-                checkpoint.Checkpoint(
-                    identity=self._identity,
-                    position=position,
-                    state=dict(state),
-                    randomness=checkpoint.random_states(),
-                    events=events,
-                    writer=self._log.state_dict(),
-                ),
+            found = checkpoint.Checkpoint(
+                identity=self._identity,
+                position=position,
+                state=state,
+                randomness=checkpoint.random_states(),
+                events=events,
+                writer=self._log.state_dict(),
+                reports=self._history.stored(),
             )
+            checkpoint.save(self._folder, found, checked=True)
         except OSError as error:
             raise _WriteFailed(str(error)) from error
 
     @counts_as("waiting")
     def exchange(self, report: Report) -> Decision:
         self._log.describe(report.metrics)
-        self._channel.send(replace(report, time=self._stopwatch.read()))
+        self._channel.send(replace(report, time=self._stopwatch.read(), key=self._key))
         self._checkpoint.passed("report sent")
         decision = self._decision()
         self._checkpoint.passed("decided")
@@ -186,7 +209,7 @@ class _Attempt:
         """Send the checkpoint's reports, which the runner may have missed; return a result if its decision ends the trial."""
         if self._start is None:
             return None
-        self._channel.send(Resumed(position=self._start.position, time=self._stopwatch.read()))
+        self._channel.send(Resumed(position=self._start.position, time=self._stopwatch.read(), key=self._key))
         decision, last, at = self._decision(), self._study.max_steps, self._start.position
         # One that uses `trial.steps` may have more to do after its last step.
         ended = last is not None and at.step is not None and at.step >= last != at.done
@@ -195,41 +218,29 @@ class _Attempt:
         state = _ENDS.get(decision)
         return TrialResult(state=state, metrics=self._trial.metrics) if state else None
 
+    def _passed(self, effect: str) -> None:
+        self._checkpoint.passed(effect)  # looked up each time: tests replace it
+
     def _decision(self) -> Decision:
         return Decision(self._channel.recv() or Decision.STOP)  # None: the worker is being closed
 
     def _call_objective(self) -> TrialResult:
         trial = self._trial
-        import torch
-
-        def failed(error: str, cause: str, *, spent: bool = False) -> TrialResult:
-            return TrialResult(state=TrialState.FAILED, metrics=trial.metrics, error=error, cause=cause, spent=spent)
-
         try:
             _seed(trial.seed)
             self._stopwatch.turn_to("training")
-            trial.finish(self._objective(trial))
-        except TrialComplete:
-            pass
-        except TrialPruned:
-            return TrialResult(state=TrialState.PRUNED, metrics=trial.metrics)
-        except TrialStopped:
-            return TrialResult(state=TrialState.WAITING, metrics=trial.metrics)
-        except MetricNotFinite as error:
-            return failed(str(error), "not-finite")
-        except TrialFailed as error:
-            return failed(str(error), "exception")
-        except (_WriteFailed, StateIgnored):
-            self._log.close()
-            raise
-        except torch.OutOfMemoryError as error:
-            return failed(f"{_memory_text()}\n{user_traceback(error)}", "out-of-memory", spent=True)
+            try:
+                trial.finish(self._objective(trial), self._logged())
+            except TrialComplete:
+                trial.finish(None, self._logged())
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: only this trial ends
-            if isinstance(error, OSError) and error.errno in _NO_SPACE:
-                print(user_traceback(error), file=sys.stderr)
-                raise
-            return failed(user_traceback(error), "exception")
+            result = self._ended_by(error)
+            forget(error)
+            return result
         return self._completed()
+
+    def _logged(self) -> dict[str, tuple[int, float]]:
+        return {name: point[:2] for name, point in self._log.writer.logged.items()}
 
     def _completed(self) -> TrialResult:
         metrics = self._trial.metrics
@@ -239,17 +250,30 @@ class _Attempt:
             return TrialResult(state=TrialState.FAILED, metrics=metrics, error=error, cause="metric-missing")
         return TrialResult(state=TrialState.COMPLETE, metrics=metrics)
 
+    def _ended_by(self, error: BaseException) -> TrialResult:
+        """Return the result of a trial whose objective raised; what concerns the session is raised again."""
+        import torch
 
-def user_traceback(error: BaseException) -> str:
-    """Return the traceback from the first frame of the user's code on; the built-in objectives count as such code."""
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None and trace.tb_next is not None and _is_own(Path(trace.tb_frame.f_code.co_filename)):
-        trace = trace.tb_next
-    return "".join(traceback.format_exception(error.with_traceback(trace))).rstrip()
-
-
-def _is_own(file: Path) -> bool:
-    return file.is_relative_to(_PACKAGE) and not file.is_relative_to(_PACKAGE / "objectives")
+        metrics = self._trial.metrics
+        failed = TrialResult(state=TrialState.FAILED, metrics=metrics, cause="exception")
+        match error:
+            case TrialPruned():
+                return TrialResult(state=TrialState.PRUNED, metrics=metrics)
+            case TrialStopped():
+                return TrialResult(state=TrialState.WAITING, metrics=metrics)
+            case MetricNotFinite():
+                return replace(failed, error=plain.text(error), cause="not-finite")
+            case TrialFailed():
+                return replace(failed, error=plain.text(error))
+            case _WriteFailed() | StateIgnored():
+                raise error
+            case torch.OutOfMemoryError():
+                text = f"{_memory_text()}\n{user_traceback(error)}"
+                return replace(failed, error=text, cause="out-of-memory", spent=True)
+            case OSError(errno=number) if number in _NO_SPACE:
+                print(user_traceback(error), file=sys.stderr)
+                raise error
+        return replace(failed, error=user_traceback(error))
 
 
 def _memory_text() -> str:

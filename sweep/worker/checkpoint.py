@@ -3,6 +3,7 @@
     checkpoint.pt            the last one, an ordinary torch file: torch.load(path, weights_only=True)
     checkpoint.previous.pt   the one before, while the trial runs
 
+The reports of a long trial are in a file beside them (`sweep.worker.history`).
 A checkpoint is written under another name, synced, and renamed, so the file is whole or missing. The comment of a torch file,
 which is a zip archive, has a digest, which shows damage; then the checkpoint before is used. Checkpoints are read with
 `weights_only=True`, so that no code in them can run.
@@ -10,7 +11,6 @@ which is a zip archive, has a digest, which shows damage; then the checkpoint be
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import hashlib
 import os
@@ -18,7 +18,7 @@ import random
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,12 +27,13 @@ import torch
 from sweep.storage.files import sync_folder
 from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT, UNUSABLE_CHECKPOINT
 from sweep.study.trial import Position, Scalar
+from sweep.worker import state
+from sweep.worker.history import HistoryDamaged, whole
 
 VERSION = 1
 _COMMENT = re.compile(rb"sweep checkpoint (\d+) sha256:([0-9a-f]{64})")
 _COMMENT_BYTES = len(f"sweep checkpoint {VERSION} sha256:".encode()) + 64
 _BLOCK = 1 << 20
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, torch.Size, torch.dtype, torch.device)
 
 
 def passed(_effect: str) -> None:
@@ -45,11 +46,12 @@ class Checkpoint:
 
     Attributes:
         identity: number, parameters and seed of the trial that it belongs to.
-        position: how far the trial is, and what it has reported.
+        position: how far the trial is, and what it has reported; when saved, without the history.
         state: what the objective gave.
         randomness: the states of the random number generators.
         events: how many records each event file held, by path in the run folder.
         writer: the state of the trial's log.
+        reports: what `History.stored` returned, where the history is; when read, what is to be given to `History`.
     """
 
     identity: dict[str, Any]
@@ -58,6 +60,10 @@ class Checkpoint:
     randomness: dict[str, Any] = field(default_factory=dict)
     events: dict[str, int] = field(default_factory=dict)
     writer: dict[str, Any] = field(default_factory=dict)
+    reports: dict[str, Any] = field(default_factory=dict)
+
+
+_STORED = ("identity", "state", "randomness", "events", "writer")
 
 
 class CheckpointDamaged(Exception):
@@ -69,21 +75,31 @@ def identity(number: int, params: Mapping[str, Scalar], seed: int) -> dict[str, 
     return {"number": number, "params": dict(params), "seed": seed}
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
+def save(folder: Path, checkpoint: Checkpoint, *, checked: bool = False) -> None:
     """Write a checkpoint; the one before is kept.
+
+    Args:
+        folder: the run folder.
+        checkpoint: what to write.
+        checked: the objective's state was checked a moment ago.
 
     Raises:
         OSError: it cannot be written; the earlier ones are unharmed.
-        TypeError: the state holds something that could not be read back.
+        TypeError: it holds something that could not be read back; nothing was written.
     """
-    check_state(checkpoint.state)
-    content = asdict(checkpoint.position) | {"history": [list(point) for point in checkpoint.position.history]}
-    data = {"version": VERSION} | {name: getattr(checkpoint, name) for name in checkpoint.__dataclass_fields__}
+    position = asdict(replace(checkpoint.position, history=())) | (
+        checkpoint.reports or {"history": [list(point) for point in checkpoint.position.history]}
+    )
+    data = {name: getattr(checkpoint, name) for name in _STORED} | {"version": VERSION, "position": position}
+    if not checked:
+        state.check(checkpoint.state)
+    state.check({name: value for name, value in data.items() if name not in ("state", "randomness")}, "checkpoint")
     last, previous = folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT
     unfinished = folder / f".{CHECKPOINT}.unfinished"
     try:
-        with unfinished.open("wb") as file:
-            _write(data | {"position": content}, file)
+        unfinished.unlink(missing_ok=True)  # it may be a link
+        with unfinished.open("xb") as file:
+            _write(data, file)
             passed("written")
             os.fsync(file.fileno())
         passed("synced")
@@ -140,38 +156,16 @@ def read(path: Path) -> Checkpoint:
             _verify(file)
         data = torch.load(path, map_location="cpu", weights_only=True)
         position = data["position"]
-        history = tuple((step, value) for step, value in position["history"])
-        fields = {name: data[name] for name in Checkpoint.__dataclass_fields__}
-        return Checkpoint(**(fields | {"position": Position(**(position | {"history": history}))}))
+        reports = {name: position.pop(name) for name in ("history", "earlier") if name in position}
+        history = whole(path.parent, reports.get("earlier"), reports["history"])
+        fields = {name: data[name] for name in _STORED}
+        return Checkpoint(**fields, position=Position(**position, history=history), reports=reports)
+    except HistoryDamaged as error:
+        raise CheckpointDamaged(str(error)) from None
     except (CheckpointDamaged, OSError, MemoryError):
         raise
     except Exception as error:  # torch may raise anything for a damaged or hostile file
         raise CheckpointDamaged(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from None
-
-
-def check_state(state: object, where: str = "state") -> None:
-    """Check that a state holds only what can be read back from a checkpoint.
-
-    Raises:
-        TypeError: it does not; the message names the place and the type.
-    """
-    if type(state) in _PLAIN or isinstance(state, torch.Tensor):
-        return
-    if type(state) in (dict, collections.OrderedDict, collections.Counter):
-        assert isinstance(state, dict)
-        for key, value in state.items():
-            check_state(key, f"the key {key!r} of {where}")
-            check_state(value, f"{where}[{key!r}]")
-    elif type(state) in (list, tuple, set):
-        assert isinstance(state, (list, tuple, set))
-        for place, value in enumerate(state):
-            check_state(value, f"{where}[{place}]")
-    else:
-        kind = f"{type(state).__module__}.{type(state).__qualname__}"
-        raise TypeError(
-            f"{where} is a {kind}; a checkpoint holds tensors, numbers, strings, and lists, tuples, sets and dicts of them"
-            " (a NumPy value becomes one with .item() or torch.from_numpy)"
-        )
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -237,10 +231,12 @@ def _write(data: dict[str, Any], file: BinaryIO) -> None:
     hashed = _Hashed(file)
     try:
         torch.save(data, hashed)  # type: ignore[arg-type]  # it needs only these two methods
-    except RuntimeError:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
         if hashed.error is not None:
             raise hashed.error from None
-        raise
+        raise TypeError(f"torch cannot store the state: {type(error).__name__}: {error}") from error
     # A zip archive ends with the length of its comment, 0 here, and the comment.
     comment = f"sweep checkpoint {VERSION} sha256:{hashed.digest.hexdigest()}".encode()
     file.seek(-2, os.SEEK_END)

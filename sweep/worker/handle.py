@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import operator
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
+from sweep.study import plain
 from sweep.study.trial import Decision, Position, Report, TrialSpec
+from sweep.worker import metrics as reported
+from sweep.worker.host import TrialHost
+from sweep.worker.metrics import MetricNotFinite as MetricNotFinite  # noqa: PLC0414  # one of what the handle raises
+from sweep.worker.turns import Turns
 
 if TYPE_CHECKING:  # torch is imported in workers only, not in the runner
     from torch.utils.tensorboard import SummaryWriter
@@ -33,35 +36,23 @@ class StateIgnored(BaseException):
     """Leave the objective: it resumes without reading the checkpoint's state, which would give wrong numbers."""
 
 
-class MetricNotFinite(ValueError):
-    """A metric became NaN or infinite: the training diverged."""
-
-
 class TrialFailed(Exception):
     """Fail a trial with a message, which is shown instead of a traceback."""
 
 
-class TrialHost(Protocol):
-    """What a trial's handle needs of the attempt that runs it."""
-
-    def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write metrics as scalars, and flush everything that the writer holds."""
-
-    def save(self, position: Position, state: Mapping[str, Any]) -> None:
-        """Make a checkpoint."""
-
-    def exchange(self, report: Report) -> Decision:
-        """Send a report and wait for the decision on it."""
-
-    def stop_requested(self) -> bool:
-        """Return whether the sweep is being stopped; this must be fast."""
-
-    def restore_random_states(self) -> None:
-        """Restore the random number generators from the checkpoint."""
+# What a decision that ends the trial raises in the objective.
+ENDINGS: dict[Decision, type[BaseException]] = {
+    Decision.PRUNE: TrialPruned,
+    Decision.COMPLETE: TrialComplete,
+    Decision.STOP: TrialStopped,
+}
 
 
 class Trial:
     """The handle that the objective gets: `def train(trial): ...`.
+
+    It may be used in the objective's process until the objective returns, from any thread: calls wait for each other. A decision
+    that ends the trial is raised by the call that gets it and by each later one, so it ends the objective's own thread too.
 
     Attributes:
         number: the trial's number.
@@ -97,18 +88,28 @@ class Trial:
         self.writer = writer
         self.panels = panels
         self._metric = metric
-        self._host = host
+        self._host: TrialHost | None = host
         self._state = state
         self._begun = self._read = self._reported = False
         self._saves = state is not None
         position = position or Position()
-        self.metrics: dict[str, float] = dict(position.metrics)
+        self._metrics: dict[str, float] = dict(position.metrics)
         self._step, self._total, self._max_steps = position.step, position.total or max_steps, max_steps
-        self._over = False
         # Steps of `trial.steps`: the current one, how many are done, and the last one that gave `report` a state.
         self._current = self._done = self._stated = position.done
-        self._history = list(position.history)
         self._started = time.monotonic() - position.seconds
+        self._turns = Turns(spec.number)
+        self._ending: type[BaseException] | None = None  # what the runner's decision raises
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return the last value of each metric."""
+        return dict(self._metrics)
+
+    @property
+    def saves(self) -> bool:
+        """Return whether the trial writes checkpoints, or asks when to."""
+        return self._saves
 
     @property
     def state(self) -> dict[str, Any] | None:
@@ -125,7 +126,7 @@ class Trial:
     def stop_requested(self) -> bool:
         """Return whether the sweep is being stopped: time for `trial.save(state)`. Fast enough for every batch."""
         self._saves = True  # the objective asks in order to save
-        return self._host.stop_requested()
+        return self._usable("trial.stop_requested", writes=False).stop_requested()
 
     def steps(self, total: int) -> Iterator[int]:
         """Iterate over those steps from 1 to `total` that are not done yet; the live view shows the progress.
@@ -135,15 +136,23 @@ class Trial:
 
         Raises:
             TrialStopped: the sweep is being stopped. Do not catch it.
-            ValueError: `total` is negative.
+            TypeError: `total` is no whole number.
+            ValueError: `total` is negative, or has more than 64 bits.
         """
-        if total < 0:
-            raise ValueError(f"trial.steps needs 0 or more steps, got {total}")
-        total = self._total = min(total, self._max_steps or total)
+        self._usable("trial.steps")
+        number = plain.whole_number(total, "the total of trial.steps")
+        if number < 0:
+            raise ValueError(f"trial.steps needs 0 or more steps, got {number}")
+        return self._iterate(min(number, self._max_steps or number))
+
+    def _iterate(self, total: int) -> Iterator[int]:
+        self._total = total
         self._restore_random_states()
         self._begin()
         for step in range(self._current + 1, total + 1):
-            if self._host.stop_requested():
+            host = self._usable("trial.steps")
+            self._end_if_decided()
+            if host.stop_requested():
                 raise TrialStopped
             self._current, self._done = step, step - 1
             yield step
@@ -152,10 +161,10 @@ class Trial:
         """Write the metrics as scalars, make a checkpoint, send the metrics to the runner and wait for its decision.
 
         This happens exactly once, even if the process is killed meanwhile: after the trial resumes, each scalar is in the event
-        files once, and the runner has each report.
+        files once, and the runner has each report. If it raises TypeError or ValueError, nothing has happened.
 
         Args:
-            step: a whole number, larger than that of the report before.
+            step: a whole number of at most 64 bits, larger than that of the report before.
             metrics: TensorBoard tag to number; 0-d tensors and NumPy scalars are accepted.
             state: what the objective needs to resume after this step: tensors, numbers, strings, and lists and dicts of
                 them, such as `state_dict`s. Without it an interrupted trial resumes from an earlier state, or starts over.
@@ -165,43 +174,36 @@ class Trial:
             TrialPruned: the pruner ended the trial. Do not catch it.
             TrialComplete: the trial has reached its last step (`max_steps`) or its time. Do not catch it.
             TrialStopped: the sweep is being stopped. Do not catch it.
+            TrialEnded: the trial has ended, or this is another process.
             TypeError: a value is no number, or the state holds something that a checkpoint cannot hold.
             ValueError: the step does not grow, or this is the second report with a state in one step of `trial.steps`.
         """
-        try:
-            number = operator.index(step)  # NumPy's ints too
-        except TypeError:
-            raise TypeError(f"trial.report needs a whole number as step, got {step!r}") from None
-        self._begin()
-        if self._step is not None and number <= self._step:
-            on = f"; the trial resumes after step {self._step}: use trial.steps" if self._state and not self._reported else ""
-            raise ValueError(f"trial.report needs steps that grow: step {number} came after step {self._step}{on}")
-        if state is not None and self._current > 0 and self._stated == self._current:
-            raise ValueError(
-                f"a second report with a state in step {self._current} of trial.steps: a report with a state ends its step; "
-                "make checkpoints inside a step with trial.save"
+        with self._turns.taken("trial.report"):
+            host = self._usable("trial.report")
+            self._end_if_decided()
+            number = plain.whole_number(step, "the step of trial.report")
+            self._begin()
+            self._check_place(number, stated=state is not None)
+            values = reported.checked(metrics, number)
+            given = None if state is None else host.checked(state)
+            # From here on only what cannot be helped raises: a full disk, the end of the trial.
+            self._step, self._reported = number, True
+            self.panels.reported(number)
+            self._record(host, number, values, reported=True)
+            if given is not None:
+                self._stated = self._current
+            # A report that counts batches, say, may come anywhere in a step.
+            self._done = self._current if self._current in (number, self._stated) else self._current - 1
+            if given is not None:
+                self._save(host, given)
+            decision = host.exchange(
+                Report(step=number, metrics=self.metrics, total=self._total, saved=given is not None, saves=self._saves)
             )
-        self._step, self._reported = number, True
-        self._record(metrics, reported=True)
-        self._history.append((number, self.metrics.get(self._metric)))
-        if state is not None:
-            self._stated = self._current
-        # A report that counts batches, say, may come anywhere in a step.
-        self._done = self._current if self._current in (number, self._stated) else self._current - 1
-        if state is not None:
-            self._save(state)
-        decision = self._host.exchange(
-            Report(step=number, metrics=dict(self.metrics), total=self._total, saved=state is not None, saves=self._saves)
-        )
-        if decision is Decision.PRUNE:
-            raise TrialPruned
-        # In its last step of `trial.steps` the objective leaves the loop itself, and may have more to do then.
-        last = self._max_steps
-        if decision is Decision.COMPLETE or (last is not None and number >= last and (number, self._current) != (last, last)):
-            self._over = True
-            raise TrialComplete
-        if decision is Decision.STOP:
-            raise TrialStopped
+            # In its last step of `trial.steps` the objective leaves the loop itself, and may have more to do then.
+            last = self._max_steps
+            reached = last is not None and number >= last and (number, self._current) != (last, last)
+            self._ending = TrialComplete if reached and decision is not Decision.PRUNE else ENDINGS.get(decision)
+            self._end_if_decided()
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Make a checkpoint between two reports; stop here if the sweep is being stopped.
@@ -211,61 +213,82 @@ class Trial:
 
         Raises:
             TrialStopped: the sweep is being stopped. Do not catch it.
+            TrialEnded: as `report` does.
             TypeError: the state holds something that a checkpoint cannot hold.
         """
-        self._begin()
-        self._save(state)
-        if self._host.stop_requested():
-            raise TrialStopped
+        with self._turns.taken("trial.save"):
+            host = self._usable("trial.save")
+            self._begin()
+            self._save(host, host.checked(state))
+            self._end_if_decided()
+            if host.stop_requested():
+                raise TrialStopped
 
-    def finish(self, returned: object) -> None:
+    def finish(self, returned: object, logged: Mapping[str, tuple[int, float]] | None = None) -> None:
         """Record what the objective returned: nothing, the objective value, or a dict of last metrics.
+
+        Args:
+            returned: by the objective.
+            logged: step and value of metrics that were written to `trial.writer`; they count where nothing else reported them.
 
         Raises:
             MetricNotFinite, TypeError: as `report` does.
+            TrialPruned, TrialStopped: a decision that another thread got, or that was caught.
         """
-        self._begin()
-        if returned is None:
-            return
-        self._record(returned if isinstance(returned, Mapping) else {self._metric: returned})  # type: ignore[dict-item]  # _number checks it
+        with self._turns.taken(what := "the end of the objective"):
+            host = self._usable(what)
+            self._begin()
+            complete = self._ending is TrialComplete  # raised before, whether or not the objective caught it
+            if not complete:
+                self._end_if_decided()
+            if returned is not None and not complete:
+                values = returned if isinstance(returned, Mapping) else {self._metric: returned}
+                self._record(host, self._step or 0, reported.checked(values, self._step or 0))
+            for name, (step, value) in (logged or {}).items():
+                if name not in self._metrics:
+                    self._record(host, step, reported.checked({name: value}, step))
+
+    def end(self) -> None:
+        """End the use of the handle, once a call that another thread makes is over."""
+        self._turns.end()
+        self._host = self._state = None
+
+    def _usable(self, what: str, *, writes: bool = True) -> TrialHost:
+        host = self._host
+        if writes or host is None:
+            self._turns.check(what)
+        assert host is not None
+        return host
+
+    def _end_if_decided(self) -> None:
+        if self._ending is not None:
+            raise self._ending
 
     def _begin(self) -> None:
-        if self._over:
-            raise TrialComplete
         if self._state is not None and not self._read:
             raise StateIgnored
         self._begun = True
 
     def _restore_random_states(self) -> None:
         # Only before the training continues: later this would repeat random numbers.
-        if self._state is not None and not self._begun:
+        if self._state is not None and not self._begun and self._host is not None:
             self._host.restore_random_states()
 
-    def _save(self, state: Mapping[str, Any]) -> None:
-        position = Position(
-            step=self._step,
-            total=self._total,
-            done=self._done,
-            metrics=dict(self.metrics),
-            history=tuple(self._history),
-            seconds=time.monotonic() - self._started,
-        )
-        self._host.save(position, state)
+    def _check_place(self, number: int, *, stated: bool) -> None:
+        if self._step is not None and number <= self._step:
+            on = f"; the trial resumes after step {self._step}: use trial.steps" if self._state and not self._reported else ""
+            raise ValueError(f"trial.report needs steps that grow: step {number} came after step {self._step}{on}")
+        if stated and self._current > 0 and self._stated == self._current:
+            raise ValueError(
+                f"a second report with a state in step {self._current} of trial.steps: a report with a state ends its step; "
+                "make checkpoints inside a step with trial.save"
+            )
+
+    def _save(self, host: TrialHost, state: dict[str, Any]) -> None:
+        seconds = time.monotonic() - self._started
+        host.save(Position(step=self._step, total=self._total, done=self._done, metrics=self.metrics, seconds=seconds), state)
         self._saves = True
 
-    def _record(self, metrics: Mapping[str, SupportsFloat], *, reported: bool = False) -> None:
-        step = self._step or 0
-        values = {str(name): _number(name, value, step) for name, value in metrics.items()}
-        if reported:
-            self.panels.reported(step)
-        self._host.record(step, values)
-        self.metrics.update(values)
-
-
-def _number(name: str, value: Any, step: int) -> float:
-    item = value.item() if hasattr(value, "item") else value
-    if isinstance(item, bool) or not isinstance(item, (int, float)):
-        raise TypeError(f"metric {name!r} must be a number, got {type(value).__name__}: {value!r}")
-    if not math.isfinite(item):
-        raise MetricNotFinite(f"{name} is {item} at step {step}: the training diverged (often a learning rate that is too high)")
-    return item
+    def _record(self, host: TrialHost, step: int, values: dict[str, float], *, reported: bool = False) -> None:
+        host.record(step, values, reported=reported)
+        self._metrics.update(values)

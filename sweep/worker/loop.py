@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import SweepError
+from sweep.study import plain
 from sweep.study.objective import ObjectiveNotFound, load
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialSpec
-from sweep.worker.attempt import LogTo, Objective, run_trial, user_traceback
+from sweep.worker.attempt import LogTo, Objective, run_trial
 from sweep.worker.devices import Slot
 from sweep.worker.protocol import Channel, Load, Loaded, LoadFailed, Prepare, Prepared, PrepareFailed, Progress
 from sweep.worker.script.objective import objective_of
+from sweep.worker.tracebacks import user_traceback
 
 # Slow to import, and every trial needs them.
 IMPORTS = ("torch", "sweep.worker.checkpoint", "sweep.tensorboard.writer")
@@ -46,8 +48,8 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
                 try:
                     objective = _load(get, slot)
                 except BaseException as error:
-                    text = f"importing it raised {type(error).__name__}: {error}"
-                    reason = str(error) if isinstance(error, ObjectiveNotFound) else text
+                    text = f"importing it raised {type(error).__name__}: {plain.text(error)}"
+                    reason = plain.text(error) if isinstance(error, ObjectiveNotFound) else text
                     channel.send(LoadFailed(reason=reason, traceback=user_traceback(error)))
                     continue
             if isinstance(command, Load):
@@ -79,11 +81,13 @@ def _prepare(channel: Channel, objective: Any, command: Prepare) -> None:
     try:
         steps = objective.prepare(dict(command.params))
         for progress in steps if isinstance(steps, Iterator) else ():
-            channel.send(progress if isinstance(progress, Progress) else Progress(text=str(progress)))
+            channel.send(Progress.of(progress))
             channel.recv()
         channel.send(Prepared())
     except SweepError as error:
-        channel.send(PrepareFailed(id=error.id, what=error.what, where=error.where, why=error.why, do=error.do))
+        parts = (error.what, error.where, error.why, error.do)
+        what, where, why, do = (None if part is None else plain.text(part) for part in parts)
+        channel.send(PrepareFailed(id=plain.text(error.id), what=what or "", where=where, why=why, do=do))
     except BaseException as error:  # sys.exit too: every command has an event as its answer
         what = "the objective's prepare(params) raised"
         channel.send(PrepareFailed(id="prepare-failed", what=what, why=user_traceback(error)))

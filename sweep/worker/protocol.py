@@ -7,19 +7,23 @@
                                    the executor   --Died, in place of any of these
 
 Each command has exactly one event as its answer, so a worker needs one method, `next_event(command)`, on this machine or on
-a cluster. Only `stop` and `kill` may come at any time.
+a cluster. Only `stop` and `kill` may come at any time. An event consists of the classes of this program and of builtin types; the
+runner unpickles nothing else, since a class of the user's could run anything there, or be missing.
 """
 
 from __future__ import annotations
 
+import io
+import pickle
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
+from sweep.study import plain
 from sweep.study.timing import TimeBreakdown
-from sweep.study.trial import Decision, Position, Report, Scalar, TrialResult, TrialSpec
+from sweep.study.trial import AttemptKey, Decision, Position, Report, Scalar, TrialResult, TrialSpec, TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,13 @@ class Progress:
     text: str
     fraction: float | None = None
 
+    @classmethod
+    def of(cls, value: object) -> Progress:
+        """Return what a preparation yields, a text or a `Progress`, with exact types."""
+        fraction = value.fraction if isinstance(value, Progress) else None
+        text = plain.text(value.text if isinstance(value, Progress) else value)
+        return cls(text=text, fraction=None if fraction is None else float(plain.number(fraction, "the fraction of a Progress")))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -85,6 +96,7 @@ class Resumed:
 
     position: Position
     time: TimeBreakdown = field(default=TimeBreakdown(), compare=False)  # as in a `Report`
+    key: AttemptKey | None = field(default=None, compare=False)  # as in a `Report`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +139,34 @@ _LIKELY = {
 }
 
 Event = Loaded | LoadFailed | Progress | Prepared | PrepareFailed | Resumed | Report | TrialResult | Died
+_IN_EVENTS = {(one.__module__, one.__qualname__): one for one in (*get_args(Event), Position, TimeBreakdown, TrialState)}
+
+
+class _EventReader(pickle.Unpickler):
+    """Reads an event, in which no other class than those of `_IN_EVENTS` can be."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _IN_EVENTS:
+            raise pickle.UnpicklingError(f"a worker sent a {module}.{name}, which is no part of an event")
+        return _IN_EVENTS[module, name]
+
+
+def unpacked(data: bytes) -> Event:
+    """Return the event that a worker sent; nothing of the user's is unpickled.
+
+    Raises:
+        pickle.UnpicklingError: there is something else in it.
+    """
+    event = _EventReader(io.BytesIO(data)).load()
+    if not isinstance(event, Event):
+        raise pickle.UnpicklingError(f"a worker sent {type(event).__name__}, which is no event")
+    return event
+
+
+def belongs(event: Event, command: Command) -> bool:
+    """Return whether an event comes from the attempt that a command started; an event of no attempt belongs to any command."""
+    key = getattr(event, "key", None)
+    return key is None or not isinstance(command, TrialSpec) or key == command.key
 
 
 @dataclass(frozen=True, kw_only=True)

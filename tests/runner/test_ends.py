@@ -117,6 +117,7 @@ def test_a_checkpoint_of_the_last_step_completes_the_trial_when_it_resumes(here:
         first = (trial.state or {"step": 0})["step"] + 1
         for step in itertools.count(first):
             if trial.attempt == 1 and step == 3:
+                assert trial._host is not None
                 trial._host.exchange = dies  # type: ignore[method-assign]  # the process ends after the checkpoint
             trial.report(step, {"score": float(step)}, state={"step": step})
 

@@ -72,7 +72,7 @@ def test_a_number_on_a_gpu_is_not_waited_for(tmp_path: Path) -> None:
         panels.batch(number, {"batch/loss": loss})
         loss.add_(1)
     handed_over = time.time()
-    writer._get_file_writer().flush()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    writer._get_file_writer().flush()
     assert "batch/loss" not in scalars(tmp_path)
     time.sleep(0.01)
     writer.written()

@@ -106,7 +106,7 @@ def test_the_best_value_survives_an_interruption(tmp_path: Path) -> None:
     record(log, {"score": 5, "loss": 1})
     state = log.state_dict()
     log.close()
-    assert set(state) == {"described", "last_step", "layout", "laid_out", "panels", "best"}
+    assert set(state) == {"described", "last_step", "layout", "laid_out", "logged", "panels", "best"}
     again = new_log(tmp_path, study(SCORE, LOSS))
     again.load_state_dict(state, Position())
     record(again, {"score": 4, "loss": 2}, first=2)
@@ -194,7 +194,7 @@ def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(log.writer._get_file_writer(), "flush", full)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        patch.setattr(log.writer._get_file_writer(), "flush", full)
         with pytest.raises(OSError, match="No space left"):
             record(log, {"loss": 1})
     log.close()

@@ -17,7 +17,7 @@ from typing import Any
 from sweep.study.trial import TrialSpec
 from sweep.worker.devices import Slot
 from sweep.worker.processes import keep_exit_codes
-from sweep.worker.protocol import Channel, Command, Died, Event
+from sweep.worker.protocol import Channel, Command, Died, Event, Load, belongs
 
 
 class InlineWorker:
@@ -32,6 +32,7 @@ class InlineWorker:
         self.slot = slot
         keep_exit_codes()
         self._commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._attempt: Command = Load()  # the one in flight, if it is a `TrialSpec`
         self._waiting: Future[Event] | None = None
         self._serve = serve
         self._stop = threading.Event()
@@ -42,6 +43,7 @@ class InlineWorker:
         if self._thread.ident is None:
             self._thread.start()
         if isinstance(command, TrialSpec):
+            self._attempt = command
             self._stop.clear()
         self._waiting = Future()
         self._commands.put(command)
@@ -74,7 +76,7 @@ class InlineWorker:
             self._answer(Died(exit_code=None, log=traceback.format_exc()))
 
     def _answer(self, event: Event) -> None:
-        if self._waiting is not None and not self._waiting.done():
+        if belongs(event, self._attempt) and self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(event)
 
 

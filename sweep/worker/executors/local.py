@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pickle
 import signal
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,13 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from sweep.storage.files import tail
-from sweep.study.trial import Decision, TrialResult
+from sweep.study.trial import Decision, TrialResult, TrialSpec
 from sweep.worker.devices import Slot
 from sweep.worker.executors.process import be_worker
 from sweep.worker.executors.starting import COPIES, FromScratch, borrow, give_back
 from sweep.worker.executors.template import Copy, Template, TemplateDied, TemplateUnfit
 from sweep.worker.processes import Guardian
-from sweep.worker.protocol import Channel, Command, Died, Event
+from sweep.worker.protocol import Channel, Command, Died, Event, Load, belongs, unpacked
 
 _DYING_S = 2.0
 _POLL_S = 0.5
@@ -60,6 +61,7 @@ class LocalWorker:
         self._process: Copy | FromScratch | None = None
         self._pipe: Any = None
         self._stop_pipe: Any = None
+        self._attempt: Command = Load()  # the one in flight, if it is a `TrialSpec`
         self._closed = self._doomed = False
         self._awaited: Template | None = None  # while it may import
         self._log = ""  # a file that there is only while there is a process, since the guardian then removes it
@@ -108,16 +110,22 @@ class LocalWorker:
             return Died(exit_code=None)
         if not isinstance(command, Decision) and self._process is not None and (self._doomed or not self._process.is_alive()):
             self._died()  # after its last event: the new command is not the cause
+        self._attempt = command if isinstance(command, TrialSpec) else self._attempt
         try:
             process = self._process or self._start()
             self._pipe.send(command)
-            self._wait_for_event(process)
-            event: Event = self._pipe.recv()
-        except (EOFError, OSError):
+            event = self._receive(process)
+            while not belongs(event, self._attempt):  # late, from an attempt that has ended
+                event = self._receive(process)
+        except (EOFError, OSError, pickle.UnpicklingError):
             return self._died()
         if isinstance(event, TrialResult) and event.spent:
             self._died()  # the next call has a new process
         return event
+
+    def _receive(self, process: Copy | FromScratch) -> Event:
+        self._wait_for_event(process)
+        return unpacked(self._pipe.recv_bytes())
 
     def _wait_for_event(self, process: Copy | FromScratch) -> None:
         """Wait for the pipe or the process's death: a process that it forked may keep the pipe open."""

@@ -158,10 +158,11 @@ class ScriptTrial:
         if state is None:
             return None
         from sweep.worker import checkpoint
+        from sweep.worker.state import checked
 
-        checkpoint.check_state(dict(state))
+        state = checked(state)
         path = self.dir / f".state.{os.getpid()}"
-        checkpoint.write_state(path, {"state": dict(state), "randomness": checkpoint.random_states()})
+        checkpoint.write_state(path, {"state": state, "randomness": checkpoint.random_states()})
         return str(path)
 
 

@@ -1,0 +1,143 @@
+"""Exact builtin values from what users give: steps, metrics, names, texts of errors. The one place where these are checked.
+
+NumPy's numbers, tensors without dimensions, enums and other subclasses are taken where their value is plain, and become `int`,
+`float` or `str` itself: what is sent, stored or written to a checkpoint must be readable without the user's classes. This module
+imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import traceback
+from typing import Any
+
+# What TensorBoard's records and SQLite hold.
+LARGEST = 2**63 - 1
+_LONGEST_NAME = 500
+_LONGEST_SHOWN = 200
+_LONGEST_TEXT = 100_000
+
+
+def whole_number(value: Any, what: str) -> int:
+    """Return an integer of any type as an `int`.
+
+    Args:
+        value: an `int`, a NumPy integer, a tensor with one integer, an `IntEnum`.
+        what: names the value in errors.
+
+    Raises:
+        TypeError: it is something else; a bool is, too.
+        ValueError: it has more than 64 bits.
+    """
+    number: int | None = value
+    if type(value) is not int:
+        try:
+            number = None if _no_number(value) else int(operator.index(value))
+        except (TypeError, ValueError):
+            number = None
+    if number is None:
+        raise TypeError(f"{what} must be a whole number, got {_kind(value)}: {shown(value)}")
+    if not -LARGEST - 1 <= number <= LARGEST:
+        raise ValueError(f"{what} must be a whole number of at most 64 bits, got {shown(number)}")
+    return number
+
+
+def number(value: Any, what: str) -> float:
+    """Return a number of any type as a `float`, or an `int` if it is whole; it may be NaN or infinite.
+
+    Args:
+        value: anything with `item()` or `__float__`: NumPy's numbers, tensors with one element, `Decimal`, `Fraction`.
+        what: names the value in errors.
+
+    Raises:
+        TypeError: it is something else; a bool, a text and a complex number are, too.
+        ValueError: it is too large for a float.
+    """
+    if type(value) is float or (type(value) is int and -LARGEST <= value <= LARGEST):
+        return value
+    item = value
+    if hasattr(type(value), "item") and not _no_number(value):
+        item = value.item()  # what a device raises here is no error of the type
+    try:
+        if _no_number(item):
+            raise TypeError
+        if hasattr(type(item), "__index__"):
+            whole = int(operator.index(item))
+            return whole if -LARGEST <= whole <= LARGEST else float(whole)
+        return float.__float__(item) if isinstance(item, float) else float(item)
+    except OverflowError:
+        raise ValueError(f"{what} is too large for a float") from None
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be a number, got {_kind(value)}: {shown(value)}") from None
+
+
+def finite(value: Any) -> bool:
+    """Return whether a result of `number` is neither NaN nor infinite."""
+    return math.isfinite(value)
+
+
+def name(value: Any, what: str) -> str:
+    """Return a name that TensorBoard, the database and a terminal can show, as a `str`.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is empty, too long, or has characters that cannot be shown or encoded.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a text, got {_kind(value)}: {shown(value)}")
+    found = str.__str__(value)
+    if not found:
+        raise ValueError(f"{what} must not be empty")
+    if len(found) > _LONGEST_NAME:
+        raise ValueError(f"{what} must have at most {_LONGEST_NAME} characters, got {len(found)}: {found[:40]}...")
+    if not found.isprintable():  # control characters, and halves of characters that no file can hold
+        raise ValueError(f"{what} has characters that cannot be shown: {shown(found)}")
+    return found
+
+
+def text(value: object) -> str:
+    """Return what `str` returns of an error or anything else, as a `str` that is not too long; whatever its class does."""
+    try:
+        found = str.__str__(str(value))
+    except Exception:  # the user's own __str__
+        found = f"({_kind(value)}, whose text cannot be shown)"
+    return _cut(found, _LONGEST_TEXT)
+
+
+def traceback_text(error: BaseException) -> str:
+    """Return the traceback of an error as text that is not too long; whatever its class does."""
+    try:
+        found = "".join(map(str.__str__, traceback.format_exception(error)))
+    except Exception:  # the user's own class
+        found = "".join(traceback.format_tb(error.__traceback__)) + f"{_kind(error)}: {text(error)}"
+    return _cut(found.rstrip(), _LONGEST_TEXT)
+
+
+def shown(value: object) -> str:
+    """Return a short `repr` of any value, for an error; whatever its class does."""
+    try:
+        found = str.__str__(repr(value))
+    except Exception:  # the user's own __repr__; an int of thousands of digits
+        found = "..."
+    return _cut(found, _LONGEST_SHOWN)
+
+
+def _cut(found: str, longest: int) -> str:
+    return found if len(found) <= longest else f"{found[: longest // 2]} ... {found[-longest // 2 :]}"
+
+
+def _kind(value: object) -> str:
+    return str.__str__(type(value).__name__)
+
+
+def _no_number(value: Any) -> bool:
+    """Return whether a value is none though Python, NumPy or torch would make one of it."""
+    if isinstance(value, (bool, str, bytes, bytearray)):
+        return True
+    kind = getattr(value, "dtype", None)
+    if kind is None:
+        return False
+    count = getattr(value, "size", 1)
+    several = (value.numel() if callable(count) else count) != 1
+    return several or getattr(value, "is_meta", False) or any(word in str(kind) for word in ("bool", "time", "complex"))
