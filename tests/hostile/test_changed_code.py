@@ -256,15 +256,21 @@ def test_an_edit(name: str, here: Path) -> None:
     assert digest(elsewhere, edit) == before
 
 
-FUNCTION = """
-import functools, types, enum, dataclasses, json, sys
+# Runs each of several programs as a notebook's cell, and prints the digests of their objectives.
+CELLS = """
+import json, linecache, sys
 from pathlib import Path
 from sweep.study.training_code import code_of
 from tests.support.studies import study_spec
 
-BODY
-
-print(code_of(study_spec({"x": [1]}, import_dir=Path.cwd()), OBJECTIVE).digest)
+study = study_spec({"x": [1]}, import_dir=Path.cwd())
+for number, (text, objective) in enumerate(json.load(sys.stdin)):
+    text = "import functools, types, enum, dataclasses, sys\\nfrom pathlib import Path\\n" + text
+    file = f"<cell {number} of process {sys.argv[1]}>"
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+    names = {"__name__": "__main__"}
+    exec(compile(text, file, "exec"), names)
+    print(code_of(study, eval(objective, names)).digest)
 """
 USED = "FACTOR = @\ndef train(trial): return FACTOR\n"
 NESTED = "def helper(): return @\ndef train(trial): return helper()\n"
@@ -323,31 +329,37 @@ FUNCTIONS: dict[str, tuple[str, str, str, bool, str]] = {
 }  # fmt: skip
 
 
-def function_digest(here: Path, text: str, objective: str, seed: int) -> str:
-    program = FUNCTION.replace("BODY", text).replace("OBJECTIVE", objective)
-    (here / "program.py").write_text(program)
+def function_digests(here: Path, programs: list[tuple[str, str]], seed: int) -> list[str]:
+    """Return the digest of each program's objective, in a process in which sets have another order."""
     env = {**os.environ, "PYTHONHASHSEED": str(seed)}
-    done = subprocess.run(
-        [sys.executable, "program.py"], cwd=here, env=env, capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [sys.executable, "-c", CELLS, str(seed)]
+    given = json.dumps(programs)
+    done = subprocess.run(command, cwd=here, env=env, input=given, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return done.stdout.split()
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_an_edit_of_a_function_of_a_program(name: str, here: Path) -> None:
-    """It is a change, or it is none, in another process with another order of sets."""
-    text, before, after, same, objective = FUNCTIONS[name]
+@pytest.fixture(scope="module")
+def digests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str, str]]:
+    """For each case the digests before, again in another process, and after."""
+    here = tmp_path_factory.mktemp("functions")
     for module, value in (("helper_a", 1), ("helper_b", 2)):
         (here / f"{module}.py").write_text(f"A = {value}\n")
 
-    def filled(value: str, seed: int) -> str:
-        decorated = text.replace("@d", "\0d").replace("@f", "\0f")
-        return function_digest(here, decorated.replace("@", value).replace("\0", "@"), objective.replace("@", value), seed)
+    def filled(place: int) -> list[tuple[str, str]]:
+        marked = [(case[0].replace("@f", "\0f").replace("@d", "\0d"), case[4], str(case[place])) for case in FUNCTIONS.values()]
+        return [(text.replace("@", value).replace("\0", "@"), objective.replace("@", value)) for text, objective, value in marked]
 
-    first = filled(before, 1)
-    assert filled(before, 2) == first
-    assert (filled(after, 3) == first) is same
+    found = (function_digests(here, filled(place), seed) for place, seed in ((1, 1), (1, 2), (2, 3)))
+    return dict(zip(FUNCTIONS, zip(*found, strict=True), strict=True))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_edit_of_a_function_of_a_program(name: str, digests: dict[str, tuple[str, str, str]]) -> None:
+    """It is a change, or it is none, in another process with another order of sets."""
+    before, again, after = digests[name]
+    assert again == before
+    assert (after == before) is FUNCTIONS[name][3]
 
 
 INSTALLED = {

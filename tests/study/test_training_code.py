@@ -1,0 +1,87 @@
+"""What a study's code is made of: files, versions, parts of a function. The hostile cases have every kind of edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sweep
+from sweep.study.code.digest import Code, changes, joined
+from sweep.study.training_code import code_of
+from tests.support.studies import study_spec, write_objectives
+
+
+def test_files_by_syntax_and_packages_by_version(here: Path) -> None:
+    """Python by its minor version; what is in the standard library and this package's interface do not count."""
+    import numpy as np
+
+    (here / "mine.py").write_text("import os, numpy, helper\nfrom sweep import Trial\ndef train(trial): pass\n")
+    (here / "helper.py").write_text("import mine\n")
+    found = code_of(study_spec({"x": 1}, import_dir=here))
+    assert set(found.files) == {"mine.py", "helper.py"}
+    assert found.packages["numpy"] == np.__version__
+    assert set(found.packages) == {"python", "numpy"}
+    assert found.parts == {}
+    assert Code.from_json(found.to_json()) == found
+
+
+def test_the_built_in_objectives_count_by_the_version_of_sweep(here: Path) -> None:
+    """Also when a file of the user's imports them."""
+    for objective in ("sweep.objectives.toy:train", "mine:train"):
+        (here / "mine.py").write_text("from sweep.objectives import toy\ntrain = toy.train\n")
+        assert code_of(study_spec({"x": 1}, import_dir=here, objective=objective)).packages["sweep"] == sweep.__version__
+
+
+def test_a_function_of_a_program_has_parts(here: Path) -> None:
+    """A name for each, which a message can say."""
+    factor, seen = 2, [1]
+
+    def helper() -> int:
+        return factor
+
+    def train(trial: Any) -> int:
+        seen.append(1)
+        return helper()
+
+    train.__module__ = helper.__module__ = "__main__"
+    before = code_of(study_spec({"x": 1}, import_dir=here), train)
+    prefix = "test_a_function_of_a_program_has_parts"
+    assert set(before.parts) == {
+        "the objective",
+        f"function {prefix}.train",
+        f"function {prefix}.helper",
+        f"seen of {prefix}.train",
+        f"factor of {prefix}.helper",
+    }
+    train(None)
+    assert code_of(study_spec({"x": 1}, import_dir=here), train) == before
+    factor = 3
+    after = code_of(study_spec({"x": 1}, import_dir=here), train)
+    assert list(changes(before, after)) == [f"factor of {prefix}.helper has changed"]
+
+
+def test_what_has_changed_is_said_in_words() -> None:
+    """A line for each file and version."""
+    old = Code(files={"a.py": "1", "b.py": "1"}, packages={"torch": "1", "python": "3.12"})
+    new = Code(files={"a.py": "2", "c.py": "1"}, packages={"torch": "2", "python": "3.12", "numpy": "1"})
+    assert list(changes(old, new)) == [
+        "a.py has changed",
+        "c.py is new",
+        "b.py is not used any more",
+        "torch: was 1, is now 2",
+        "numpy: was not used, is now 1",
+    ]
+    assert [joined("a", "b", "a+b"), joined(None, "a"), joined(None)] == ["a+b", "a", None]
+
+
+def test_it_costs_a_few_milliseconds(here: Path) -> None:
+    """Of the processor's time, for a file of 600 lines."""
+    import time
+
+    write_objectives(here)
+    times = []
+    for _ in range(5):
+        began = time.process_time()
+        code_of(study_spec({"x": 1}, import_dir=here))
+        times.append(time.process_time() - began)
+    assert min(times) < 0.1
