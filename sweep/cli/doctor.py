@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+from sweep.errors import SweepError
 from sweep.objectives import datasets
 from sweep.runner.environment import version
 from sweep.worker.devices import cpu_cores, visible_gpus
@@ -74,7 +75,10 @@ def _check_torch(has_gpu: bool) -> bool:
 
 
 def _data_text() -> str:
-    raw = datasets.raw_folder("fashion_mnist", datasets.cache_root())
+    try:
+        raw = datasets.raw_folder("fashion_mnist", datasets.cache_root())
+    except SweepError as error:
+        return f"{error.what}; SWEEP_DATA names one"
     if datasets.intact("fashion_mnist", raw):
         return f"FashionMNIST in {raw}, checked"
     if raw.exists():

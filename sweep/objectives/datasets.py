@@ -57,7 +57,11 @@ def cache_root() -> Path:
     """Return where data sets are kept: `SWEEP_DATA`, else `sweep` in the user's cache folder."""
     if chosen := os.environ.get("SWEEP_DATA"):
         return Path(chosen).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweep"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweep"
+    except RuntimeError:  # no HOME, and a user whom the system does not know
+        what = "there is no home folder for the cache of the data sets"
+        raise SweepError("no-home", what, do="SWEEP_DATA=/path/with/space sweep run STUDY") from None
 
 
 def raw_folder(name: str, root: Path) -> Path:
