@@ -124,7 +124,7 @@ def trouble(path: str) -> tuple[str, str] | None:
             return f"the first line of {path} ends with a carriage return, as on Windows", f"sed -i 's/\\r$//' {path}"
         if not Path(asked).exists():
             return f"the interpreter of {path}, {asked}, does not exist", f"correct its first line, or {by_name}"
-    elif file.suffix in _SCRIPTS:
+    elif file.suffix in _SCRIPTS and not first.startswith(b"\x7fELF"):
         return f"{path} has no interpreter: its first line does not begin with #!", by_name
     return None
 

@@ -419,7 +419,7 @@ VALUES = {
     "a-glob": "*",
     "a-tilde": "~",
     "backslashes": "\\n\\\\",
-    "letters": "caf\u00e9 \u2603 \U0001f600",
+    "letters": "caf\u00e9 \u2603",
     "a-percent-sign": "%s %d %(x)s",
     "braces": "{v} {0}",
     "a-comment": "# no",

@@ -121,16 +121,26 @@ class ScriptTrial:
         """Return the connection of this process; one that was made before a fork is the other process's."""
         number = os.getpid()
         if number not in self._lines:
-            if "socket" in self._facts:
-                line = socket.socket(socket.AF_UNIX)
-                line.connect(self._facts["socket"])
-            else:
-                line = socket.create_connection(("127.0.0.1", self._facts["port"]))
-                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                line = self._connected()
+            except OSError as error:
+                text = (
+                    f"the worker of this trial cannot be reached: {error}; in a container, set SWEEP_TRIAL_PORT=1 for `sweep run`"
+                )
+                raise RuntimeError(text) from None
             file = line.makefile("rw", encoding="utf-8", newline="\n")
             file.write(f"{self._facts['token']}\n")
             self._lines[number] = file
         return self._lines[number]
+
+    def _connected(self) -> socket.socket:
+        if "socket" in self._facts:
+            line = socket.socket(socket.AF_UNIX)
+            line.connect(self._facts["socket"])
+        else:
+            line = socket.create_connection(("127.0.0.1", self._facts["port"]))
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return line
 
     def _ask(self, what: str, **words: Any) -> Any:
         if not self._facts:
