@@ -108,7 +108,11 @@ def axis_size(domain: Domain) -> int | None:
     if domain.spacing is None:
         return None
     length = domain.high - domain.low
-    return int(length // domain.spacing if domain.integer else math.floor(length / domain.spacing + 1e-9)) + 1
+    if domain.integer:
+        return int(length // domain.spacing) + 1
+    # The last point may be missed by the errors of floats, which matter where a step is small beside the values.
+    error = 1e-9 + 4 * math.ulp(max(abs(domain.low), abs(domain.high))) / domain.spacing
+    return math.floor(length / domain.spacing + error) + 1
 
 
 def axis_value(domain: Domain, place: int) -> Scalar:

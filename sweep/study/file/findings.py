@@ -32,8 +32,8 @@ def problem_of(source: Source, path: tuple[str, ...], detail: Any) -> Problem:
             message = "is empty"
         case "model_type" | "model_attributes_type" | "dict_type":
             known = _known_beside((*where, ""))
-            keys = f" ({', '.join(known)})" if known else ""
-            message, hint = f"needs keys{keys}, got {shortened(given)}", _no_mapping(source, where, given, known)
+            needs = message[0].lower() + message[1:] if detail["type"] == "dict_type" else f"needs keys ({', '.join(known)})"
+            message, hint = f"{needs}, got {shortened(given)}", _no_mapping(source, where, given, known)
         case _:
             message, hint = f"{message[0].lower()}{message[1:]}, got {shortened(given)}", _value(where, given)
     return source.problem(where, message, hint)
