@@ -36,6 +36,7 @@ from sweep.study.trial import TrialState
 from sweep.worker.devices import Slot, cpu_cores
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.loop import IMPORTS, serve
+from sweep.worker.marks import VARIABLE, end_marked, mark_of
 from sweep.worker.protocol import Worker
 
 
@@ -73,6 +74,10 @@ def run_study(
     with locked(folder, observer.notice), _write_errors_explained(folder):
         timer = SessionTimer()
         folder.stop_request.unlink(missing_ok=True)  # it was for an earlier session
+        mark = mark_of(folder.root)
+        if left := end_marked(mark):
+            observer.notice(f"ended {len(left)} process{'es' * (len(left) > 1)} that an earlier session had left behind")
+        slots = [replace(slot, env={**slot.env, VARIABLE: mark}) for slot in slots]
         check_whole(folder)
         set_orphans_aside(folder, read_records(folder), observer.notice)
         remove_if_empty(folder)
