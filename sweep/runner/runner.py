@@ -159,8 +159,9 @@ class Runner:
                 self._observer.preparing(event.text, event.fraction)
             case protocol.Prepared():
                 self._ready = True
+                slot.loaded = not event.spent
                 for idle in self._slots:
-                    if idle.loaded and idle.trial is None:
+                    if (idle.loaded or idle is slot) and idle.trial is None:
                         self._start_next(idle)
             case protocol.Resumed():
                 assert slot.trial is not None

@@ -42,6 +42,7 @@ from sweep.tensorboard.columns import with_columns
 from sweep.worker.devices import Slot, cpu_cores
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.loop import IMPORTS, serve
+from sweep.worker.marks import VARIABLE, end_marked, mark_of
 from sweep.worker.protocol import Worker
 
 
@@ -85,6 +86,10 @@ def run_study(
     with clock.ticking(), locked(folder, observer.notice), _write_errors_explained(folder), announced(usage) as others:
         timer = SessionTimer(clock)
         folder.stop_request.unlink(missing_ok=True)  # it was for an earlier session
+        mark = mark_of(folder.root)
+        if left := end_marked(mark):
+            observer.notice(f"ended {len(left)} process{'es' * (len(left) > 1)} that an earlier session had left behind")
+        slots = [replace(slot, env={**slot.env, VARIABLE: mark}) for slot in slots]
         check_whole(folder)
         known = read_records(folder)
         set_orphans_aside(folder, known, observer.notice)

@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from sweep.errors import SweepError
 
 _Answer = TypeVar("_Answer")
 # torch reads the first two, NumPy's BLAS one of the others.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 # Twice the memory that a worker has for itself while it trains the built-in study: other models are larger.
 _CPU_WORKER_BYTES = 500_000_000
 
@@ -149,7 +149,8 @@ def plan_slots(
 
 def another_slot(beside: Slot, index: int, threads: int) -> Slot:
     """Return one more slot on the device of another."""
-    return _slot(index, beside.device, beside.torch_device, max(1, threads), beside.env["CUDA_VISIBLE_DEVICES"])
+    added = _slot(index, beside.device, beside.torch_device, max(1, threads), beside.env["CUDA_VISIBLE_DEVICES"])
+    return replace(added, env={**beside.env, **added.env})
 
 
 def read_gpu(slot: Slot) -> GpuReading | None:
@@ -166,7 +167,7 @@ def read_gpu(slot: Slot) -> GpuReading | None:
 
 
 def _slot(index: int, device: str, torch_device: str, threads: int, token: str) -> Slot:
-    env = {"CUDA_VISIBLE_DEVICES": token} | dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    env = {"CUDA_VISIBLE_DEVICES": token} | dict.fromkeys(THREAD_VARIABLES, str(threads))
     return Slot(index=index, device=device, torch_device=torch_device, threads=threads, env=env)
 
 

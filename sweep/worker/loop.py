@@ -11,9 +11,15 @@ function that redirects what a trial prints.
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import ctypes
 import functools
 import importlib
+import os
+import sys
+import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +35,10 @@ from sweep.worker.script.objective import objective_of
 from sweep.worker.tracebacks import user_traceback
 
 # Slow to import, and every trial needs them.
-IMPORTS = ("torch", "sweep.worker.checkpoint", "sweep.tensorboard.writer")
+IMPORTS = ("torch", "sweep.worker.checkpoint", "sweep.tensorboard.trial_log", "sweep.worker.process_state")
+
+_BLAS_SETTERS = tuple(f"{prefix}set_num_threads{end}" for prefix in ("scipy_openblas_", "openblas_") for end in ("", "64_"))
+_BLAS_SETTERS += ("MKL_Set_Num_Threads",)
 
 
 def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get: Callable[[], Objective] | None = None) -> None:
@@ -42,11 +51,12 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
     """
     get = get or functools.partial(_named, study)
     objective: Objective | None = None
+    state: Any = None
     with contextlib.suppress(EOFError):  # the runner is gone
         for command in iter(channel.recv, None):
             if objective is None:
                 try:
-                    objective = _load(get, slot)
+                    objective, state = _load(get, study.import_dir, slot)
                 except BaseException as error:
                     text = f"importing it raised {type(error).__name__}: {plain.text(error)}"
                     reason = plain.text(error) if isinstance(error, ObjectiveNotFound) else text
@@ -55,9 +65,15 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
             if isinstance(command, Load):
                 channel.send(Loaded(prepare=hasattr(objective, "prepare")))
             elif isinstance(command, Prepare):
-                _prepare(channel, objective, command)
+                _prepare(channel, objective, command, state)
             elif isinstance(command, TrialSpec):
-                channel.send(run_trial(channel, objective, command, study, slot, log_to))
+                # In a copy of the context: what the trial sets there ends with it.
+                args = channel, _InThisProcess(objective, state), command, study, slot, log_to
+                result = contextvars.copy_context().run(run_trial, *args)
+                if left := state.put_back():
+                    result = replace(result, spent=True)
+                    _tell(Path(command.dir), log_to, left)
+                channel.send(result)
 
 
 def _named(study: StudySpec) -> Objective:
@@ -66,24 +82,77 @@ def _named(study: StudySpec) -> Objective:
     return load(str(study.objective), study.import_dir)
 
 
-def _load(get: Callable[[], Objective], slot: Slot) -> Objective:
-    objective = get()
-    for name in IMPORTS:  # now, before a trial waits for them
+def _load(get: Callable[[], Objective], import_dir: str, slot: Slot) -> tuple[Objective, Any]:
+    """Import the objective and everything slow; return the objective, and the state that each trial is to find."""
+    for name in IMPORTS:  # ours first: a file of the study's folder may have the name of a module that they need
         importlib.import_module(name)
     import torch
 
-    # Also for a torch that was imported before the environment was set.
+    from sweep.worker.module_state import Modules
+    from sweep.worker.process_state import ProcessState
+
+    # Also for libraries that were imported before the environment was set.
     torch.set_num_threads(slot.threads)
-    return objective
+    _set_blas_threads(slot.threads)
+    modules = Modules(import_dir)
+    objective = get()
+    modules.remember_function(objective)
+    return objective, ProcessState(modules)
 
 
-def _prepare(channel: Channel, objective: Any, command: Prepare) -> None:
+def _set_blas_threads(threads: int) -> None:
+    """Set the number of threads of the libraries that NumPy computes with, which read the environment only at their import."""
+    with contextlib.suppress(OSError):  # not Linux: no copy, so the environment was read
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        for file in {line.split(maxsplit=5)[5] for line in lines if "openblas" in line or "libmkl_rt" in line}:
+            library = ctypes.CDLL(file)
+            for name in _BLAS_SETTERS:
+                if hasattr(library, name):
+                    getattr(library, name)(threads)
+
+
+class _InThisProcess:
+    """The objective, but such that a process that it forks and that returns from it ends there."""
+
+    def __init__(self, objective: Any, state: Any) -> None:
+        self._objective, self._state = objective, state
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objective, name)
+
+    def __call__(self, trial: Any) -> Any:
+        process = os.getpid()
+        code: Any = 0
+        try:
+            return self._objective(trial)
+        except BaseException as error:
+            if os.getpid() == process:
+                raise
+            code = error.code if isinstance(error, SystemExit) else 1
+            if not isinstance(error, SystemExit):
+                traceback.print_exc()
+        finally:
+            if os.getpid() != process:
+                for stream in (sys.stdout, sys.stderr):
+                    with contextlib.suppress(OSError, ValueError):
+                        stream.flush()
+                os._exit(code if isinstance(code, int) else int(code is not None))
+            self._state.put_back(2)  # timers and streams
+
+
+def _tell(folder: Path, log_to: LogTo, left: list[str]) -> None:
+    """Write into a trial's log why the next one does not get this process."""
+    with contextlib.suppress(OSError), log_to(folder / "log.txt"):
+        print(f"sweep: this trial left what cannot be put back: {', '.join(left)}", file=sys.stderr, flush=True)
+
+
+def _prepare(channel: Channel, objective: Any, command: Prepare, state: Any) -> None:
     try:
         steps = objective.prepare(dict(command.params))
         for progress in steps if isinstance(steps, Iterator) else ():
             channel.send(Progress.of(progress))
             channel.recv()
-        channel.send(Prepared())
+        channel.send(Prepared(spent=bool(state.put_back())))
     except SweepError as error:
         parts = (error.what, error.where, error.why, error.do)
         what, where, why, do = (None if part is None else plain.text(part) for part in parts)

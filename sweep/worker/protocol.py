@@ -13,6 +13,7 @@ runner unpickles nothing else, since a class of the user's could run anything th
 
 from __future__ import annotations
 
+import errno
 import io
 import pickle
 import signal
@@ -73,7 +74,9 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """`prepare` has returned."""
+    """`prepare` has returned; `spent` says that it left something behind, so that the process is replaced."""
+
+    spent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,19 +109,26 @@ class Died:
     Attributes:
         exit_code: the code, or minus the signal's number; None if it is not known.
         log: the last lines that the process wrote outside a trial.
+        reason: why it could not be started; empty if it was.
     """
 
     exit_code: int | None
     log: str = ""
+    reason: str = ""
 
     def describe(self) -> str:
         """Return how the process ended and the likely cause, in one line."""
         code = self.exit_code
         if code is None:
-            return "the worker process vanished"
+            return self.reason or "the worker process vanished"
         if code >= 0:
             return f"the worker process exited with code {code}: something in it called exit, or its interpreter broke"
         return f"the worker process was killed by {death_of(-code)}"
+
+
+def not_started(error: OSError) -> str:
+    """Return why a process could not be started, and what to do about it."""
+    return f"no process could be started: {error.strerror or error}{_LIMITS.get(error.errno or 0, '')}"
 
 
 def death_of(number: int) -> str:
@@ -130,6 +140,12 @@ def death_of(number: int) -> str:
     return f"{name}{_LIKELY.get(name, '')}"
 
 
+_LIMITS = {
+    errno.EMFILE: "; raise this limit:  ulimit -n 4096",
+    errno.ENFILE: " in the whole system; close other programs",
+    errno.EAGAIN: "; the limit of processes (`ulimit -u`) is reached: raise it, or use fewer workers (workers.per_device)",
+    errno.ENOMEM: "; use fewer workers (workers.per_device)",
+}
 _LIKELY = {
     "SIGKILL": ": usually the system was out of memory (see `dmesg`), or somebody used kill -9",
     "SIGSEGV": ": a segmentation fault, in a native library or from too deep a recursion",

@@ -6,6 +6,7 @@ The objective runs in its own thread, since it blocks in `trial.report` while th
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import queue
 import threading
 import traceback
@@ -14,10 +15,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from sweep.study.trial import TrialSpec
+from sweep.study.trial import TrialResult, TrialSpec
 from sweep.worker.devices import Slot
 from sweep.worker.processes import keep_exit_codes
-from sweep.worker.protocol import Channel, Command, Died, Event, Load, belongs
+from sweep.worker.protocol import Channel, Command, Died, Event, Load, Prepared, belongs
 
 
 class InlineWorker:
@@ -76,6 +77,8 @@ class InlineWorker:
             self._answer(Died(exit_code=None, log=traceback.format_exc()))
 
     def _answer(self, event: Event) -> None:
+        if isinstance(event, TrialResult | Prepared):
+            event = dataclasses.replace(event, spent=False)  # this process cannot be replaced
         if belongs(event, self._attempt) and self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(event)
 

@@ -34,7 +34,7 @@ from sweep.worker.executors.process import be_worker
 from sweep.worker.executors.starting import COPIES, FromScratch, borrow, give_back
 from sweep.worker.executors.template import Copy, Template, TemplateDied, TemplateUnfit
 from sweep.worker.processes import Guardian
-from sweep.worker.protocol import Channel, Command, Died, Event, Load, belongs, unpacked
+from sweep.worker.protocol import Channel, Command, Died, Event, Load, Prepared, belongs, not_started, unpacked
 
 _DYING_S = 2.0
 _POLL_S = 0.5
@@ -113,13 +113,17 @@ class LocalWorker:
         self._attempt = command if isinstance(command, TrialSpec) else self._attempt
         try:
             process = self._process or self._start()
+        except OSError as error:
+            return Died(exit_code=None, reason="" if error.errno == errno.ECANCELED else not_started(error))
+        try:
             self._pipe.send(command)
             event = self._receive(process)
             while not belongs(event, self._attempt):  # late, from an attempt that has ended
                 event = self._receive(process)
         except (EOFError, OSError, pickle.UnpicklingError):
             return self._died()
-        if isinstance(event, TrialResult) and event.spent:
+        if isinstance(event, TrialResult | Prepared) and event.spent:
+            _kill_group(process.pid)
             self._died()  # the next call has a new process
         return event
 
@@ -139,20 +143,22 @@ class LocalWorker:
 
     def _start(self) -> Copy | FromScratch:
         self._doomed = False
-        self._pipe, theirs = Pipe()
-        stop_pipe, self._stop_pipe = Pipe(duplex=False)
-        descriptor, self._log = tempfile.mkstemp(prefix="sweep-worker-", suffix=".log")
-        os.close(descriptor)
-        try:
-            pipes = theirs, stop_pipe
-            process = self._process = self._copy(pipes) or FromScratch(pipes, self._serve, self.slot, self._log)
-        except BaseException:
-            Path(self._log).unlink(missing_ok=True)
-            raise
-        finally:
-            theirs.close()
-            stop_pipe.close()
-        guardian.watch(process.pid, self._log)
+        with contextlib.ExitStack() as undone, contextlib.ExitStack() as theirs:
+            pipes = []
+            for duplex in (True, False):
+                pair = Pipe(duplex)
+                ours, other = pair if duplex else pair[::-1]
+                undone.callback(ours.close)
+                pipes.append(theirs.enter_context(other))
+                self._pipe, self._stop_pipe = (ours, None) if duplex else (self._pipe, ours)
+            descriptor, self._log = tempfile.mkstemp(prefix="sweep-worker-", suffix=".log")
+            os.close(descriptor)
+            undone.callback(Path(self._log).unlink, missing_ok=True)
+            process = self._copy(pipes) or FromScratch(pipes, self._serve, self.slot, self._log)
+            undone.callback(_kill_group, process.pid)
+            guardian.watch(process.pid, process.mark, self._log)
+            self._process = process
+            undone.pop_all()
         if self._closed or self._doomed:  # while the process was starting
             _kill_group(process.pid)
         return process

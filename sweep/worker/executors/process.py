@@ -19,10 +19,11 @@ from joblib.externals.loky.backend import get_context, resource_tracker
 
 from sweep.worker.devices import Slot
 from sweep.worker.executors import dynamo
-from sweep.worker.processes import call_process, die_with_parent, keep_exit_codes
+from sweep.worker.processes import adopt_orphans, call_process, die_with_parent
 from sweep.worker.protocol import Channel
 
 _FOR_THE_RUNNER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SAFE_PATH, _OURS = "PYTHONSAFEPATH", "sweep"
 
 
 def start_process(target: Callable[..., None], args: tuple[Any, ...], env: Mapping[str, str]) -> Any:
@@ -33,7 +34,9 @@ def start_process(target: Callable[..., None], args: tuple[Any, ...], env: Mappi
     for tracker in (resource_tracker, multiprocessing.resource_tracker):
         tracker.ensure_running()  # now, since starting one unblocks signals
     signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_RUNNER)
-    process = get_context("loky").Process(target=target, args=args, env=dict(env))
+    # Else a file such as types.py in the working directory is imported in place of Python's own.
+    safe = {} if _SAFE_PATH in os.environ else {_SAFE_PATH: _OURS}
+    process = get_context("loky").Process(target=target, args=args, env={**env, **safe})
     process.start()
     return process
 
@@ -48,7 +51,12 @@ def become_child(parent: int, name: str, closed: Sequence[int]) -> None:
     """
     os.setsid()  # the terminal's Ctrl-C is for the runner
     die_with_parent(signal.SIGKILL)
-    keep_exit_codes()
+    adopt_orphans()
+    if os.environ.get(_SAFE_PATH) == _OURS:  # not for what a trial starts
+        del os.environ[_SAFE_PATH]
+    # Whatever this session inherited: an ignored SIGCHLD hides how a child ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, _FOR_THE_RUNNER)
     if os.getppid() != parent:
         os._exit(1)  # the parent ended before the kernel knew that this process is to end with it
     call_process(name)
@@ -73,10 +81,17 @@ def be_worker(pipes: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slo
     pipe, stop_pipe = pipes
     poll = select.poll()
     poll.register(stop_pipe.fileno(), select.POLLIN)
-    channel = Channel(send=pipe.send, recv=pipe.recv, stop_requested=lambda: bool(poll.poll(0)))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a log takes what the runner's terminal could not show
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    worker = os.getpid()
+
+    def send(event: Any) -> None:
+        if os.getpid() != worker:
+            raise RuntimeError(f"this process was forked from the trial's process, {worker}; only that one can report")
+        pipe.send(event)
+
+    channel = Channel(send=send, recv=pipe.recv, stop_requested=lambda: bool(poll.poll(0)))
     multiprocessing.set_start_method(None, force=True)  # loky set its own; a DataLoader's workers need the usual one
     with _output_to(Path(log)):
         try:
@@ -115,7 +130,7 @@ def _output_to(path: Path) -> Iterator[None]:
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):  # a full disk: only what was printed is lost
+            with contextlib.suppress(OSError, ValueError):  # a full disk, or closed: only what was printed is lost
                 stream.flush()
         for copy, original in zip(saved, (1, 2), strict=True):
             os.dup2(copy, original)

@@ -14,6 +14,7 @@ from typing import Any
 from sweep.worker.devices import Slot
 from sweep.worker.executors.process import be_worker, start_process
 from sweep.worker.executors.template import Template
+from sweep.worker.marks import VARIABLE, end_marked, of_process
 from sweep.worker.protocol import Channel
 
 COPIES = sys.platform == "linux"
@@ -76,8 +77,9 @@ class FromScratch:
     """A worker's process that imports everything itself; used as a `Copy` is."""
 
     def __init__(self, pipes: Sequence[Connection], serve: Callable[[Channel, Slot, Any], None], slot: Slot, log: str) -> None:
+        self.mark = of_process(slot.env)
         with _reaping:
-            self._process = start_process(be_worker, (pipes, serve, slot, log, os.getpid()), slot.env)
+            self._process = start_process(be_worker, (pipes, serve, slot, log, os.getpid()), {**slot.env, VARIABLE: self.mark})
         self.pid: int = self._process.pid
         self.death: int | None = None  # a descriptor that becomes readable when the process dies
         with contextlib.suppress(AttributeError, OSError):  # not Linux, an old kernel, or a container that forbids it
@@ -96,4 +98,6 @@ class FromScratch:
         if code is not None and self.death is not None:
             os.close(self.death)
             self.death = None
+        if code is not None:
+            end_marked(self.mark)
         return code

@@ -9,6 +9,9 @@ Importing torch takes seconds and fills 300 MB of memory, which the copies share
 computes nothing and never uses a GPU (CUDA does not survive a fork). Each worker imports the user's code itself. A template that
 dies is replaced at once. Linux only: elsewhere the system's libraries do not survive a fork.
 
+When a worker has ended, the template is the parent of what the worker had started and left, in whatever session, and kills it
+before it sends the exit code.
+
 The template ends when the last worker is closed, and the kernel kills it when the runner dies, as it kills the workers when the
 template dies.
 """
@@ -24,20 +27,24 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any
 
+from sweep.worker.devices import THREAD_VARIABLES
 from sweep.worker.executors.process import become_child, start_process
+from sweep.worker.marks import VARIABLE, end_marked, of_process
+from sweep.worker.processes import children
 
 _ENDING_S = 2.0
+_ROUNDS = 100
 _POLL_S = 0.1
 
 
 class TemplateUnfit(Exception):
-    """The template cannot be copied: a module that it imported has started threads."""
+    """The template cannot be copied: a module that it imported has started threads, or an import failed halfway."""
 
 
 class TemplateDied(Exception):
@@ -47,8 +54,8 @@ class TemplateDied(Exception):
 class Copy:
     """A copy of the template, as the process that asked for it sees it; `death` becomes readable when the copy is dead."""
 
-    def __init__(self, pid: int, death: Connection) -> None:
-        self.pid, self.death = pid, death
+    def __init__(self, pid: int, death: Connection, mark: str) -> None:
+        self.pid, self.death, self.mark = pid, death, mark
         self._code: int | None = None
         self._ended = False
 
@@ -60,8 +67,10 @@ class Copy:
         """Wait for the end; return the exit code as `multiprocessing` counts, None if it did not end or is not known."""
         if not self._ended and self.death.poll(timeout):
             self._ended = True
-            with contextlib.suppress(EOFError, OSError):  # the template died first
+            try:
                 self._code = int(self.death.recv_bytes())
+            except (EOFError, OSError):  # the template died first, with all its copies
+                end_marked(self.mark)
             self.death.close()
         return self._code
 
@@ -81,6 +90,8 @@ class Template:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="template")
         self._pipe, theirs = Pipe()
         args = theirs, tuple(imports), os.getpid()
+        self.mark = of_process(env)
+        env = {**env, **dict.fromkeys(THREAD_VARIABLES, "1"), VARIABLE: self.mark}
         self._process = self._thread.submit(start_process, _wait_to_be_copied, args, env).result()
         theirs.close()
         self.pid: int = self._process.pid
@@ -103,7 +114,7 @@ class Template:
             TemplateDied: the template is dead.
         """
         death, exit_pipe = Pipe(duplex=False)
-        request = pickle.dumps((target, args)), {**os.environ, **env}, list(sys.path), str(Path.cwd())
+        request = pickle.dumps((target, args)), {**os.environ, **env, VARIABLE: self.mark}, list(sys.path), str(Path.cwd())
         with self._lock:
             try:
                 self._pipe.send(request)
@@ -119,7 +130,7 @@ class Template:
         if pid is None:
             death.close()
             raise TemplateUnfit
-        return Copy(pid, death)
+        return Copy(pid, death, self.mark)
 
     def kill(self) -> None:
         """Kill the template and its copies at once; a `spawn` that waits raises `TemplateDied`."""
@@ -144,9 +155,13 @@ def _socket_of(pipe: Connection) -> socket.socket:
 
 def _wait_to_be_copied(pipe: Connection, imports: Sequence[str], runner: int) -> None:
     become_child(runner, "sweep-template", range(3))  # what an import prints, it prints again where it is needed
+    whole = True
     for name in imports:
-        with contextlib.suppress(Exception):
+        try:
             importlib.import_module(name)
+        except BaseException:  # half a module is imported now: a process of its own shows why
+            whole = False
+            break
     gc.collect()
     gc.freeze()  # else the collector would write to the shared pages
     exit_pipes: dict[int, int] = {}  # of each copy: where its exit code goes
@@ -159,17 +174,18 @@ def _wait_to_be_copied(pipe: Connection, imports: Sequence[str], runner: int) ->
         for pid in set(exit_pipes).difference(deaths.values()):
             _send_exit_code(pid, exit_pipes, os.WNOHANG)
         if pipe in ready:
-            _copy(pipe, exit_pipes, deaths)
+            _copy(pipe, exit_pipes, deaths, whole=whole)
 
 
-def _copy(pipe: Connection, exit_pipes: dict[int, int], deaths: dict[int, int]) -> None:
+def _copy(pipe: Connection, exit_pipes: dict[int, int], deaths: dict[int, int], *, whole: bool) -> None:
     try:
         request = pipe.recv()
         with _socket_of(pipe) as end:
             _, (exit_pipe, *given), _, _ = socket.recv_fds(end, 1, 8)
     except (EOFError, OSError):
         os._exit(0)  # the runner is gone
-    if len(list(Path("/proc/self/task").iterdir())) > 1:  # a lock that another thread holds would be held for ever
+    # A lock that another thread holds would be held for ever.
+    if not whole or len(list(Path("/proc/self/task").iterdir())) > 1:
         os.close(exit_pipe)
         pipe.send(None)
     elif (pid := os.fork()) == 0:
@@ -205,5 +221,18 @@ def _become(request: Any, given: Sequence[int]) -> None:
 def _send_exit_code(pid: int, exit_pipes: dict[int, int], options: int) -> None:
     found, status = os.waitpid(pid, options)
     if found:
+        _end_orphans(exit_pipes)
         with Connection(exit_pipes.pop(pid), readable=False) as pipe, contextlib.suppress(OSError):
             pipe.send_bytes(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _end_orphans(known: Collection[int]) -> None:
+    """Kill what an ended worker has left, and what that leaves: its children come to this process."""
+    for _ in range(_ROUNDS):
+        orphans = children().difference(known)
+        for pid in orphans:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        if not orphans:
+            break
