@@ -467,7 +467,11 @@ def values(cli: Cli) -> dict[int, tuple[Any, str | None]]:
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock"}
+    return {
+        str(path): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ("lock", "study.db-shm")
+    }
 
 
 def refused(cli: Cli, *words: str) -> str:
@@ -484,8 +488,9 @@ def refused(cli: Cli, *words: str) -> str:
 
 def stopped(here: Path, study: Path, step: int = 1) -> None:
     """Run a study until its first trial has a checkpoint, and stop it there."""
-    write(here, {"mine.py": f"import time\n{TRAIN}        time.sleep(30 * (step == {step} and not trial.params.get('go')))\n"})
+    write(here, {"mine.py": f"import os, time\n{TRAIN}        time.sleep(30 * (step == {step} and not os.path.exists('go')))\n"})
     interrupt("run", str(study), here=here, when=reached(here / "runs" / "study", step), how="SIGKILL")
+    write(here, {"go": "1"})
 
 
 def test_more_trials_with_other_code_are_refused(cli: Cli, here: Path, study: Path) -> None:
@@ -550,7 +555,7 @@ def test_an_unfinished_trial_does_not_go_on_under_other_code(cli: Cli, here: Pat
     write(here, {"helper.py": "FACTOR = 3\n"})
     assert "trial 0 would go on from a checkpoint of other code" in refused(cli, "resume", str(study))
     refused(cli, "run", str(study))
-    done = cli("resume", str(study), "--keep", "parameters.go.value=1")
+    done = cli("resume", str(study), "--keep")
     assert done.code == 0, done.err
     assert "trial 0 resumed after step 1" in done.out
     found = values(cli)
@@ -573,7 +578,7 @@ def test_an_unfinished_trial_goes_on_under_the_same_code(cli: Cli, here: Path, s
         write(here, {"mine.py": text.replace("report", "save")})
         refused(cli, "run", str(study))
         write(here, {"mine.py": text})
-    done = cli("resume", str(study), "parameters.go.value=1")
+    done = cli("resume", str(study))
     assert done.code == 0, done.err
     assert "trial 0 resumed after step 1" in done.out
     assert len({code for _, code in values(cli).values()}) == 1
@@ -700,12 +705,14 @@ def test_repeats_are_not_mixed(cli: Cli, here: Path, study: Path) -> None:
     """A further repeat is a trial that starts."""
     write(
         here,
-        {"mine.py": f"import time\n{TRAIN}        time.sleep(30 * (trial.seed != 411476479 and not trial.params.get('go')))\n"},
+        {
+            "mine.py": f"import os, time\n{TRAIN}        time.sleep(30 * (trial.dir.name.endswith('repeat=1') and not os.path.exists('go')))\n"
+        },
     )
     interrupt("run", str(study), "repeats=2", here=here, when=reached(here / "runs" / "study", 1, key=(0, 1)), how="SIGKILL")
-    write(here, {"helper.py": "FACTOR = 3\n"})
+    write(here, {"helper.py": "FACTOR = 3\n", "go": "1"})
     refused(cli, "run", str(study), "repeats=2")
-    done = cli("run", str(study), "repeats=2", "parameters.go.value=1", "--keep")
+    done = cli("run", str(study), "repeats=2", "--keep")
     assert done.code == 0, done.err
     first, second = (values(cli)[number][1] for number in (0, 1))
     assert first is not None
