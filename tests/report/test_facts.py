@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 
+from sweep.report import facts
 from sweep.report.axes import shown_range
 from sweep.report.facts import Facts, gather
 from sweep.storage.folder import StudyFolder
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
+from sweep.study.trial import TrialState
 from tests.conftest import Cli
 from tests.support.reading import records, scalars
-from tests.support.studies import write_objectives, write_study
+from tests.support.studies import trial_record, write_objectives, write_study
 
 STUDY = """
 name: told
@@ -304,3 +306,23 @@ def test_curves_give_way_on_a_narrow_terminal(cli: Cli, study: Path) -> None:
     narrow = cli("best", str(study), env={"COLUMNS": "48", "PYTHONIOENCODING": "utf-8"})
     assert narrow.code == 0
     assert "score" in narrow.out
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("shape torch.Size([32, 64]) from, torch.Size([64])", "shape torch.Size([1, 2, 3]) from, torch.Size([8])"),
+        ("cannot be multiplied (32x64 and 128x10) (exit code 1)", "cannot be multiplied (8x4 and 1x1) (exit code 1)"),
+        ("No such file: '/a/b/c.csv'", "No such file: '/d/c.csv'"),
+        ("<Foo object at 0x7ffdeadbeef> on cuda:0", "<Foo object at 0x12> on cuda:3"),
+        ("score is nan at step 3: the", "score is -inf at step 1e10: the"),
+        ("unknown optimizer 'sgd'", "unknown optimizer 'adam'"),
+    ],
+)
+def test_failures_are_grouped_without_their_parameters(one: str, other: str) -> None:
+    """Numbers, shapes, paths, addresses and the trial's own values differ; the words do not."""
+    records = [
+        trial_record(number, TrialState.FAILED, error=error, cause="exception", params={"optimizer": optimizer})
+        for number, (error, optimizer) in enumerate([(one, "sgd"), (other, "adam"), ("something else", "sgd")])
+    ]
+    assert [failure.numbers for failure in facts._failures(records)] == [(0, 1), (2,)]

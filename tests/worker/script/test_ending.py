@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from pathlib import Path
 
@@ -155,3 +156,43 @@ def test_what_a_script_leaves_running_ends_with_it(trial: Run, tmp_path: Path) -
     assert trial(script).state is TrialState.COMPLETE
     child = int((tmp_path / "child").read_text())
     wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([], ""),
+        ([("step 3", False), ("bad flag", True), ("bye", False)], "bad flag"),
+        ([("x", False), ("====", False)], "x"),
+        (
+            [("Traceback (most recent call last):", True), ('  File "x"', True), ("ValueError: a", True), ("more", True)],
+            "ValueError: a",
+        ),
+    ],
+)
+def test_the_line_that_says_why(lines: list[tuple[str, bool]], told: str) -> None:
+    """The exception of a traceback, or the last line with a word in it, of stderr if there is one."""
+    assert objective.own_error(lines) == told
+
+
+def test_an_ignored_sigchld_costs_no_exit_code(trial: Run) -> None:
+    """A parent that ignores it hands that on; the script starts with no signal blocked."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
+    try:
+        script = (
+            "import signal, sys\nassert not signal.pthread_sigmask(signal.SIG_BLOCK, ())\nprint('{\"score\": 1}'); sys.exit(3)"
+        )
+        result = trial(script)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    assert (result.error or "").startswith("the command exited with code 3")
+
+
+@pytest.mark.slow  # 40 MB
+def test_a_long_line_costs_as_much_as_short_ones(trial: Run) -> None:
+    """It took 12 s when each piece was copied with all pieces before it."""
+    started = time.monotonic()
+    assert trial("print('x' * 40_000_000); print('{\"score\": 1}')").state is TrialState.COMPLETE
+    assert time.monotonic() - started < 5

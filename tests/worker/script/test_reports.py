@@ -120,3 +120,37 @@ def test_a_script_that_reports_nothing_is_told_how(trial: Run, tmp_path: Path) -
     """The log names the three ways."""
     assert trial("pass").cause == "metric-missing"
     assert "sweep: the command reported nothing. Three ways:  from sweep import trial" in log(tmp_path)
+
+
+def test_what_is_no_report_is_told_and_fails_nothing(trial: Run, tmp_path: Path, line: Line) -> None:
+    """Deep JSON, a step beyond 64 bits; step 0 and a step as a string are reports."""
+    script = """
+        print('{"score": 1, "a": ' + "[" * 100_000)
+        print('{"score": 5, "step": 0}'); print('{"score": 6, "step": "3"}')
+        print('{"score": 7, "step": 12345678901234567890123}'); print('{"score": [7]}')
+        """
+    assert trial(script).metrics == {"score": 6}
+    assert [report.step for report in line.reports] == [0, 3]
+    assert log(tmp_path).count("sweep: this line is no report: its step must be a whole number below 2**63") == 1
+
+
+def test_a_metric_that_is_never_a_number_is_named(trial: Run) -> None:
+    """The trial fails with the first value that was no number."""
+    assert trial('print(\'{"score": "0.5"}\')').error == (
+        "the command never reported 'score': in the first line that has it, score is no number: '0.5'"
+    )
+
+
+def test_damaged_event_files_are_passed_over(trial: Run, line: Line) -> None:
+    """Rubbish, a named pipe, a folder and a link to what never ends; the metric at step 0 counts."""
+    script = (
+        EVENTS
+        + """
+import os
+base = sys.argv[1] + "/events.out.tfevents.1."
+open(base + "a", "wb").write(b"rubbish" * 99); os.mkfifo(base + "b"); os.mkdir(base + "c"); os.symlink("/dev/zero", base + "d")
+add(0, "score", 3); writer.close()
+"""
+    )
+    assert trial(script, "${logdir}").metrics == {"score": 3}
+    assert [report.step for report in line.reports] == [0]

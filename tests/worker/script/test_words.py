@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.errors import StudyFileError
+from sweep.errors import StudyFileError, SweepError
 from sweep.study import command
 from sweep.study.file.reading import read_study
 from sweep.study.file.writing import write_study
@@ -43,6 +43,15 @@ def test_placeholders_are_filled_in() -> None:
         ("python there.py", "command[1]: there is no file 'there.py' in FOLDER"),
         ("pyhton here.py", "command[0]: there is no program 'pyhton' on the PATH"),
         ("./none.sh", "command[0]: there is no program 'FOLDER/none.sh'"),
+        ("python here.py $args", "$args is no placeholder, and no shell replaces it; write ${args}"),
+        ("python here.py --x={x}", "{x} is no placeholder, and no shell replaces it; write ${x}"),
+        ("python here.py %x%", "%x% is no placeholder"),
+        ("python here.py", "no word names a parameter, so each trial would run the same command; add ${args}"),
+        (
+            "./here.py ${x}",
+            "here.py is not executable; chmod +x FOLDER/here.py  or name its interpreter:  command: python here.py",
+        ),
+        (". ${x}", "there is no program '.' on the PATH"),
         ("python 'here.py", "cannot be split into words (No closing quotation)"),
         ("[]", "command: must be a program and its arguments"),
         ("[python, [a]]", "command: must be a list of words"),
@@ -75,3 +84,25 @@ def test_a_command_is_written_back_as_it_was(here: Path) -> None:
     assert read_study(write(here, write_study(study), "again.yaml"), ["name=study"]) == study
     listed = STUDY.replace("python script.py ${args}", '[python, script.py, "${args}", 3]')
     assert read_study(write(here, listed)).command == ("python", "script.py", "${args}", "3")
+
+
+@pytest.mark.parametrize(
+    "words", ["python mine.py", "sh -c 'echo $x'", "python here.py ${x} {y}", "python -m here", "python here.py ${dir}"]
+)
+def test_a_command_that_may_be_right_is_not_refused(here: Path, words: str) -> None:
+    """One whose script uses the client, a program for a shell, other braces."""
+    (here / "here.py").touch()
+    (here / "mine.py").write_text("from sweep import trial" if "mine" in words else "")
+    assert read_study(write(here, STUDY.replace("python script.py ${args}", words))).command
+
+
+def test_a_script_in_place_of_a_study_file(here: Path) -> None:
+    """The error is a study file for it."""
+    for name, text, line in (
+        ("a.py", "", "command: python a.py ${args}"),
+        ("b.py", "def train(trial): pass", "objective: b:train"),
+    ):
+        (here / name).write_text(text)
+        with pytest.raises(SweepError, match="not a study file") as caught:
+            read_study(here / name)
+        assert line in str(caught.value)
