@@ -19,12 +19,11 @@ def why_unfit(tree: ast.Module, name: str) -> str | None:
     node = bound[0]
     if isinstance(node, ast.ClassDef):
         return f"{name} is a class, not a function; {_HOW}" if not (node.decorator_list or node.keywords) else None
-    if isinstance(node, ast.Assign) and not all(isinstance(target, ast.Name) for target in node.targets):
-        return None
-    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-        return _of_arguments(name, node.value.args)
-    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.List | ast.Dict | ast.Tuple | ast.JoinedStr):
-        return f"{name} is a value, not a function; {_HOW}"
+    if isinstance(node, ast.Assign) and all(isinstance(target, ast.Name) for target in node.targets):
+        if isinstance(node.value, ast.Lambda):
+            return _of_arguments(name, node.value.args)
+        if isinstance(node.value, ast.Constant | ast.List | ast.Dict | ast.Tuple | ast.JoinedStr):
+            return f"{name} is a value, not a function; {_HOW}"
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.decorator_list:
         return None
     if isinstance(node, ast.AsyncFunctionDef):

@@ -38,6 +38,7 @@ def test_a_function_that_cannot_be_called_with_a_trial(text: str, reason: str) -
         "def train(*args): ...",
         "train = lambda trial: 1",
         "train = wrapped(other)",
+        "train, other = one, 2",
         "from there import train",
         "@wrapped\ndef train(lr, size): ...",
         "def train(lr, size): ...\ntrain = wrapped(train)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,34 @@ def test_a_domain_that_is_none_is_refused_with_its_line(here: Path, text: str, m
     found = [str(problem) for problem in caught.value.problems]
     assert any(message in line for line in found), found
     assert all(line.startswith(f"{here}/study.yaml:8:") for line in found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{values: [0.1, 0.2]}", "{value: [1, 2]}", "for several values write x: {values: [1, 2]}"),
+        ("{values: [0.1, 0.2]}", "[1, 2]", "for several values write x: {values: [1, 2]}"),
+        ("{values: [0.1, 0.2]}", "{grid_search: [1, 2]}", "write values: [1, 2]"),
+        ("{values: [0.1, 0.2]}", "{min: -1e308, max: 1e308}", "max - min is too large for a number"),
+        ("{values: [0.1, 0.2]}", "{min: 0, max: 1, step: 1e-300}", "cannot be told apart in 12 digits"),
+        ("{name: loss, goal: minimize}", "loss", "write metric: {name: loss, goal: minimize}"),
+        ("goal: minimize", "goal: min", "write goal: minimize"),
+        ("method: grid", "method: bayes", "write method: tpe"),
+        ("method: grid", "sample: {values: [1]}", "write it under parameters:, indented: sample: {values: [1]}"),
+        ("sweep.objectives.toy:train", "mine.py:train", "write objective: mine:train"),
+    ],
+)
+def test_the_form_that_comes_to_mind_first_is_corrected(here: Path, old: str, new: str, message: str) -> None:
+    """With what to write here, for the words of other tools too; tests/hostile/test_users.py has many more."""
+    found = problems(here, SOUND.replace(old, new))
+    assert any(message in line for line in found), found
+
+
+def test_what_is_no_regular_file_is_not_opened(here: Path) -> None:
+    """Opening a pipe would wait for whoever writes into it."""
+    os.mkfifo(here / "study.yaml")
+    with pytest.raises(SweepError, match="it is no file, but a pipe"):
+        read_study(here / "study.yaml")
 
 
 def test_every_problem_is_reported_at_once(here: Path) -> None:
