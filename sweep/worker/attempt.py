@@ -141,7 +141,7 @@ class _Attempt:
 
     @counts_as("logging")
     def record(self, step: int, metrics: Mapping[str, float], *, reported: bool) -> None:
-        known = self._trial.metrics
+        known = dict(self._trial.metrics)
         if reported:
             self._history.add(step, (known | dict(metrics)).get(self._study.metric.name))
         try:
@@ -210,7 +210,7 @@ class _Attempt:
             return None
         self._channel.send(Resumed(position=self._start.position, time=self._stopwatch.read(), key=self._key))
         state = _ENDS.get(self._decision())
-        return TrialResult(state=state, metrics=self._trial.metrics) if state else None
+        return TrialResult(state=state, metrics=dict(self._trial.metrics)) if state else None
 
     def _passed(self, effect: str) -> None:
         self._checkpoint.passed(effect)  # looked up each time: tests replace it
@@ -231,14 +231,14 @@ class _Attempt:
         if missing := [repr(name) for name in self._study.needed if name not in trial.metrics]:
             reported = ", ".join(sorted(trial.metrics)) or "nothing"
             text = f"the objective never reported {' and '.join(missing)}; it reported: {reported}"
-            return TrialResult(state=TrialState.FAILED, metrics=trial.metrics, error=text, cause="metric-missing")
-        return TrialResult(state=TrialState.COMPLETE, metrics=trial.metrics)
+            return TrialResult(state=TrialState.FAILED, metrics=dict(trial.metrics), error=text, cause="metric-missing")
+        return TrialResult(state=TrialState.COMPLETE, metrics=dict(trial.metrics))
 
     def _ended_by(self, error: BaseException) -> TrialResult:
         """Return the result of a trial whose objective raised; what concerns the session is raised again."""
         import torch
 
-        metrics = self._trial.metrics
+        metrics = dict(self._trial.metrics)
         failed = TrialResult(state=TrialState.FAILED, metrics=metrics, cause="exception")
         match error:
             case TrialPruned():

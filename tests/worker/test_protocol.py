@@ -10,8 +10,18 @@ from typing import Any
 import pytest
 
 from sweep.study.trial import Position, Report, TrialResult, TrialSpec, TrialState
-from sweep.worker.protocol import Decision, Died, Load, Loaded, LoadFailed, Prepared, PrepareFailed, Progress, Resumed
-from sweep.worker.protocol import belongs, unpacked
+from sweep.worker.protocol import (
+    Died,
+    Load,
+    Loaded,
+    LoadFailed,
+    Prepared,
+    PrepareFailed,
+    Progress,
+    Resumed,
+    belongs,
+    unpacked,
+)
 
 KEY = 3, 0, 2
 EVENTS = [
@@ -74,4 +84,3 @@ def test_a_preparations_words_become_plain() -> None:
     found = Progress.of(Progress(text=pickle, fraction=Mine(0.5)))  # type: ignore[arg-type]  # what a user may do
     assert (type(found.text), type(found.fraction)) == (str, float)
     assert Progress.of(7) == Progress(text="7")
-    assert Decision.PRUNE == "prune"
