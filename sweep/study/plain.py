@@ -16,7 +16,7 @@ from typing import Any
 LARGEST = 2**63 - 1
 _LONGEST_NAME = 500
 _LONGEST_SHOWN = 200
-_LONGEST_TEXT = 100_000
+_LONGEST_TEXT = 20_000
 
 
 def whole_number(value: Any, what: str) -> int:

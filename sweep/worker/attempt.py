@@ -142,7 +142,7 @@ class _Attempt:
 
     @counts_as("logging")
     def record(self, step: int, metrics: Mapping[str, float], *, reported: bool) -> None:
-        known = self._trial.metrics
+        known = dict(self._trial.metrics)
         if reported:
             self._history.add(step, (known | dict(metrics)).get(self._study.metric.name))
         try:
@@ -216,7 +216,7 @@ class _Attempt:
         if decision is Decision.COMPLETE or (ended and decision is not Decision.PRUNE):
             return self._completed()
         state = _ENDS.get(decision)
-        return TrialResult(state=state, metrics=self._trial.metrics) if state else None
+        return TrialResult(state=state, metrics=dict(self._trial.metrics)) if state else None
 
     def _passed(self, effect: str) -> None:
         self._checkpoint.passed(effect)  # looked up each time: tests replace it
@@ -254,7 +254,7 @@ class _Attempt:
         """Return the result of a trial whose objective raised; what concerns the session is raised again."""
         import torch
 
-        metrics = self._trial.metrics
+        metrics = dict(self._trial.metrics)
         failed = TrialResult(state=TrialState.FAILED, metrics=metrics, cause="exception")
         match error:
             case TrialPruned():

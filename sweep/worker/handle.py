@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat
@@ -102,9 +103,9 @@ class Trial:
         self._ending: type[BaseException] | None = None  # what the runner's decision raises
 
     @property
-    def metrics(self) -> dict[str, float]:
-        """Return the last value of each metric."""
-        return dict(self._metrics)
+    def metrics(self) -> Mapping[str, float]:
+        """Return the last value of each metric, read-only; it follows the reports."""
+        return types.MappingProxyType(self._metrics)
 
     @property
     def saves(self) -> bool:
@@ -197,7 +198,7 @@ class Trial:
             if given is not None:
                 self._save(host, given)
             decision = host.exchange(
-                Report(step=number, metrics=self.metrics, total=self._total, saved=given is not None, saves=self._saves)
+                Report(step=number, metrics=dict(self._metrics), total=self._total, saved=given is not None, saves=self._saves)
             )
             # In its last step of `trial.steps` the objective leaves the loop itself, and may have more to do then.
             last = self._max_steps
@@ -286,7 +287,9 @@ class Trial:
 
     def _save(self, host: TrialHost, state: dict[str, Any]) -> None:
         seconds = time.monotonic() - self._started
-        host.save(Position(step=self._step, total=self._total, done=self._done, metrics=self.metrics, seconds=seconds), state)
+        host.save(
+            Position(step=self._step, total=self._total, done=self._done, metrics=dict(self._metrics), seconds=seconds), state
+        )
         self._saves = True
 
     def _record(self, host: TrialHost, step: int, values: dict[str, float], *, reported: bool = False) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sweep.storage.database import read_curves
 from sweep.storage.folder import StudyFolder
 from sweep.storage.lock import lock_holder
 from sweep.study.trial import TrialState
@@ -33,6 +34,9 @@ EFFECTS = [
     "report sent",
     "decided",
 ]
+
+# Those on the file with a long trial's earlier reports, and those around them.
+EARLIER = ["reports synced", "event files synced", "reports written", "synced", "kept the previous", "renamed"]
 
 SLOWER = ["SIGTERM", "SIGHUP", "twice", "sweep stop"]
 
@@ -64,6 +68,22 @@ def test_a_report_is_one_unit_wherever_its_process_is_killed(study: Path, folder
     # Everything up to the rename belongs to step 1, everything after it to step 2.
     logs = [(folder / record.folder / "log.txt").read_text() for record in records(folder)]
     assert ["resumes after step 2" in log for log in logs[1:]] == [EFFECTS.index(effect) >= 5 for effect in effects]
+
+
+@pytest.mark.parametrize("effects", [EARLIER[:1], pytest.param(EARLIER, marks=pytest.mark.slow)], ids=["one", "all"])
+def test_the_earlier_reports_of_a_long_trial_are_there_once(study: Path, folder: Path, here: Path, effects: list[str]) -> None:
+    """They are in a file of their own; killed around each effect on it, the trial continues with every report."""
+    kills = json.dumps({"values": ["nothing", *effects]})
+    words = ["x.value=1", "parameters.recent.value=1", f"parameters.kill={kills}", "parameters.kill_at.value=4", "steps.value=6"]
+    out, _ = run_killed(str(study), *words, here=here)
+    assert out.count("resumed after step 3") + out.count("resumed after step 4") == len(effects)
+    curves = read_curves(StudyFolder(root=folder))
+    assert len(curves) == 1 + len(effects)
+    assert all(curve == curves[0] and [step for step, _ in curve] == list(range(1, 7)) for curve in curves.values())
+    for record in records(folder):
+        earlier = (folder / record.folder / "checkpoint.history.jsonl").read_text().splitlines()
+        assert [json.loads(line)[0] for line in earlier] == list(range(1, len(earlier) + 1))
+        assert len(earlier) >= 4
 
 
 @pytest.mark.slow

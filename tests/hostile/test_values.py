@@ -1,8 +1,8 @@
 """Values at the border between the user's code and this program: steps, metrics, names, errors, whatever their classes.
 
-Two sweeps with one worker have a trial for each case, so that a case that harmed a later one would be seen there. A value is taken
-with its exact number, or its trial alone fails with a message that says what is wrong; the sweep always ends, and every number that
-it stored is that of its own trial.
+Two sweeps with one worker have a trial for each case, so that a case that harmed a later one would be seen there. A value is
+taken with its exact number, or its trial alone fails with a message that says what is wrong; the sweep always ends, and every
+number that it stored is that of its own trial.
 """
 
 from __future__ import annotations
@@ -21,12 +21,43 @@ from tests.support.studies import study_text, write_study
 pytestmark = pytest.mark.slow
 CASES = Path(__file__).with_name("values.py")
 
-HALVES = ("float", "float32", "float64", "float16", "longdouble", "array0", "array1", "tensor", "tensor1", "tensor_with_grad")
-HALVES += ("parameter", "bfloat16", "float_subclass", "decimal", "fraction", "own_float")
+HALVES = [
+    "float",
+    "float32",
+    "float64",
+    "float16",
+    "longdouble",
+    "array0",
+    "array1",
+    "tensor",
+    "tensor1",
+    "tensor_with_grad",
+    "parameter",
+    "bfloat16",
+    "float_subclass",
+    "decimal",
+    "fraction",
+    "own_float",
+]
 TAKEN: dict[str, float] = dict.fromkeys(HALVES, 0.5)
 TAKEN |= {"int": 3, "int64": 3, "uint8": 3, "tensor_of_ints": 3, "int_enum": 3, "large_int": 1e300, "uint64": float(2**64)}
-NO_NUMBER = ("bool", "numpy_bool", "tensor_bool", "text", "numpy_text", "nothing", "complex", "list", "tensor2", "array2", "meta")
-NO_NUMBER += ("bad_float", "object")
+NO_NUMBER = [
+    "bool",
+    "numpy_bool",
+    "tensor_bool",
+    "text",
+    "numpy_text",
+    "nothing",
+    "complex",
+    "list",
+    "tensor2",
+    "array2",
+    "meta",
+    "bad_float",
+    "object",
+]
+# Nothing is returned where nothing is reported, which ends a sweep.
+NO_NUMBER_CASES = [f"report {kind}" for kind in NO_NUMBER] + [f"return {kind}" for kind in NO_NUMBER if kind != "nothing"]
 DIVERGED = ("nan", "infinite", "numpy_nan", "decimal_nan", "huge_int", "huge_decimal")
 
 STEPS_TAKEN = {"int64": 7, "tensor": 7, "int_enum": 3, "largest": 2**63 - 1, "negative": -7}
@@ -88,7 +119,6 @@ FAILED = {
     "error_of_failed_trial": "my words",
     "recursion": "RecursionError",
     "exits_with_an_object": "SystemExit",
-    "writes_the_metric_as_text": "the objective never reported 'score'",
     "uses_an_old_handle": "trial.report was called after trial ",
 }
 Results = dict[str, dict[str, Any]]
@@ -99,7 +129,8 @@ def run_cases(here: Path, cases: list[str]) -> Results:
     shutil.copy(CASES, here / "values.py")
     keys: dict[str, Any] = {"retries": 1, "stop_after_failures": 1000, "log": {"batches": 1}, "repeats": 1}
     study = write_study(here, study_text({"case": cases}, objective="values:train", **keys))
-    done = run_sweep("run", str(study), here=here, timeout=600)
+    # One of the errors has text that no encoding can print.
+    done = run_sweep("run", str(study), here=here, timeout=600, env={"PYTHONIOENCODING": "utf-8:backslashreplace"})
     assert "Traceback" not in done.err
     shown = json.loads(run_sweep("trials", str(here / "runs" / "study"), "--format", "json", here=here).out)
     found = {}
@@ -115,14 +146,14 @@ def check_failed(found: dict[str, Any], words: str, cause: str = "exception") ->
     """Check that a trial failed alone, with these words, and that no number of it was stored."""
     assert (found["state"], found["cause"], found["attempts"]) == ("failed", cause, 1), found["error"]
     assert words in found["error"]
-    assert len(found["error"]) < 200_000
+    assert len(found["error"]) < 30_000
     assert found["value"] is None
 
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Run the cases of numbers, steps and names."""
-    cases = [f"{way} {kind}" for kind in (*TAKEN, *NO_NUMBER, *DIVERGED) for way in ("report", "return")]
+    cases = [*NO_NUMBER_CASES, *(f"{way} {kind}" for kind in (*TAKEN, *DIVERGED) for way in ("report", "return"))]
     cases += [f"step {kind}" for kind in (*STEPS_TAKEN, *STEPS_REFUSED)] + [
         f"name {kind}" for kind in (*NAMES_TAKEN, *NAMES_REFUSED)
     ]
@@ -148,15 +179,10 @@ def test_a_number_is_taken_whatever_its_class(kind: str, way: str, metrics: Resu
     assert type(found["value"]) is type(TAKEN[kind])
 
 
-@pytest.mark.parametrize("way", ["report", "return"])
-@pytest.mark.parametrize("kind", NO_NUMBER)
-def test_what_is_no_number_fails_its_trial(kind: str, way: str, metrics: Results) -> None:
-    """With its type; returning nothing is no metric."""
-    found = metrics[f"{way} {kind}"]
-    if (way, kind) == ("return", "nothing"):
-        check_failed(found, "the objective never reported 'score'", "metric-missing")
-    else:
-        check_failed(found, "TypeError: metric 'score' must be a number, got ")
+@pytest.mark.parametrize("case", NO_NUMBER_CASES)
+def test_what_is_no_number_fails_its_trial(case: str, metrics: Results) -> None:
+    """With its type."""
+    check_failed(metrics[case], "TypeError: metric 'score' must be a number, got ")
 
 
 @pytest.mark.parametrize("way", ["report", "return"])
@@ -216,7 +242,23 @@ def test_a_trial_has_its_own_numbers(case: str, others: Results) -> None:
 @pytest.mark.parametrize("case", FAILED)
 def test_an_error_fails_its_trial_alone(case: str, others: Results) -> None:
     """With its words, whatever its class does."""
-    check_failed(others[case], FAILED[case], "metric-missing" if case == "writes_the_metric_as_text" else "exception")
+    check_failed(others[case], FAILED[case])
+
+
+@pytest.mark.parametrize("case", ["return nothing", "writes_text"])
+def test_a_sweep_without_its_metric_says_how_to_report_it(case: str, tmp_path: Path) -> None:
+    """In three ways, and not to name one of nothing."""
+    shutil.copy(CASES, tmp_path / "values.py")
+    study = write_study(tmp_path, study_text({"case": [case]}, objective="values:train"))
+    done = run_sweep("run", str(study), here=tmp_path)
+    assert (done.code, "Traceback" in done.err) == (2, False)
+    for way in (
+        'trial.report(step, {"score": value})',
+        "return a number or a dict",
+        'trial.writer.add_scalar("score", value, step)',
+    ):
+        assert way in " ".join(done.err.split())
+    assert "one of those" not in done.err
 
 
 def test_nothing_came_from_another_trial(metrics: Results, others: Results) -> None:

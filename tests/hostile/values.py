@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -214,7 +214,7 @@ CASES |= {
     "resume tag": resumes(lambda trial, step: trial.writer.add_scalar(np.str_("m"), 0.5, step)),
     "resume enum tag": resumes(lambda trial, step: trial.writer.add_scalar(Text("m"), Celsius(0.5), Level.THIRD + step)),
     "resume add_scalars": resumes(lambda trial, step: trial.writer.add_scalars(np.str_("m"), {np.str_("a"): 1}, np.int64(step))),
-    "resume batch": resumes(lambda trial, step: trial.panels.batch(np.int64(step), {np.str_("m"): np.float32(1)})),
+    "resume batch": resumes(lambda trial, step: trial.panels.batch(cast("int", np.int64(step)), {np.str_("m"): np.float32(1)})),
     "resume add_hparams": resumes(lambda trial, step: trial.writer.add_hparams({"x": 1}, {"m": 1}, global_step=np.int64(step))),
     "resume layout": resumes(
         lambda trial, _step: trial.writer.add_custom_scalars({np.str_("c"): {np.str_("t"): ["Multiline", [np.str_("m")]]}})
@@ -223,9 +223,9 @@ CASES |= {
     "resume float step": resumes(lambda trial, step: trial.writer.add_scalar("m", 0.5, step + 0.5)),
     "resume bad tag": resumes(lambda trial, step: trial.writer.add_scalar("\udce9", 0.5, step)),
     "resume own score": resumes(lambda trial, step: trial.writer.add_scalar("score", np.float32(step), np.int64(step))),
-    "resume own metrics": resumes(lambda trial, step: trial.metrics.update(mine=Celsius(step))),
+    "resume own metrics": resumes(lambda trial, step: trial._metrics.update(mine=2.0 * step)),
     "resume own params": resumes(lambda trial, step: trial.params.update(mine=Celsius(step))),
-    "resume event file": resumes(lambda trial, _step: (trial.dir / "events.out.tfevents.\udce9").touch()),
+    "resume event file": resumes(lambda trial, _step: (trial.dir / "events.out.tfevents.ä").touch()),
 }
 
 
@@ -333,7 +333,7 @@ def writes_the_metric(trial: Trial) -> None:
 
 
 @case
-def writes_the_metric_as_text(trial: Trial) -> None:
+def writes_text(trial: Trial) -> None:
     trial.writer.add_scalar("score", "0.5", 1)
 
 
@@ -373,15 +373,17 @@ def from_many_threads(trial: Trial) -> None:
 
 @case
 def thread_that_outlives(trial: Trial) -> None:
-    """A thread of this trial reports while later trials of the worker run."""
+    """A thread of this trial waits for its end, then reports and writes while later trials of the worker run."""
 
     def work() -> None:
-        step = 10
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(RuntimeError):
             while True:
-                step += 1
+                trial.steps(1)
+        for step in range(11, 5000):
+            with contextlib.suppress(RuntimeError):
                 trial.writer.add_scalar("late", 1002.0, step)
-                trial.report(step, {"score": 1002.0})
+            with contextlib.suppress(RuntimeError):
+                trial.report(step, {"score": 1002.0}, {"late": step})
 
     trial.report(1, {"score": 1})
     threading.Thread(target=work, daemon=True).start()
@@ -398,9 +400,6 @@ def keeps_its_handle(trial: Trial) -> None:
 
 @case
 def uses_an_old_handle(trial: Trial) -> None:
-    if not KEPT:  # this worker has had another trial before: make one up from a handle that has ended
-        old = Trial.__new__(Trial)
-        old.__dict__.update(trial.__dict__)
     KEPT[0].report(50, {"score": 1002.0})
 
 

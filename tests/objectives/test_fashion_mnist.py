@@ -72,7 +72,7 @@ def train(tmp_path: Path, fashion_data: Path) -> Train:
             trial.finish(fm.train(trial))
         finally:
             writer.close()
-        return host.reports, trial.metrics
+        return host.reports, dict(trial.metrics)
 
     return run
 

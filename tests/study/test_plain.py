@@ -107,7 +107,7 @@ NONE: list[Any] = [True, numpy.True_, torch.tensor(True), "0.5", numpy.str_("0.5
 NONE += [torch.tensor([1.0, 2.0]), numpy.array(["a"]), torch.empty((), device="meta"), numpy.datetime64("2020"), object()]
 
 
-@pytest.mark.parametrize("value", NONE, ids=lambda value: plain.shown(value))
+@pytest.mark.parametrize("value", NONE, ids=plain.shown)
 def test_what_is_no_number_is_refused(value: Any) -> None:
     """With its type in the message."""
     with pytest.raises(TypeError, match=f"metric 'm' must be a number, got {type(value).__name__}"):
@@ -135,11 +135,11 @@ def test_a_name_becomes_a_str(value: str) -> None:
     assert found == str.__str__(value)
 
 
-@pytest.mark.parametrize(
-    ("value", "error"),
-    [(1, TypeError), (None, TypeError), (b"loss", TypeError), ("", ValueError), ("a\n", ValueError), ("\x1b[31m", ValueError)]
-    + [("\udc80", ValueError), ("\0", ValueError), ("x" * 501, ValueError)],  # two lines
-)
+NO_NAMES: list[tuple[Any, type[Exception]]] = [(1, TypeError), (None, TypeError), (b"loss", TypeError)]
+NO_NAMES += [(text, ValueError) for text in ("", "a\n", "\x1b[31m", "\udc80", "\0", "x" * 501)]
+
+
+@pytest.mark.parametrize(("value", "error"), NO_NAMES)
 def test_what_is_no_name_is_refused(value: Any, error: type[Exception]) -> None:
     """It could not be encoded, or would break a terminal's line."""
     with pytest.raises(error, match="a tag"):

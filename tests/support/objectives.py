@@ -78,16 +78,17 @@ def environment(trial: Trial) -> None:
 def learn(trial: Trial) -> dict[str, Any]:
     """Train a small model: weights, random numbers of every kind, a checkpoint each step; `kill` names the effect to die after.
 
-    `sleep` is for each step; `hang_at` is a step that never ends, the first time.
+    `sleep` is for each step; `hang_at` is a step that never ends, the first time; `recent` reports stay in a checkpoint.
     """
     import random
 
     import numpy
     import torch
 
-    from sweep.worker import checkpoint
+    from sweep.worker import checkpoint, history
 
     p = trial.params
+    history._RECENT = p.get("recent", history._RECENT)
     mark = trial.dir / "killed"
 
     def passed(_effect: str) -> None:

@@ -268,18 +268,15 @@ def test_the_end_waits_for_a_report_of_another_thread(attempts: Attempts) -> Non
 def test_a_call_inside_a_call_is_refused(attempts: Attempts) -> None:
     """As by a signal handler: it would wait for itself."""
 
-    class Metrics(dict[str, float]):
-        def items(self) -> Any:
-            trial.report(5, {"score": 5})
+    def train(trial: Trial) -> None:
+        class Metrics(dict[str, float]):
+            def items(self) -> Any:
+                trial.report(5, {"score": 5})
 
-    def train(one: Trial) -> None:
-        nonlocal trial
-        trial = one
         with pytest.raises(RuntimeError, match="inside another call"):
-            one.report(1, Metrics())
-        one.report(1, {"score": 1})
+            trial.report(1, Metrics())
+        trial.report(1, {"score": 1})
 
-    trial: Trial
     assert attempts.run(train).metrics == {"score": 1}
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from sweep.study.trial import Position, Report, TrialResult, TrialSpec, TrialState
 from sweep.worker.protocol import (
-    Decision,
     Died,
     Load,
     Loaded,
@@ -85,4 +84,3 @@ def test_a_preparations_words_become_plain() -> None:
     found = Progress.of(Progress(text=pickle, fraction=Mine(0.5)))  # type: ignore[arg-type]  # what a user may do
     assert (type(found.text), type(found.fraction)) == (str, float)
     assert Progress.of(7) == Progress(text="7")
-    assert Decision.PRUNE == "prune"

@@ -1,0 +1,67 @@
+"""What a session says, once, about trials that save no state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweep.runner.unsaved import UnsavedWork
+from sweep.study.trial import Report, TrialResult, TrialState
+from tests.support.command_line import Running
+from tests.support.interrupting import interrupt, reached
+from tests.support.studies import make_study, study_spec
+
+REPORT, SAVING = Report(step=1, metrics={}), Report(step=1, metrics={}, saves=True)
+WORDS = "this objective saves no state: an interrupted trial starts over"
+
+
+def ended(state: TrialState, *, saves: bool = False, cause: str | None = None) -> TrialResult:
+    return TrialResult(state=state, metrics={}, saves=saves, cause=cause)
+
+
+@pytest.mark.parametrize(
+    ("event", "seconds", "says"),
+    [
+        (REPORT, 61, True),
+        (REPORT, 30, False),  # it may save later
+        (SAVING, 1000, False),
+        (ended(TrialState.COMPLETE), 21, True),
+        (ended(TrialState.PRUNED), 21, True),
+        (ended(TrialState.COMPLETE), 5, False),  # little is lost
+        (ended(TrialState.COMPLETE, saves=True), 1000, False),
+        (ended(TrialState.WAITING), 2, True),
+        (ended(TrialState.WAITING, saves=True), 2, False),
+        (ended(TrialState.WAITING, cause="write-failed"), 1000, False),  # which is said already
+        (ended(TrialState.FAILED), 1000, False),  # it starts over anyway
+        (object(), 1000, False),
+    ],
+)
+def test_it_is_said_when_it_matters(event: object, seconds: float, says: bool) -> None:
+    """And once only."""
+    said: list[str] = []
+    unsaved = UnsavedWork(study_spec({"x": 1}), said.append)
+    for _ in range(3):
+        unsaved.look(event, seconds)
+    assert len(said) == says
+    assert all(line.startswith(WORDS) for line in said)
+
+
+def test_a_command_is_called_a_command() -> None:
+    """Trials that are ended without a checkpoint count, unless they have hardly begun."""
+    said: list[str] = []
+    unsaved = UnsavedWork(study_spec({"x": 1}, objective=None, command="python train.py"), said.append)
+    unsaved.interrupt([])
+    unsaved.interrupt([0.5])
+    assert said == []
+    unsaved.interrupt([0.5, 3])
+    assert said[0].startswith("this command saves no state")
+
+
+@pytest.mark.parametrize(("objective", "count"), [("mine:train", 1), ("mine:learn", 0)])
+def test_a_session_that_is_interrupted_says_it_once(objective: str, count: int, here: Path) -> None:
+    """Ctrl-C during two trials that save nothing; nothing of trials that do."""
+    workers = {"devices": "cpu", "per_device": 2}
+    study = make_study(here, {"x": [1, 2, 3], "steps": 1000, "sleep": 0.4}, objective=objective, workers=workers)
+    running: Running = interrupt("run", str(study), here=here, when=reached(here / "runs" / "study", 4, trials=2))
+    assert running.out.count(WORDS) == count
