@@ -243,7 +243,7 @@ class _Attempt:
         return {name: point[:2] for name, point in self._log.writer.logged.items()}
 
     def _completed(self) -> TrialResult:
-        metrics = self._trial.metrics
+        metrics = dict(self._trial.metrics)
         if missing := [repr(name) for name in self._study.needed if name not in metrics]:
             reported = ", ".join(sorted(metrics)) or "nothing"
             error = f"the objective never reported {' and '.join(missing)}; it reported: {reported}"
