@@ -92,6 +92,7 @@ class _Attempt:
         self._start = self._resume_point()  # before the log, which makes an event file
         reports = self._start.reports if self._start else {}
         self._history = History(self._folder, reports.get("earlier"), reports.get("history", ()), self._passed)
+        self._saves = self._start is not None
         self._counter = event_files.RecordCounter(self._folder)
         self._log = TrialLog(spec, study, getattr(objective, "metrics", ()), stopwatch)
         self._trial = Trial(
@@ -124,7 +125,7 @@ class _Attempt:
             self._stopwatch.turn_to("logging")
             finished = result.state.finished
             self._log.end(result.metrics, success=result.state is not TrialState.FAILED if finished else None)
-            return replace(result, saves=trial.saves)
+            return replace(result, saves=self._saves)
         except StateIgnored as error:
             forget(error)
             return None
@@ -170,11 +171,13 @@ class _Attempt:
                 reports=self._history.stored(),
             )
             checkpoint.save(self._folder, found, checked=True)
+            self._saves = True
         except OSError as error:
             raise _WriteFailed(str(error)) from error
 
     @counts_as("waiting")
     def exchange(self, report: Report) -> Decision:
+        self._saves = report.saves
         self._log.describe(report.metrics)
         self._channel.send(replace(report, time=self._stopwatch.read(), key=self._key))
         self._checkpoint.passed("report sent")

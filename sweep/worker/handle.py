@@ -108,11 +108,6 @@ class Trial:
         return types.MappingProxyType(self._metrics)
 
     @property
-    def saves(self) -> bool:
-        """Return whether the trial writes checkpoints, or asks when to."""
-        return self._saves
-
-    @property
     def state(self) -> dict[str, Any] | None:
         """Return the state to resume from, as it was given to `report` or `save`; None if the trial starts.
 
