@@ -34,7 +34,8 @@ def test_nothing_is_read_before_the_token(trial: Run, tmp_path: Path, line: Line
 report = b'{"do": "report", "step": 1, "metrics": {"score": 9}}\\n'
 token = facts["token"].encode()
 post = b"POST / HTTP/1.1\\r\\n\\r\\n" + token + b"\\n" + report
-for sent in (b'["x"]\\n', '{"token": "\\u00e9"}\\n'.encode(), b"[" * 100_000, post, token[:-1] + b"\\n" + report, b"0" * 32 + b"\\n" + report, bytes(99)):
+wrong = (b"0" * 32 + b"\\n" + report, token[:-1] + b"\\n" + report, bytes(99))
+for sent in (b'["x"]\\n', '{"token": "\\u00e9"}\\n'.encode(), b"[" * 100_000, post, *wrong):
     stranger = call()
     try:
         stranger.sendall(sent)
