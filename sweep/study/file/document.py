@@ -232,7 +232,9 @@ def _name_of(key: Node) -> str | None:
 
 
 def _scalar(yaml: YAML, event: Any, line: int) -> Node:
-    text, bare = event.value, event.implicit[0] and event.tag is None
+    # JSON writes a character beyond U+FFFF as a pair of surrogates.
+    text = event.value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    bare = event.implicit[0] and event.tag is None
     tag = str(yaml.resolver.resolve(ScalarNode, text, (True, False))) if bare else event.tag
     node = Node(line=line, value=text, text=text)
     kind = tag.removeprefix(_CORE) if tag else "str"
