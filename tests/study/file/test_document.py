@@ -17,6 +17,7 @@ scalars = st.one_of(
     st.booleans(),
     st.integers(),
     st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.sampled_from("ab\n\"\u00e9\u2028\U0001f600")),
     st.text(),
 )
 keys = st.text(max_size=5).filter(lambda key: key != "<<")
@@ -39,6 +40,7 @@ def plain(node: Node | None) -> Any:
 def test_json_is_read_as_it_is(tree: Any) -> None:
     """It is YAML; every type and the order of keys are kept."""
     found = plain(parse(json.dumps(tree)))
+    assert found == tree
     assert json.dumps(found) == json.dumps(tree)
 
 
