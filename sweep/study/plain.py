@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import operator
 import traceback
+import unicodedata
 from typing import Any
 
 # What TensorBoard's records and SQLite hold.
 LARGEST = 2**63 - 1
 _LONGEST_NAME = 500
+_NOT_SHOWN = frozenset(("Cc", "Cs", "Zl", "Zp"))  # controls, halves of characters that no file can hold, ends of lines
 _LONGEST_SHOWN = 200
 _LONGEST_TEXT = 20_000
 
@@ -91,7 +93,7 @@ def name(value: Any, what: str) -> str:
         raise ValueError(f"{what} must not be empty")
     if len(found) > _LONGEST_NAME:
         raise ValueError(f"{what} must have at most {_LONGEST_NAME} characters, got {len(found)}: {found[:40]}...")
-    if not found.isprintable():  # control characters, and halves of characters that no file can hold
+    if not found.isprintable() and any(unicodedata.category(character) in _NOT_SHOWN for character in found):
         raise ValueError(f"{what} has characters that cannot be shown: {shown(found)}")
     return found
 

@@ -126,7 +126,7 @@ class TrialWriter(SummaryWriter):
     @_guarded
     def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None, *args: Any, **kwargs: Any) -> None:
         """Add a point to a curve, as `SummaryWriter.add_scalar` does."""
-        tag, step = plain.name(tag, "a tag"), _step(global_step)
+        tag, step = _text(tag), _step(global_step)
         super().add_scalar(tag, scalar_value, step, *args, **kwargs)
         self._last_step[tag] = step or 0
         if tag in self._watched:
@@ -179,7 +179,7 @@ class TrialWriter(SummaryWriter):
 
         `SummaryWriter.add_scalars` makes a run for each key, which the HPARAMS tab would count too.
         """
-        main_tag = plain.name(main_tag, "a tag")
+        main_tag = _text(main_tag)
         for name, value in tag_scalar_dict.items():
             self.add_scalar(f"{main_tag}/{name}", value, global_step, walltime)
         self._chart("add_scalars", main_tag, [f"{main_tag}/{name}" for name in tag_scalar_dict])
@@ -288,7 +288,7 @@ def _step(step: Any) -> int | None:
 
 
 def _text(value: object) -> str:
-    return str.__str__(str(value))
+    return str.__str__(value if isinstance(value, str) else str(value))
 
 
 for _name in dir(SummaryWriter):

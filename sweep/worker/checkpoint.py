@@ -18,7 +18,7 @@ import random
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -87,13 +87,13 @@ def save(folder: Path, checkpoint: Checkpoint, *, checked: bool = False) -> None
         OSError: it cannot be written; the earlier ones are unharmed.
         TypeError: it holds something that could not be read back; nothing was written.
     """
-    position = asdict(replace(checkpoint.position, history=())) | (
-        checkpoint.reports or {"history": [list(point) for point in checkpoint.position.history]}
-    )
-    data = {name: getattr(checkpoint, name) for name in _STORED} | {"version": VERSION, "position": position}
+    at = checkpoint.position
+    position = {name: getattr(at, name) for name in at.__dataclass_fields__ if name != "history"}
     if not checked:
         state.check(checkpoint.state)
-    state.check({name: value for name, value in data.items() if name not in ("state", "randomness")}, "checkpoint")
+    state.check([position, checkpoint.identity, checkpoint.events, checkpoint.writer], "checkpoint")
+    reports = checkpoint.reports or {"history": [list(point) for point in at.history]}
+    data = {name: getattr(checkpoint, name) for name in _STORED} | {"version": VERSION, "position": position | reports}
     last, previous = folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT
     unfinished = folder / f".{CHECKPOINT}.unfinished"
     try:

@@ -22,7 +22,7 @@ from sweep.storage.folder import HISTORY
 
 Point = tuple[int, float | None]
 # As many stay in a checkpoint, at least; with twice as many the older half moves to the file.
-_RECENT = 256
+_RECENT = 64
 
 
 class HistoryDamaged(Exception):

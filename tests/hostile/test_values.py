@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +269,52 @@ def test_nothing_came_from_another_trial(metrics: Results, others: Results) -> N
     ]
     assert values
     assert 1002.0 not in values
+
+
+INLINE = """
+import sweep
+from sweep.study.lifetime import TrialEnded
+
+kept = []
+
+
+def train(trial):
+    kept.append(trial)
+    for old in kept[:-1]:
+        try:
+            old.report(9, {"score": 1002.0})
+        except TrialEnded:
+            trial.report(1, {"score": trial.number})
+            return
+    trial.report(1, {"score": trial.number})
+
+
+study = {"name": "inline", "metric": {"name": "score", "goal": "maximize"}, "method": "grid"}
+study |= {"parameters": {"x": {"values": [1, 2, 3]}}}
+result = sweep.run(study, train, inline=True, quiet=True)
+print([trial.value for trial in result.trials])
+for use in (
+    lambda trial: trial.report(9, {"score": 1002.0}, {"a": 1}),
+    lambda trial: trial.save({"a": 1}),
+    lambda trial: trial.steps(3),
+    lambda trial: trial.writer.add_scalar("score", 1002.0, 9),
+    lambda trial: trial.panels.batch(1, {"score": 1002.0}),
+):
+    for trial in kept:
+        try:
+            use(trial)
+            print("nothing raised")
+        except TrialEnded:
+            pass
+print([trial.value for trial in sweep.run(study, train, inline=True, quiet=True).trials])
+"""
+
+
+def test_a_handle_is_of_no_use_after_an_inline_sweep(tmp_path: Path) -> None:
+    """All trials ran in this process, whose variables hold their handles."""
+    (tmp_path / "inline.py").write_text(INLINE)
+    done = run_sweep(here=tmp_path, command=[sys.executable, "inline.py"])
+    printed = [line for line in done.out.splitlines() if not line.startswith("---")]  # the headers of the trials
+    assert (done.code, printed) == (0, ["[0, 1, 2]"] * 2), done.err
+    for record in records(tmp_path / "runs" / "inline"):
+        assert scalars(tmp_path / "runs" / "inline" / record.folder)["score"] == [(1, record.number)]

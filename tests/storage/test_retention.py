@@ -29,9 +29,9 @@ def folder(tmp_path: Path) -> StudyFolder:
 
 
 def with_files(folder: StudyFolder, record: TrialRecord) -> TrialRecord:
-    """Give a run both checkpoints and embeddings."""
+    """Give a run both checkpoints with their earlier reports, and embeddings."""
     folder.embeddings(record.folder).mkdir(parents=True)
-    for path in folder.checkpoints(record.folder)[:2]:
+    for path in (*folder.checkpoints(record.folder)[:2], folder.history(record.folder)):
         path.write_text("state")
     return record
 
@@ -54,7 +54,7 @@ def test_the_checkpoints_of_the_best_trials_stay(folder: StudyFolder, keep_best:
     retention = Retention(spec, folder, ())
     for number, loss in enumerate((3.0, 2.0, 1.0, 4.0)):
         retention.ended(ended(folder, spec, number, loss=loss))
-    assert kept(folder) == numbers
+    assert kept(folder) == kept(folder, "checkpoint.history.jsonl") == numbers
     assert kept(folder, "checkpoint.previous.pt") == []
     assert kept(folder, "plugins/*") == [2]
 

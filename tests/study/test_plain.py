@@ -127,7 +127,9 @@ def test_an_exact_number_stays_as_it_is(value: float) -> None:
     assert plain.number(value, "metric 'm'") is value
 
 
-@pytest.mark.parametrize("value", ["loss", "a/b c", "Verlust ä 損失", Tag("loss"), numpy.str_("loss")])
+@pytest.mark.parametrize(
+    "value", ["loss", "a/b c", "Verlust ä 損失", "a\u3000b", "\N{MAN}\u200d\N{WOMAN}", Tag("loss"), numpy.str_("loss")]
+)
 def test_a_name_becomes_a_str(value: str) -> None:
     """Of a subclass the text itself counts, not what it shows."""
     found = plain.name(value, "a tag")
@@ -136,7 +138,7 @@ def test_a_name_becomes_a_str(value: str) -> None:
 
 
 NO_NAMES: list[tuple[Any, type[Exception]]] = [(1, TypeError), (None, TypeError), (b"loss", TypeError)]
-NO_NAMES += [(text, ValueError) for text in ("", "a\n", "\x1b[31m", "\udc80", "\0", "x" * 501)]
+NO_NAMES += [(text, ValueError) for text in ("", "a\n", "\x1b[31m", "\u2028", "\udc80", "\0", "x" * 501)]
 
 
 @pytest.mark.parametrize(("value", "error"), NO_NAMES)
