@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import random
 import sys
 import time
@@ -87,7 +88,7 @@ class _Attempt:
 
         self._channel, self._objective, self._study = channel, objective, study
         self._checkpoint, self._stopwatch = checkpoint, stopwatch
-        self._folder = Path(spec.dir)
+        self._folder, self._process = Path(spec.dir), os.getpid()
         self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
         self._start = self._resume_point()  # before the log, which makes an event file
         self._counter = event_files.RecordCounter(self._folder)
@@ -120,6 +121,8 @@ class _Attempt:
 
     @counts_as("logging")
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        if os.getpid() != self._process:  # the writer's thread is not in a copy of this process
+            raise RuntimeError(f"this process was forked from the trial's process, {self._process}: only that one can report")
         try:
             self._log.record(step, metrics, self._trial.metrics)
         except OSError as error:

@@ -80,14 +80,7 @@ def be_worker(pipes: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slo
     pipe, stop_pipe = pipes
     poll = select.poll()
     poll.register(stop_pipe.fileno(), select.POLLIN)
-    worker = os.getpid()
-
-    def send(event: Any) -> None:
-        if os.getpid() != worker:
-            raise RuntimeError(f"this process was forked from the trial's process, {worker}; only that one can report")
-        pipe.send(event)
-
-    channel = Channel(send=send, recv=pipe.recv, stop_requested=lambda: bool(poll.poll(0)))
+    channel = Channel(send=pipe.send, recv=pipe.recv, stop_requested=lambda: bool(poll.poll(0)))
     multiprocessing.set_start_method(None, force=True)  # loky set its own; a DataLoader's workers need the usual one
     with _output_to(Path(log)):
         try:
