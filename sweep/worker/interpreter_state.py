@@ -222,13 +222,25 @@ def _event_loop_policy() -> Any:
 def _new_threads() -> Callable[[], bool]:
     """Return a function that says whether there is a new thread of Python; native libraries have pools of their own."""
     known, unnamed = set(threading.enumerate()), _thread._count() - threading.active_count()
+    native = _native_threads()
 
     def read() -> bool:
+        nonlocal native
+        if (now := _native_threads()) > native:  # Python counts a thread without a name when it begins to run
+            native = now
+            time.sleep(0.005)
         # tqdm keeps one thread in each process that has drawn a progress bar.
         new = [one for one in threading.enumerate() if one not in known and not type(one).__module__.startswith("tqdm.")]
         return bool(new) or _thread._count() - threading.active_count() > unnamed
 
     return read
+
+
+def _native_threads() -> int:
+    try:
+        return len(os.listdir("/proc/self/task"))  # noqa: PTH208  # a count
+    except OSError:
+        return 0
 
 
 def _new_children() -> Callable[[], bool]:

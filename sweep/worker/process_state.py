@@ -48,13 +48,14 @@ class ProcessState:
 
     def put_back(self, most: int | None = None) -> list[str]:
         """Put back what differs, in all or in the first few parts; return the names of what cannot be put back."""
-        parts = list(zip(self._parts, self._found, strict=True))[:most]
+        parts = zip(self._parts[:most], self._found[:most], strict=True)
         changed = [(part, before) for part, before in parts if _read(part) != before]
         for part, before in changed:
             if part.restore is not None:
                 with contextlib.suppress(Exception):  # then it still differs
                     part.restore(before)
-        return [part.name for part, before in changed if _read(part) != before] + self._modules.changed()
+        left = [part.name for part, before in changed if _read(part) != before]
+        return left if most is not None else left + self._modules.changed()
 
 
 def _read(part: Part) -> Any:

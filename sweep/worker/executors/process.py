@@ -84,14 +84,7 @@ def be_worker(pipes: Any, serve: Callable[[Channel, Slot, Any], None], slot: Slo
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a log takes what the runner's terminal could not show
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    worker = os.getpid()
-
-    def send(event: Any) -> None:
-        if os.getpid() != worker:
-            raise RuntimeError(f"this process was forked from the trial's process, {worker}; only that one can report")
-        pipe.send(event)
-
-    channel = Channel(send=send, recv=pipe.recv, stop_requested=lambda: bool(poll.poll(0)))
+    channel = Channel(send=pipe.send, recv=pipe.recv, stop_requested=lambda: bool(poll.poll(0)))
     multiprocessing.set_start_method(None, force=True)  # loky set its own; a DataLoader's workers need the usual one
     with _output_to(Path(log)):
         try:
