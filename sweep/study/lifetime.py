@@ -24,6 +24,11 @@ class Lifetime:
         self._pid = os.getpid()
         self.ended = False
 
+    @property
+    def lasts(self) -> bool:
+        """Return whether now, in this process, `check` raises nothing."""
+        return not self.ended and os.getpid() == self._pid
+
     def check(self, what: str) -> None:
         """Check that something may be used now; fast enough for each batch.
 

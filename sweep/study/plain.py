@@ -45,6 +45,11 @@ def whole_number(value: Any, what: str) -> int:
     return number
 
 
+def step_or_none(value: Any) -> int | None:
+    """Return the step of a point as `whole_number` does, None if it has none."""
+    return None if value is None else whole_number(value, "a step")
+
+
 def number(value: Any, what: str) -> float:
     """Return a number of any type as a `float`, or an `int` if it is whole; it may be NaN or infinite.
 
@@ -96,6 +101,11 @@ def name(value: Any, what: str) -> str:
     if not found.isprintable() and any(unicodedata.category(character) in _NOT_SHOWN for character in found):
         raise ValueError(f"{what} has characters that cannot be shown: {shown(found)}")
     return found
+
+
+def exact_text(value: object) -> str:
+    """Return a text of any type as a `str`, and what `str` returns of anything else."""
+    return str.__str__(value if isinstance(value, str) else str(value))
 
 
 def text(value: object) -> str:

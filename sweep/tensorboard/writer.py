@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -30,10 +31,11 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def _guarded(method: _Method) -> _Method:
-    """Wrap a method so that it does not raise: see `TrialWriter.guard`."""
+    """Wrap a method of the objective's so that it raises `TrialEnded` only: see `TrialWriter.guard`."""
 
     @functools.wraps(method)
     def call(self: TrialWriter, *args: Any, **kwargs: Any) -> Any:
+        self.lifetime.check(f"trial.writer.{method.__name__}")
         return self.guard(method.__name__, method, self, *args, **kwargs)
 
     return cast("_Method", call)
@@ -76,7 +78,7 @@ class TrialWriter(SummaryWriter):
         self._failed: set[str] = set()
         self._last_step: dict[str, int] = {}
         self._later: list[tuple[str, Any, int | None, float]] = []  # points that wait for a GPU: tag, number, step, time
-        self._started = self._described = self._ended = False
+        self._started = self._described = self._ended = self._shut = False
         super().__init__(log_dir=str(log_dir), filename_suffix=OWN_SUFFIX)
         self._sort_last()
 
@@ -126,7 +128,7 @@ class TrialWriter(SummaryWriter):
     @_guarded
     def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None, *args: Any, **kwargs: Any) -> None:
         """Add a point to a curve, as `SummaryWriter.add_scalar` does."""
-        tag, step = _text(tag), _step(global_step)
+        tag, step = plain.exact_text(tag), plain.step_or_none(global_step)
         super().add_scalar(tag, scalar_value, step, *args, **kwargs)
         self._last_step[tag] = step or 0
         if tag in self._watched:
@@ -160,7 +162,7 @@ class TrialWriter(SummaryWriter):
         In a study the row has the study's hyperparameters already, and only the metrics are added. If a metric is a curve of the
         run, its last point is added to that. `run_name` is ignored.
         """
-        at = _step(global_step)
+        at = plain.step_or_none(global_step)
         standalone = not self._started
         if standalone:
             space = hparams.domains_of(hparam_dict, hparam_domain_discrete)
@@ -179,7 +181,7 @@ class TrialWriter(SummaryWriter):
 
         `SummaryWriter.add_scalars` makes a run for each key, which the HPARAMS tab would count too.
         """
-        main_tag = _text(main_tag)
+        main_tag = plain.exact_text(main_tag)
         for name, value in tag_scalar_dict.items():
             self.add_scalar(f"{main_tag}/{name}", value, global_step, walltime)
         self._chart("add_scalars", main_tag, [f"{main_tag}/{name}" for name in tag_scalar_dict])
@@ -188,8 +190,11 @@ class TrialWriter(SummaryWriter):
     def add_custom_scalars(self, layout: Layout) -> None:
         """Describe charts, as `SummaryWriter.add_custom_scalars` does, in addition to those that were described before."""
         for category, charts in layout.items():
-            texts = {_text(title): [_text(kind), [_text(tag) for tag in tags]] for title, (kind, tags) in charts.items()}
-            self._layout.setdefault(_text(category), {}).update(texts)
+            texts = {
+                plain.exact_text(title): [plain.exact_text(kind), [plain.exact_text(tag) for tag in tags]]
+                for title, (kind, tags) in charts.items()
+            }
+            self._layout.setdefault(plain.exact_text(category), {}).update(texts)
         self._laid_out = 0
 
     def add_custom_scalars_multilinechart(self, tags: Sequence[str], category: str = "default", title: str = "untitled") -> None:
@@ -211,7 +216,7 @@ class TrialWriter(SummaryWriter):
 
     def flush(self) -> None:
         """Write what is pending; nothing is after the trial's end."""
-        if not self.lifetime.ended:
+        if self.lifetime.lasts:
             self._write_pending()
             self.guard("flush", super().flush)
 
@@ -224,9 +229,15 @@ class TrialWriter(SummaryWriter):
 
     def shut(self) -> None:
         """Close the file for good."""
+        if not self._shut:
+            self.seal()
+            self.guard("close", super().close)
+            self._shut = True
+
+    def seal(self) -> None:
+        """Refuse whatever the objective's threads still write; what is described afterwards belongs to the trial's end."""
         if not self.lifetime.ended:
             self._write_pending()
-            self.guard("close", super().close)
             self.lifetime.end()
 
     @counts_as("logging")
@@ -234,9 +245,8 @@ class TrialWriter(SummaryWriter):
         """Call a function that logs and return its result; if it raises, print the first error of this name and return None.
 
         Raises:
-            TrialEnded: the file is closed, or this is another process.
+            TrialEnded: the file was closed meanwhile.
         """
-        self.lifetime.check(name if name.startswith("panels.") else f"writer.{name}")
         try:
             return call(*args, **kwargs)
         except TrialEnded:  # by another thread
@@ -249,7 +259,7 @@ class TrialWriter(SummaryWriter):
             return None
 
     def _get_file_writer(self) -> Any:
-        if self.lifetime.ended:  # it would open a second file
+        if self._shut:  # it would open a second file
             self.lifetime.check("trial.writer")
         return super()._get_file_writer()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
 
@@ -260,8 +270,9 @@ class TrialWriter(SummaryWriter):
 
     def _write_pending(self) -> None:
         later, self._later = self._later, []
-        for point in later:
-            self.add_scalar(*point)
+        with contextlib.suppress(TrialEnded):  # points that a thread has added at the last moment
+            for point in later:
+                self.add_scalar(*point)
         # If a run has several descriptions of the charts, TensorBoard uses the last.
         size = sum(len(tags) for charts in self._layout.values() for _, tags in charts.values())
         if self._lays_out and size != self._laid_out:
@@ -281,14 +292,6 @@ class TrialWriter(SummaryWriter):
     def _write(self, make_record: Callable[..., Any], *args: Any) -> None:
         # The only way to write a record of one's own.
         self.guard("hparams", lambda: self._get_file_writer().add_summary(make_record(*args)))
-
-
-def _step(step: Any) -> int | None:
-    return None if step is None else plain.whole_number(step, "a step")
-
-
-def _text(value: object) -> str:
-    return str.__str__(value if isinstance(value, str) else str(value))
 
 
 for _name in dir(SummaryWriter):

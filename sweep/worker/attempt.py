@@ -123,6 +123,7 @@ class _Attempt:
             result = self._report_again() or self._call_objective()
             trial.end()
             self._stopwatch.turn_to("logging")
+            self._log.writer.seal()
             finished = result.state.finished
             self._log.end(result.metrics, success=result.state is not TrialState.FAILED if finished else None)
             return replace(result, saves=self._saves)
