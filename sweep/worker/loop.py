@@ -57,8 +57,10 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
                     objective, state = _load(get, study.import_dir, slot)
                 except BaseException as error:
                     text = f"importing it raised {type(error).__name__}: {error}"
-                    reason = str(error) if isinstance(error, ObjectiveNotFound) else text
-                    channel.send(LoadFailed(reason=reason, traceback=user_traceback(error)))
+                    known = isinstance(error, ObjectiveNotFound)
+                    channel.send(
+                        LoadFailed(reason=str(error) if known else text, traceback="" if known else user_traceback(error))
+                    )
                     continue
             if isinstance(command, Load):
                 channel.send(Loaded(prepare=hasattr(objective, "prepare")))
