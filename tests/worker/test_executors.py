@@ -329,6 +329,9 @@ def test_a_slots_environment_is_set_before_torch_is_imported(study: StudySpec, t
         visible, omp, threads, pid = (tmp_path / "trial" / "environment").read_text().split()
         assert (visible, omp, threads) == ("4", "3", "3")
         assert int(pid) == worker.pid != os.getpid()
+        parent = psutil.Process(worker.pid).parent()
+        assert parent is not None
+        assert (parent.name() == "sweep-template") is copied
     finally:
         worker.close()
         _last.clear()
