@@ -179,12 +179,16 @@ def test_what_left_its_session_ends_when_others_are_killed(here: Path, how: str,
         else:
             for process in [psutil.Process(running.process.pid), *(guardians if "guardian" in killed else ())]:
                 process.kill()
-            running.end()
-    if killed != "the runner and the guardian":
+            running.process.wait(10)
+        if killed == "the runner and the guardian":
+            assert alive(child)
+            (here / "mine.py").write_text(ESCAPING.replace('!= "ends"', '== "never"'))
+            _run_again(here, study)
         wait_until_gone([child], seconds=10)
-        return
-    assert alive(child)
-    (here / "mine.py").write_text(ESCAPING.replace('!= "ends"', '== "never"'))
+
+
+def _run_again(here: Path, study: Path) -> None:
+    """Run the study to its end, beside a process that only looks as if it was the study's."""
     bystander = subprocess.Popen(["sleep", "600"], env={**os.environ, VARIABLE: "f" * 32, "OTHER": f"{VARIABLE}={'a' * 32}"})
     try:
         done = run_sweep("run", str(study), here=here)
@@ -193,7 +197,6 @@ def test_what_left_its_session_ends_when_others_are_killed(here: Path, how: str,
         bystander.kill()
         bystander.wait()
     assert "that an earlier session had left behind" in done.out, done.out + done.err
-    wait_until_gone([child])
 
 
 @pytest.mark.parametrize("name", ["random", "json", "types", "torch", "numpy", "signal", "queue", "typing", "copy"])
@@ -271,3 +274,33 @@ def test_a_cache_stays_in_its_process(here: Path, count: int) -> None:
     run = study_text({"x": list(range(20))}, workers={"devices": "cpu", "per_device": count})
     assert run_sweep("run", str(write_study(here, run)), here=here).code == 0
     assert len((here / "runs" / "study" / "loads").read_text().split()) <= count
+
+
+@pytest.mark.parametrize(
+    "left", ["torch.set_default_dtype(torch.float64)", "threading.Thread(target=time.sleep, args=(60,)).start()"]
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_the_preparation_leaves_reaches_no_trial(here: Path, left: str, workers: int) -> None:
+    """It runs in one of the workers, and all trials are alike."""
+    (here / "mine.py").write_text(
+        "import threading, time, torch\ndef train(trial):\n"
+        "    score = float(torch.ones(1).element_size() + threading.active_count())\n    trial.report(1, {'score': score})\n"
+        f"def prepare(params):\n    {left}\ntrain.prepare = prepare\n"
+    )
+    study = study_text({"x": list(range(4))}, workers={"devices": "cpu", "per_device": workers})
+    done = run_sweep("run", str(write_study(here, study)), here=here)
+    assert done.code == 0, done.out + done.err
+    trials = run_sweep("trials", "runs/study", "--format", "json", here=here).json
+    assert len({trial["value"] for trial in trials}) == 1
+    assert trials[0]["value"] < 8
+
+
+def test_two_hundred_trials_that_fail_keep_their_process(here: Path) -> None:
+    """An error alone is no reason for a new process, which would take seconds in all."""
+    (here / "mine.py").write_text(
+        "import os, torch\ndef train(trial):\n    (trial.dir / 'pid').write_text(str(os.getpid()))\n"
+        "    with torch.no_grad():\n        raise RuntimeError('boom')\n"
+    )
+    run_sweep("run", str(write_study(here, study_text({"x": list(range(200))}, stop_after_failures=1000))), here=here)
+    pids = [path.read_text() for path in here.glob("runs/study/0*/pid")]
+    assert (len(pids), len(set(pids))) == (200, 1)
