@@ -1,5 +1,11 @@
 """Hyperparameter sweeps for PyTorch: parallel, resumable, and right in TensorBoard's HPARAMS tab."""
 
+import sys
+
+if sys.argv[:1] == ["-m"] and not __file__.startswith(sys.path[0]):
+    # `python -m sweep`: a file such as random.py in the working directory is not to be imported in place of Python's own.
+    del sys.path[0]
+
 from typing import TYPE_CHECKING, Any
 
 from sweep.errors import SweepError

@@ -54,7 +54,7 @@ def not_importable(study: StudySpec, event: LoadFailed) -> SweepError:
     return SweepError(
         "objective-not-importable",
         f"the objective {study.trained} cannot be imported: {event.reason}",
-        why=event.traceback,
+        why=event.traceback or None,
         do="sweep check STUDY   tries again without starting a trial",
     )
 

@@ -77,6 +77,8 @@ def load(reference: str, import_dir: str) -> Callable[..., Any]:
         ObjectiveNotFound: the module has no such function, or it is not callable.
         Exception: the import of the module raised it.
     """
+    if conflict := _name_conflict(Path(import_dir)):
+        raise ObjectiveNotFound(conflict)
     for entry in reversed(_own_path(import_dir)):
         if entry not in sys.path:
             sys.path.insert(0, entry)
@@ -133,6 +135,18 @@ def packed(function: Callable[..., Any]) -> bytes:
 
 def _own_path(import_dir: str) -> list[str]:
     return [import_dir, str(Path.cwd())]
+
+
+def _name_conflict(folder: Path) -> str:
+    """Return which file has the name of a module that Python and torch have imported already; empty if none has."""
+    for path in sorted([*folder.glob("*.py"), *(init.parent for init in folder.glob("*/__init__.py"))]):
+        module = sys.modules.get(path.stem)
+        place = str(getattr(module, "__file__", None) or "")
+        standard = path.stem in sys.stdlib_module_names
+        if module is not None and (standard or "site-packages" in place) and not place.startswith(str(path)):
+            kind = "Python's own module" if standard else "the installed package"
+            return f"{path} has the name of {kind} {path.stem!r}, which sweep needs: rename it, and its imports"
+    return ""
 
 
 def _top_level(name: str, import_dir: str) -> ModuleSpec | None:

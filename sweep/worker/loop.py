@@ -58,9 +58,10 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
                 try:
                     objective, state = _load(get, study.import_dir, slot)
                 except BaseException as error:
-                    text = f"importing it raised {type(error).__name__}: {plain.text(error)}"
-                    reason = plain.text(error) if isinstance(error, ObjectiveNotFound) else text
-                    channel.send(LoadFailed(reason=reason, traceback=user_traceback(error)))
+                    known = isinstance(error, ObjectiveNotFound)
+                    text = plain.text(error)
+                    reason = text if known else f"importing it raised {type(error).__name__}: {text}"
+                    channel.send(LoadFailed(reason=reason, traceback="" if known else user_traceback(error)))
                     continue
             if isinstance(command, Load):
                 channel.send(Loaded(prepare=hasattr(objective, "prepare")))

@@ -17,10 +17,12 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from operator import is_
+from pathlib import Path
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 _PLAIN = (bool, int, float, complex, str, bytes, frozenset)
+_PACKAGE = str(Path(__file__).parents[1])
 _MOST = 100  # entries of a list or dict that are looked at: a longer one holds data
 _DEPTH = 2  # of lists in dicts in modules
 
@@ -50,7 +52,7 @@ class Modules:
         return spec
 
     def _has(self, file: str | None) -> bool:
-        if file is None or "site-packages" in file:
+        if file is None or "site-packages" in file or file.startswith(_PACKAGE):
             return False
         return os.path.realpath(file).startswith(self._folder + os.sep)
 

@@ -14,7 +14,6 @@ import decimal
 import faulthandler
 import gc
 import importlib
-import io
 import itertools
 import json
 import locale
@@ -274,7 +273,8 @@ def _train_model(trial: Trial) -> None:
 
 
 def _lazily(trial: Trial) -> None:
-    importlib.import_module("lazily").counter += 1
+    lazily: Any = importlib.import_module("lazily")
+    lazily.counter += 1
 
 
 def _policy(trial: Trial) -> None:
@@ -296,6 +296,11 @@ def _time_zone(trial: Trial) -> None:
 def _error_elsewhere(trial: Trial) -> None:
     os.chdir("/")
     raise ZeroDivisionError("elsewhere")
+
+
+def _close_all(trial: Trial) -> None:
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()
 
 
 def _bad_path(trial: Trial) -> None:
@@ -352,7 +357,7 @@ LEAVES: dict[str, Callable[[Trial], object]] = {
     "hooks of saved tensors": lambda t: _enter(torch.autograd.graph.saved_tensors_hooks(lambda x: x * 2, lambda x: x)),
     "torch's print options": lambda t: torch.set_printoptions(precision=2),
     "a function mode": lambda t: _enter(_Mode()),
-    "a dispatch mode": lambda t: _enter(_Dispatch()),
+    "a dispatch mode": lambda t: _enter(_Dispatch()),  # type: ignore[no-untyped-call]  # unannotated
     "sharing strategy": lambda t: torch.multiprocessing.set_sharing_strategy("file_system"),
     "relu replaced": lambda t: setattr(nn.functional, "relu", lambda x: x),
     "rand replaced": lambda t: setattr(torch, "rand", lambda *a, **k: [0.5]),
@@ -374,11 +379,11 @@ LEAVES: dict[str, Callable[[Trial], object]] = {
     "stdout closed": lambda t: sys.stdout.close(),
     "stderr closed": lambda t: sys.stderr.close(),
     "stdin closed": lambda t: sys.stdin.close(),
-    "all streams closed": lambda t: list(map(io.IOBase.close, (sys.stdin, sys.stdout, sys.stderr))),
+    "all streams closed": _close_all,
     "stdout replaced": lambda t: setattr(sys, "stdout", open(os.devnull, "w")),  # noqa: SIM115, PTH123  # left open
     "stdout is None": lambda t: setattr(sys, "stdout", None),
     "descriptor 1 closed": lambda t: os.close(1),
-    "descriptors 0 to 2 closed": lambda t: [os.close(number) for number in range(3)],
+    "descriptors 0 to 2 closed": lambda t: os.closerange(0, 3),
     "a warning is an error": lambda t: warnings.simplefilter("error"),
     "logging": lambda t: logging.basicConfig(level=logging.DEBUG),
     "logging off": lambda t: logging.disable(logging.CRITICAL),

@@ -16,6 +16,7 @@ import pytest
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
 from sweep.worker.devices import Gpu, Slot, plan_slots
+from sweep.worker.executors import local as local_executor
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.executors.local import LocalWorker
 from sweep.worker.loop import IMPORTS, serve
@@ -296,6 +297,27 @@ def test_a_death_is_seen_where_the_system_cannot_announce_it(
     _last.clear()
 
 
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EMFILE, "raise this limit:  ulimit -n"), (errno.EAGAIN, "`ulimit -u`"), (errno.ENOMEM, "fewer workers")],
+)
+def test_a_process_that_cannot_be_started_says_why(
+    study: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    """Too few files, processes or memory: with what to do about it."""
+
+    def no_process(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(local_executor, "FromScratch", no_process)
+    worker = new_worker("from scratch", study)
+    died = worker.next_event(spec(tmp_path)).result(timeout=10)
+    worker.close()
+    assert isinstance(died, Died)
+    assert os.strerror(number) in died.describe()
+    assert words in died.describe()
+
+
 def test_a_workers_children_end_with_it(study: StudySpec, tmp_path: Path) -> None:
     """What an objective started ends with its worker."""
     worker = new_worker("local", study)
@@ -329,6 +351,9 @@ def test_a_slots_environment_is_set_before_torch_is_imported(study: StudySpec, t
         visible, omp, threads, pid = (tmp_path / "trial" / "environment").read_text().split()
         assert (visible, omp, threads) == ("4", "3", "3")
         assert int(pid) == worker.pid != os.getpid()
+        parent = psutil.Process(worker.pid).parent()
+        assert parent is not None
+        assert (parent.name() == "sweep-template") is copied
     finally:
         worker.close()
         _last.clear()

@@ -71,6 +71,33 @@ def test_workers_are_copies_of_one_process_and_share_its_memory(workers: list[Lo
         assert process.memory_full_info().uss < template.memory_info().rss / 4
 
 
+BLAS = """
+import ctypes, os, numpy, torch
+def train(trial):
+    numpy.ones((300, 300)) @ numpy.ones((300, 300))
+    files = {line.split()[-1] for line in open("/proc/self/maps") if "openblas" in line}
+    names = [f"{a}openblas_get_num_threads{b}" for a in ("scipy_", "") for b in ("64_", "")]
+    found = [getattr(ctypes.CDLL(file), name)() for file in files for name in names if hasattr(ctypes.CDLL(file), name)]
+    trial.report(1, {"score": torch.get_num_threads(), "blas": max(found, default=-1), "omp": int(os.environ["OMP_NUM_THREADS"])})
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_copy_computes_with_its_own_number_of_threads(tmp_path: Path, threads: int) -> None:
+    """The template, which NumPy's library must not start threads in, has one; the copy is a copy all the same."""
+    (tmp_path / "mine_of_threads.py").write_text(BLAS)
+    study = study_spec({"x": 1}, objective="mine_of_threads:train", import_dir=tmp_path)
+    worker = LocalWorker(plan_slots("cpu", 1, threads)[0], functools.partial(serve, study), IMPORTS)
+    try:
+        report = ask(worker, tmp_path)
+        assert isinstance(report, Report)
+        assert report.metrics["score"] == report.metrics["omp"] == threads
+        assert report.metrics["blas"] in (threads, -1)  # -1: another library than OpenBLAS
+        assert parent(worker).name() == "sweep-template"
+    finally:
+        worker.close()
+
+
 def test_the_template_ends_with_the_last_of_them(workers: list[LocalWorker]) -> None:
     """Not before: a worker may die and be needed again."""
     template = parent(workers[0])
