@@ -26,6 +26,7 @@ import torch
 
 from sweep.storage.files import sync_folder
 from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT, UNUSABLE_CHECKPOINT
+from sweep.storage.regular import NotRegular, open_new, open_own
 from sweep.study.trial import Position, Scalar
 
 VERSION = 1
@@ -82,7 +83,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     last, previous = folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT
     unfinished = folder / f".{CHECKPOINT}.unfinished"
     try:
-        with unfinished.open("wb") as file:
+        with open_new(unfinished) as file:
             _write(data | {"position": content}, file)
             passed("written")
             os.fsync(file.fileno())
@@ -114,7 +115,7 @@ def candidates(folder: Path, wanted: Mapping[str, Any], warn: Callable[[str], No
     (folder / f".{CHECKPOINT}.unfinished").unlink(missing_ok=True)
     for name in (CHECKPOINT, PREVIOUS_CHECKPOINT):
         path = folder / name
-        if not path.exists():
+        if not os.path.lexists(path):
             continue
         try:
             found = read(path)
@@ -136,13 +137,16 @@ def read(path: Path) -> Checkpoint:
         OSError, MemoryError: it cannot be read now.
     """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
             _verify(file)
-        data = torch.load(path, map_location="cpu", weights_only=True)
+            file.seek(0)
+            data = torch.load(file, map_location="cpu", weights_only=True)
         position = data["position"]
         history = tuple((step, value) for step, value in position["history"])
         fields = {name: data[name] for name in Checkpoint.__dataclass_fields__}
         return Checkpoint(**(fields | {"position": Position(**(position | {"history": history}))}))
+    except NotRegular as error:
+        raise CheckpointDamaged(error.strerror) from None
     except (CheckpointDamaged, OSError, MemoryError):
         raise
     except Exception as error:  # torch may raise anything for a damaged or hostile file
