@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -128,18 +127,6 @@ class StudyFileError(SweepError):
 
     def __str__(self) -> str:
         return "\n".join([f"error: {one_line(self.what)}  [{self.id}]", *(f"  {problem}" for problem in self.problems)])
-
-
-def write_failed(reason: str, folder: str) -> SweepError:
-    """Return the error of a session that ends because a file could not be written."""
-    return SweepError(
-        "write-failed",
-        f"the session ended because a file could not be written: {reason}",
-        where=folder,
-        why="usually a full disk or a quota; everything that was stored before is intact",
-        do=f"make room, then:  sweep resume {shlex.quote(folder)}",
-        exit_code=EXIT_SOME_FAILED,
-    )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

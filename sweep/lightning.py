@@ -65,6 +65,7 @@ class SweepCallback(_callback_class()):  # type: ignore[misc]  # one of two clas
         restore_random_states(randomness)
         if state is None:
             return None
+        self._file.unlink(missing_ok=True)  # a link would be followed
         torch.save(state["lightning"], self._file)
         return str(self._file)
 
@@ -131,6 +132,7 @@ class SweepCallback(_callback_class()):  # type: ignore[misc]  # one of two clas
         validates = sum(trainer.num_val_batches) > 0
         if epochs > self._reported and (self._validated or not validates):
             self._saving = True
+            self._file.unlink(missing_ok=True)  # a link would be followed
             try:
                 trainer.save_checkpoint(self._file)
             finally:

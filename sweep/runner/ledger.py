@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES
+from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES, SweepError
 from sweep.runner.changed_code import CodeHistory
 from sweep.runner.observers import Observer, RunChange, SessionOutcome
 from sweep.runner.queue import RunQueue
@@ -221,16 +222,21 @@ class Ledger:
         """Record that a run was stopped after this many seconds, and waits to be resumed."""
         record = replace(_with_span_to_now(record, "stopped"), state=TrialState.WAITING, duration_s=round(seconds, 3))
         self._change(record)
-        with contextlib.suppress(OSError, sqlite3.Error):  # a full disk must not hide the error that is being raised
+        with contextlib.suppress(OSError, sqlite3.Error, SweepError):  # a full disk must not hide the error that is being raised
             self._store.interrupt([record])
         self._observer.update(record, RunChange.STOPPED)
 
     def store_time(self, spent: TimeBreakdown, *, last: bool = False) -> None:
-        """Store how the session's time was spent until now; every few seconds, and the `last` one always."""
+        """Store how the session's time was spent until now; every few seconds, and the `last` one always.
+
+        Raises:
+            SweepError: the folder or the database is no longer this session's; not while another error is being raised.
+        """
         if time.monotonic() - self._time_stored < _TIME_EVERY_S and not last:
             return
         self._time_stored = time.monotonic()
-        with contextlib.suppress(sqlite3.Error):  # no reason to end a session; if the disk is full, the next trial raises it
+        ignored = (sqlite3.Error, SweepError) if sys.exception() else (sqlite3.Error,)
+        with contextlib.suppress(*ignored):  # no reason to end a session; if the disk is full, the next trial raises it
             self._store.note_time(spent)
 
     def outcome(self) -> SessionOutcome:

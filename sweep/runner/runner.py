@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
-from sweep.errors import SweepError, write_failed
+from sweep.errors import SweepError
 from sweep.runner import failures, unsaved
 from sweep.runner.gpu_sharing import GpuSharing
 from sweep.runner.ledger import Ledger
@@ -23,6 +23,7 @@ from sweep.runner.slot_state import SlotState
 from sweep.runner.stopping import StopRequests
 from sweep.runner.timers import SessionTimer, SlotTimer
 from sweep.storage.folder import StudyFolder
+from sweep.storage.messages import write_failed
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Decision, Report, TrialResult, TrialSpec, TrialState
@@ -236,7 +237,7 @@ class Runner:
         assert record is not None
         slot.timer.turn_to("waiting")
         if result.cause == "write-failed":
-            raise write_failed(result.error or "", str(self._folder.root))
+            raise write_failed(result.error or "", self._folder)
         if result.state is TrialState.WAITING and not slot.timed_out:  # stopped on request
             self._ledger.interrupt(record, slot.seconds)
             slot.trial = None

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweep.errors import write_failed
+from sweep.errors import SweepError
 from sweep.runner import environment
 from sweep.runner.changed_code import CodeHistory
 from sweep.runner.changed_constants import constants_texts
@@ -25,11 +25,12 @@ from sweep.runner.other_sessions import announced, shared_text, usage_of
 from sweep.runner.runner import Runner
 from sweep.runner.timers import RunningClock, SessionTimer
 from sweep.search.imported import count_imported, imported_text
-from sweep.storage.database import read_records, unreadable
+from sweep.storage.database import read_records
 from sweep.storage.files import write_json, write_text
 from sweep.storage.folder import StudyFolder
 from sweep.storage.integrity import check_ours, check_whole, set_aside, set_orphans_aside
-from sweep.storage.lock import locked
+from sweep.storage.lock import Lock, locked
+from sweep.storage.messages import explained
 from sweep.storage.store import StudyStore, remove_if_empty
 from sweep.storage.stored_study import continued_study, stored_study
 from sweep.study.file.writing import write_study
@@ -83,9 +84,10 @@ def run_study(
             observer.notice(f"the old study is now in {set_aside(folder)}")
     clock = RunningClock()
     usage = usage_of(slots, folder.root)
-    with clock.ticking(), locked(folder, observer.notice), _write_errors_explained(folder), announced(usage) as others:
+    with clock.ticking(), locked(folder, observer.notice) as lock, _write_errors_explained(folder), announced(usage) as others:
         timer = SessionTimer(clock)
         folder.stop_request.unlink(missing_ok=True)  # it was for an earlier session
+        folder.check_files()
         mark = mark_of(folder.root)
         if left := end_marked(mark):
             observer.notice(f"ended {len(left)} process{'es' * (len(left) > 1)} that an earlier session had left behind")
@@ -112,7 +114,7 @@ def run_study(
 
         shares = may_grow(study.workers, slots) and not inline
         gpu_sharing = GpuSharing(slots, cpu_cores(), threads=study.workers.threads) if shares else None
-        with _imports_under_way(inline, slots), contextlib.closing(StudyStore(folder, study)) as store:
+        with _imports_under_way(inline, slots), _open_store(folder, study, lock, observer) as store:
             known = store.records()
             store.note_codes(code.stored)
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
@@ -134,15 +136,17 @@ def _imports_under_way(inline: bool, slots: Sequence[Slot]) -> contextlib.Abstra
     return imports_under_way(slots[0], IMPORTS)
 
 
+def _open_store(folder: StudyFolder, study: StudySpec, lock: Lock, observer: Observer) -> contextlib.closing[StudyStore]:
+    return contextlib.closing(StudyStore(folder, study, lock.check, observer.notice))
+
+
 @contextlib.contextmanager
 def _write_errors_explained(folder: StudyFolder) -> Iterator[None]:
     """Raise a failed write as a message: what is stored stays good, and the study can be resumed."""
     try:
         yield
-    except (OSError, sqlite3.OperationalError) as error:
-        raise write_failed(str(error), str(folder.root)) from error
-    except sqlite3.DatabaseError as error:
-        raise unreadable(folder, str(error)) from None
+    except (OSError, sqlite3.Error, SweepError) as error:
+        raise explained(error, folder) from (None if isinstance(error, SweepError) else error)
 
 
 def _objective_getter(objective: Callable[..., Any] | None, inline: bool) -> Callable[[], Any] | None:

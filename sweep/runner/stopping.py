@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -10,6 +11,7 @@ from typing import Any
 from sweep.errors import EXIT_TERMINATED
 from sweep.runner.observers import SessionOutcome
 from sweep.storage.folder import STOP_AT_ONCE, StudyFolder
+from sweep.storage.lock import lock_holder
 from sweep.study.record import TrialRecord
 
 # Batch systems kill soon after they have asked; a trial that has not reached a step by then resumes from its last checkpoint.
@@ -39,10 +41,14 @@ class StopRequests:
 
     def read_folder(self) -> None:
         """Take over and remove the request that `sweep stop` has left, if there is one."""
-        if self._folder.stop_request.exists():
+        if os.path.lexists(self._folder.stop_request):
+            holder = lock_holder(self._folder) or {}
+            request = self._folder.taken_stop_request(str(holder.get("session", "")))
+            if request is None:  # it was for an earlier session
+                return
             self._from_folder = self._from_folder or self._count == 0
             # `sweep stop` repeats its request until the session has ended: the same request again adds nothing.
-            self._count = max(self._count, 2 if self._folder.taken_stop_request() == STOP_AT_ONCE else 1)
+            self._count = max(self._count, 2 if request == STOP_AT_ONCE else 1)
 
     def begin(self) -> bool:
         """Begin stopping if somebody has asked for it; return whether it begins with this call."""

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
+from sweep.errors import one_line
 from sweep.storage.folder import StudyFolder
+from sweep.storage.messages import explained, unreadable
+from sweep.storage.regular import check_regular, keep_one_name
 from sweep.study.record import TrialRecord
 from sweep.study.timing import TimeBreakdown
 
@@ -98,7 +101,7 @@ def read_codes(folder: StudyFolder) -> dict[str, Any]:
 @contextlib.contextmanager
 def _opened(folder: StudyFolder) -> Iterator[sqlite3.Connection | None]:
     """Open the database read-only; give None if no trial was ever started."""
-    if not folder.database.exists():
+    if not os.path.lexists(folder.database):
         yield None
         return
     with contextlib.closing(connect(folder, read_only=True)) as database:
@@ -109,18 +112,38 @@ def connect(folder: StudyFolder, *, read_only: bool) -> sqlite3.Connection:
     """Open a study's database.
 
     Raises:
-        SweepError: it cannot be opened, or is of another version.
+        SweepError: it cannot be opened, is locked for long, or is of another version.
     """
-    mode = "ro" if read_only else "rw"
     try:
-        database = sqlite3.connect(f"{folder.database.as_uri()}?mode={mode}", uri=True, timeout=10)
-        found = database.execute("SELECT schema_version FROM version_info").fetchone()
-    except sqlite3.Error as error:
-        raise unreadable(folder, str(error)) from None
-    if found != (_SCHEMA_VERSION,):
+        return opened(folder, read_only=read_only)
+    except (sqlite3.Error, OSError) as error:
+        raise explained(error, folder) from None
+
+
+def opened(folder: StudyFolder, *, read_only: bool, timeout_s: float = 10.0) -> sqlite3.Connection:
+    """Open a study's database, as `connect` does, but with the errors of SQLite and of the system as they are.
+
+    Args:
+        folder: the study's.
+        read_only: whether nothing will be written.
+        timeout_s: how long to wait for another process that has locked it.
+    """
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path = folder.database.with_name(folder.database.name + suffix)
+        found = check_regular(path)
+        if found is not None and found.st_nlink > 1 and not (read_only and suffix != "-shm"):  # SQLite writes it in place
+            keep_one_name(path)
+    mode = "ro" if read_only else "rw"
+    database = sqlite3.connect(f"{folder.database.as_uri()}?mode={mode}", uri=True, timeout=timeout_s)
+    try:
+        found_version = database.execute("SELECT schema_version FROM version_info").fetchone()
+        if found_version != (_SCHEMA_VERSION,):
+            version = one_line(str(found_version and found_version[0]))[:100]
+            why = f"its tables have Optuna's schema version {version}, this version knows {_SCHEMA_VERSION}"
+            raise unreadable(folder, why)
+    except BaseException:
         database.close()
-        why = f"its tables have Optuna's schema version {found and found[0]}, this version knows {_SCHEMA_VERSION}"
-        raise unreadable(folder, why)
+        raise
     return database
 
 
@@ -129,19 +152,10 @@ def damage_reported(folder: StudyFolder) -> Iterator[None]:
     """Turn whatever damaged tables or values raise into a SweepError."""
     try:
         yield
-    except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise unreadable(folder, f"it is damaged: {error}") from None
-
-
-def unreadable(folder: StudyFolder, why: str) -> SweepError:
-    """Return the error for a database that is damaged, or of another version."""
-    return SweepError(
-        "database-not-readable",
-        f"{folder.database} cannot be used",
-        why=why,
-        do=ANOTHER_STUDY,
-        exit_code=EXIT_LOCKED,
-    )
+    except (sqlite3.OperationalError, OSError) as error:
+        raise explained(error, folder) from None
+    except (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise unreadable(folder, f"it is damaged: {one_line(str(error))[:300]}") from None
 
 
 def records_in(database: sqlite3.Connection, folder: StudyFolder) -> list[tuple[int, TrialRecord]]:

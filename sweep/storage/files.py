@@ -1,4 +1,4 @@
-"""Read the end of a log; write a small file completely or not at all."""
+"""Read the end of a log; read JSON; write a small file completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,18 +7,33 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sweep.storage.regular import open_new, open_own, read_own
+
 _TAIL_BYTES = 2000
 
 
 def tail(path: Path, size: int = _TAIL_BYTES) -> str:
     """Return the last bytes of a log as text, without the first line if it is cut; empty if there is no such file."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - size))
+        with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
     return text.partition("\n")[2] if len(text) >= size and "\n" in text else text
+
+
+def read_json(path: Path) -> Any:
+    """Return plain data from a JSON file of a study's folder.
+
+    Raises:
+        OSError: it is missing, a link, or cannot be read.
+        ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(read_own(path).decode("utf-8"))
+    except RecursionError:
+        raise ValueError("it is too deeply nested") from None
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -38,8 +53,8 @@ def write_text(path: Path, text: str, *, sync: bool = False) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # A file name in another encoding contains lone surrogates, which UTF-8 cannot encode.
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+        with open_new(temporary) as file:
+            file.write(text.encode("utf-8", "backslashreplace"))
             if sync:
                 file.flush()
                 os.fsync(file.fileno())

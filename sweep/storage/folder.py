@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep.storage.files import read_json
+from sweep.storage.regular import NotRegular, check_regular, read_own
 from sweep.study.spec import StudySpec
 
 CHECKPOINT = "checkpoint.pt"
@@ -16,9 +19,10 @@ UNUSABLE_CHECKPOINT = "checkpoint.unusable.pt"
 HISTORY = "checkpoint.history.jsonl"  # a long trial's earlier reports
 # TensorBoard's folder for the projector, here with the embeddings of the trial's own model; only the best trial keeps it.
 BEST_EMBEDDINGS = "plugins/org_tensorflow_tensorboard_projector"
-# The content of a request to stop.
+# The first line of a request to stop; the second one is the session that it is for, of older versions there is none.
 STOP_AT_NEXT_STEP = "at the next step\n"
 STOP_AT_ONCE = "at once\n"
+_LONGEST_NAME = 255  # bytes, in most file systems
 _SEPARATORS = frozenset({os.sep, os.altsep or os.sep, "\0"})
 
 
@@ -53,20 +57,41 @@ class StudyFolder:
     report = _Inside("report.html")
     stop_request = _Inside("stop")  # asks the session to stop
 
-    def taken_stop_request(self) -> str:
-        """Remove the request to stop, and return its content; empty if it cannot be read."""
+    @property
+    def word(self) -> str:
+        """Return the folder's path as a word for a shell."""
+        return shlex.quote(os.fspath(self.root))
+
+    def check_files(self) -> None:
+        """Check that none of the study's own files is a link, a named pipe or such.
+
+        Raises:
+            NotRegular: one is.
+        """
+        for name, part in vars(StudyFolder).items():
+            if isinstance(part, _Inside):
+                check_regular(getattr(self, name))
+
+    def taken_stop_request(self, session: str) -> str | None:
+        """Remove the request to stop, and return its first line; empty if it cannot be read, None if it is for another session.
+
+        Args:
+            session: the one that asks.
+        """
         try:
-            text = self.stop_request.read_bytes().decode("utf-8", "replace")
+            text = read_own(self.stop_request).decode("utf-8", "replace")
             self.stop_request.unlink(missing_ok=True)
         except OSError:
             return ""
-        return text
+        first, _, other = text.partition("\n")
+        return f"{first}\n" if not other.strip() or other.strip() == session else None
 
     def trial_dir(self, folder: str) -> Path:
         """Return the path of the run folder with this name.
 
         Raises:
-            ValueError: the path is outside the study's folder, or a link; the database is damaged or was tampered with.
+            ValueError: the path is outside the study's folder; the database is damaged or was tampered with.
+            NotRegular: it is a link.
         """
         self.check_run_folder(folder)
         return self.root / folder
@@ -75,11 +100,13 @@ class StudyFolder:
         """Check the name of a run folder; fast enough for ten thousand of them.
 
         Raises:
-            ValueError: as `trial_dir`.
+            ValueError, NotRegular: as `trial_dir`.
         """
-        leads_elsewhere = folder in ("", ".", "..") or not _SEPARATORS.isdisjoint(folder)
-        if leads_elsewhere or os.path.islink(f"{self.root}{os.sep}{folder}"):  # noqa: PTH114  # a Path takes ten times as long
-            raise ValueError(f"{folder!r} is not a run folder: it leads elsewhere")
+        if folder in ("", ".", "..") or not _SEPARATORS.isdisjoint(folder) or len(os.fsencode(folder)) > _LONGEST_NAME:
+            raise ValueError(f"{folder[:_LONGEST_NAME]!r} is not a run folder: it leads elsewhere")
+        path = f"{self.root}{os.sep}{folder}"
+        if os.path.islink(path):  # noqa: PTH114  # a Path takes ten times as long
+            raise NotRegular(errno.ELOOP, "it is a link, where a run's folder belongs, and leads elsewhere", path)
 
     def trial_file(self, folder: str) -> Path:
         """Return the path of a run's readable record."""
@@ -107,7 +134,7 @@ def folder_of(study: StudySpec) -> StudyFolder:
 def recorded(folder: StudyFolder) -> dict[str, Any]:
     """Return the content of `environment.json`; empty if it is missing or damaged."""
     try:
-        data = json.loads(folder.environment.read_text(encoding="utf-8"))
+        data = read_json(folder.environment)
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

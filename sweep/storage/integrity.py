@@ -11,6 +11,7 @@ from pathlib import Path
 from sweep.errors import ANOTHER_OR_FRESH, EXIT_LOCKED, SweepError
 from sweep.storage.database import read_records
 from sweep.storage.folder import StudyFolder
+from sweep.storage.regular import make_folders
 from sweep.study.record import TrialRecord
 
 _RUN_FOLDER = re.compile(r"\d{4,}(_.*)?")
@@ -56,7 +57,7 @@ def set_orphans_aside(folder: StudyFolder, known: Sequence[TrialRecord], notice:
     for path in _run_folders(folder):
         if path.name not in names:
             aside = folder.root.with_name(f"{folder.root.name}.forgotten")
-            aside.mkdir(exist_ok=True)
+            make_folders(aside, above=1)
             place = path.rename(_unused(aside / path.name))
             notice(f"{path.name} belongs to no trial in {folder.database.name}; it is now {place}")
 

@@ -1,6 +1,9 @@
 """The lock that keeps a study to one session at a time.
 
-The kernel's lock does not reach other hosts on NFS mounted with `nolock` or `local_lock`: hence the holder's heartbeat.
+A session locks the study's folder itself, which nobody can remove unnoticed while it is held, and the file `lock` in it, for
+versions of this program that look at the file only, and for file systems that cannot lock a folder (NFS). The file says who
+the holder is. On NFS mounted with `nolock` or `local_lock` the kernel's lock does not reach other hosts: hence the holder's
+heartbeat, the time of the file.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import socket
 import threading
 import time
@@ -18,18 +22,131 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sweep.errors import EXIT_LOCKED, SweepError
+from sweep.errors import EXIT_LOCKED, SweepError, one_line
+from sweep.storage.files import read_json
 from sweep.storage.folder import StudyFolder
+from sweep.storage.messages import folder_lost, not_writable
+from sweep.storage.regular import NotRegular, check_regular, open_own
 
-# Seconds between two heartbeats, and without one until a holder on another host counts as dead.
+# Seconds between two looks at the file, between two heartbeats, and without one until a holder elsewhere counts as dead.
+_LOOK_S = 1.0
 _BEAT_S = 5.0
 _SILENCE_S = 3 * _BEAT_S
-# The errors of a file system that cannot lock.
+# So often in a row the file may be locked by somebody else, who may only have looked at it.
+_LOOKS_LOCKED = 5
+# The errors of a file system that cannot lock a file; EBADF: an NFS that cannot lock a folder.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL}
+_NO_FOLDER_LOCKS = _NO_LOCKS | {errno.EBADF, errno.EISDIR}
+_FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
+
+
+class Lock:
+    """The lock of a session, as long as `locked` holds it; a thread looks whether it is still there.
+
+    Args:
+        folder: the study's.
+        root: the open folder, locked if `root_locked`.
+        file: the open file, locked.
+        root_locked: whether this file system can lock folders.
+    """
+
+    def __init__(self, folder: StudyFolder, root: int, file: int, *, root_locked: bool) -> None:
+        self._folder, self._root, self._file, self._root_locked = folder, root, file, root_locked
+        self._place = os.fspath(folder.root)
+        self._identity = _identity(os.fstat(root))
+        self._holder = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            "session": secrets.token_hex(8),
+        }
+        self._lost: SweepError | None = None
+        self._times_locked = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._write_holder()
+        self._thread.start()
+
+    def check(self) -> None:
+        """Check that the folder is still this session's; call it before each write.
+
+        Raises:
+            SweepError: the folder was moved, replaced or deleted, or another session has locked it.
+        """
+        try:
+            here = _identity(os.stat(self._place)) == self._identity  # noqa: PTH116  # called for each record: a Path takes twice as long
+        except OSError:
+            here = False
+        if not here:
+            raise folder_lost(self._folder, self._root)
+        if self._lost is not None:
+            raise self._lost
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._ended.set()
+        self._thread.join(_BEAT_S)
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, 0)
+        for descriptor in (self._file, self._root):
+            with contextlib.suppress(OSError):  # a process that was forked from this one may have it too
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def _write_holder(self) -> None:
+        os.ftruncate(self._file, 0)
+        os.write(self._file, json.dumps(self._holder).encode() + b"\n")
+
+    def _watch(self) -> None:
+        beaten = time.monotonic()
+        while not self._ended.wait(_LOOK_S) and self._lost is None:
+            with contextlib.suppress(OSError):
+                self._look()
+                if time.monotonic() - beaten >= _BEAT_S:
+                    beaten = time.monotonic()
+                    os.utime(self._file)
+
+    def _look(self) -> None:
+        """Write the file again if it was removed or replaced."""
+        if _identity(self._folder.root.stat()) != self._identity:
+            return  # `check` says so
+        try:
+            found = check_regular(self._folder.lock)
+            if found is not None and _identity(found) == _identity(os.fstat(self._file)):
+                self._times_locked = 0
+                return
+            new = open_own(self._folder.lock, _FILE_FLAGS)
+        except NotRegular as error:  # it locks nobody out
+            self._lose(str(error))
+            return
+        try:
+            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(new)
+            self._times_locked += 1
+            if self._times_locked >= _LOOKS_LOCKED:
+                self._root_locked = False
+                self._lose(holder_text(_holder_in(self._folder) or {}))
+            return
+        os.close(self._file)
+        self._file = new
+        self._write_holder()
+
+    def _lose(self, where: str) -> None:
+        if self._root_locked:  # which is enough
+            return
+        self._lost = SweepError(
+            "lock-lost",
+            f"the lock of {self._folder.root} was replaced while the session ran, and another session may run now",
+            where=where,
+            why="somebody removed the file `lock`",
+            do=f"sweep status {self._folder.word}   shows who runs it now",
+            exit_code=EXIT_LOCKED,
+        )
 
 
 @contextlib.contextmanager
-def locked(folder: StudyFolder, notice: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+def locked(folder: StudyFolder, notice: Callable[[str], None] = lambda text: None) -> Iterator[Lock]:
     """Hold the study's lock; the kernel releases it when this process ends, however it ends.
 
     The holder also touches the lock file every few seconds. A session that finds another host's name in the file waits for
@@ -42,35 +159,28 @@ def locked(folder: StudyFolder, notice: Callable[[str], None] = lambda text: Non
     Raises:
         SweepError: another session holds the lock, or the folder cannot be written.
     """
-    try:
-        folder.root.mkdir(parents=True, exist_ok=True)
-        file = folder.lock.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise _not_writable(folder, error) from None
-    with file:
-        if not _take(file.fileno(), folder) or not _is_still(file.fileno(), folder.lock) or _beats_elsewhere(folder, notice):
-            raise _locked_by(folder, _holder_in(folder) or {})
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    with contextlib.ExitStack() as opened:
         try:
-            file.truncate(0)
-            file.write(json.dumps(holder) + "\n")
-            file.flush()
+            folder.root.mkdir(parents=True, exist_ok=True)
+            root = os.open(folder.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.callback(os.close, root)
+            root_locked = _take(root, folder, _NO_FOLDER_LOCKS)
+            file = open_own(folder.lock, _FILE_FLAGS)
+            opened.callback(os.close, file)
         except OSError as error:
-            raise _not_writable(folder, error) from None
-        ended = threading.Event()
-        threading.Thread(target=_beat, args=(folder.lock, ended), daemon=True).start()
+            raise not_writable(folder, error) from None
+        taken = root_locked is not False and _take(file, folder)
+        if not taken or not _is_still(file, folder.lock) or _beats_elsewhere(folder, notice):
+            raise _locked_by(folder, _holder_in(folder) or {})
         try:
-            yield
-        finally:
-            ended.set()
-            with contextlib.suppress(OSError):
-                file.truncate(0)
-
-
-def _beat(path: Path, ended: threading.Event) -> None:
-    while not ended.wait(_BEAT_S):
-        with contextlib.suppress(OSError):
-            os.utime(path)
+            lock = Lock(folder, root, file, root_locked=bool(root_locked))
+        except OSError as error:
+            raise not_writable(folder, error) from None
+        opened.pop_all()
+    try:
+        yield lock
+    finally:
+        lock.release()
 
 
 def _beats_elsewhere(folder: StudyFolder, notice: Callable[[str], None]) -> bool:
@@ -79,76 +189,104 @@ def _beats_elsewhere(folder: StudyFolder, notice: Callable[[str], None]) -> bool
     if holder.get("host") in (None, socket.gethostname()):
         return False
     notice(f"the study was last run on host {holder['host']} and was not ended; checking for {_SILENCE_S:.0f} s whether it runs")
-    before, deadline = folder.lock.stat().st_mtime_ns, time.monotonic() + _SILENCE_S
+    before, deadline = _beat_in(folder), time.monotonic() + _SILENCE_S
     while time.monotonic() < deadline:
-        if folder.lock.stat().st_mtime_ns != before:
+        if _beat_in(folder) != before:
             return True
         time.sleep(0.1)
     return False
 
 
-def _not_writable(folder: StudyFolder, error: OSError) -> SweepError:
-    return SweepError(
-        "output-not-writable",
-        f"cannot write to {folder.root}: {error.strerror}",
-        do="choose another folder:  sweep run STUDY output=/path",
-    )
+def _beat_in(folder: StudyFolder) -> int:
+    try:
+        return folder.lock.lstat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _locked_by(folder: StudyFolder, holder: dict[str, Any]) -> SweepError:
     return SweepError(
         "study-locked",
         f"{folder.root} is being run by another process",
-        where=f"host {holder.get('host', '?')}, process {holder.get('pid', '?')}, since {holder.get('since', '?')}",
-        do=f"sweep status {folder.root}   shows its progress\nsweep stop {folder.root}     asks it to stop",
+        where=holder_text(holder),
+        do=f"sweep status {folder.word}   shows its progress\nsweep stop {folder.word}     asks it to stop",
         exit_code=EXIT_LOCKED,
     )
+
+
+def holder_text(holder: dict[str, Any]) -> str:
+    """Return in one line who runs a study."""
+    return f"host {holder.get('host', '?')}, process {holder.get('pid', '?')}, since {holder.get('since', '?')}"
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _is_still(descriptor: int, path: Path) -> bool:
     """Return whether the open file is the one at the path: another process may have moved the folder aside."""
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
     except OSError:
         return False
 
 
-def _take(descriptor: int, folder: StudyFolder) -> bool:
+def _take(descriptor: int, folder: StudyFolder, no_locks: set[int] = _NO_LOCKS) -> bool | None:
+    """Lock what is open; return False if another session holds it, and None of a folder on a file system that locks none."""
     # A few tries: `lock_holder`, in another process, holds the lock for a moment.
     for attempt in range(4):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except OSError as error:
-            if error.errno in _NO_LOCKS:
+            if error.errno in no_locks:
+                if no_locks is _NO_FOLDER_LOCKS:
+                    return None
                 raise SweepError(
                     "no-locks",
                     f"the file system of {folder.root} cannot lock files, so two sessions could run at once: {error.strerror}",
                     do="choose another folder:  sweep run STUDY output=/path",
                 ) from None
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise _not_writable(folder, error) from None
+                raise not_writable(folder, error) from None
             time.sleep(0.02 * attempt)
     return False
 
 
 def lock_holder(folder: StudyFolder) -> dict[str, Any] | None:
-    """Return which session runs the study now (`host`, `pid`, `since`), or None."""
+    """Return which session runs the study now (`host`, `pid`, `since`, `session`), or None."""
+    if _is_locked(folder.root) or _is_locked(folder.lock, os.O_NOFOLLOW):
+        return _holder_in(folder) or {}
+    return None
+
+
+def same_session(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two answers of `lock_holder` are of one session; so they are while nothing is known of one."""
+    keys = ("session",) if "session" in one or "session" in other else ("host", "pid", "since")
+    return not one or not other or all(one.get(key) == other.get(key) for key in keys)
+
+
+def _is_locked(path: Path, flags: int = 0) -> bool:
     try:
-        with folder.lock.open("r", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return None
-            except OSError:
-                return _holder_in(folder) or {}
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     except OSError:
-        return None
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError as error:
+        return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+    finally:
+        os.close(descriptor)
 
 
 def _holder_in(folder: StudyFolder) -> dict[str, Any] | None:
-    """Return the holder that the lock file names, alive or not."""
+    """Return the holder that the lock file names, alive or not; its texts are printable."""
     try:
-        holder = json.loads(folder.lock.read_text(encoding="utf-8"))
+        holder = read_json(folder.lock)
     except (OSError, ValueError):
         return None
-    return holder if isinstance(holder, dict) else None
+    if not isinstance(holder, dict):
+        return None
+    kept = {key: value for key, value in holder.items() if isinstance(value, str) or type(value) is int}
+    return {one_line(key): one_line(value)[:200] if isinstance(value, str) else value for key, value in kept.items()}

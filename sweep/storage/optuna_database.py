@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.storage.database import unreadable
 from sweep.storage.folder import StudyFolder
+from sweep.storage.messages import explained
 from sweep.study.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -36,19 +38,19 @@ def create_database(folder: StudyFolder, study: StudySpec) -> None:
     Raises:
         SweepError: it cannot be written.
     """
-    from optuna.storages import RDBStorage
     from sqlalchemy.exc import SQLAlchemyError
 
     # Under another name until it is complete: another process may open it.
     unfinished = folder.database.with_name(f".{folder.database.name}.{os.getpid()}")
     unfinished.unlink(missing_ok=True)
     try:
-        storage = RDBStorage(f"sqlite:///{unfinished}")
+        storage = _storage(lambda: sqlite3.connect(unfinished, check_same_thread=False))
         create_study(study, storage)
         storage.engine.dispose()
         unfinished.rename(folder.database)
     except (SQLAlchemyError, OSError) as error:
-        raise unreadable(folder, str(error).splitlines()[0]) from None
+        cause = getattr(error, "orig", None)
+        raise explained(cause if isinstance(cause, sqlite3.Error) else error, folder) from None
 
 
 def open_read_only(path: Path) -> RDBStorage:
@@ -57,9 +59,15 @@ def open_read_only(path: Path) -> RDBStorage:
     Args:
         path: the SQLite file, absolute.
     """
+    place = f"{path.as_uri()}?mode=ro"
+    return _storage(lambda: sqlite3.connect(place, uri=True, check_same_thread=False))
+
+
+def _storage(connect: Callable[[], sqlite3.Connection]) -> RDBStorage:
+    """Return Optuna's storage of a database, which is not named by a URL: in those `?`, `#` and `%` have a meaning."""
     from optuna.storages import RDBStorage
 
-    return RDBStorage(f"sqlite:///file:{path.as_uri().removeprefix('file://')}?mode=ro&uri=true")
+    return RDBStorage("sqlite://", engine_kwargs={"creator": connect})
 
 
 def load_read_only(path: Path) -> Study:

@@ -58,7 +58,7 @@ class Retention:
 
     def _remove_embeddings(self, trial: TrialRecord) -> None:
         for path in (self._folder.embeddings(run.folder) for run in runs_of([trial])):
-            if path.exists():
+            if path.exists() and not path.parent.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)  # as below
                 with contextlib.suppress(OSError):
                     path.parent.rmdir()  # another plugin may have files there

@@ -14,11 +14,9 @@ the file; the trials concerned run again.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -27,7 +25,6 @@ from sweep.storage.database import (
     CODES,
     RECORD,
     TIME,
-    connect,
     damage_reported,
     has_trials,
     latest,
@@ -39,6 +36,7 @@ from sweep.storage.files import write_json
 from sweep.storage.folder import StudyFolder
 from sweep.storage.optuna_database import create_database
 from sweep.storage.optuna_terms import OPTUNA_STATES, RUNG, Attributes, Drawn, StoredSearch, distributions, result_told
+from sweep.storage.transactions import Transactions
 from sweep.study.record import TrialRecord
 from sweep.study.space import assignment
 from sweep.study.spec import StudySpec
@@ -58,25 +56,34 @@ class StudyStore:
     Args:
         folder: the study's; the database is created if there is none.
         study: its name, the goals of its metrics, and its parameters.
+        check: raises if the folder is no longer this session's; called before each write.
+        notice: called with a line of text when there is something to wait for.
+
+    All methods that write can be repeated: after a second call, or in a database that another session has written to, nothing is
+    doubled. They raise SweepError if the folder or the database is no longer this session's, or is locked for too long.
 
     Raises:
         SweepError: the database cannot be opened, or is of another version.
     """
 
-    def __init__(self, folder: StudyFolder, study: StudySpec) -> None:
+    def __init__(
+        self,
+        folder: StudyFolder,
+        study: StudySpec,
+        check: Callable[[], None] = lambda: None,
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
         from optuna.distributions import distribution_to_json
 
         self._folder, self._study = folder, study
         self._distributions = {name: (d, distribution_to_json(d)) for name, d in distributions(study.parameters).items()}
         if not folder.database.exists():
             create_database(folder, study)
-        self._db = connect(folder, read_only=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._study_id: int = self._db.execute("SELECT study_id FROM studies ORDER BY study_id").fetchone()[0]
-        count = "SELECT count(*) FROM trials WHERE study_id = ?"
-        # Counted once: with many trials it takes long.
-        self._rows: int = self._db.execute(count, (self._study_id,)).fetchone()[0]
+        self._transactions = Transactions(folder, check, notice)
+        self._db = self._transactions.db
+        with damage_reported(folder):
+            self._study_id = int(self._db.execute("SELECT study_id FROM studies ORDER BY study_id").fetchone()[0])
+        self._rows = self._count_rows()
         self._trial_ids: dict[int, int] = {}  # Optuna's id of a trial; the last one if the trial was reopened
         self._numbers: dict[int, int] = {}
         self._time_before = read_time(folder) or TimeBreakdown()
@@ -110,7 +117,9 @@ class StudyStore:
             record: the run's.
             drawn: of a new trial, what was drawn for it.
         """
-        with self._db:
+        with self._transactions.begun():
+            if self._transactions.changed_elsewhere:
+                self._rows = self._count_rows()
             trial_id = self._trial_ids.get(record.number)
             if trial_id is None:
                 trial_id = self._trial_ids[record.number] = self._insert(record)
@@ -120,13 +129,14 @@ class StudyStore:
             self._set_record(trial_id, record)
             self._db.execute("UPDATE trials SET state = 'RUNNING' WHERE trial_id = ?", (trial_id,))
             self._set_curve(trial_id, record, ())
+            self._db.execute("DELETE FROM trial_values WHERE trial_id = ?", (trial_id,))
         self._write_trial_file(record)
 
     def interrupt(self, records: Iterable[TrialRecord]) -> None:
         """Store that runs were interrupted; their records have the state WAITING."""
         for record in records:
             trial_id = self._trial_ids[record.number]
-            with self._db:
+            with self._transactions.begun():
                 self._set_record(trial_id, record)
                 self._db.execute("UPDATE trials SET state = 'WAITING' WHERE trial_id = ?", (trial_id,))
             self._write_trial_file(record)
@@ -143,14 +153,14 @@ class StudyStore:
     def resume(self, record: TrialRecord, history: Iterable[tuple[int, float | None]]) -> None:
         """Store that a run continues from a checkpoint; step and objective value of its reports replace the stored ones."""
         trial_id = self._trial_ids[record.number]
-        with self._db:
+        with self._transactions.begun():
             self._set_record(trial_id, record)
             self._set_curve(trial_id, record, history)
 
     def report(self, record: TrialRecord, rungs: Attributes | None = None) -> None:
         """Store a run's report, and the rungs that the pruner recorded for the trial."""
         trial_id = self._trial_ids[record.number]
-        with self._db:
+        with self._transactions.begun():
             self._set_record(trial_id, record)
             self._set_rungs(trial_id, rungs)
             if record.step is not None and record.value is not None and record.repeat == 0:
@@ -170,11 +180,11 @@ class StudyStore:
         trial_id, trial = self._trial_ids[record.number], trial or record
         values, constraints = result_told(self._study, trial.state, trial.value, trial.metrics)
         self._db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
-        with self._db:
+        with self._transactions.begun():
             self._set_record(trial_id, record)
             self._set_rungs(trial_id, rungs)
             self._db.executemany(
-                "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO trial_values (trial_id, objective, value, value_type) VALUES (?, ?, ?, ?)",
                 [(trial_id, objective, *_stored(value)) for objective, value in enumerate(values or ())],
             )
             self._set("trial_system_attributes", trial_id, constraints)
@@ -187,20 +197,22 @@ class StudyStore:
 
     def note_time(self, session: TimeBreakdown) -> None:
         """Store the time breakdown of this session until now, added to that of all earlier ones."""
-        with self._db:
+        with self._transactions.begun():
             self._set("study_user_attributes", self._study_id, {TIME: (self._time_before + session).to_json()})
 
     def note_codes(self, codes: Mapping[str, Any]) -> None:
         """Store what there is to know of each code that trains trials, by its digest."""
-        with self._db:
+        with self._transactions.begun():
             self._set("study_system_attributes", self._study_id, {CODES: dict(codes)})
 
     def close(self) -> None:
         """Close the database and leave one plain file, unless another process is reading it at this moment."""
-        with contextlib.suppress(sqlite3.OperationalError):
-            self._db.execute("PRAGMA busy_timeout=0")
-            self._db.execute("PRAGMA journal_mode=DELETE")
-        self._db.close()
+        self._transactions.close()
+
+    def _count_rows(self) -> int:
+        """Count Optuna's trials: once, since with many it takes long."""
+        count = "SELECT count(*) FROM trials WHERE study_id = ?"
+        return int(self._db.execute(count, (self._study_id,)).fetchone()[0])
 
     def _insert(self, record: TrialRecord) -> int:
         row = self._db.execute(

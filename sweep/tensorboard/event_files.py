@@ -8,6 +8,7 @@ records by longer or shorter ones when a study is extended.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import shutil
@@ -15,6 +16,8 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from sweep.storage.regular import NotRegular, open_new, open_own
 
 PATTERN = "events.out.tfevents*"
 _HEADER = struct.Struct("<QI")
@@ -49,7 +52,7 @@ def events(path: Path, place: int = 0) -> Iterator[tuple[int, int, Any]]:
     """Iterate over the records of a file from a place on, as `records` does; the third of each is its `Event`."""
     from tensorboard.compat.proto.event_pb2 import Event
 
-    with path.open("rb") as file:
+    with _opened(path) as file:
         file.seek(place)
         for start, length in records(file):
             file.seek(start)
@@ -69,11 +72,13 @@ class RecordCounter:
         Args:
             sync: fsync each file that has grown.
         """
-        paths = {path.relative_to(self._folder).as_posix(): path for path in self._folder.rglob(PATTERN)}
+        # Not links, which may lead anywhere: TensorBoard's own runs in a run folder are files.
+        found = (path for path in self._folder.rglob(PATTERN) if path.is_file() and not path.is_symlink())
+        paths = {path.relative_to(self._folder).as_posix(): path for path in found}
         self._counted = {name: counted for name, counted in self._counted.items() if name in paths}
         for name, path in paths.items():
             place, number = self._counted.get(name, (0, 0))
-            with path.open("rb") as file:
+            with _opened(path) as file:
                 if name in self._counted and os.fstat(file.fileno()).st_size == place:
                     continue
                 if sync:
@@ -94,9 +99,10 @@ def cut_back(folder: Path, counts: Mapping[str, int]) -> None:
     ends = {folder / name: _end_of(folder / name, count) for name, count in counts.items()}
     for path in folder.rglob(PATTERN):
         if path not in ends:
-            path.unlink()
+            if path.is_symlink() or not path.is_dir():
+                path.unlink()
         elif path.stat().st_size != ends[path]:
-            os.truncate(path, ends[path])
+            _truncate(path, ends[path])
 
 
 def replace_record(path: Path, start: int, length: int, data: bytes) -> None:
@@ -105,7 +111,7 @@ def replace_record(path: Path, start: int, length: int, data: bytes) -> None:
 
     unfinished = path.with_name(".record.unfinished")  # TensorBoard reads every name with `tfevents` in it
     try:
-        with path.open("rb") as old, unfinished.open("wb") as new:
+        with _opened(path) as old, open_new(unfinished) as new:
             new.write(old.read(start - _HEADER.size))
             RecordWriter(new).write(data)
             old.seek(start + length + CHECKSUM)
@@ -120,7 +126,7 @@ def replace_record(path: Path, start: int, length: int, data: bytes) -> None:
 
 def cut_before(path: Path, start: int) -> None:
     """Cut off the record whose data begins at `start`, and all after it."""
-    os.truncate(path, start - _HEADER.size)
+    _truncate(path, start - _HEADER.size)
 
 
 def cut_torn_ends(folder: Path) -> None:
@@ -142,9 +148,55 @@ def sorted_last(path: Path, others: Iterable[Path]) -> Path:
     return path
 
 
+class OwnFile:
+    """TensorBoard's file system for the event file of one attempt, which appends to the file that it was and to no other.
+
+    Args:
+        path: the file, which is there.
+
+    Raises:
+        OSError: it is no ordinary file, or has another name too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        self._folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = open_own(path, os.O_WRONLY)
+        self._identity = _identity(os.fstat(descriptor))
+        os.close(descriptor)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            os.close(self._folder)
+
+    def append(self, filename: bytes, file_content: bytes, binary_mode: bool) -> None:  # as TensorBoard calls it
+        """Append to the file; if it was removed or replaced, this raises an OSError, and nothing is written."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(self._name, flags, dir_fd=self._folder), "ab") as file:
+            if _identity(os.fstat(file.fileno())) != self._identity:
+                raise FileNotFoundError(errno.ENOENT, "the event file was replaced while it was written", self._name)
+            file.write(file_content)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _opened(path: Path) -> BinaryIO:
+    return os.fdopen(open_own(path, os.O_RDONLY), "rb")
+
+
+def _truncate(path: Path, size: int) -> None:
+    descriptor = open_own(path, os.O_WRONLY)
+    try:
+        os.ftruncate(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
 def _end_of(path: Path, count: int) -> int:
     ends = [0]
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+    with contextlib.suppress(FileNotFoundError, NotRegular), _opened(path) as file:
         ends += [start + length + CHECKSUM for start, length in itertools.islice(records(file), count)]
     if len(ends) <= count:
         raise NotEnoughRecords(f"{path} holds {len(ends) - 1} whole records, {count} are needed")

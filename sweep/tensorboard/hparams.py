@@ -28,6 +28,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from sweep.storage.regular import open_new, open_own
 from sweep.study.space import Choice, Constant, Domain, Range
 from sweep.study.trial import Params, Scalar
 from sweep.tensorboard import event_files
@@ -80,13 +81,13 @@ def append_front(run_folder: Path, *, inside: bool, step: int, mend: bool = Fals
     if not paths:  # somebody removed them
         return
     summary = Summary(value=[Summary.Value(tag=FRONT, simple_value=float(inside))])
-    with paths[-1].open("ab") as file:
+    with os.fdopen(open_own(paths[-1], os.O_WRONLY | os.O_APPEND), "ab") as file:
         RecordWriter(file).write(Event(wall_time=time.time(), step=step, summary=summary).SerializeToString())
 
 
 def append_end(run_folder: Path, *, success: bool) -> None:
     """Write the end of a trial whose process is gone, into one more event file in its folder."""
-    run_folder.mkdir(parents=True, exist_ok=True)
+    run_folder.mkdir(exist_ok=True)
     event_files.cut_torn_ends(run_folder)
     for path in run_folder.glob(event_files.PATTERN):
         if found := _tagged(path, metadata.SESSION_END_INFO_TAG):  # written just before the process died; the first one counts
@@ -123,7 +124,7 @@ def _file_name() -> str:
 
 def _write_file(path: Path, summary: Summary) -> None:
     """Write an event file that holds one record."""
-    with path.open("wb") as file:
+    with open_new(path) as file:
         records = RecordWriter(file)
         records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
         records.write(Event(wall_time=time.time(), summary=summary).SerializeToString())

@@ -237,7 +237,7 @@ class Panels:
         )
         folder = Path(self._writer.log_dir)
         if of_model:
-            projector.write(folder / BEST_EMBEDDINGS, self._embeddings)
+            projector.write(folder / BEST_EMBEDDINGS, self._embeddings, above=1 + len(Path(BEST_EMBEDDINGS).parts))
         else:
             self._data[name] = found
             projector.write(folder, self._data)

@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from sweep.storage.regular import make_folders, open_new
+
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
@@ -37,11 +39,16 @@ class Embedding:
     images: np.ndarray[Any, np.dtype[np.uint8]] | None = None
 
 
-def write(folder: Path, embeddings: Mapping[str, Embedding]) -> None:
+def write(folder: Path, embeddings: Mapping[str, Embedding], above: int = 1) -> None:
     """Write embeddings, by name, into a folder; the configuration last, so that it never names a missing file.
 
+    Args:
+        folder: of the run, or below it.
+        embeddings: by name.
+        above: how many folders of the path, from its end, are the run's and below it: none of them may be a link.
+
     Raises:
-        OSError: a file cannot be written.
+        OSError: a file cannot be written, or one of these folders is a link.
     """
     from google.protobuf import text_format
     from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
@@ -51,19 +58,25 @@ def write(folder: Path, embeddings: Mapping[str, Embedding]) -> None:
         word = re.sub(r"[^A-Za-z0-9_-]+", "_", name)
         digest = "" if word == name.replace(" ", "_") else f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         place = Path("projector") / f"{word}{digest}"
-        (folder / place).mkdir(parents=True, exist_ok=True)
+        make_folders(folder / place, above=len(place.parts) + above)
         entry = config.embeddings.add(tensor_name=name, tensor_path=str(place / "tensors.tsv"))
         entry.tensor_shape.extend(embedding.vectors.shape)
         whole = np.issubdtype(embedding.vectors.dtype, np.integer)
-        np.savetxt(folder / entry.tensor_path, embedding.vectors, fmt="%d" if whole else "%.5g", delimiter="\t")
+        with open_new(folder / entry.tensor_path) as file:
+            np.savetxt(file, embedding.vectors, fmt="%d" if whole else "%.5g", delimiter="\t")
         if embedding.labels is not None:
             entry.metadata_path = str(place / "labels.tsv")
-            (folder / entry.metadata_path).write_text("".join(f"{label}\n" for label in embedding.labels), encoding="utf-8")
+            _write_text(folder / entry.metadata_path, "".join(f"{label}\n" for label in embedding.labels))
         if embedding.images is not None:
             entry.sprite.image_path = str(place / "thumbnails.png")
             entry.sprite.single_image_dim.extend([embedding.images.shape[2], embedding.images.shape[1]])
             _write_sprite(folder / entry.sprite.image_path, embedding.images)
-    (folder / "projector_config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
+    _write_text(folder / "projector_config.pbtxt", text_format.MessageToString(config))
+
+
+def _write_text(path: Path, text: str) -> None:
+    with open_new(path) as file:
+        file.write(text.encode())
 
 
 def _write_sprite(path: Path, images: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
@@ -75,4 +88,5 @@ def _write_sprite(path: Path, images: np.ndarray[Any, np.dtype[np.uint8]]) -> No
     sheet = np.zeros((side * side, height, width, 3), dtype=np.uint8)
     sheet[:count] = images
     rows = sheet.reshape(side, side, height, width, 3).swapaxes(1, 2)
-    Image.fromarray(rows.reshape(side * height, side * width, 3)).save(path)
+    with open_new(path) as file:
+        Image.fromarray(rows.reshape(side * height, side * width, 3)).save(file, format="PNG")

@@ -288,6 +288,7 @@ class TrialWriter(SummaryWriter):
             path.rename(last)
             event_writer._file_name = str(last)
             event_writer._general_file_writer.filename = os.fsencode(last)
+        event_writer._general_file_writer.fs = event_files.OwnFile(last)
 
     def _write(self, make_record: Callable[..., Any], *args: Any) -> None:
         # The only way to write a record of one's own.

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.errors import one_line
 from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT
 from sweep.study import plain
 from sweep.study.spec import StudySpec
@@ -55,7 +56,7 @@ def run_trial(
     """Run a trial of a study to its end, from its checkpoint if there is one; `log_to` redirects what is printed to a file."""
     folder, stopwatch = Path(spec.dir), Stopwatch()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         with log_to(folder / "log.txt"):
             now = time.strftime("%Y-%m-%d %H:%M:%S")
             repeat = f", repeat {spec.repeat}" if study.repeats > 1 else ""
@@ -197,7 +198,7 @@ class _Attempt:
         """Return the checkpoint to resume from, with the event files cut back to it; None if the trial starts."""
 
         def warn(text: str) -> None:
-            print(f"sweep: {text}; trying an earlier checkpoint", file=sys.stderr, flush=True)
+            print(f"sweep: {one_line(text)}; trying an earlier checkpoint", file=sys.stderr, flush=True)
 
         for candidate in self._checkpoint.candidates(self._folder, self._identity, warn):
             try:

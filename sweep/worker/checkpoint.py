@@ -26,6 +26,7 @@ import torch
 
 from sweep.storage.files import sync_folder
 from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT, UNUSABLE_CHECKPOINT
+from sweep.storage.regular import NotRegular, open_new, open_own
 from sweep.study.trial import Position, Scalar
 from sweep.worker import state
 from sweep.worker.history import HistoryDamaged, whole
@@ -97,8 +98,7 @@ def save(folder: Path, checkpoint: Checkpoint, *, checked: bool = False) -> None
     last, previous = folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT
     unfinished = folder / f".{CHECKPOINT}.unfinished"
     try:
-        unfinished.unlink(missing_ok=True)  # it may be a link
-        with unfinished.open("xb") as file:
+        with open_new(unfinished) as file:
             _write(data, file)
             passed("written")
             os.fsync(file.fileno())
@@ -130,7 +130,7 @@ def candidates(folder: Path, wanted: Mapping[str, Any], warn: Callable[[str], No
     (folder / f".{CHECKPOINT}.unfinished").unlink(missing_ok=True)
     for name in (CHECKPOINT, PREVIOUS_CHECKPOINT):
         path = folder / name
-        if not path.exists():
+        if not os.path.lexists(path):
             continue
         try:
             found = read(path)
@@ -152,9 +152,10 @@ def read(path: Path) -> Checkpoint:
         OSError, MemoryError: it cannot be read now.
     """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
             _verify(file)
-        data = torch.load(path, map_location="cpu", weights_only=True)
+            file.seek(0)
+            data = torch.load(file, map_location="cpu", weights_only=True)
         position = data["position"]
         reports = {name: position.pop(name) for name in ("history", "earlier") if name in position}
         history = whole(path.parent, reports.get("earlier"), reports["history"])
@@ -162,6 +163,8 @@ def read(path: Path) -> Checkpoint:
         return Checkpoint(**fields, position=Position(**position, history=history), reports=reports)
     except HistoryDamaged as error:
         raise CheckpointDamaged(str(error)) from None
+    except NotRegular as error:
+        raise CheckpointDamaged(error.strerror) from None
     except (CheckpointDamaged, OSError, MemoryError):
         raise
     except Exception as error:  # torch may raise anything for a damaged or hostile file

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sweep.storage.folder import HISTORY
+from sweep.storage.regular import open_own
 
 Point = tuple[int, float | None]
 # As many stay in a checkpoint, at least; with twice as many the older half moves to the file.
@@ -115,4 +116,4 @@ def _content(folder: Path, earlier: Mapping[str, Any]) -> bytes:
 
 def _opened(path: Path, flags: int) -> BinaryIO:
     """Open the file; a link is not followed."""
-    return os.fdopen(os.open(path, flags | os.O_NOFOLLOW, 0o644), "rb" if flags == os.O_RDONLY else "wb")
+    return os.fdopen(open_own(path, flags), "rb" if flags == os.O_RDONLY else "wb")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import queue
 import threading
 import traceback
@@ -15,6 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from sweep.storage.regular import open_own
 from sweep.study.trial import TrialResult, TrialSpec
 from sweep.worker.devices import Slot
 from sweep.worker.processes import keep_exit_codes
@@ -86,6 +88,6 @@ class InlineWorker:
 @contextlib.contextmanager
 def _header_only(log: Path) -> Iterator[None]:
     """Leave prints on the terminal, for debugging."""
-    with log.open("a", encoding="utf-8") as file:
+    with os.fdopen(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a", encoding="utf-8") as file:
         file.write("run inline: prints went to the terminal\n")
     yield

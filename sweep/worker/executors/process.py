@@ -17,6 +17,7 @@ from typing import Any
 
 from joblib.externals.loky.backend import get_context, resource_tracker
 
+from sweep.storage.regular import open_own
 from sweep.worker.devices import Slot
 from sweep.worker.executors import dynamo
 from sweep.worker.processes import adopt_orphans, call_process, die_with_parent
@@ -115,7 +116,7 @@ def _output_to(path: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    target = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         os.dup2(target, 1)
         os.dup2(target, 2)
