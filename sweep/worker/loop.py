@@ -75,6 +75,8 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
                     result = replace(result, spent=True)
                     _tell(Path(command.dir), log_to, left)
                 channel.send(result)
+    if state is not None:
+        state.close()  # it may be the user's own process
 
 
 def _named(study: StudySpec) -> Objective:

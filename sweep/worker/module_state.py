@@ -36,6 +36,7 @@ class Modules:
 
     def __init__(self, folder: str) -> None:
         self._folder = os.path.realpath(folder)
+        self._folders = (self._folder, folder)
         self._namespaces: list[_Namespace] = []
         self._known: set[int] = set()
         for module in list(sys.modules.values()):
@@ -45,6 +46,9 @@ class Modules:
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Answer Python's import: for a module of the folder, with a loader that remembers what the import defined."""
+        where = [entry for entry in (sys.path if path is None else path) if str(entry).startswith(self._folders)]
+        if name in sys.builtin_module_names or not where or PathFinder.find_spec(name, where) is None:
+            return None  # quickly, for most imports
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or type(spec.loader) is not SourceFileLoader or not self._has(spec.origin):
             return None
@@ -55,6 +59,11 @@ class Modules:
         if file is None or "site-packages" in file or file.startswith(_PACKAGE):
             return False
         return os.path.realpath(file).startswith(self._folder + os.sep)
+
+    def close(self) -> None:
+        """Take no part in imports any more."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
 
     def remember(self, name: str, values: dict[str, Any]) -> None:
         """Remember the values of a module, or of what a function finds as its globals."""

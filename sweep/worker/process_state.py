@@ -57,6 +57,10 @@ class ProcessState:
         left = [part.name for part, before in changed if _read(part) != before]
         return left if most is not None else left + self._modules.changed()
 
+    def close(self) -> None:
+        """Leave this process to others."""
+        self._modules.close()
+
 
 def _read(part: Part) -> Any:
     try:

@@ -35,7 +35,7 @@ def deepen(): Options.depth = 2
 def modules(tmp_path: Path) -> Iterator[Modules]:
     made = Modules(str(tmp_path))
     yield made
-    sys.meta_path.remove(made)
+    made.close()
 
 
 CHANGES: dict[str, Callable[[], Any]] = {
