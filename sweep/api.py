@@ -27,7 +27,7 @@ from sweep.runner.runner import Runner
 from sweep.runner.session import run_study
 from sweep.runner.stopping import stop_in_order
 from sweep.search.methods import option_problems
-from sweep.storage.folder import StudyFolder, folder_of
+from sweep.storage.folder import StudyFolder, folder_of, near
 from sweep.storage.optuna_database import load_read_only
 from sweep.study.file.reading import given_study, read_study
 from sweep.study.objective import is_by_value, reference_to
@@ -207,7 +207,7 @@ def _print_summary(
     observer.notice(outcome.summary(study, stopped_by))
     if len(stopped_by) < 2 and outcome.records:  # who asked twice does not want to wait
         reason = leave_report(folder)
-        place = os.path.relpath(folder.report)
+        place = near(folder.report)
         observer.notice(f"the report could not be written: {reason}" if reason else f"report: {place}")
     if stopped_by and not all(record.state.finished for record in outcome.records):
         observer.notice("the same call resumes the study")

@@ -19,6 +19,7 @@ from sweep.report.page import leave_report
 from sweep.runner.observers import SessionOutcome
 from sweep.runner.session import run_study
 from sweep.runner.stopping import stop_in_order
+from sweep.storage.folder import near
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import continued_study
 from sweep.study.formatting import duration_text
@@ -86,7 +87,7 @@ def run_target(
 
 def _print_summary(target: Target, outcome: SessionOutcome, seconds: float, stopped_by: list[int]) -> None:
     study, folder = target.study, target.folder
-    word = shlex.quote(os.path.relpath(folder.root)) if target.overridden else target.word  # the folder stores the overrides
+    word = shlex.quote(near(folder.root)) if target.overridden else target.word  # the folder stores the overrides
     ranking = rank(outcome.records, study)
     if ranking.order:
         print()
@@ -96,7 +97,7 @@ def _print_summary(target: Target, outcome: SessionOutcome, seconds: float, stop
         if reason := leave_report(folder):
             print(f"the report could not be written: {reason}", file=sys.stderr)
         else:
-            print(f"read the report:     {os.path.relpath(folder.report)}")
+            print(f"read the report:     {near(folder.report)}")
     print(f"compare the trials:  sweep dashboard {word}")
     if outcome.exit_code not in (EXIT_OK, EXIT_SOME_FAILED):
         print(f"resume the study:    sweep resume {word}")

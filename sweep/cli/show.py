@@ -12,6 +12,7 @@ from sweep.cli.dashboard import side_by_side, tensorboard
 from sweep.cli.target import Target
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, SweepError
 from sweep.runner.stopping import raise_on_termination
+from sweep.storage.folder import near
 
 
 def show_dashboard(targets: Sequence[Target], *, host: str, port: int, browser: bool) -> int:
@@ -53,10 +54,10 @@ def show_report(target: Target, *, out: str | None, figures: str | None, form: s
     path = Path(out).expanduser() if out else target.folder.report
     try:
         write_page(facts, path)
-        print(f"report   {os.path.relpath(path)}")
+        print(f"report   {near(path)}")
         if figures:
             for picture in write_figures(facts, Path(figures).expanduser(), form):
-                print(f"figure   {os.path.relpath(picture)}", flush=True)
+                print(f"figure   {near(picture)}", flush=True)
     except OSError as error:
         do = f"make room, or choose another place:  sweep report {target.word} --out FILE"
         what = f"a file could not be written: {error}"

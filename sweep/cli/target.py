@@ -11,6 +11,8 @@ from pathlib import Path
 from sweep.errors import SweepError
 from sweep.search.methods import option_problems
 from sweep.storage.folder import StudyFolder, folder_of, recorded
+from sweep.storage.messages import not_regular
+from sweep.storage.regular import NotRegular
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
 from sweep.study.file.reading import no_problems, read_study
@@ -51,7 +53,7 @@ def to_run(argument: str, overrides: Sequence[str]) -> Target:
     if path.is_dir():
         return _from_folder(path, overrides, to_run=True)
     study = read_study(path, overrides, option_problems=option_problems)
-    return Target(study=study, folder=folder_of(study), path=path, overridden=bool(overrides))
+    return Target(study=study, folder=_checked(folder_of(study)), path=path, overridden=bool(overrides))
 
 
 def to_show(argument: str, overrides: Sequence[str]) -> Target:
@@ -64,7 +66,7 @@ def to_show(argument: str, overrides: Sequence[str]) -> Target:
     if path.is_dir():
         return _from_folder(path, overrides)
     study = read_study(path, overrides, find_objective=False)
-    folder = folder_of(study)
+    folder = _checked(folder_of(study))
     if folder.study_file.exists():
         try:
             return _from_folder(folder.root, (), path=path)
@@ -96,7 +98,7 @@ def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, 
                 f"{key} cannot be changed for a study that is named by its folder",
                 do="name the study file instead:  sweep run studies/fashion.yaml name=another",
             )
-    folder = StudyFolder(root=root.resolve())
+    folder = _checked(StudyFolder(root=root.resolve()))
     if not folder.study_file.exists() or not (folder.environment.exists() or folder.database.exists()):
         raise SweepError(
             "no-study",
@@ -107,14 +109,36 @@ def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, 
     study = stored_study(
         folder,
         overrides,
-        import_dir=Path(import_dir) if isinstance(import_dir, str) else None,
+        import_dir=Path(import_dir) if isinstance(import_dir, str) and "\0" not in import_dir else None,
         find_objective=to_run,
         option_problems=option_problems if to_run else no_problems,
     )
     return Target(study=study, folder=folder, path=path or root, overridden=bool(overrides))
 
 
+def _checked(folder: StudyFolder) -> StudyFolder:
+    """Return a study's folder if none of its files is a link or such.
+
+    Raises:
+        SweepError: one is.
+    """
+    try:
+        folder.check_files()
+    except NotRegular as error:
+        raise not_regular(error) from None
+    return folder
+
+
 def _existing(argument: str) -> Path:
+    try:
+        Path.cwd()
+    except OSError:
+        raise SweepError(
+            "no-working-directory",
+            "the folder in which this was typed does not exist any more",
+            why="it was deleted, or moved and made again, while this shell was in it",
+            do="cd to the folder again, or to another one",
+        ) from None
     path = Path(argument)
     try:
         path.stat()

@@ -25,7 +25,8 @@ from sweep.runner.other_sessions import announced, shared_text, usage_of
 from sweep.runner.runner import Runner
 from sweep.runner.timers import RunningClock, SessionTimer
 from sweep.search.imported import count_imported, imported_text
-from sweep.storage.database import read_records
+from sweep.storage.checked import check_params
+from sweep.storage.database import damage_reported, read_records
 from sweep.storage.files import write_json, write_text
 from sweep.storage.folder import StudyFolder
 from sweep.storage.integrity import check_ours, check_whole, set_aside, set_orphans_aside
@@ -97,6 +98,9 @@ def run_study(
         set_orphans_aside(folder, known, observer.notice)
         remove_if_empty(folder)
         study = continued_study(study, folder)
+        with damage_reported(folder):
+            for record in known:
+                check_params(record, study)
         code = CodeHistory(study, folder, code_of(study, objective), known)
         if text := code.check(keep=keep, retry_failed=retry_failed):
             (warn or observer.notice)(text)
@@ -120,7 +124,8 @@ def run_study(
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
             if retry_failed:
                 known = [store.reopen(run) if run.state is TrialState.FAILED else run for run in known]
-            ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code)
+            with damage_reported(folder):
+                ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code)
             make_worker = worker_maker(study, inline, get_objective)
             runner = Runner(study, folder, ledger, slots, make_worker, observer, timer, gpu_sharing)
             on_start(runner)

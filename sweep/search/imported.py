@@ -7,7 +7,6 @@ file must not change once a trial has started.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweep.errors import EXIT_LOCKED, SweepError
-from sweep.storage.files import write_json
+from sweep.storage.files import read_json, write_json
 from sweep.storage.folder import StudyFolder
 from sweep.study.space import Constant, Domain, Range, can_be, domain_text
 from sweep.study.spec import StudySpec
@@ -136,7 +135,7 @@ def imported_text(count: int) -> str:
 
 def _sources(folder: StudyFolder) -> list[dict[str, Any]]:
     try:
-        data = json.loads(folder.imported_trials.read_text(encoding="utf-8"))
+        data = read_json(folder.imported_trials)
         if data["version"] != _VERSION:
             raise ValueError(f"it is of version {data['version']}, this program knows {_VERSION}")
         return [
@@ -146,7 +145,7 @@ def _sources(folder: StudyFolder) -> list[dict[str, Any]]:
         ]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise SweepError(
             "prior-not-readable",
             f"{folder.imported_trials} cannot be used",

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from sweep.errors import one_line
+from sweep.storage.checked import record_in
 from sweep.storage.folder import StudyFolder
 from sweep.storage.messages import explained, unreadable
 from sweep.storage.regular import check_regular, keep_one_name
@@ -163,7 +164,7 @@ def records_in(database: sqlite3.Connection, folder: StudyFolder) -> list[tuple[
     query = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? OR key LIKE ? ORDER BY trial_id"
     with damage_reported(folder):
         rows = database.execute(query, (RECORD, f"{RECORD}:%"))
-        found = [(trial_id, TrialRecord.from_json(json.loads(text))) for trial_id, text in rows]
+        found = [(trial_id, record_in(text)) for trial_id, text in rows]
         for _, record in found:
             folder.check_run_folder(record.folder)
         return found

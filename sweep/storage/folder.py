@@ -131,6 +131,14 @@ def folder_of(study: StudySpec) -> StudyFolder:
     return StudyFolder(root=Path(study.output).expanduser().absolute() / study.name)
 
 
+def near(path: Path) -> str:
+    """Return a path as it can be typed here: relative to the working directory, if that still exists."""
+    try:
+        return os.path.relpath(path)
+    except OSError:
+        return os.fspath(path)
+
+
 def recorded(folder: StudyFolder) -> dict[str, Any]:
     """Return the content of `environment.json`; empty if it is missing or damaged."""
     try:

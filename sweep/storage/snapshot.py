@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sweep.storage.database import read_curves, read_records, read_time
+from sweep.storage.checked import check_params
+from sweep.storage.database import damage_reported, read_curves, read_records, read_time
 from sweep.storage.folder import StudyFolder
 from sweep.storage.lock import lock_holder
 from sweep.study.progress import TrialCounts
@@ -48,6 +49,9 @@ class Snapshot:
         """
         runner = lock_holder(folder)
         records = read_records(folder)
+        with damage_reported(folder):
+            for record in records:
+                check_params(record, study)
         if runner is None:  # then nothing runs: the session was killed
             records = [r if r.state.finished else replace(r, state=TrialState.WAITING) for r in records]
         return cls(study=study, folder=folder, records=trials_of(records, study), runner=runner, time_spent=read_time(folder))
@@ -78,16 +82,15 @@ class Snapshot:
 
     def trials(self) -> Iterator[TrialRecord]:
         """Iterate over all trials by number, in a grid also over those that were not started yet."""
-        started = {record.number: record for record in self.records}
-        left = (self.study.total or 0) - len(started) if self.study.method == "grid" else 0
-        last, number = max(started, default=-1), 0
-        while number <= last or left > 0:  # one by one: the grid may be huge
-            if number in started:
-                yield started[number]
-            elif left > 0:
-                left -= 1
+        left = (self.study.total or 0) - len(self.records) if self.study.method == "grid" else 0
+        number = 0
+        for record in [*self.records, None]:  # one by one: the grid may be huge
+            while left > 0 and (record is None or number < record.number):
                 yield planned_record(self.study, number, self.study.grid.point(number))
-            number += 1
+                left, number = left - 1, number + 1
+            if record is not None:
+                yield record
+                number = record.number + 1
 
     def trial_json(self, record: TrialRecord) -> dict[str, Any]:
         """Return a trial as `--format json` prints it (`sweep/docs/design.md`, section 3), with its runs if it is repeated."""

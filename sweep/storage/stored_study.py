@@ -63,7 +63,7 @@ def _check_in_a_module(folder: StudyFolder) -> None:
         raise SweepError(
             "objective-in-python",
             f"the study in {folder.root} was run from Python: its objective is the function {name} of a program or notebook",
-            where=" ".join(map(str, recorded(folder).get("command", []))) or None,
+            where=" ".join(map(str, command)) if isinstance(command := recorded(folder).get("command"), list) else None,
             why="the function is not stored, so only that program can continue the study",
             do=f"run that program again: it resumes the study\n"
             f"or put the function into a module:  sweep resume {shlex.quote(str(folder.root))} objective=MODULE:{name}",

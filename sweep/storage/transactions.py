@@ -125,7 +125,10 @@ class Transactions:
         with contextlib.closing(sqlite3.connect(copy)) as saved:
             self.db.backup(saved)
             saved.execute("PRAGMA journal_mode=DELETE")
-        self.db.close()  # removes its log too, which belongs to no other file
+        self.db.close()
+        if self._log is not None and _identity(f"{self._place}-wal") == self._log:
+            for suffix in ("-wal", "-shm"):  # SQLite would apply the log, which is in the copy, to whatever has this name now
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
         place = path if not os.path.lexists(path) else path.with_name(f"{path.name}.saved-{time.strftime('%Y%m%d-%H%M%S')}")
         copy.rename(place)
         return database_lost(self._folder, path.name, what, place)

@@ -62,7 +62,10 @@ class TimeBreakdown:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TimeBreakdown:
         """Read the result of `to_json`."""
-        return cls(**{kind: float(data[f"{kind}_s"]) for kind in KINDS})
+        found = {kind: float(data[f"{kind}_s"]) for kind in KINDS}
+        if not all(0 <= seconds < math.inf for seconds in found.values()):
+            raise ValueError(f"the times are {found}")
+        return cls(**found)
 
 
 class Stopwatch:
