@@ -87,9 +87,16 @@ def functions_of(owner: ModuleType | type, name: str = "") -> State:
     own = isinstance(owner, type)  # what begins with _ is replaced in classes only
     names = tuple(key for key, value in vars(owner).items() if callable(value) and (own or not key.startswith("_")))
     before = [vars(owner)[key] for key in names]
+    seen = list(vars(owner).values())
 
     def read() -> bool:
-        return all(map(is_, map(vars(owner).get, names), before))
+        nonlocal seen
+        if _same(now := list(vars(owner).values()), seen):
+            return True  # in a fifth of the time that asking for each name takes
+        if all(map(is_, map(vars(owner).get, names), before)):
+            seen = now
+            return True
+        return False
 
     def restore(_: object) -> None:
         for key, function in zip(names, before, strict=True):
@@ -97,6 +104,13 @@ def functions_of(owner: ModuleType | type, name: str = "") -> State:
                 setattr(owner, key, function)
 
     return f"functions of {name or owner.__name__}", read, restore
+
+
+def _same(now: list[Any], seen: list[Any]) -> bool:
+    try:
+        return now == seen
+    except Exception:  # a value that is new and cannot be compared, such as an array
+        return False
 
 
 def _list_of(name: str, values: list[Any]) -> State:

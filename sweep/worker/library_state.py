@@ -39,7 +39,8 @@ def parts() -> Iterator[State]:
     yield "torch: anomaly mode", lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()), _set_anomaly
     yield "torch: autocast", _autocast, _set_autocast
     yield "torch: hooks of saved tensors", lambda: c._autograd._top_saved_tensors_default_hooks(True), None
-    yield "torch: hooks of all modules", lambda: [dict(hooks) for hooks in _hooks()], _set_hooks
+    hooks = _hooks()
+    yield "torch: hooks of all modules", lambda: [dict(each) for each in hooks], lambda before: _set_hooks(hooks, before)
     yield "torch: print options", lambda: dict(vars(_print_options())), lambda values: vars(_print_options()).update(values)
     yield "torch: sharing", torch.multiprocessing.get_sharing_strategy, torch.multiprocessing.set_sharing_strategy
     yield "torch: process group", _process_group, None
@@ -90,7 +91,9 @@ def _flags() -> State:
             if _text(get) != str(before):
                 set_(*before) if isinstance(before, tuple) else set_(before)
 
-    return "torch: flags", lambda: [_text(get) for get, _, _ in found], restore
+    plain = [get for get, _, before in found if type(before) is bool]
+    other = [get for get, _, before in found if type(before) is not bool]
+    return "torch: flags", lambda: [*(get() for get in plain), *map(_text, other)], restore
 
 
 def _text(get: Callable[[], Any]) -> str:
@@ -133,10 +136,10 @@ def _hooks() -> list[dict[Any, Any]]:
     return [v for owner in owners for k, v in vars(owner).items() if k.startswith("_global_") and isinstance(v, dict)]
 
 
-def _set_hooks(before: list[dict[Any, Any]]) -> None:
-    for hooks, known in zip(_hooks(), before, strict=True):
-        hooks.clear()
-        hooks.update(known)
+def _set_hooks(hooks: list[dict[Any, Any]], before: list[dict[Any, Any]]) -> None:
+    for each, known in zip(hooks, before, strict=True):
+        each.clear()
+        each.update(known)
 
 
 def _print_options() -> Any:

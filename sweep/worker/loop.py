@@ -140,7 +140,7 @@ class _InThisProcess:
                     with contextlib.suppress(OSError, ValueError):
                         stream.flush()
                 os._exit(code if isinstance(code, int) else int(code is not None))
-            self._state.put_back(2)  # timers and streams
+            self._state.put_back_first()
 
 
 def _tell(folder: Path, log_to: LogTo, left: list[str]) -> None:

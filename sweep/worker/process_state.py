@@ -18,6 +18,8 @@ from typing import Any
 
 from sweep.worker import interpreter_state, library_state, module_state
 
+_FIRST = 2  # parts of `interpreter_state`: timers and streams
+
 
 @dataclass(frozen=True)
 class Part:
@@ -45,17 +47,25 @@ class ProcessState:
         self._modules = modules
         self._parts = [Part(*part) for part in (*interpreter_state.parts(), *library_state.parts())]
         self._found = [_read(part) for part in self._parts]
+        self._next = 0  # the first part that is not yet put back
 
-    def put_back(self, most: int | None = None) -> list[str]:
-        """Put back what differs, in all or in the first few parts; return the names of what cannot be put back."""
-        parts = zip(self._parts[:most], self._found[:most], strict=True)
+    def put_back_first(self) -> None:
+        """Put back timers and streams, at once when the objective has returned: what follows prints and must not be disturbed."""
+        self._next = 0 if self._put_back(0, _FIRST) else _FIRST
+
+    def put_back(self) -> list[str]:
+        """Put back everything else that differs; return the names of what cannot be put back."""
+        start, self._next = self._next, 0
+        return self._put_back(start, None) + self._modules.changed()
+
+    def _put_back(self, start: int, end: int | None) -> list[str]:
+        parts = zip(self._parts[start:end], self._found[start:end], strict=True)
         changed = [(part, before) for part, before in parts if _read(part) != before]
         for part, before in changed:
             if part.restore is not None:
                 with contextlib.suppress(Exception):  # then it still differs
                     part.restore(before)
-        left = [part.name for part, before in changed if _read(part) != before]
-        return left if most is not None else left + self._modules.changed()
+        return [part.name for part, before in changed if _read(part) != before]
 
     def close(self) -> None:
         """Leave this process to others."""
