@@ -85,7 +85,12 @@ def run_study(
             observer.notice(f"the old study is now in {set_aside(folder)}")
     clock = RunningClock()
     usage = usage_of(slots, folder.root)
-    with clock.ticking(), locked(folder, observer.notice) as lock, _write_errors_explained(folder), announced(usage) as others:
+    with (
+        clock.ticking(),
+        locked(folder, observer.notice) as lock,
+        _write_errors_explained(folder, lock),
+        announced(usage) as others,
+    ):
         timer = SessionTimer(clock)
         folder.stop_request.unlink(missing_ok=True)  # it was for an earlier session
         folder.check_files()
@@ -146,11 +151,12 @@ def _open_store(folder: StudyFolder, study: StudySpec, lock: Lock, observer: Obs
 
 
 @contextlib.contextmanager
-def _write_errors_explained(folder: StudyFolder) -> Iterator[None]:
+def _write_errors_explained(folder: StudyFolder, lock: Lock) -> Iterator[None]:
     """Raise a failed write as a message: what is stored stays good, and the study can be resumed."""
     try:
         yield
     except (OSError, sqlite3.Error, SweepError) as error:
+        lock.check()  # if the folder is gone, that is the cause
         raise explained(error, folder) from (None if isinstance(error, SweepError) else error)
 
 

@@ -1,4 +1,4 @@
-"""A study's folder in which files are missing, damaged, replaced, moved, locked or not writable: before, during and after a session."""
+"""A study's folder with missing, damaged, replaced, moved, locked or unwritable files: before, during and after a session."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ from tests.hostile.folders import (
     write_files,
 )
 from tests.support.command_line import COMMAND, Running, run_sweep
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 # Without the right to write what its permissions forbid, which root has: then a read-only folder is one.
@@ -99,8 +98,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "a folder": lambda path: path.mkdir(),
 }
 VERBS = [
-    ("status",), ("status", "--json"), ("trials",), ("trials", "--format", "csv"), ("best",), ("plan",), ("check",), ("report",), ("stop",),
-    ("resume", "--inline"),
+    ("status",), ("status", "--json"), ("trials",), ("trials", "--format", "csv"), ("best",), ("plan",), ("check",), ("report",),
+    ("stop",), ("resume", "--inline"),
 ]  # fmt: skip
 
 
@@ -180,7 +179,7 @@ def test_every_verb_on_a_damaged_record(which: str, place: Place, whole: Values)
     for verb, *options in VERBS:
         said = sweep(verb, str(place.root), *options)
         assert_clear(said)
-        assert "\x1b" not in said.out + said.err
+        assert "csv" in options or "\x1b" not in said.out + said.err  # CSV is for programs, and has the text as it is
     if key not in ("error",):
         for suffix in ("", "-wal", "-shm"):
             (place.root / f"study.db{suffix}").unlink(missing_ok=True)
@@ -190,10 +189,10 @@ def test_every_verb_on_a_damaged_record(which: str, place: Place, whole: Values)
 
 
 @seed(SEED)
-@settings(max_examples=150, deadline=None, print_blob=True)
+@settings(max_examples=60, deadline=None, print_blob=True)
 @given(number=st.integers(0, 10**9))
 def test_no_damage_gives_a_traceback(half_done: Place, number: int) -> None:
-    """One change of one file, by chance: each verb answers, and every file that was not damaged stays as it is."""
+    """One change of one file, by chance: each verb answers, and the files of the complete trial stay."""
     folder = half_done.here.parent / f"damaged-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     found = copied(half_done, folder)
@@ -201,14 +200,17 @@ def test_no_damage_gives_a_traceback(half_done: Place, number: int) -> None:
     (found.root / "stop").write_text("at the next step\nabc\n")
     (found.root / "lock").write_text("{}")
     said = damage(found.root, number)
-    trials = {name: about for name, about in state_of(found.root).items() if "/" in name}
+    complete = {name: about for name, about in state_of(found.root).items() if name.startswith("0000_x=1/")}
     with contextlib.chdir(folder):
-        for verb, *options in VERBS[:-1]:
+        for verb, *options in (("status",), ("trials", "--format", "json"), ("best",), ("plan",), ("resume", "--inline")):
             try:
                 assert_clear(sweep(verb, str(found.root), *options))
             except BaseException as error:
                 raise AssertionError(f"damage {number} ({said}), {verb} {options}: {error!r}") from error
-    assert {name: about for name, about in state_of(found.root).items() if "/" in name} == trials
+    kept = [folder for folder in (found.root / "0000_x=1", folder / "runs" / "study.forgotten" / "0000_x=1") if folder.is_dir()]
+    after = {f"0000_x=1/{name}": about[2] for name, about in state_of(kept[0]).items() if name != "."}
+    # Retention, which removes no results, may take the checkpoint of a trial that is not among the best.
+    assert after.items() <= {name: about[2] for name, about in complete.items()}.items()
     shutil.rmtree(folder)
 
 
@@ -279,7 +281,7 @@ DURING: dict[str, tuple[str, Callable[[Path], object], int, str]] = {
     "another run folder is a link": (
         "0002_x=3",
         lambda path: path.symlink_to(path.parent.parent.parent),
-        1,
+        4,
         "not-a-regular-file",
     ),
     "the event file is removed": ("events", Path.unlink, 1, "write-failed"),
@@ -297,6 +299,7 @@ def test_something_happens_to_the_folder_in_a_session(what: str, here: Path, who
     with held(here) as running:
         path = place.events if name == "events" else (place.root / name).resolve()
         stored = values(place)
+        study_file = (place.root / "study.yaml").read_text()
         act(path)
         (here / "go").touch()
         assert running.end() == code, running.out
@@ -319,6 +322,9 @@ def test_something_happens_to_the_folder_in_a_session(what: str, here: Path, who
         remove(path)
     if name == "0002_x=3":
         remove(path)
+    if name == "study.yaml":  # a study without it is refused, since nothing else says how its trials were run
+        assert "[study-incomplete]" in run_sweep("run", "study.yaml", here=here).err
+        path.write_text(study_file)
     if "replaced" in what and name == "study.db":
         [saved] = place.root.glob("study.db.saved-*")
         saved.replace(path)
@@ -389,12 +395,12 @@ def test_no_room_for_larger_files(place: Place, whole: Values) -> None:
     done = subprocess.run(
         [*COMMAND, "resume", str(place.root)],
         cwd=place.here,
-        preexec_fn=small,
+        preexec_fn=small,  # two calls in the child, which take no lock
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
-    )  # two calls in the child, which take no lock
+    )
     assert (done.returncode, "[write-failed]" in done.stderr) == (1, True), done.stderr
     assert "Traceback" not in done.stderr
     assert values(place)[0] == before[0]
@@ -553,5 +559,4 @@ def test_what_a_killed_session_left_is_taken_over(half_done: Place, tmp_path: Pa
     place = copied(half_done, tmp_path)
     for name in (".study.db.1", ".study.yaml.7", "0001_x=2/.checkpoint.pt.unfinished", "0001_x=2/.trial.json.9", "stop"):
         (place.root / name).write_bytes(b"half")
-    wait_for(lambda: (place.root / "study.db").exists())
     finish(place, whole)
