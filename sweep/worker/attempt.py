@@ -234,18 +234,15 @@ class _Attempt:
         try:
             _seed(trial.seed)
             self._stopwatch.turn_to("training")
-            try:
-                trial.finish(self._objective(trial), self._logged())
-            except TrialComplete:
-                trial.finish(None, self._logged())
+            returned = None
+            with contextlib.suppress(TrialComplete):
+                returned = self._objective(trial)
+            trial.finish(returned, {name: point[:2] for name, point in self._log.writer.logged.items()})
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: only this trial ends
             result = self._ended_by(error)
             forget(error)
             return result
         return self._completed()
-
-    def _logged(self) -> dict[str, tuple[int, float]]:
-        return {name: point[:2] for name, point in self._log.writer.logged.items()}
 
     def _completed(self) -> TrialResult:
         metrics = dict(self._trial.metrics)
