@@ -292,7 +292,7 @@ DURING: dict[str, tuple[str, Callable[[Path], object], int, str]] = {
 
 @pytest.mark.parametrize("what", DURING)
 def test_something_happens_to_the_folder_in_a_session(what: str, here: Path, whole: Values) -> None:
-    """The session goes on, or ends with a message of its own; what is stored stays, and the next one ends the study as it would."""
+    """The session goes on, or ends with a message of its own; what is stored stays; the next one ends the study as it would."""
     name, act, code, message = DURING[what]
     write_files(here)
     place = Place(here=here)
@@ -488,8 +488,8 @@ def test_a_working_directory_that_was_deleted(verb: str, place: Place) -> None:
     (place.here / "gone").mkdir()
     done = subprocess.run(
         ["/bin/sh", "-c", f'cd gone && rmdir ../gone && exec "{sys.executable}" -P -m sweep {verb} "{place.root}"'],
-        cwd=place.here, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, capture_output=True, text=True, timeout=60,
-        check=False,
+        cwd=place.here, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, capture_output=True, text=True,
+        timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, "[no-working-directory]" in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
 
