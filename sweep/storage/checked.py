@@ -14,7 +14,7 @@ from sweep.study.spec import StudySpec
 
 # As in the database's columns.
 _LARGEST = 2**63 - 1
-_WHOLE = ("number", "repeat", "attempts", "step", "total")
+_WHOLE = ("number", "repeat", "attempts", "total")
 _TEXTS = ("folder", "error", "cause", "device", "code")
 _TIMES = ("started", "ended")
 _MISSING_ALLOWED = frozenset(("step", "total", "error", "cause", "device", "code", "started", "ended", "value", "duration_s"))
@@ -33,6 +33,7 @@ def record_in(text: str) -> TrialRecord:
         _check(name, getattr(record, name), _is_text)
     for name in _TIMES:
         _check(name, getattr(record, name), _is_time)
+    _check("step", record.step, _is_integer)
     _check("value", record.value, _is_number)
     _check("duration_s", record.duration_s, _is_duration)
     if type(record.seed) is not int:
@@ -78,8 +79,12 @@ def _is_whole(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _LARGEST
 
 
+def _is_integer(value: Any) -> bool:
+    return type(value) is int and -_LARGEST - 1 <= value <= _LARGEST
+
+
 def _is_number(value: Any) -> bool:
-    return type(value) is float or (type(value) is int and abs(value) <= _LARGEST)
+    return type(value) is float or _is_integer(value)
 
 
 def _is_duration(value: Any) -> bool:
@@ -87,7 +92,9 @@ def _is_duration(value: Any) -> bool:
 
 
 def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, bool | str) or (_is_number(value) and math.isfinite(value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int | str)  # an integer of a grid may have hundreds of digits
 
 
 def _is_text(value: Any) -> bool:
