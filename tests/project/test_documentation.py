@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -498,3 +499,14 @@ def test_the_top_of_the_repository_is_as_agreed() -> None:
         pytest.skip("this is no git checkout")
     top = {line.partition("/")[0] for line in tracked.stdout.splitlines()}
     assert {name for name in top if not name.startswith(".")} == {"pyproject.toml", "sweep", "tests", "studies", "README.md"}
+
+
+def test_the_hostile_cases_are_counted() -> None:
+    """The table has each group of `tests/hostile`, with the number of its cases; together there are at least 400."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "slow", "-n", "0", "tests/hostile"]
+    collected = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=90, check=True).stdout
+    counts = Counter(re.findall(r"^tests/hostile/test_(\w+)\.py::", collected, re.MULTILINE))
+    assert dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", section("operations", "Failures"), re.MULTILINE)) == {
+        name: str(count) for name, count in counts.items()
+    }
+    assert counts.total() >= 400
