@@ -501,6 +501,7 @@ def test_the_top_of_the_repository_is_as_agreed() -> None:
     assert {name for name in top if not name.startswith(".")} == {"pyproject.toml", "sweep", "tests", "studies", "README.md"}
 
 
+@pytest.mark.slow
 def test_the_hostile_cases_are_counted() -> None:
     """The table has each group of `tests/hostile`, with the number of its cases; together there are at least 400."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "slow", "-n", "0", "tests/hostile"]
