@@ -61,7 +61,9 @@ class TrialWriter(SummaryWriter):
         self._last_step: dict[str, int] = {}
         self._later: list[tuple[str, Any, int | None, float]] = []  # points that wait for a GPU: tag, number, step, time
         self._started = self._described = self._ended = False
-        super().__init__(log_dir=str(log_dir), filename_suffix=OWN_SUFFIX)
+        with event_files.name_of(Path(log_dir)) as name:
+            super().__init__(log_dir=name, filename_suffix=OWN_SUFFIX)
+        self.log_dir = str(log_dir)
         self._sort_last()
 
     def state_dict(self) -> dict[str, Any]:
@@ -231,7 +233,7 @@ class TrialWriter(SummaryWriter):
     def _sort_last(self) -> None:
         # TensorBoard's writer chooses the name, and opens the file by its name for each record.
         event_writer = self._get_file_writer().event_writer  # type: ignore[no-untyped-call]  # as in _write
-        path = Path(event_writer._file_name)
+        path = Path(self.log_dir, Path(event_writer._file_name).name)
         last = event_files.sorted_last(path, path.parent.glob(event_files.PATTERN))
         if last != path:
             path.rename(last)
