@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.errors import SweepError
+from sweep.errors import EXIT_SOME_FAILED, SweepError
 from sweep.search.methods import option_problems
 from sweep.storage.folder import StudyFolder, folder_of, recorded
 from sweep.storage.messages import not_regular
@@ -117,15 +117,18 @@ def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, 
 
 
 def _checked(folder: StudyFolder) -> StudyFolder:
-    """Return a study's folder if none of its files is a link or such.
+    """Return a study's folder if it can be read and none of its files is a link or such.
 
     Raises:
-        SweepError: one is.
+        SweepError: it cannot, or one is.
     """
     try:
         folder.check_files()
     except NotRegular as error:
         raise not_regular(error) from None
+    except OSError as error:
+        what, do = f"cannot read {folder.root}: {error.strerror}", f"see  ls -la {folder.word}"
+        raise SweepError("folder-not-readable", what, do=do, exit_code=EXIT_SOME_FAILED) from None
     return folder
 
 

@@ -148,6 +148,22 @@ def sorted_last(path: Path, others: Iterable[Path]) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def name_of(folder: Path) -> Iterator[str]:
+    """Give a name for a run folder that TensorBoard can open, while the block runs: it encodes names as UTF-8."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:  # in another encoding; Linux only
+        folder.mkdir(exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+    else:
+        yield str(folder)
+
+
 class OwnFile:
     """TensorBoard's file system for the event file of one attempt, which appends to the file that it was and to no other.
 

@@ -79,7 +79,9 @@ class TrialWriter(SummaryWriter):
         self._last_step: dict[str, int] = {}
         self._later: list[tuple[str, Any, int | None, float]] = []  # points that wait for a GPU: tag, number, step, time
         self._started = self._described = self._ended = self._shut = False
-        super().__init__(log_dir=str(log_dir), filename_suffix=OWN_SUFFIX)
+        with event_files.name_of(Path(log_dir)) as name:
+            super().__init__(log_dir=name, filename_suffix=OWN_SUFFIX)
+        self.log_dir = str(log_dir)
         self._sort_last()
 
     def state_dict(self) -> dict[str, Any]:
@@ -222,10 +224,7 @@ class TrialWriter(SummaryWriter):
 
     def close(self) -> None:
         """Close the file, or only flush it if it is to be kept open."""
-        if self._keep_open:
-            self.flush()
-        else:
-            self.shut()
+        (self.flush if self._keep_open else self.shut)()
 
     def shut(self) -> None:
         """Close the file for good."""
@@ -282,7 +281,7 @@ class TrialWriter(SummaryWriter):
     def _sort_last(self) -> None:
         # TensorBoard's writer chooses the name, and opens the file by its name for each record.
         event_writer = self._get_file_writer().event_writer
-        path = Path(event_writer._file_name)
+        path = Path(self.log_dir, Path(event_writer._file_name).name)
         last = event_files.sorted_last(path, path.parent.glob(event_files.PATTERN))
         if last != path:
             path.rename(last)

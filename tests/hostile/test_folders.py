@@ -189,7 +189,7 @@ def test_every_verb_on_a_damaged_record(which: str, place: Place, whole: Values)
 
 
 @seed(SEED)
-@settings(max_examples=60, deadline=None, print_blob=True)
+@settings(max_examples=40, deadline=None, print_blob=True)
 @given(number=st.integers(0, 10**9))
 def test_no_damage_gives_a_traceback(half_done: Place, number: int) -> None:
     """One change of one file, by chance: each verb answers, and the files of the complete trial stay."""
@@ -448,7 +448,8 @@ def test_what_may_not_even_be_read(name: str, place: Place, whole: Values) -> No
                 assert done.code in (1, 2, 4), (verb, done)
     finally:
         (place.root / name).chmod(mode)
-    finish(place, whole)
+    if values(place) != whole:  # a session does without the record of its environment
+        finish(place, whole)
 
 
 # ---------------------------------------------------------------- at the start
@@ -479,7 +480,7 @@ def test_a_folder_whose_name_is_no_text(here: Path) -> None:
     assert done.code == 0, done.err
     for verb in ("status", "trials", "report", "resume", "plan", "stop"):
         assert "Traceback" not in run_sweep(verb, "study.yaml", here=folder).err
-    assert [trial["state"] for trial in run_sweep("trials", "runs/study", "--format", "json", here=folder).json] == ["complete"]
+    assert {trial["state"] for trial in run_sweep("trials", "runs/study", "--format", "json", here=folder).json} == {"complete"}
 
 
 @pytest.mark.parametrize("verb", ["run", "resume", "status", "trials", "best", "plan", "check", "report", "stop"])
