@@ -172,14 +172,15 @@ def read(path: Path) -> Checkpoint:
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state to a file that another process reads with `take_state`."""
-    with path.open("wb") as file:
+    """Write a state to a file that another process reads with `take_state`; what had its name is removed."""
+    with open_new(path) as file:
         torch.save(dict(state), file)
 
 
 def take_state(path: Path) -> dict[str, Any]:
     """Read what `write_state` wrote, and remove the file; no code in it can run."""
-    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+        found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     path.unlink()
     return found
 

@@ -276,3 +276,16 @@ def test_a_replaced_record_leaves_the_others(tmp_path: Path) -> None:
         file.seek(after[1][0])
         assert file.read(after[1][1]) == b"new data of another length"
     assert [length for _, length in after] == [before[0][1], 26, before[2][1], before[3][1]]
+
+
+def test_a_state_for_another_process_follows_no_link(tmp_path: Path) -> None:
+    """What the link leads to stays as it was, and is not read."""
+    outside, link = tmp_path / "outside", tmp_path / ".state"
+    outside.write_text("kept")
+    link.symlink_to(outside)
+    checkpoint.write_state(link, {"step": 3})
+    assert outside.read_text() == "kept"
+    assert checkpoint.take_state(link) == {"step": 3}
+    link.symlink_to(outside)
+    with pytest.raises(OSError, match="it is a link"):
+        checkpoint.take_state(link)
