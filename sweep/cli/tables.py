@@ -7,7 +7,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from rich.cells import cell_len
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from sweep.report.sentences import Statement, command_in
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text
 from sweep.study.ranking import verdict
@@ -67,12 +68,16 @@ class Sparklines:
 
 
 def print_trial_table(
-    records: Iterable[TrialRecord], study: StudySpec, sparks: Sparklines | None = None, front: Collection[int] = ()
+    records: Iterable[TrialRecord],
+    study: StudySpec,
+    sparks: Sparklines | None = None,
+    front: Collection[int] = (),
+    metrics: Sequence[str] | None = None,
 ) -> None:
     """Print a line for each trial: number, state, swept parameters, objective values, learning curve and other metrics.
 
     With several metrics it marks the trials of the Pareto front; with constraints those that break one. As many of the other
-    metrics are left out as the terminal has no room for, then the curves.
+    metrics are left out as the terminal has no room for, then the curves. Those in `metrics` are shown, by default all.
     """
     records, screen = list(records), console()
     columns: list[tuple[Column, list[str | Text]]] = []
@@ -96,7 +101,7 @@ def print_trial_table(
     if sparks:
         optional.append(add(Column("curve", no_wrap=True, style="cyan"), (Text(sparks.of(record.number)) for record in records)))
     own = {metric.name for metric in study.metrics}
-    for name in dict.fromkeys([*study.needed, *metric_names(records)]):
+    for name in dict.fromkeys([*study.needed, *(metric_names(records) if metrics is None else metrics)]):
         if name not in own:
             values = (number_text(record.metrics.get(name)) for record in records)
             optional.append(add(Column(name, justify="right", no_wrap=True), values))
@@ -116,6 +121,11 @@ def print_trial_table(
 def _natural_width(column: Column, cells: Iterable[str | Text]) -> int:
     # An error may be long; it is cut to the room that is left, at least to its minimum width.
     return column.min_width or max(cell_len(str(cell)) for cell in [column.header, *cells]) + 2
+
+
+def statement_texts(found: Iterable[Statement], study: str) -> list[Text]:
+    """Return statements as paragraphs, with their commands for a study file, given as a word for a shell."""
+    return [Text(f"- {one.text}" + (f"\n  {command_in(one.command, study)}" if one.command else "")) for one in found]
 
 
 def print_json(data: Any) -> None:

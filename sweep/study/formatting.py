@@ -22,8 +22,8 @@ def number_text(value: float | None) -> str:
     """Return a metric with four digits after the point, a very small or large one with six significant digits."""
     if value is None:
         return "-"
-    if isinstance(value, int):
-        return str(value)
+    if isinstance(value, int) or (value.is_integer() and 100 <= abs(value) < 1e15):  # a count
+        return str(int(value))
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.6g}"
 
 
