@@ -136,7 +136,7 @@ def status(target: Target, watch: bool, as_json: bool) -> None:
     if watch and not as_json:
         watch_status(target)
     else:
-        show_status(target.snapshot(), target.word, as_json=as_json)
+        show_status(target.snapshot(), target.file_word, as_json=as_json)
 
 
 _format_option = click.option(
@@ -161,7 +161,7 @@ def best(target: Target, form: str, top: int | None) -> None:
     """List the best trials, best first; with several metrics the Pareto front, in the order of the first metric."""
     from sweep.cli.status import show_best
 
-    show_best(target.snapshot(), target.word, top, form)
+    show_best(target.snapshot(), target.file_word, top, form)
 
 
 @sweep.command("import", epilog=_STUDY_HELP)

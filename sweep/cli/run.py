@@ -84,7 +84,7 @@ def _print_summary(target: Target, outcome: SessionOutcome, seconds: float, stop
     print(f"\n{outcome.summary(study, stopped_by)}, after {duration_text(seconds)}")
     if len(stopped_by) < 2 and outcome.records:  # who asked twice does not want to wait
         reason, told = leave_report(folder)
-        console().print(*statement_texts(told, target.word), sep="\n")
+        console().print(*statement_texts(told, target.file_word), sep="\n", crop=False)
         if reason:
             print(f"the report could not be written: {reason}", file=sys.stderr)
         else:

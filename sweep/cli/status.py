@@ -33,7 +33,7 @@ def show_status(snapshot: Snapshot, word: str, *, as_json: bool) -> None:
     if as_json:
         print_json(snapshot.status_json() | {"prior": count_imported(snapshot.folder)})
     else:
-        console().print(_status(snapshot, word))
+        console().print(_status(snapshot, word), crop=False)
 
 
 def show_best(snapshot: Snapshot, word: str, top: int | None, form: str) -> None:
@@ -58,7 +58,7 @@ def show_best(snapshot: Snapshot, word: str, top: int | None, form: str) -> None
             count = f"{len(ranking.front)} of {len(ranking.order)} complete trials"
             better = f"no other one {which}is better in one metric without being worse in another"
             print(f"\nPareto front ({aims}): {count}; {better}")
-        console().print(*_statements(snapshot, word), sep="\n")
+        console().print(*_statements(snapshot, word), sep="\n", crop=False)
 
 
 def watch_status(target: Target) -> None:
@@ -67,7 +67,7 @@ def watch_status(target: Target) -> None:
     with Live(console=screen, auto_refresh=False) as live:
         while True:
             snapshot = target.snapshot()
-            live.update(_status(snapshot, target.word), refresh=True)
+            live.update(_status(snapshot, target.file_word), refresh=True)
             if snapshot.runner is None:
                 return
             try:

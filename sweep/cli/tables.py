@@ -125,7 +125,12 @@ def _natural_width(column: Column, cells: Iterable[str | Text]) -> int:
 
 def statement_texts(found: Iterable[Statement], study: str) -> list[Text]:
     """Return statements as paragraphs, with their commands for a study file, given as a word for a shell."""
-    return [Text(f"- {one.text}" + (f"\n  {command_in(one.command, study)}" if one.command else "")) for one in found]
+    lines = []
+    for one in found:
+        lines.append(Text(f"- {one.text}"))
+        if one.command:  # in one line, to be copied
+            lines.append(Text(f"  {command_in(one.command, study)}", no_wrap=True, overflow="ignore"))
+    return lines
 
 
 def print_json(data: Any) -> None:

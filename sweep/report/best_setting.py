@@ -31,7 +31,7 @@ _FREEDOMS = np.array([3.0, 6.0, 12.0, 25.0, 50.0, math.inf])  # of the settings'
 _SURE = 0.95
 _EQUAL = 0.1  # the prior probability that the settings do not differ
 # The setting with the best mean is hardly ever better than its upper end, so less of the posterior holds it with 95 %.
-_OF_THE_BEST = (0.03, 0.975)
+_OF_THE_BEST = (0.035, 0.97)
 _NO_SEEDS = 0.5  # the prior probability that seeds have no effect that all settings share
 _CELLS = 5_000_000  # of an array
 

@@ -36,6 +36,7 @@ class Measured:
         about: what the interval is about: this trained `network`, or the `setting` with any seed.
         samples: the number of test samples, if the metric is a share of them.
         bookkeeping: a count or a time, which tells little about the result.
+        selected: the only training was selected by this value, so that no interval holds.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Measured:
     about: Literal["network", "setting"] | None = None
     samples: int | None = None
     bookkeeping: bool = False
+    selected: bool = False
 
 
 def measured(records: Iterable[TrialRecord], study: StudySpec, best: Setting) -> tuple[Measured, ...]:
@@ -70,7 +72,10 @@ def measured(records: Iterable[TrialRecord], study: StudySpec, best: Setting) ->
         own = values[key]
         mean = math.fsum(value / len(own) for value in own)
         low, high, about = _interval(name, [k for k in values if 2 * len(values[k]) >= len(own)], key, having, best)
-        if about is None and samples and 0 <= mean <= 1 and len(own) == 1:
+        selected = name == study.metric.name and best.low is None and len(groups) > 1
+        if name == study.metric.name:
+            mean, low, high, about, samples = best.mean, best.low, best.high, "setting" if best.low is not None else None, 0
+        elif about is None and samples and 0 <= mean <= 1 and len(own) == 1:
             (low, high), about = wilson(mean, samples), "network"
         elif samples and low is not None and high is not None and 0 <= mean <= 1:
             below, above = wilson(mean, samples)
@@ -83,6 +88,7 @@ def measured(records: Iterable[TrialRecord], study: StudySpec, best: Setting) ->
                 high=high,
                 about=about,
                 samples=samples or None,
+                selected=selected,
                 bookkeeping=name not in study.needed and (kind in _BOOKKEEPING or _counts(name, complete)),
             )
         )

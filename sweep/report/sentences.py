@@ -73,7 +73,7 @@ def _repeated(found: Answer) -> Iterator[Statement]:
             topic="best",
             text=f"{_named(best)}: {number_text(best.mean)} on average over {best.trainings} trainings{_lost(best)}. Trained"
             f" again, it is expected to give {number_text(best.expected)} on average (95 % interval {number_text(best.low)} to"
-            f" {number_text(best.high)}). Two trainings of one setting differ by about {_plain(found.deviation)} (standard"
+            f" {number_text(best.high)}). Two trainings of one setting differ by about {plain(found.deviation)} (standard"
             " deviation).",
             about="this setting",
             holds="95 %, with the luck of being selected taken off",
@@ -84,8 +84,8 @@ def _repeated(found: Answer) -> Iterator[Statement]:
         rather = "" if likely is best else f" {_named(likely)} is as likely or likelier: {_percent(likely.chance)}."
         yield Statement(
             topic="sure",
-            text=f"It is {_percent(best.chance)} sure that it is the best of the {len(compared) + 1} settings.{rather} Choosing"
-            f" it costs {_plain(best.loss)} on average, against the one that is really the best.",
+            text=f"That it is the best of the {len(compared) + 1} settings is {_percent(best.chance)} sure.{rather} Choosing it"
+            f" costs {plain(best.loss)} on average, because another one may be better.",
             about="this setting",
             holds="as often true as it says",
             main=True,
@@ -120,7 +120,7 @@ def _single(found: Answer) -> Iterator[Statement]:
     best, values = found.settings[0], [one.mean for one in found.settings]
     name = found.study.metric.name
     if len(values) > 1:
-        gap, spread = _plain(abs(values[0] - values[1])), _plain(abs(values[0] - statistics.median(values)))
+        gap, spread = plain(abs(values[0] - values[1])), plain(abs(values[0] - statistics.median(values)))
         yield Statement(
             topic="missing",
             text=f"{_named(best)} is first with {number_text(values[0])}; the second is {gap} behind, the median {spread}. Each"
@@ -135,7 +135,7 @@ def _single(found: Answer) -> Iterator[Statement]:
         if best.expected is not None and found.deviation:
             top = statistics.NormalDist().inv_cdf((len(values) - 0.375) / (len(values) + 0.25)) * found.deviation
             corrected = (
-                f" If all {len(values)} settings were equal, the best value would still be up to {_plain(top)} better than their"
+                f" If all {len(values)} settings were equal, the best value would still be up to {plain(top)} better than their"
                 f" mean. With that luck taken off, expect about {number_text(best.expected)} from another training."
             )
         yield Statement(
@@ -151,19 +151,20 @@ def _settled(found: Answer) -> Iterator[Statement]:
     stage = found.settling
     if stage is None:
         return
-    count = len(stage.settings)
-    if stage.worthwhile:
-        sure = "show how much is chance" if stage.settles is None else f"settle it with {stage.settles:.0%}".replace("%", " %")
-        text = f"{stage.seeds} more seeds of each of the {count} best settings would {sure}:"
-        yield Statement(topic="settle", text=text, about="these settings", command=stage.command, main=True)
-        return
-    loss = stage.settings[0].loss
-    cost = f", and choosing the likeliest costs only {_plain(loss)} on average" if loss is not None else ""
+    each = f"{stage.seeds} more seeds of each of the {len(stage.settings)} best settings"
+    if stage.settles is None:
+        text = f"{each} would show how much is chance:"
+    elif stage.worthwhile:
+        text = f"{each} would name the best with 95 %, with a probability of {_percent(stage.settles)}:"
+    else:
+        loss = stage.settings[0].loss
+        cost = f" Choosing the likeliest costs only {plain(loss)} on average." if loss is not None else ""
+        text = f"These settings are nearly equal: even {each} would name the best only with {_percent(stage.settles)}.{cost}"
     yield Statement(
         topic="settle",
-        text=f"Even {stage.seeds} more seeds of each of the {count} best settings would hardly settle which is the best: they are"
-        f" nearly equal{cost}.",
+        text=text,
         about="these settings",
+        command=stage.command if stage.worthwhile or not found.repeated else "",
         main=True,
     )
 
@@ -171,7 +172,7 @@ def _settled(found: Answer) -> Iterator[Statement]:
 def measured(item: Measured) -> str:
     """Return how certain a metric of the best setting is."""
     if item.low is None or item.high is None:
-        return "one training"
+        return "optimistic: it was selected by this value" if item.selected else "one training"
     about = "this setting, with any seed" if item.about == "setting" else "this trained network"
     source = f" from {item.samples:,} samples" if item.samples else ""
     return f"{number_text(item.low)} to {number_text(item.high)} (95 %, {about},{source})".replace(",)", ")")
@@ -181,13 +182,14 @@ def comparison(item: Comparison, found: Answer) -> Statement:
     """Return how two values of a parameter compare."""
     better, worse = f"{item.name}={param_text(item.better)}", f"{item.name}={param_text(item.worse)}"
     support = f"{item.wins} of {item.pairs} pairs, interval over {item.over} {item.unit}"
-    interval = f"{_plain(item.low)} to {_plain(item.high)}"
-    lost = f" {item.failed} trainings with these values failed, and are in no pair." if item.failed else ""
+    interval = f"{plain(item.low)} to {plain(item.high)}"
+    some = "trainings with these values are" if item.failed > 1 else "training with these values is"
+    lost = f" {item.failed} failed {some} in no pair." if item.failed else ""
     if item.clear:
-        text = f"{better} is better than {worse} by {_plain(item.difference)} ({interval}; {support}).{lost}"
+        text = f"{better} is better than {worse} by {plain(item.difference)} ({interval}; {support}).{lost}"
     else:
         unclear = f"No clear difference in {found.study.metric.name} between {better} and {worse}"
-        text = f"{unclear}: {_plain(item.difference)} ({interval}; {better} is better in {support}).{lost}"
+        text = f"{unclear}: {plain(item.difference)} ({interval}; {better} is better in {support}).{lost}"
     return Statement(topic="comparison", text=text, holds="95 %, all together" if item.together else "95 %, each for itself")
 
 
@@ -210,8 +212,10 @@ def _importance(found: Answer) -> Iterator[Statement]:
     for pair in matter.interplays:
         yield Statement(topic="interplay", text=_through(pair), holds="5 %, all pairs together", main=True)
     if clear:
-        listed = ", ".join(f"{one.name} {one.share:.0%} ({one.low:.0%} to {one.high:.0%})" for one in clear[:_LISTED])
-        text = f"{among}{'b' if among else 'B'}y itself, this explains the differences between trials: {listed}."
+        first, *rest = (f"({one.low:.0%} to {one.high:.0%})" for one in clear[:_LISTED])
+        more = "".join(f", {one.name} {one.share:.0%} {interval}" for one, interval in zip(clear[1:], rest, strict=False))
+        start = f"{among}{clear[0].name} explains {clear[0].share:.0%} of the differences between trials by itself"
+        text = f"{start} {first}{more}."
         yield Statement(topic="share", text=text.replace("%", " %"), holds="95 %, each for itself", main=True)
     shown = {item.name for item in found.comparisons if item.clear} | {name for pair in matter.interplays for name in pair.names}
     if idle := [one.name for one in matter.importances if one.high < _IDLE and one.name not in shown]:
@@ -276,5 +280,6 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else ">99 %" if share > 0.995 else "<1 %" if share < 0.005 else f"{100 * share:.0f} %"
 
 
-def _plain(value: float | None) -> str:
+def plain(value: float | None) -> str:
+    """Return a difference with three significant digits."""
     return "-" if value is None else f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.2e}" if value else "0"

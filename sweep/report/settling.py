@@ -11,16 +11,16 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sweep.report.settings import Setting
-from sweep.study.space import domain_keys
+from sweep.study.space import Domain, can_be, domain_keys
 from sweep.study.spec import SEED, StudySpec
 from sweep.study.trial import Scalar
 
-_MOST = 8  # settings that are trained again
+_MOST = 6  # settings that are trained again
 _SEEDS = (2, 3, 5, 8, 12, 20)
 _DRAWS = 2_000
 _SURE, _MOSTLY = 0.95, 0.8
@@ -77,18 +77,26 @@ def settling(found: Sequence[Setting], study: StudySpec, deviation: float | None
         settles = _settled(some, seeds, deviation, study.metric.sign)
         if settles >= _MOSTLY:
             break
-    return Settling(settings=some, seeds=seeds, settles=settles, command=command(some, seeds, study))
+    stage = Settling(settings=some, seeds=seeds, settles=settles, command="")
+    # What no stage will settle, a small one still shows.
+    return replace(stage, command=command(some, seeds if stage.worthwhile else _FIRST[1], study))
 
 
 def command(some: Sequence[Setting], seeds: int, study: StudySpec) -> str:
     """Return the command that trains only these settings, with other seeds than before, as another study."""
-    points = [dict(one.params) for one in some]
+    points = [{name: _short(value, study.parameters[name]) for name, value in one.params.items()} for one in some]
     words = [f"name={study.name}-settled", "method=random", f"enqueue={_flow(points)}", f"budget.trials={len(points)}"]
     words += [f"repeats={seeds}", f"seed={study.seed + 1}"]
     if SEED in study.parameters:  # it cannot be combined with repeats
         kept = {name: domain_keys(domain) for name, domain in study.parameters.items() if name != SEED}
         words.insert(1, f"parameters={_flow(kept)}")
     return " ".join(["sweep run", STUDY, *(shlex.quote(word) for word in words)])
+
+
+def _short(value: Scalar, domain: Domain) -> Scalar:
+    """Return a value with six digits, if the parameter can then have it."""
+    short = float(f"{value:.6g}") if isinstance(value, float) else value
+    return short if can_be(domain, short) else value
 
 
 def _flow(value: object) -> str:

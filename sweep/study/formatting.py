@@ -81,7 +81,8 @@ def objective_texts(record: TrialRecord, study: StudySpec) -> list[str]:
     """Return a trial's value of each metric, the first with its standard error if it is the mean of several runs."""
     texts = [number_text(value) for value in objective_values(study, record.value, record.metrics)]
     if record.standard_error is not None:
-        texts[0] += f" ±{number_text(record.standard_error)}"
+        spread = record.standard_error
+        texts[0] += " ±" + (f"{spread:.4f}" if spread >= 1e-3 or not spread else f"{spread:.2g}")
     return texts
 
 
