@@ -8,14 +8,13 @@ import json
 import math
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from sweep.report.sentences import Statement, command_in
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text
 from sweep.study.ranking import verdict
@@ -23,6 +22,9 @@ from sweep.study.record import TrialRecord, metric_names
 from sweep.study.space import swept
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
+
+if TYPE_CHECKING:
+    from sweep.report.sentences import Statement
 
 _STATE_STYLES = {
     TrialState.WAITING: "dim",
@@ -125,6 +127,8 @@ def _natural_width(column: Column, cells: Iterable[str | Text]) -> int:
 
 def statement_texts(found: Iterable[Statement], study: str) -> list[Text]:
     """Return statements as paragraphs, with their commands for a study file, given as a word for a shell."""
+    from sweep.report.sentences import command_in  # with NumPy, which a list of trials does not need
+
     lines = []
     for one in found:
         lines.append(Text(f"- {one.text}"))

@@ -157,10 +157,10 @@ def sure(count: int) -> Iterator[Line]:
     chances, hits = np.array(said), np.array(true, dtype=float)
     brier = float(((chances - hits) ** 2).mean())
     yield Line(world="12 x 5, all different", what="Brier score", measured=brier, low=0.0, high=0.19, count=0)
-    edges = np.linspace(0, 1, 6)
+    edges = (0.0, 0.4, 0.6, 0.8, 1.0)
     for low, high in itertools.pairwise(edges):
         inside = (chances >= low) & (chances <= high if high == 1 else chances < high)
-        if inside.sum() >= 20:
+        if inside.sum() >= 50:
             says, holds = float(chances[inside].mean()), float(hits[inside].mean())
             what = f"said {says:.0%}: true in"
             yield Line(
