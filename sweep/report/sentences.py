@@ -119,6 +119,8 @@ def _repeated(found: Answer) -> Iterator[Statement]:
 def _single(found: Answer) -> Iterator[Statement]:
     best, values = found.settings[0], [one.mean for one in found.settings]
     name = found.study.metric.name
+    if len(values) == 1:
+        yield Statement(topic="missing", text="Only one setting has a result, so there is nothing to compare it with.", main=True)
     if len(values) > 1:
         gap, spread = plain(abs(values[0] - values[1])), plain(abs(values[0] - statistics.median(values)))
         yield Statement(

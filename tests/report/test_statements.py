@@ -25,11 +25,11 @@ from tests.conftest import Cli
 from tests.support.studies import make_study, study_spec, trial_record
 
 
-def of_grid(size: float, seeds: int = 1, **keys: Any) -> Answer:
+def of_grid(size: float, seeds: int = 1) -> Answer:
     """Return the answer about a grid whose first parameter moves the result by 1, with chance of this size."""
     chance = random.Random(1)
-    axes = {"lr": [0.1, 0.01], "batch": [32, 64, 128], "idle": ["x", "y"]}
-    study = study_spec({**({"seed": list(range(seeds))} if seeds > 1 else {}), **axes}, **keys)
+    axes: dict[str, Any] = {"lr": [0.1, 0.01], "batch": [32, 64, 128], "idle": ["x", "y"]}
+    study = study_spec({**({"seed": list(range(seeds))} if seeds > 1 else {}), **axes})
     points: list[dict[str, Any]] = [study.grid.point(number) for number in range(study.grid.size)]
     records = [
         trial_record(number, value=(point["lr"] == 0.1) + size * chance.gauss(0, 1), params=point)
@@ -74,7 +74,11 @@ def test_a_result_in_python_has_the_statements(here: Path) -> None:
 
 def test_the_command_that_settles_is_one_that_runs(cli: Cli, here: Path) -> None:
     """It names another study with these settings only, other seeds, and repeats; also where a parameter is the seed."""
-    for axes, keys in (({"x": [1.5, 1.6]}, {"repeats": 2}), ({"seed": [0, 1], "x": [1.5, 1.6]}, {})):
+    cases: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"x": [1.5, 1.6]}, {"repeats": 2}),
+        ({"seed": [0, 1], "x": [1.5, 1.6]}, {}),
+    ]
+    for axes, keys in cases:
         study = make_study(here, {**axes, "how": "ok", "steps": 1}, name="first", objective="mine:train", **keys)
         assert cli("run", str(study), "--fresh").code == 0
         spec = study_spec({**axes, "how": "ok", "steps": 1}, name="first", **keys)
