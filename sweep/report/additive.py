@@ -24,7 +24,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 _DEGREES = (1, 2, 3, 4, 5, 6, 8, 10)
 _STEPS = (5, 8, 12)
 _VALUES_EACH = 2  # for each degree of freedom of the whole model
-_PRICE = 7.0  # of a degree of freedom, in twice the log likelihood
+_PRICE = 8.0  # of a degree of freedom, in twice the log likelihood
 _ROUNDS = 2
 
 
@@ -39,22 +39,36 @@ def joint_shares(ranks: Floats, columns: Mapping[str, Sequence[Scalar]], times: 
     count = len(ranks)
     nuisance = [np.ones((count, 1))] if times is None else [np.ones((count, 1)), _curve(times, 2)]
     centred = ranks - ranks.mean()
-    candidates = {name: found for name, values in columns.items() if (found := _candidates(values))}
+    candidates = {name: shapes for name, values in columns.items() if (shapes := _candidates(values))}
     blocks = _shapes(centred, candidates, nuisance)
-    found = {}
+    found: dict[str, Share] = {}
+    explains = {name: _variance(centred, _others(name, blocks, nuisance), block) for name, block in blocks.items()}
     for name, block in blocks.items():
-        others = [*nuisance, *(other for key, other in blocks.items() if key != name)]
-        own = _own_share(centred, others, block)
+        others = _others(name, blocks, nuisance)
+        beside = sum(variance for other, variance in explains.items() if other != name)
+        own = _own_share(centred, others, block, beside)
         if own is None:
             continue
         # A shape that is too simple explains too little: the upper end is the largest of the richer shapes.
         richer = [one for one in candidates[name][1:] if one.shape[1] > block.shape[1] and 2 * _rank([*others, one]) <= count]
-        tried = [_own_share(centred, others, one) for one in richer]
+        tried = [_own_share(centred, others, one, beside) for one in richer]
         found[name] = replace(own, high=max(own.high, *(one.high for one in tried if one is not None), 0.0))
     return found
 
 
-def _own_share(centred: Floats, others: Sequence[Floats], block: Floats) -> Share | None:
+def _others(name: str, blocks: Mapping[str, Floats], nuisance: Sequence[Floats]) -> list[Floats]:
+    return [*nuisance, *(block for other, block in blocks.items() if other != name)]
+
+
+def _variance(centred: Floats, others: Sequence[Floats], block: Floats) -> float:
+    """Return the variance that a parameter explains, without what chance would."""
+    count, (without, smaller) = len(centred), _residual(centred, others)
+    left, rank = _residual(centred, [*others, block])
+    chance = left / max(1, count - rank)
+    return max(0.0, without - left - (rank - smaller) * chance) / max(1, count - smaller)
+
+
+def _own_share(centred: Floats, others: Sequence[Floats], block: Floats, beside: float) -> Share | None:
     """Return the share of a parameter with these columns beyond the others; None if chance cannot be estimated."""
     count, total = len(centred), float(centred @ centred)
     without, smaller = _residual(centred, others)
@@ -71,6 +85,7 @@ def _own_share(centred: Floats, others: Sequence[Floats], block: Floats) -> Shar
         count=count,
         others=smaller - 1,
         drawn=True,
+        beside=beside,
     )
 
 

@@ -29,6 +29,7 @@ _WIDTHS = 32
 _JOINTLY = 40  # settings; with more the weights of the draws degenerate, and each draw of the variances counts as much
 _FREEDOMS = np.array([3.0, 6.0, 12.0, 25.0, 50.0, math.inf])  # of the settings' common variance; infinite: all are equal
 _SURE = 0.95
+_TOGETHER = 0.975  # of the settings' differences to the best: more, because their variances may differ and are poorly known
 _EQUAL = 0.1  # the prior probability that the settings do not differ
 # The setting with the best mean is hardly ever better than its upper end, so less of the posterior holds it with 95 %.
 _OF_THE_BEST = (0.035, 0.97)
@@ -252,7 +253,7 @@ def _behind(means: Floats, errors: Floats, random: np.random.Generator) -> tuple
     typical = 1 / (1 / errors).mean(axis=0)
     count = max(len(errors), min(_DRAWS, _CELLS // len(means)) // len(errors) * len(errors))
     chance = np.tile(np.sqrt(errors / typical), (count // len(errors), 1)) * random.standard_normal((count, len(means)))
-    quantile = float(np.quantile(np.ptp(chance, axis=1), _SURE)) / math.sqrt(2)
+    quantile = float(np.quantile(np.ptp(chance, axis=1), _TOGETHER)) / math.sqrt(2)
     best = int(np.argmax(means))
     difference = means[best] - means
     margin = quantile * np.sqrt(typical + typical[best])

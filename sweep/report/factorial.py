@@ -21,7 +21,9 @@ from sweep.report.shares import Share, share, tail
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Pair = tuple[int, int]
-_LEVEL = 0.03  # one study in thirty names a pair where there is none
+# One study in thirty names a pair where there is none. With seeds the level is lower, because their variance may differ between
+# settings, which the F test does not know.
+_LEVEL, _LEVEL_WITH_SEEDS = 0.03, 0.015
 _DRAWS = 20_000
 
 
@@ -73,7 +75,7 @@ def interplay(sums: Sums, error: Error | None, each: float) -> dict[Pair, float]
         of_means = Error(mean_square=error.mean_square / each, freedom=error.freedom)
         for pair, p in sorted(((pair, _p(item, of_means)) for pair, item in left.items()), key=lambda item: item[1]):
             corrected = min(1.0, p * (len(left) - len(found)))
-            if corrected > _LEVEL:
+            if corrected > _LEVEL_WITH_SEEDS:
                 break
             found[pair] = corrected
         return found
@@ -96,7 +98,9 @@ def without_seeds(sums: Sums, found: dict[Pair, float]) -> Error | None:
     return Error(mean_square=value / freedom, freedom=freedom) if freedom else None
 
 
-def shares(sums: Sums, error: Error, *, each: float, total: float, count: int) -> tuple[list[Share], dict[Pair, Share]]:
+def shares(
+    sums: Sums, error: Error, *, each: float, total: float, count: int, lost: bool
+) -> tuple[list[Share], dict[Pair, Share]]:
     """Return the share of each axis and of each pair in the sum of squares of all trainings.
 
     Args:
@@ -105,6 +109,7 @@ def shares(sums: Sums, error: Error, *, each: float, total: float, count: int) -
         each: the number of trainings of a setting.
         total: the sum of squares of all trainings.
         count: of all trainings.
+        lost: whether some failed or were pruned: others may then, so that shares vary as those of values that were drawn.
     """
 
     def of(item: tuple[float, int]) -> Share:
@@ -116,6 +121,7 @@ def shares(sums: Sums, error: Error, *, each: float, total: float, count: int) -
             error_freedom=freedom,
             total=total,
             count=count,
+            drawn=lost,
         )
 
     return [of(item) for item in sums.axes], {pair: of(item) for pair, item in sums.pairs.items() if item[1]}

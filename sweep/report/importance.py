@@ -156,6 +156,7 @@ def _of_grid(
     clipped, unit = _clipped([r for seeds in groups.values() for r in seeds.values()], study)
     values = table(by_cell, lambda record: clipped[id(record)])
     of_ranks, of_values = two_way(ranks), two_way(values)
+    lost = any(r.state is not TrialState.COMPLETE for seeds in groups.values() for r in seeds.values())
     known = ranks[~np.isnan(ranks)]
     total = float(((known - known.mean()) ** 2).sum())
     each = len(groups) / float((1 / (~np.isnan(ranks)).sum(axis=1)).sum())
@@ -175,11 +176,11 @@ def _of_grid(
         if error is None or value_error is None:
             return None
         once = _once(value_error.mean_square, value_error.freedom, unit)
-    of_axes, of_pairs = factorial.shares(sums, error, each=each, total=total, count=len(known))
+    of_axes, of_pairs = factorial.shares(sums, error, each=each, total=total, count=len(known), lost=lost)
     # Ranks are few and coarse where chance is small, so an effect has to show in the values too.
     value_total = float(np.nansum((values - np.nanmean(values)) ** 2))
     assert value_error is not None
-    shown, _ = factorial.shares(value_sums, value_error, each=each, total=value_total, count=len(known))
+    shown, _ = factorial.shares(value_sums, value_error, each=each, total=value_total, count=len(known), lost=lost)
     found = [
         Importance(name=name, share=item.value, low=item.low if other.low > 0 else 0.0, high=item.high)
         for name, item, other, axis in zip(names, of_axes, shown, axes, strict=True)

@@ -203,9 +203,10 @@ def importance(found: Answer) -> list[Statement]:
 def _importance(found: Answer) -> Iterator[Statement]:
     matter, study = found.influence, found.study
     if not matter.importances:
-        text = (
-            f"Too few trials have ended to compute which parameters matter: {sum(found.ended.values())}, of at least {_FEWEST}."
-        )
+        ended = sum(found.ended.values())
+        text = "Which parameters matter cannot be computed: too few values were tried more than once."
+        if ended < _FEWEST:
+            text = f"Too few trials have ended to compute which parameters matter: {ended}, of at least {_FEWEST}."
         yield Statement(topic="missing", text=text)
         return
     learns = study.method in SAMPLERS and SAMPLERS[study.method].learns

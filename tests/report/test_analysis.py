@@ -322,3 +322,23 @@ def test_the_textbooks_intervals() -> None:
     assert mean_and_half_width([7.0]) == (7.0, None)
     assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson(0.0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
+
+
+def test_a_conditional_parameter_is_measured_within_its_condition() -> None:
+    """By the trials that have it; the others say nothing about it."""
+    space = {
+        "kind": {"values": ["plain", "momentum"]},
+        "momentum": {"min": 0.0, "max": 1.0, "when": {"kind": "momentum"}},
+        "idle": {"min": 0.0, "max": 1.0},
+    }
+    study = study_spec(space, method="random", budget={"trials": 60})
+    chance = random.Random(4)
+    records = []
+    for number in range(60):
+        params: dict[str, Any] = {"kind": chance.choice(["plain", "momentum"]), "idle": chance.random()}
+        if params["kind"] == "momentum":
+            params["momentum"] = chance.random()
+        records.append(trial_record(number, value=5 * params.get("momentum", 0.5) + chance.gauss(0, 0.3), params=params))
+    found = {item.name: item for item in importances(records, study)}
+    assert found["momentum"].low > 0.5
+    assert found["idle"].low == 0
