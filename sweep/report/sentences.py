@@ -153,15 +153,20 @@ def _settled(found: Answer) -> Iterator[Statement]:
     stage = found.settling
     if stage is None:
         return
-    each = f"{stage.seeds} more seeds of each of the {len(stage.settings)} best settings"
+    some = f"the {len(stage.settings)} best settings"
     if stage.settles is None:
-        text = f"{each} would show how much is chance:"
+        text = f"{stage.seeds} more seeds of each of {some} would show how much is chance:"
     elif stage.worthwhile:
-        text = f"{each} would name the best with 95 %, with a probability of {_percent(stage.settles)}:"
+        text = f"{stage.seeds} more seeds of each of {some} would name the best with 95 %, with a probability of"
+        text += f" {_percent(stage.settles)}:"
     else:
         loss = stage.settings[0].loss
-        cost = f" Choosing the likeliest costs only {plain(loss)} on average." if loss is not None else ""
-        text = f"These settings are nearly equal: even {each} would name the best only with {_percent(stage.settles)}.{cost}"
+        text = (
+            f"T{some[1:]} are nearly equal: even {stage.seeds} more seeds of each would name the best only with a probability of"
+        )
+        text += f" {_percent(stage.settles)}."
+        text += f" Choosing the likeliest costs only {plain(loss)} on average." if loss is not None else ""
+        text += "" if found.repeated else " A few would show how much is chance:"
     yield Statement(
         topic="settle",
         text=text,

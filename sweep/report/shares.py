@@ -14,7 +14,7 @@ import numpy as np
 _LOW, _HIGH = 0.01, 0.04
 _PARTS = 15  # of a distribution
 _HUGE = 2_000.0  # noncentrality
-_ROUGHNESS = 1.7  # ranks are not normal and curves not exact: in simulations shares vary as if fewer values had been drawn
+_ROUGHNESS = 2.5  # ranks are not normal and curves not exact: in simulations shares vary as if fewer values had been drawn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,13 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def number_text(value: float | None) -> str:
-    """Return a metric with four digits after the point, a very small or large one with six significant digits."""
+    """Return a metric with four digits after the point; a count without; a very small or large one with six significant digits."""
     if value is None:
         return "-"
     if isinstance(value, int) or (value.is_integer() and 100 <= abs(value) < 1e15):  # a count
         return str(int(value))
+    if 1e3 <= abs(value) < 1e5:  # the mean of a count
+        return f"{value:.1f}"
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.6g}"
 
 
