@@ -52,6 +52,10 @@ def joint_shares(ranks: Floats, columns: Mapping[str, Sequence[Scalar]], times: 
         # A shape that is too simple explains too little: the upper end is the largest of the richer shapes.
         richer = [one for one in candidates[name][1:] if one.shape[1] > block.shape[1] and 2 * _rank([*others, one]) <= count]
         tried = [_own_share(centred, others, one, beside) for one in richer]
+        if times is not None and own.low > 0 and len(candidates[name]) > 1:
+            # Where trials gather around the good ones, chance has a shape too: an effect has to show in a simple one.
+            simple = _own_share(centred, others, candidates[name][1], beside)
+            own = replace(own, low=min(own.low, simple.low if simple is not None else 0.0))
         found[name] = replace(own, high=max(own.high, *(one.high for one in tried if one is not None), 0.0))
     return found
 

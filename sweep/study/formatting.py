@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def number_text(value: float | None) -> str:
-    """Return a metric with four digits after the point; a count without; a very small or large one with six significant digits."""
+    """Return a metric with four digits after the point, a count without, a tiny or huge one with six significant digits."""
     if value is None:
         return "-"
     if isinstance(value, int) or (value.is_integer() and 100 <= abs(value) < 1e15):  # a count
