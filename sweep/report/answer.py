@@ -61,6 +61,8 @@ def answer(records: Sequence[TrialRecord], study: StudySpec) -> Answer:
     spread = deviation(records, study)
     if spread is None and matter.once is not None:
         spread = math.sqrt(matter.once.variance)
+    if spread is not None and not math.isfinite(spread):  # of huge values
+        spread = None
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
     ended = {state: sum(record.state is state for record in records) for state in states}
     return Answer(

@@ -13,6 +13,7 @@ import numpy as np
 
 _LOW, _HIGH = 0.01, 0.04
 _PARTS = 15  # of a distribution
+_ROUNDING = 1e-20  # a sum of squares of values that are all equal
 _HUGE = 2_000.0  # noncentrality
 _ROUGHNESS = 2.5  # ranks are not normal and curves not exact: in simulations shares vary as if fewer values had been drawn
 
@@ -51,7 +52,7 @@ def share(
         beside: the variance that the other terms explain; default: what the total leaves. Terms that are not orthogonal do not
             add up to the total.
     """
-    if total <= 0 or explained < 0:
+    if total <= _ROUNDING or not freedom:
         return Share(value=0.0, low=0.0, high=0.0)
     effective = max(count - 1 - others, 1.0)  # values from which the term's variance is estimated
     point = max(0.0, explained - freedom * error) / effective

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shlex
@@ -10,15 +11,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import sweep
 from sweep.report.answer import Answer, answer
 from sweep.report.measured import main_metrics, measured
 from sweep.report.methods import WHY
+from sweep.report.plain_data import answer_json
 from sweep.report.sentences import Statement, certainty, importance, statements
 from sweep.report.sentences import measured as measured_text
 from sweep.report.settings import settings
 from sweep.study.formatting import number_text
 from sweep.study.record import TrialRecord
+from sweep.study.space import Choice, assignment
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 from tests.conftest import Cli
@@ -193,3 +198,34 @@ def test_scipy_is_loaded_only_where_statements_are_made() -> None:
     modules = "sweep, sweep.api, sweep.cli.main, sweep.cli.run, sweep.cli.status, sweep.worker.loop"
     code = f"import sys, {modules}; sys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_no_results_are_too_odd_for_statements(seed: int) -> None:
+    """Any mix of states, missing values, constant metrics and huge or tiny numbers, in grids and searches."""
+    chance = random.Random(seed)
+    space: dict[str, Any] = {f"p{at}": chance.sample([1, 2.5, "a", None, 7, -3, "b"], chance.randint(1, 4)) for at in range(3)}
+    keys: dict[str, Any] = {"metric": {"name": "score", "goal": chance.choice(["maximize", "minimize"])}}
+    if seed % 3 == 0:
+        space["seed"] = [0, 1, 2]
+    elif seed % 3 == 1:
+        space["r"] = {"min": 0.0, "max": 1.0}
+        keys |= {"method": chance.choice(["random", "tpe"]), "budget": {"trials": 30}}
+    study = study_spec(space, **keys)
+    size, around = chance.choice([0, 1e-300, 1, 1e300]), chance.choice([0, 1, 1e10])
+    records = []
+    for number in range(30 if study.method != "grid" else study.grid.size):
+        point = study.grid.point(number) if study.method == "grid" else drawn_point(study, chance)
+        state = chance.choices(list(TrialState), [1, 1, 8, 1, 1])[0]
+        value = None if state is TrialState.FAILED else around + size * chance.choice([chance.gauss(0, 1), 0, 1])
+        metrics = {} if value is None else {"score": value, "n": 7.0, "test/accuracy": chance.random(), "test/samples": 9.0}
+        if chance.random() < 0.8:
+            records.append(trial_record(number, state, value, params=point, metrics=metrics))
+    text = json.dumps(answer_json(answer(records, study)), allow_nan=False)
+    assert "statements" in text
+
+
+def drawn_point(study: StudySpec, chance: random.Random) -> dict[str, Any]:
+    return assignment(
+        study.parameters, lambda _, domain: chance.choice(domain.values) if isinstance(domain, Choice) else chance.random()
+    )
