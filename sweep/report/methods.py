@@ -12,7 +12,7 @@ Topic = Literal["best", "sure", "behind", "once", "settle", "share", "interplay"
 WHY: dict[Topic, str] = {
     "best": "A normal model of settings and seeds: settings that hardly differ are drawn together, because the best of several"
     " is in part the luckiest (Efron and Morris 1975; Gelman et al., Bayesian Data Analysis, chapter 5). The variance is pooled"
-    " where seeds are few (Smyth 2004). In simulated studies the interval held the setting's true mean in 94 to 99 %.",
+    " where seeds are few (Smyth 2004). In simulated studies the interval held the setting's true mean in 93 to 99 %.",
     "sure": "The share of 4,000 draws from the same model in which the setting is the best. In simulated studies, statements"
     " of about the same certainty were true as often as they said, within 7 points.",
     "behind": "Hsu's multiple comparisons with the best (1984), with the quantile of the studentised range. The intervals hold"
