@@ -53,6 +53,7 @@ class StudyResult:
         best: the best complete trial, None when there is none; with several metrics the best in the first one.
         front: the Pareto front, in the order of the first metric; with one metric only the best trial.
         ended_by: one line on why no further trial was started.
+        statements: what can be said about the results, as the report says it; `sweep report --format json` has the figures.
     """
 
     name: str
@@ -62,6 +63,7 @@ class StudyResult:
     best: TrialRecord | None
     front: tuple[TrialRecord, ...]
     ended_by: str
+    statements: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         best = f"{self.metric}={self.best.value:g} by trial {self.best.number} {self.best.params}" if self.best else "none"
@@ -156,7 +158,7 @@ def run(
             warn=functools.partial(_warn, path) if quiet else None,
             on_start=on_start,
         )
-        _print_summary(spec, folder, outcome, stopped_by, observer)
+        told = _print_summary(spec, folder, outcome, stopped_by, observer)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -171,6 +173,7 @@ def run(
         best=ranking.best,
         front=ranking.front,
         ended_by=outcome.ended_by,
+        statements=told,
     )
 
 
@@ -203,11 +206,17 @@ def _read(study: Any, objective: Any, overrides: dict[str, Any]) -> tuple[StudyS
 
 def _print_summary(
     study: StudySpec, folder: StudyFolder, outcome: SessionOutcome, stopped_by: list[int], observer: PlainLines
-) -> None:
+) -> tuple[str, ...]:
+    """Print how the session ended, and return what the report says."""
     observer.notice(outcome.summary(study, stopped_by))
+    said: tuple[str, ...] = ()
     if len(stopped_by) < 2 and outcome.records:  # who asked twice does not want to wait
-        reason = leave_report(folder)
+        reason, told = leave_report(folder)
+        said = tuple(one.text + (f" {one.command}" if one.command else "") for one in told)
+        for text in said:
+            observer.notice(text)
         place = near(folder.report)
         observer.notice(f"the report could not be written: {reason}" if reason else f"report: {place}")
     if stopped_by and not all(record.state.finished for record in outcome.records):
         observer.notice("the same call resumes the study")
+    return said

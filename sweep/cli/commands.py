@@ -132,7 +132,7 @@ def status(target: Target, watch: bool, as_json: bool) -> None:
     if watch and not as_json:
         watch_status(target)
     else:
-        show_status(target.snapshot(), as_json=as_json)
+        show_status(target.snapshot(), target.file_word, as_json=as_json)
 
 
 _format_option = click.option(
@@ -157,7 +157,7 @@ def best(target: Target, form: str, top: int | None) -> None:
     """List the best trials, best first; with several metrics the Pareto front, in the order of the first metric."""
     from sweep.cli.status import show_best
 
-    show_best(target.snapshot(), top, form)
+    show_best(target.snapshot(), target.file_word, top, form)
 
 
 @sweep.command("import", epilog=_STUDY_HELP)
@@ -202,13 +202,21 @@ def dashboard(words: Sequence[str], host: str, port: int, no_browser: bool) -> i
 @click.option("--out", metavar="FILE", help="Where to write the page (default: report.html in the study's folder).")
 @click.option("--figures", metavar="DIR", help="Also write the figures there, as image files.")
 @click.option(
-    "--figure-format", "form", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="Format of these files."
+    "--figure-format", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="Format of these files."
 )
-def report(target: Target, out: str | None, figures: str | None, form: str) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "json"]),
+    default="html",
+    show_default=True,
+    help="The page, or its statements.",
+)
+def report(target: Target, out: str | None, figures: str | None, figure_format: str, form: str) -> None:
     """Write one self-contained page about a study: the best trials, the parameters that matter, and how certain that is."""
     from sweep.cli.show import show_report
 
-    show_report(target, out=out, figures=figures, form=form)
+    show_report(target, out=out, figures=figures, figure_format=figure_format, form=form)
 
 
 @sweep.command()

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from sweep.cli.live_view import observer_for
 from sweep.cli.streams import in_background, tell_what_is_lost
-from sweep.cli.tables import console, print_trial_table
+from sweep.cli.tables import console, print_trial_table, statement_texts
 from sweep.cli.target import Target
 from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED, SweepError
+from sweep.report.measured import main_metrics
 from sweep.report.page import leave_report
 from sweep.runner.observers import SessionOutcome
 from sweep.runner.session import run_study
@@ -91,10 +92,13 @@ def _print_summary(target: Target, outcome: SessionOutcome, seconds: float, stop
     ranking = rank(outcome.records, study)
     if ranking.order:
         print()
-        print_trial_table(ranking.order[:_SHOWN], study, front=ranking.front_numbers)
+        shown = ranking.order[:_SHOWN]
+        print_trial_table(shown, study, front=ranking.front_numbers, metrics=main_metrics(shown, study))
     print(f"\n{outcome.summary(study, stopped_by)}, after {duration_text(seconds)}")
     if len(stopped_by) < 2 and outcome.records:  # who asked twice does not want to wait
-        if reason := leave_report(folder):
+        reason, told = leave_report(folder)
+        console().print(*statement_texts(told, target.file_word), sep="\n", crop=False)
+        if reason:
             print(f"the report could not be written: {reason}", file=sys.stderr)
         else:
             print(f"read the report:     {near(folder.report)}")

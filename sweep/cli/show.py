@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import webbrowser
@@ -12,6 +13,7 @@ from sweep.cli.dashboard import side_by_side, tensorboard
 from sweep.cli.target import Target
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, SweepError
 from sweep.runner.stopping import raise_on_termination
+from sweep.storage.files import write_text
 from sweep.storage.folder import near
 
 
@@ -39,8 +41,8 @@ def show_dashboard(targets: Sequence[Target], *, host: str, port: int, browser: 
     raise SweepError("tensorboard-ended", f"TensorBoard ended by itself with exit code {code}", exit_code=EXIT_SOME_FAILED)
 
 
-def show_report(target: Target, *, out: str | None, figures: str | None, form: str) -> None:
-    """Write the report, and the figures if their folder is given; print where they are.
+def show_report(target: Target, *, out: str | None, figures: str | None, figure_format: str, form: str) -> None:
+    """Write the report, and the figures if their folder is given, and print where they are; or print its statements as JSON.
 
     Raises:
         SweepError: nothing has run yet, or a file cannot be written.
@@ -48,16 +50,25 @@ def show_report(target: Target, *, out: str | None, figures: str | None, form: s
     from sweep.report.facts import gather
     from sweep.report.figures import write_figures
     from sweep.report.page import write_page
+    from sweep.report.plain_data import answer_json
 
     _check_exists(target)
     facts = gather(target.snapshot())
     path = Path(out).expanduser() if out else target.folder.report
     try:
-        write_page(facts, path)
-        print(f"report   {near(path)}")
+        if form == "json":
+            text = json.dumps(answer_json(facts.answer), indent=2) + "\n"
+            if out:
+                write_text(path, text)
+            else:
+                sys.stdout.write(text)
+        else:
+            write_page(facts, path)
+        if form != "json" or out:
+            print(f"report   {near(path)}")
         if figures:
-            for picture in write_figures(facts, Path(figures).expanduser(), form):
-                print(f"figure   {near(picture)}", flush=True)
+            for picture in write_figures(facts, Path(figures).expanduser(), figure_format):
+                print(f"figure   {near(picture)}", flush=True, file=sys.stderr if form == "json" else sys.stdout)
     except OSError as error:
         do = f"make room, or choose another place:  sweep report {target.word} --out FILE"
         what = f"a file could not be written: {error}"

@@ -11,13 +11,16 @@ from rich.text import Text
 
 from sweep.cli.live_view import LEADERS, leaders_text, running_table
 from sweep.cli.streams import nobody_reads
-from sweep.cli.tables import Sparklines, can_draw, console, print_json, print_trials
+from sweep.cli.tables import Sparklines, can_draw, console, print_json, print_trials, statement_texts
 from sweep.cli.target import Target
-from sweep.report.importance import importances
+from sweep.report.answer import answer
+from sweep.report.importance import Influence
+from sweep.report.sentences import main_statements
 from sweep.search.imported import count_imported, imported_text
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import duration_text, error_line, slots_text, states_text, time_shares_text
-from sweep.study.repeats import runs_of, trainings
+from sweep.study.repeats import runs_of
+from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 
 _WATCH_S = 2.0
@@ -26,16 +29,19 @@ _BEST_SHOWN = 5
 _BAR_WIDTH = 24
 
 
-def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
-    """Print a study's status once."""
+def show_status(snapshot: Snapshot, word: str, *, as_json: bool) -> None:
+    """Print a study's status once; `word` names its file in commands."""
     if as_json:
         print_json(snapshot.status_json() | {"prior": count_imported(snapshot.folder)})
     else:
-        console().print(_status(snapshot))
+        console().print(_status(snapshot, word), crop=False)
 
 
-def show_best(snapshot: Snapshot, top: int | None, form: str) -> None:
-    """Print the best trials: `top` of them; by default five, or with several metrics the whole Pareto front."""
+def show_best(snapshot: Snapshot, word: str, top: int | None, form: str) -> None:
+    """Print the best trials: `top` of them; by default five, or with several metrics the whole Pareto front.
+
+    `word` names the study file in commands.
+    """
     study, ranking = snapshot.study, snapshot.ranking
     found = ranking.leaders[:top] if top else ranking.top(_BEST_SHOWN)
     if form != "table":
@@ -53,7 +59,7 @@ def show_best(snapshot: Snapshot, top: int | None, form: str) -> None:
             count = f"{len(ranking.front)} of {len(ranking.order)} complete trials"
             better = f"no other one {which}is better in one metric without being worse in another"
             print(f"\nPareto front ({aims}): {count}; {better}")
-        console().print(*_importance_bars(snapshot), sep="\n")
+        console().print(*_statements(snapshot, word), sep="\n", crop=False)
 
 
 def watch_status(target: Target) -> None:
@@ -62,7 +68,7 @@ def watch_status(target: Target) -> None:
     with Live(console=screen, auto_refresh=False) as live:
         while True:
             snapshot = target.snapshot()
-            live.update(_status(snapshot), refresh=True)
+            live.update(_status(snapshot, target.file_word), refresh=True)
             if snapshot.runner is None or nobody_reads():
                 return
             try:
@@ -71,7 +77,7 @@ def watch_status(target: Target) -> None:
                 return
 
 
-def _status(snapshot: Snapshot) -> RenderableType:
+def _status(snapshot: Snapshot, word: str) -> RenderableType:
     study, counts = snapshot.study, snapshot.counts
     states = states_text(counts) or "nothing has run"
     runner = snapshot.runner
@@ -88,7 +94,7 @@ def _status(snapshot: Snapshot) -> RenderableType:
         *([Text(f"time  {duration_text(spent.total)}{where}: {time_shares_text(spent)}")] if spent is not None else []),
         *running_table(study, runs_of(snapshot.records), sparks),
         *leaders_text(study, snapshot.records, sparks),
-        *_importance_bars(snapshot),
+        *_statements(snapshot, word),
     ]
     failed = [record for record in snapshot.records if record.state is TrialState.FAILED]
     lines += [Text(f"trial {record.number} failed: {error_line(record)}", style="red") for record in failed[:_FAILURES_SHOWN]]
@@ -97,23 +103,25 @@ def _status(snapshot: Snapshot) -> RenderableType:
     return Group(*lines)
 
 
-def _importance_bars(snapshot: Snapshot) -> list[RenderableType]:
-    """Return a bar for the importance of each parameter; nothing when too few trials are complete."""
-    found = importances(trainings(snapshot.records), snapshot.study)
-    if not found:
+def _statements(snapshot: Snapshot, study: str) -> list[RenderableType]:
+    """Return what can be said about the results, as the report says it; nothing before any trial is complete."""
+    if not snapshot.ranking.order:
         return []
-    full, light = ("█", "░") if can_draw("█░") else ("#", ".")
+    found = answer(snapshot.records, snapshot.study)
+    return [Text(""), *statement_texts(main_statements(found), study), *_importance_bars(found.influence, snapshot.study)]
+
+
+def _importance_bars(matter: Influence, study: StudySpec) -> list[RenderableType]:
+    """Return a bar for the importance of each parameter; nothing when too few trials have ended."""
+    if not matter.importances:
+        return []
+    full = "█" if can_draw("█") else "#"
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for justify in ("left", "left", "right", "left"):
         table.add_column(no_wrap=True, justify=justify, overflow="ellipsis")
-    for item in found:
-        alone, whole = round(item.alone * _BAR_WIDTH), round((item.together or 0) * _BAR_WIDTH)
-        through = "" if item.together is None else f", {item.together:.0%} together with others"
-        table.add_row(
-            item.name,
-            Text.assemble((full * alone, "green"), (light * (whole - alone), "green")),
-            f"{item.alone:.0%}",
-            Text(f"({item.low:.0%} to {item.high:.0%}){through}", style="dim"),
-        )
-    others = "" if found[0].together is None else f", {light} together with others"
-    return [Text(f"\nwhat explains {snapshot.study.metric.name}: {full} alone (95 % interval){others}", style="dim"), table]
+    rows = [(item.name, item.share, item.low, item.high) for item in matter.importances]
+    rows += [(" x ".join(pair.names), pair.share.value, pair.share.low, pair.share.high) for pair in matter.interplays]
+    for name, share, low, high in sorted(rows, key=lambda row: -row[1]):
+        bar = Text(full * round(share * _BAR_WIDTH), style="green")
+        table.add_row(name, bar, f"{share:.0%}", Text(f"({low:.0%} to {high:.0%})", style="dim"))
+    return [Text(f"\nwhat explains {study.metric.name}: the share of each by itself (95 % interval)", style="dim"), table]

@@ -7,8 +7,8 @@ import io
 import json
 import math
 import sys
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -25,6 +25,9 @@ from sweep.study.record import TrialRecord, metric_names, several_codes
 from sweep.study.space import swept
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
+
+if TYPE_CHECKING:
+    from sweep.report.sentences import Statement
 
 _STATE_STYLES = {
     TrialState.WAITING: "dim",
@@ -82,12 +85,16 @@ class Sparklines:
 
 
 def print_trial_table(
-    records: Iterable[TrialRecord], study: StudySpec, sparks: Sparklines | None = None, front: Collection[int] = ()
+    records: Iterable[TrialRecord],
+    study: StudySpec,
+    sparks: Sparklines | None = None,
+    front: Collection[int] = (),
+    metrics: Sequence[str] | None = None,
 ) -> None:
     """Print a line for each trial: number, state, swept parameters, objective values, learning curve and other metrics.
 
     With several metrics it marks the trials of the Pareto front; with constraints those that break one. As many of the other
-    metrics are left out as the terminal has no room for, then the curves.
+    metrics are left out as the terminal has no room for, then the curves. Those in `metrics` are shown, by default all.
     """
     records, screen = list(records), console()
     columns: list[tuple[Column, list[str | Text]]] = []
@@ -114,7 +121,7 @@ def print_trial_table(
     if sparks:
         optional.append(add(Column("curve", no_wrap=True, style="cyan"), (Text(sparks.of(record.number)) for record in records)))
     own = {metric.name for metric in study.metrics}
-    for name in dict.fromkeys([*study.needed, *metric_names(records)]):
+    for name in dict.fromkeys([*study.needed, *(metric_names(records) if metrics is None else metrics)]):
         if name not in own:
             values = (number_text(record.metrics.get(name)) for record in records)
             optional.append(add(Column(one_line(name), justify="right", no_wrap=True), values))
@@ -136,6 +143,18 @@ def print_trial_table(
 def _natural_width(column: Column, cells: Iterable[str | Text]) -> int:
     # An error may be long; it is cut to the room that is left, at least to its minimum width.
     return column.min_width or max(cell_len(str(cell)) for cell in [column.header, *cells]) + 2
+
+
+def statement_texts(found: Iterable[Statement], study: str) -> list[Text]:
+    """Return statements as paragraphs, with their commands for a study file, given as a word for a shell."""
+    from sweep.report.sentences import command_in  # with NumPy, which a list of trials does not need
+
+    lines = []
+    for one in found:
+        lines.append(Text(f"- {one.text}"))
+        if one.command:  # in one line, to be copied
+            lines.append(Text(f"  {command_in(one.command, study)}", no_wrap=True, overflow="ignore"))
+    return lines
 
 
 def print_json(data: Any) -> None:

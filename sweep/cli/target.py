@@ -38,6 +38,11 @@ class Target:
         """Return the path as a word for a shell."""
         return shlex.quote(str(self.path))
 
+    @property
+    def file_word(self) -> str:
+        """Return the study file as a word for a shell; `STUDY` where a folder was named, whose name cannot be changed."""
+        return self.word if self.path.is_file() else "STUDY"
+
     def snapshot(self) -> Snapshot:
         """Return what the folder stores at this moment."""
         return Snapshot.take(self.study, self.folder)

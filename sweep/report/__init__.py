@@ -1,14 +1,21 @@
 """`sweep report`: one HTML page about a study, for any reader; it loads nothing from elsewhere.
 
-Called by the command line and the interface for Python after a session, and by `sweep report`. `sweep status` and `sweep best`
-use the importances.
+Called by the command line and the interface for Python after a session, and by `sweep report`. `sweep status`, `sweep best` and
+`StudyResult` have their statements from here, too.
 
-    facts                 everything that is computed for a report, as values
+    facts                 everything that is shown in a report, as values
+    answer                everything that is said about the results, from the records alone
+    sentences, methods    the statements in words; how each kind is computed, and how well it held in simulations
+    plain_data            the answer as JSON
     settings              which trials are trainings of one setting; which setting is best, and by how much
-    importance            what a parameter explains, alone and together with others
+    best_setting          the model of settings and seeds
+    measured              the metrics of the best setting
+    importance            which parameters matter, alone and through each other
+    factorial, additive   a complete grid, and a search, as linear models
+    shares                the share that a term of a linear model explains, with its interval
     comparison            two values of a parameter, everything else being equal
+    settling              what would settle which setting is the best
     intervals             Student's and Wilson's intervals, the variance within groups
-    sentences             the conclusions in words
     axes, charts          a description of each chart
     page                  report.html, from template.html and report.css; report.js draws the charts with ECharts
     figures               the same charts as PNG or SVG, by matplotlib

@@ -85,7 +85,7 @@ class Chart:
 def charts(facts: Facts) -> list[Chart]:
     """Return a description of each chart that has data."""
     found: list[Chart] = []
-    if facts.importances:
+    if facts.answer.influence.importances:
         found.append(_importances(facts))
     if facts.snapshot.ranking.order:
         if facts.snapshot.ranking.front:
@@ -99,12 +99,13 @@ def charts(facts: Facts) -> list[Chart]:
 
 
 def _importances(facts: Facts) -> Chart:
-    items = facts.importances[::-1]
-    series = [Series(mark="bars", name="alone, 95 % interval", data=[(item.alone, item.low, item.high) for item in items])]
-    if items[0].together is not None:
-        series.append(Series(mark="bars", name="together with others", colour=BEST, data=[(item.together,) for item in items]))
+    matter = facts.answer.influence
+    items = [(item.name, item.share, item.low, item.high) for item in matter.importances]
+    items += [(" × ".join(item.names), item.share.value, item.share.low, item.share.high) for item in matter.interplays]
+    items.sort(key=lambda item: item[1])
+    series = [Series(mark="bars", name="share, 95 % interval", data=[item[1:] for item in items])]
     share = Scale(label=f"share of the differences in {facts.study.metric.name}", range=(0, 1), share=True)
-    scales = [share, Scale(names=[item.name for item in items])]
+    scales = [share, Scale(names=[item[0] for item in items])]
     return Chart(name="importances", title="Importance of each parameter", scales=scales, series=series)
 
 

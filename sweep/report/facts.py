@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from sweep.report.answer import Answer, answer
 from sweep.report.axes import Axis, parameter_axes, shown_range
-from sweep.report.comparison import Comparison, comparisons
-from sweep.report.importance import Importance, importances, noise_share
-from sweep.report.intervals import mean_and_half_width, wilson
-from sweep.report.settings import Setting, deviation, settings, value_of
+from sweep.report.settings import value_of
 from sweep.storage.database import read_curves
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import error_line
 from sweep.study.record import TrialRecord
-from sweep.study.repeats import trainings
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Params, TrialState
 
-_SAMPLES = "samples"
 _PAUSE_S = 10.0  # without any trial for longer: a pause between two sessions
 _CURVE_POINTS, _ALL_POINTS = 100, 200_000  # that are drawn of one curve, and of all
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """A metric of the best setting: its mean over the seeds or its only value, with its 95 % interval.
-
-    The interval of an accuracy is Wilson's if it is a share of a known number of `samples`.
-    """
-
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    samples: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,20 +47,13 @@ class Facts:
     """All that a report shows of a study.
 
     Attributes:
-        metrics: of the best setting.
-        deviation: the standard deviation between trainings of one setting; None with one seed.
-        noise: the share of the differences between trials that is chance; None with one seed.
+        answer: what can be said about the results.
         curves: step and objective value by trial number.
     """
 
     snapshot: Snapshot
     axes: tuple[Axis, ...]
-    settings: tuple[Setting, ...]
-    metrics: tuple[Measured, ...]
-    importances: tuple[Importance, ...]
-    comparisons: tuple[Comparison, ...]
-    deviation: float | None
-    noise: float | None
+    answer: Answer
     curves: dict[int, list[tuple[int, float]]]
     busy: tuple[Busy, ...]
     failures: tuple[Failure, ...]
@@ -105,11 +80,6 @@ class Facts:
         """Return the study."""
         return self.snapshot.study
 
-    @property
-    def repeated(self) -> bool:
-        """Return whether the best setting was trained with several seeds."""
-        return bool(self.settings) and self.settings[0].trainings > 1
-
 
 def gather(snapshot: Snapshot) -> Facts:
     """Compute everything that a report shows of a study.
@@ -118,37 +88,14 @@ def gather(snapshot: Snapshot) -> Facts:
         SweepError: the database cannot be read.
     """
     study, records = snapshot.study, snapshot.records
-    trained = trainings(records)
-    found = settings(trained, study)
     return Facts(
         snapshot=snapshot,
         axes=parameter_axes(study, records),
-        settings=tuple(found),
-        metrics=_measured(trained, found[0]) if found else (),
-        importances=tuple(importances(trained, study)),
-        comparisons=tuple(comparisons(trained, study)),
-        deviation=deviation(trained, study),
-        noise=noise_share(trained, study),
+        answer=answer(records, study),
         curves=_thinned(read_curves(snapshot.folder)),
         busy=_busy(records),
         failures=_failures(records),
     )
-
-
-def _measured(records: Sequence[TrialRecord], best: Setting) -> tuple[Measured, ...]:
-    chosen = [record for record in records if record.number in best.trials]
-    found = []
-    for name in chosen[0].metrics:
-        group, _, kind = name.rpartition("/")
-        values = [record.metrics[name] for record in chosen if name in record.metrics]
-        if kind == _SAMPLES or len(values) < len(chosen):
-            continue
-        mean, half = mean_and_half_width(values)
-        share = half is None and kind == "accuracy" and 0 <= mean <= 1
-        samples = int(chosen[0].metrics.get(f"{group}/{_SAMPLES}", 0)) if share else 0
-        low, high = (mean - half, mean + half) if half is not None else wilson(mean, samples) if samples else (None, None)
-        found.append(Measured(name=name, value=mean, low=low, high=high, samples=samples or None))
-    return tuple(found)
 
 
 def _busy(records: Iterable[TrialRecord]) -> tuple[Busy, ...]:

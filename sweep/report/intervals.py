@@ -22,8 +22,12 @@ def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
     if count < 2:
         return mean * scale, None
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in scaled) / freedom)
-    quantile = _T[freedom - 1] if freedom <= len(_T) else _Z + 2.4 / freedom
-    return mean * scale, quantile * deviation / math.sqrt(count) * scale
+    return mean * scale, student(freedom) * deviation / math.sqrt(count) * scale
+
+
+def student(freedom: int) -> float:
+    """Return the quantile of Student's t that a 95 % interval needs."""
+    return _T[freedom - 1] if freedom <= len(_T) else _Z + 2.4 / freedom
 
 
 def wilson(share: float, samples: float) -> tuple[float, float]:

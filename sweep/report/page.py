@@ -13,12 +13,23 @@ from typing import Any
 from sweep.report import sentences
 from sweep.report.charts import charts
 from sweep.report.facts import Facts, gather
+from sweep.report.methods import WHY
+from sweep.report.sentences import Statement, command_in, main_statements
 from sweep.report.settings import factors
 from sweep.storage.files import write_text
 from sweep.storage.folder import StudyFolder, recorded
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
-from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, param_text, tag_text
+from sweep.study.formatting import (
+    duration_text,
+    error_line,
+    number_text,
+    objective_texts,
+    param_text,
+    slots_text,
+    tag_text,
+    time_shares_text,
+)
 from sweep.study.ranking import objective_values, verdict
 from sweep.study.record import several_codes
 from sweep.study.space import swept
@@ -48,6 +59,9 @@ def write_page(facts: Facts, path: Path) -> None:
         study_text = snapshot.folder.study_file.read_text(encoding="utf-8", errors="replace")
     text = templates.from_string(_resource("template.html")).render(
         facts=facts,
+        answer=facts.answer,
+        why=WHY,
+        command=command_in,
         study=study,
         counts={state: count for state, count in snapshot.counts.items() if count},
         made=datetime.now(UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z"),
@@ -55,6 +69,7 @@ def write_page(facts: Facts, path: Path) -> None:
         verdict=verdict,
         objective_texts=objective_texts,
         sentences=sentences,
+        time_spent=_time_spent(snapshot),
         names=swept(study.parameters),
         several_codes=several_codes(snapshot.records),
         factors=factors(study),
@@ -91,17 +106,32 @@ def _data(facts: Facts) -> dict[str, Any]:
     }
 
 
+def _time_spent(snapshot: Snapshot) -> str:
+    """Return the time of all sessions per activity; empty if it was not measured."""
+    spent, slots = snapshot.time_spent, snapshot.slots
+    if spent is None:
+        return ""
+    return (
+        f"All sessions took {duration_text(spent.total)} on {slots_text(slots)}: {time_shares_text(spent)}. Starting means"
+        " imports, preparing the data and reading checkpoints; waiting means waiting for decisions, for the next trial or for"
+        " other slots."
+    )
+
+
 def _resource(name: str) -> str:
     return resources.files("sweep.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def leave_report(folder: StudyFolder) -> str:
-    """Write the report at the end of a session; return why it could not be written, or an empty text.
+def leave_report(folder: StudyFolder) -> tuple[str, list[Statement]]:
+    """Write the report at the end of a session; return why it could not be written, or an empty text, and its main statements.
 
     No error in a report may end a session: the results are stored, and `sweep report` can write the page later.
     """
+    told: list[Statement] = []
     try:
-        write_page(gather(Snapshot.take(stored_study(folder), folder)), folder.report)
+        facts = gather(Snapshot.take(stored_study(folder), folder))
+        told = main_statements(facts.answer)
+        write_page(facts, folder.report)
     except Exception as error:
-        return str(error).partition("\n")[0] or repr(error)
-    return ""
+        return str(error).partition("\n")[0] or repr(error), told
+    return "", told

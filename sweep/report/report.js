@@ -109,7 +109,7 @@
     if (rows) element.style.height = `${90 + rows.length * 40}px`;
     const series = chart.series.flatMap((one) => [marks[one.mark](one, chart)].flat().map((option) => ({ name: one.name, ...option })));
     return {
-      grid: { left: 8, right: 24, top: 34, bottom: spans ? 56 : 28, containLabel: true },
+      grid: { left: rows ? 24 : 8, right: 24, top: 34, bottom: spans ? 56 : 28, containLabel: true },
       legend: { top: 0, right: 8, type: "scroll", textStyle: { color: css("ink") }, data: chart.series.map(({ name }) => name).filter(Boolean), formatter: (name) => name.split(": ")[0] },
       tooltip: bars ? { trigger: "axis", axisPointer: { type: "shadow" }, valueFormatter: percent } : { formatter: (item) => tooltip(chart, item) },
       ...(spans && { dataZoom: [{ type: "slider", height: 16, bottom: 4, filterMode: "weakFilter", labelFormatter: "" }] }),

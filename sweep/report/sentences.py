@@ -1,133 +1,293 @@
-"""The report's conclusions as sentences: what is best, how certain that is, and which parameters and values matter."""
+"""The report's statements in words, each with what it is about, its error rate, and what would settle it."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from sweep.report.answer import Answer
 from sweep.report.comparison import Comparison
-from sweep.report.facts import Facts, Measured
+from sweep.report.importance import Interplay
+from sweep.report.measured import Measured
+from sweep.report.methods import Topic
+from sweep.report.settings import Setting
+from sweep.report.settling import STUDY
 from sweep.study.formatting import (
-    duration_text,
     number_text,
     param_text,
     params_text,
-    slots_text,
-    time_shares_text,
     trials_text,
 )
-from sweep.study.record import several_codes
+from sweep.study.methods import SAMPLERS
+from sweep.study.trial import TrialState
 
-_IDLE = 0.1  # a parameter whose interval ends below this has no influence
+_IDLE = 0.1  # a parameter whose interval ends below this has hardly any influence
+_LISTED = 4
+_FEWEST = 6
 
 
-def certainty(facts: Facts) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """A sentence about the results.
+
+    Attributes:
+        topic: its kind, by which `methods` tells how it is computed.
+        about: what it is about: `this trained network`, `this setting`, `these settings` or `these trials`.
+        holds: its error rate; empty if it only describes.
+        command: what to run to know more, with `STUDY` for the study file; empty if there is nothing to run.
+        main: whether the terminal shows it.
+    """
+
+    topic: Topic
+    text: str
+    about: str = "these trials"
+    holds: str = ""
+    command: str = ""
+    main: bool = False
+
+
+def statements(found: Answer) -> list[Statement]:
+    """Return all statements: about the best setting, then about the parameters, then value against value."""
+    return [*certainty(found), *importance(found), *(comparison(item, found) for item in found.comparisons)]
+
+
+def main_statements(found: Answer) -> list[Statement]:
+    """Return the statements that the terminal shows."""
+    return [one for one in statements(found) if one.main]
+
+
+def command_in(command: str, study: str) -> str:
+    """Return a statement's command for a study file, given as a word for a shell."""
+    return command.replace(f" {STUDY} ", f" {study} ", 1)
+
+
+def certainty(found: Answer) -> list[Statement]:
     """Return how certain it is that the best setting is the best."""
-    return [*_codes(facts), *(_repeated(facts) if facts.repeated else _single(facts))]
+    if not found.settings:
+        return []
+    return [*_codes(found), *(_repeated(found) if found.repeated else _single(found))]
 
 
-def _codes(facts: Facts) -> Iterator[str]:
-    records = facts.snapshot.records
-    if several_codes(records):
-        codes = dict.fromkeys(record.code for record in records)
-        texts = (f"{code or 'unknown'} ({trials_text(one.number for one in records if one.code == code)})" for code in codes)
-        yield f"Different code has trained these trials, so a difference may be the code's: {', '.join(texts)}."
-
-
-def _repeated(facts: Facts) -> Iterator[str]:
-    best, *others = facts.settings
-    if best.low is not None and best.high is not None:
-        yield (
-            f"Mean of {best.trainings} trainings with different seeds: {number_text(best.mean)} (95 % interval"
-            f" {number_text(best.low)} to {number_text(best.high)}). Two trainings of one setting differ by about"
-            f" {_plain(facts.deviation)} (standard deviation)."
+def _codes(found: Answer) -> Iterator[Statement]:
+    if found.codes:
+        texts = ", ".join(f"{code} ({trials_text(numbers)})" for code, numbers in found.codes.items())
+        yield Statement(
+            topic="code", text=f"Different code has trained these trials, so a difference may be the code's: {texts}.", main=True
         )
-    rival = next((setting for setting in others if setting.behind), None)
-    if rival and (behind := rival.behind):
-        verdict = "the best setting is clearly better" if behind.low > 0 else "the difference may be chance"
-        yield (
-            f"Compared seed by seed, the second best setting, {params_text(rival.params)}, is {_plain(behind.difference)} behind"
-            f" (95 % interval {_plain(behind.low)} to {_plain(behind.high)}): {verdict}."
+
+
+def _repeated(found: Answer) -> Iterator[Statement]:
+    best, *others = found.settings
+    compared = [one for one in others if one.finished]
+    if best.expected is not None and best.low is not None and best.high is not None:
+        yield Statement(
+            topic="best",
+            text=f"{_named(best)}: {number_text(best.mean)} on average over {best.trainings} trainings{_lost(best)}. Trained"
+            f" again, it is expected to give {number_text(best.expected)} on average (95 % interval {number_text(best.low)} to"
+            f" {number_text(best.high)}). Two trainings of one setting differ by about {plain(found.deviation)} (standard"
+            " deviation).",
+            about="this setting",
+            holds="95 %, with the luck of being selected taken off",
+            main=True,
         )
-    if best.chance is not None:
-        yield f"If the seeds are drawn again (bootstrap), the best setting comes first in {best.chance:.0%} of the draws."
-    elif others:
-        yield "Five seeds or more are needed to estimate how often it would come first again."
-    if unfinished := sum(not setting.finished for setting in others):
-        yield f"{unfinished} of {len(facts.settings)} settings have too few complete seeds to be compared."
+    if best.chance is not None and compared:
+        likely = max([best, *compared], key=lambda one: one.chance or 0.0)
+        rather = "" if likely is best else f" {_named(likely)} is as likely or likelier: {_percent(likely.chance)}."
+        yield Statement(
+            topic="sure",
+            text=f"That it is the best of the {len(compared) + 1} settings is {_percent(best.chance)} sure.{rather} Choosing it"
+            f" costs {plain(best.loss)} on average, because another one may be better.",
+            about="this setting",
+            holds="as often true as it says",
+            main=True,
+        )
+        contenders = [one for one in [best, *compared] if one.contender]
+        if len(contenders) > 1:
+            listed = "; ".join(params_text(one.params) for one in contenders[:_LISTED])
+            more = f"; and {len(contenders) - _LISTED} more" if len(contenders) > _LISTED else ""
+            yield Statement(
+                topic="sure",
+                text=f"With 95 % the best is one of {len(contenders)} settings: {listed}{more}.",
+                about="these settings",
+                holds="95 %",
+            )
+        behind = [one for one in compared if one.behind is not None and one.behind.clear]
+        said = f"{len(behind)} of the other {len(compared)} settings are" if behind else "No other setting is"
+        marked = f" among the trainings that ended ({best.failed} of its own failed)" if best.failed else ""
+        yield Statement(
+            topic="behind",
+            text=f"{said} clearly behind it{marked}.",
+            about="these settings",
+            holds="95 %, all settings together",
+        )
+        yield from _settled(found)
+    if unfinished := sum(not one.finished for one in others):
+        yield Statement(
+            topic="missing", text=f"{unfinished} of {len(found.settings)} settings have too few seeds to be compared."
+        )
 
 
-def _single(facts: Facts) -> Iterator[str]:
-    values = [setting.mean for setting in facts.settings]
+def _single(found: Answer) -> Iterator[Statement]:
+    best, values = found.settings[0], [one.mean for one in found.settings]
+    name = found.study.metric.name
+    if len(values) == 1:
+        yield Statement(topic="missing", text="Only one setting has a result, so there is nothing to compare it with.", main=True)
     if len(values) > 1:
-        gap, spread = _plain(abs(values[0] - values[1])), _plain(abs(values[0] - statistics.median(values)))
-        yield f"The second best setting is {gap} behind, the median {spread}."
-    how = f"sweep run STUDY name={facts.study.name}-repeated repeats=3"
-    if facts.study.method != "grid":
-        how = "a grid of the best few settings, and repeats: 3"
-    yield f"Each setting was trained once, so a difference may be chance. To measure chance, train with several seeds: {how}."
-    if len(values) > 2:
-        yield (
-            "The winner's value is optimistic: it was selected by the same number. A metric that selects nothing, such as one of"
-            " a test set, is not."
+        gap, spread = plain(abs(values[0] - values[1])), plain(abs(values[0] - statistics.median(values)))
+        yield Statement(
+            topic="missing",
+            text=f"{_named(best)} is first with {number_text(values[0])}; the second is {gap} behind, the median {spread}. Each"
+            f" setting was trained once, so a difference may be chance: this orders trained networks, not settings.",
+            about="this trained network",
+            main=True,
         )
+    if len(values) > 2:
+        test = next((item for item in found.metrics if item.name.partition("/")[0] == "test" and not item.bookkeeping), None)
+        untouched = f" Nothing was selected by {test.name}: {number_text(test.value)}." if test and test.name != name else ""
+        corrected = ""
+        if best.expected is not None and found.deviation:
+            top = statistics.NormalDist().inv_cdf((len(values) - 0.375) / (len(values) + 0.25)) * found.deviation
+            corrected = (
+                f" If all {len(values)} settings were equal, the best value would still be up to {plain(top)} better than their"
+                f" mean. With that luck taken off, expect about {number_text(best.expected)} from another training."
+            )
+        yield Statement(
+            topic="once",
+            text=f"The winner's {name} is optimistic, because it was selected by it.{corrected}{untouched}",
+            about="this setting",
+            main=bool(corrected),
+        )
+    yield from _settled(found)
+
+
+def _settled(found: Answer) -> Iterator[Statement]:
+    stage = found.settling
+    if stage is None:
+        return
+    some = f"the {len(stage.settings)} best settings"
+    if stage.settles is None:
+        text = f"{stage.seeds} more seeds of each of {some} would show how much is chance:"
+    elif stage.worthwhile:
+        text = f"{stage.seeds} more seeds of each of {some} would name the best with 95 %, with a probability of"
+        text += f" {_percent(stage.settles)}:"
+    else:
+        loss = stage.settings[0].loss
+        text = (
+            f"T{some[1:]} are nearly equal: even {stage.seeds} more seeds of each would name the best only with a probability of"
+        )
+        text += f" {_percent(stage.settles)}."
+        text += f" Choosing the likeliest costs only {plain(loss)} on average." if loss is not None else ""
+        text += "" if found.repeated else " A few would show how much is chance:"
+    yield Statement(
+        topic="settle",
+        text=text,
+        about="these settings",
+        command=stage.command if stage.worthwhile or not found.repeated else "",
+        main=True,
+    )
 
 
 def measured(item: Measured) -> str:
     """Return how certain a metric of the best setting is."""
     if item.low is None or item.high is None:
-        return "one training"
-    source = f"from {item.samples:,} samples" if item.samples else "over the seeds"
-    return f"{number_text(item.low)} to {number_text(item.high)} (95 %, {source})"
+        return "optimistic: it was selected by this value" if item.selected else "one training"
+    about = "this setting, with any seed" if item.about == "setting" else "this trained network"
+    source = f" from {item.samples:,} samples" if item.samples else ""
+    return f"{number_text(item.low)} to {number_text(item.high)} (95 %, {about},{source})".replace(",)", ")")
 
 
-def comparison(item: Comparison, metric: str) -> str:
+def comparison(item: Comparison, found: Answer) -> Statement:
     """Return how two values of a parameter compare."""
     better, worse = f"{item.name}={param_text(item.better)}", f"{item.name}={param_text(item.worse)}"
     support = f"{item.wins} of {item.pairs} pairs, interval over {item.over} {item.unit}"
-    interval = f"{_plain(item.low)} to {_plain(item.high)}"
+    interval = f"{plain(item.low)} to {plain(item.high)}"
+    some = "trainings with these values are" if item.failed > 1 else "training with these values is"
+    lost = f" {item.failed} failed {some} in no pair." if item.failed else ""
     if item.clear:
-        return f"{better} is better than {worse} by {_plain(item.difference)} ({interval}; {support})."
-    unclear = f"No clear difference in {metric} between {better} and {worse}"
-    return f"{unclear}: {_plain(item.difference)} ({interval}; {better} is better in {support})."
+        text = f"{better} is better than {worse} by {plain(item.difference)} ({interval}; {support}).{lost}"
+    else:
+        unclear = f"No clear difference in {found.study.metric.name} between {better} and {worse}"
+        text = f"{unclear}: {plain(item.difference)} ({interval}; {better} is better in {support}).{lost}"
+    return Statement(topic="comparison", text=text, holds="95 %, all together" if item.together else "95 %, each for itself")
 
 
-def importance(facts: Facts) -> list[str]:
-    """Return which parameters matter, and how to read the shares."""
-    if not facts.importances:
-        return ["Too few trials are complete to compute which parameters matter."]
-    found = []
-    first = facts.importances[0]
-    if first.low > 0:
-        found.append(f"{first.name} explains {first.alone:.0%} of the differences between trials by itself.")
-    through = [item for item in facts.importances if item.together is not None and item.together - item.high > 0.1]
-    if len(through) > 1:
-        names = ", ".join(item.name for item in through)
-        found.append(f"{names} matter mostly together: the best value of one depends on the others, so compare whole settings.")
-    shown = {item.name for item in facts.comparisons if item.clear}
-    idle = [item.name for item in facts.importances if max(item.high, item.together or 0) < _IDLE and item.name not in shown]
-    if idle:
-        found.append(f"No influence of {', '.join(idle)} was found: less than {_IDLE:.0%} of the differences.")
-    if not found and first.low <= 0:
-        found.append("No parameter's influence by itself can be distinguished from chance yet.")
-    if facts.noise is not None:
-        found.append(f"{facts.noise:.0%} of the differences between trials are chance: the same setting with another seed.")
-    elif any(item.together is not None for item in facts.importances):
-        found.append("Each setting was trained once, so the share together with others includes chance.")
-    return found
+def importance(found: Answer) -> list[Statement]:
+    """Return which parameters matter."""
+    return list(_importance(found))
 
 
-def time_spent(facts: Facts) -> str:
-    """Return the time of all sessions per activity; empty if it was not measured."""
-    spent, slots = facts.snapshot.time_spent, facts.snapshot.slots
-    if spent is None:
-        return ""
-    return (
-        f"All sessions took {duration_text(spent.total)} on {slots_text(slots)}: {time_shares_text(spent)}. Starting means"
-        " imports, preparing the data and reading checkpoints; waiting means waiting for decisions, for the next trial or for"
-        " other slots."
-    )
+def _importance(found: Answer) -> Iterator[Statement]:
+    matter, study = found.influence, found.study
+    if not matter.importances:
+        ended = sum(found.ended.values())
+        text = "Which parameters matter cannot be computed: too few values were tried more than once."
+        if ended < _FEWEST:
+            text = f"Too few trials have ended to compute which parameters matter: {ended}, of at least {_FEWEST}."
+        yield Statement(topic="missing", text=text)
+        return
+    learns = study.method in SAMPLERS and SAMPLERS[study.method].learns
+    among = f"Among the trials that {study.method} chose, " if learns else ""
+    clear = [item for item in matter.importances if item.low > 0]
+    for pair in matter.interplays:
+        yield Statement(topic="interplay", text=_through(pair), holds="5 %, all pairs together", main=True)
+    if clear:
+        first, *rest = (f"({one.low:.0%} to {one.high:.0%})" for one in clear[:_LISTED])
+        more = "".join(f", {one.name} {one.share:.0%} {interval}" for one, interval in zip(clear[1:], rest, strict=False))
+        start = f"{among}{clear[0].name} explains {clear[0].share:.0%} of the differences between trials by itself"
+        text = f"{start} {first}{more}."
+        yield Statement(topic="share", text=text.replace("%", " %"), holds="95 %, each for itself", main=True)
+    shown = {item.name for item in found.comparisons if item.clear} | {name for pair in matter.interplays for name in pair.names}
+    if idle := [one.name for one in matter.importances if one.high < _IDLE and one.name not in shown]:
+        text = f"{among}{'h' if among else 'H'}ardly any influence of {', '.join(idle)}: less than 10 % of the differences."
+        yield Statement(topic="share", text=text, holds="95 %, each for itself")
+    if not clear and not shown:
+        text = f"{among}{'n' if among else 'N'}o parameter's influence stands out from chance yet."
+        yield Statement(topic="share", text=text, holds="95 %, each for itself", main=True)
+    if found.noise is not None:
+        text = f"{found.noise:.0%} of the differences between trials are chance: the same setting with another seed."
+        yield Statement(topic="chance", text=text.replace("%", " %", 1))
+    elif matter.grid:
+        text = "Each setting was trained once, so chance is estimated from the interactions of three and more parameters"
+        yield Statement(topic="once", text=f"{text}, and of the pairs that show nothing.")
+    lost = {state: count for state, count in found.ended.items() if state is not TrialState.COMPLETE}
+    if lost:
+        listed = " and ".join(f"{count} {state}" for state, count in lost.items())
+        yield Statement(topic="share", text=f"Here the {listed} trials count as the worst.")
 
 
-def _plain(value: float | None) -> str:
+def _through(pair: Interplay) -> str:
+    """Return how two parameters matter through each other: which value of one is best with each value of the other."""
+    one, two = pair.names
+    return f"{one} and {two} matter through each other: {flip(pair)}. Compare whole settings, not single values."
+
+
+def flip(pair: Interplay) -> str:
+    """Return which value of the first parameter is best with which values of the second."""
+    one, two = pair.names
+    best: dict[int, list[str]] = {}
+    for column, value in enumerate(pair.columns):
+        ranked = [(row[column], place) for place, row in enumerate(pair.scores) if row[column] is not None]
+        if ranked:
+            best.setdefault(max(ranked)[1], []).append(param_text(value))
+    if len(best) < 2:
+        return f"how much {one} changes depends on {two}"
+    parts = [f"{one}={param_text(pair.rows[place])} is best with {two}={' and '.join(values)}" for place, values in best.items()]
+    return ", ".join(parts)
+
+
+def _named(setting: Setting) -> str:
+    return params_text(setting.params) or "The only setting"
+
+
+def _lost(setting: Setting) -> str:
+    return f" ({setting.failed} more failed)" if setting.failed else ""
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else ">99 %" if share > 0.995 else "<1 %" if share < 0.005 else f"{100 * share:.0f} %"
+
+
+def plain(value: float | None) -> str:
+    """Return a difference with three significant digits."""
     return "-" if value is None else f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.2e}" if value else "0"

@@ -1,41 +1,47 @@
 """Which trials are trainings of one setting, which setting is best, and how certain that is.
 
-- Settings that were trained with several seeds are compared by the seeds that they share. Each has an interval of its mean and
-  of its difference to the best.
-- The bootstrap (Efron 1979) estimates how often each would come first if the seeds were drawn again. With fewer than five seeds
-  it is too optimistic, and is not computed.
-- A setting with less than half as many seeds as others is unfinished, and is not compared.
+- A training that failed or was pruned has no result. The runs of a failed trial have none either, so that it is never best.
+- Settings that were trained with several seeds are compared by `best_setting`'s model. Where each was trained once, only the best
+  value is corrected for the luck of being selected, as far as the parameters' effects show how much of the values is chance.
+- A setting with less than half as many results as others is unfinished, and is not compared.
 - A setting of which one trial breaks a constraint is left out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sweep.report.best_setting import Chance, Floats, Posterior, posterior
 from sweep.report.intervals import mean_and_half_width, variance_within
 from sweep.study.ranking import complete_of, feasible
 from sweep.study.record import TrialRecord
+from sweep.study.repeats import trainings
 from sweep.study.space import swept
 from sweep.study.spec import SEED, StudySpec
-from sweep.study.trial import Scalar
+from sweep.study.trial import Scalar, TrialState
 
 Key = tuple[Scalar, ...]
-_RESAMPLES = 4_000
-_AT_ONCE = 250
-_FEWEST_SEEDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Behind:
-    """By how much a setting is worse than the best one, seed by seed, in the metric's unit, with the 95 % interval."""
+    """By how much a setting is worse than the best one, in the metric's unit.
+
+    The 95 % intervals of all settings hold together, so that a study without any difference has a clear one in 5 % of all cases.
+    """
 
     difference: float
     low: float
     high: float
+
+    @property
+    def clear(self) -> bool:
+        """Return whether the whole interval is above 0."""
+        return self.low > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,22 +50,31 @@ class Setting:
 
     Attributes:
         params: the swept ones that it has, without the seed.
-        trainings: the number that is counted: one for each seed that the compared settings share.
-        trials: the numbers of their trials.
-        mean: of the metric over the trainings; `low` and `high` are its 95 % interval, None with one seed.
-        behind: the difference to the best setting; None for the best itself, and with one seed.
-        chance: how often it comes first if the seeds are drawn again; None with fewer than five seeds.
-        finished: whether it has at least half as many seeds as the others; only then it is compared.
+        trainings: the number of results that are counted.
+        failed: the number of its trainings that failed.
+        trials: the numbers of the trials with these results.
+        mean: of the results, at an average seed.
+        expected: what further trainings will give on average, with the luck of being selected taken off; `low` and `high` are its
+            95 % interval. None if chance cannot be estimated; after one training of each there is no interval.
+        behind: the difference to the best setting; None for the best itself, and with one training of each.
+        chance: the probability that it is the best one, None with one training of each.
+        loss: by how much it is worse than the best one, on average over what is possible.
+        contender: whether it is in the smallest set that holds the best one with 95 %.
+        finished: whether it has at least half as many results as the others; only then it is compared.
     """
 
     params: dict[str, Scalar]
     trainings: int
+    failed: int
     trials: tuple[int, ...]
     mean: float
+    expected: float | None = None
     low: float | None = None
     high: float | None = None
     behind: Behind | None = None
     chance: float | None = None
+    loss: float | None = None
+    contender: bool = False
     finished: bool = True
 
 
@@ -87,66 +102,88 @@ def value_of(record: TrialRecord) -> float:
     return record.value
 
 
-def settings(records: Iterable[TrialRecord], study: StudySpec) -> list[Setting]:
-    """Return the settings of the complete trials by the first metric, the best first, the unfinished ones last."""
-    names, sign = factors(study), study.metric.sign
+def settings(records: Iterable[TrialRecord], study: StudySpec, once: Chance | None = None) -> list[Setting]:
+    """Return the settings of the complete trials by the first metric, the best first, the unfinished ones last.
+
+    Args:
+        records: trials.
+        study: whose trials.
+        once: chance, for settings that were trained once.
+    """
+    names, sign, trained = factors(study), study.metric.sign, trainings(records)
     groups = {
         key: seeds
-        for key, seeds in by_setting(complete_of(records), names).items()
+        for key, seeds in by_setting(complete_of(trained), names).items()
         if all(feasible(study, record.metrics) for record in seeds.values())
     }
     if not groups:
         return []
-    most = max(len(seeds) for seeds in groups.values())
+    failed: dict[Key, set[Scalar]] = {}
+    for record in trained:
+        if record.state is TrialState.FAILED:
+            failed.setdefault(key_of(record, names), set()).add(record.params.get(SEED))
+    most = max(map(len, groups.values()))
     compared = {key: seeds for key, seeds in groups.items() if 2 * len(seeds) >= most}
-    shared = [seed for seed in next(iter(compared.values())) if all(seed in seeds for seeds in compared.values())]
-    counted = {  # if no seed is common to all, each setting has its own
-        key: [seeds[seed] for seed in (shared if shared and key in compared else seeds)] for key, seeds in groups.items()
-    }
-    values = {key: [value_of(record) for record in found] for key, found in counted.items()}
-    means = {key: mean_and_half_width(found) for key, found in values.items()}
+    known = _posterior(sign * table(compared, value_of), once)
+    place = {key: at for at, key in enumerate(compared)}
+    means = {key: mean_and_half_width([value_of(record) for record in seeds.values()])[0] for key, seeds in groups.items()}
+    if known is not None:
+        means |= {key: sign * float(known.means[at]) for key, at in place.items()}
     first = {key: min(record.number for record in seeds.values()) for key, seeds in groups.items()}
-    order = sorted(groups, key=lambda key: (key not in compared, -sign * means[key][0], first[key]))
-    best, table = values[order[0]], [values[key] for key in compared]
-    chances = dict(zip(compared, _chances(table, sign), strict=True)) if len(shared) >= _FEWEST_SEEDS else {}
-    found = []
-    for key in order:
-        mean, half = means[key]
-        found.append(
-            Setting(
-                params={name: value for name, value in counted[key][0].params.items() if name in names},
-                trainings=len(counted[key]),
-                trials=tuple(sorted({record.number for record in counted[key]})),
-                mean=mean,
-                low=None if half is None else mean - half,
-                high=None if half is None else mean + half,
-                behind=_behind(best, values[key], sign) if shared and key in compared and key != order[0] else None,
-                chance=chances.get(key),
-                finished=key in compared,
-            )
+    found: list[Setting] = []
+    for key in sorted(groups, key=lambda key: (key not in compared, -sign * means[key], first[key])):
+        seeds = groups[key]
+        setting = Setting(
+            params={name: value for name, value in next(iter(seeds.values())).params.items() if name in names},
+            trainings=len(seeds),
+            failed=len(failed.get(key, ())),
+            trials=tuple(sorted({record.number for record in seeds.values()})),
+            mean=means[key],
+            finished=key in compared,
         )
+        if known is not None and key in compared:
+            setting = _judged(setting, known, place[key], sign, repeated=most > 1, best=not found)
+        found.append(setting)
+    return found
+
+
+def table(groups: Mapping[Key, Mapping[Scalar, TrialRecord]], value: Callable[[TrialRecord], float]) -> Floats:
+    """Return values by setting and seed, NaN where a training is missing."""
+    seeds = {seed: at for at, seed in enumerate(dict.fromkeys(seed for group in groups.values() for seed in group))}
+    found = np.full((len(groups), len(seeds)), np.nan)
+    for row, group in enumerate(groups.values()):
+        for seed, record in group.items():
+            found[row, seeds[seed]] = value(record)
     return found
 
 
 def deviation(records: Iterable[TrialRecord], study: StudySpec) -> float | None:
     """Return the standard deviation between trainings of one setting with different seeds. None with one seed."""
-    groups = [[value_of(r) for r in seeds.values()] for seeds in by_setting(complete_of(records), factors(study)).values()]
+    complete = complete_of(trainings(records))
+    groups = [[value_of(r) for r in seeds.values()] for seeds in by_setting(complete, factors(study)).values()]
     return None if (within := variance_within(groups)) is None else math.sqrt(within)
 
 
-def _chances(values: Sequence[Sequence[float]], sign: int) -> list[float]:
-    """Return how often each setting comes first if the seeds, the same for all, are drawn again; equal ones share it."""
-    table = sign * np.array(values)
-    random = np.random.default_rng(0)
-    shares = np.zeros(len(values))
-    for _ in range(_RESAMPLES // _AT_ONCE):
-        drawn = random.integers(0, table.shape[1], (_AT_ONCE, table.shape[1]))
-        means = table[:, drawn].mean(axis=2)
-        first = means >= means.max(axis=0) - 1e-12 * np.abs(means).max(axis=0)
-        shares += (first / first.sum(axis=0)).sum(axis=1)
-    return [float(share) for share in shares / _RESAMPLES]
+def _posterior(values: Floats, once: Chance | None) -> Posterior | None:
+    """Return what is known about the settings' means; None if chance is unknown."""
+    if (~np.isnan(values)).sum() > len(values):
+        return posterior(values)
+    return posterior(values, once) if once is not None else None
 
 
-def _behind(best: Sequence[float], other: Sequence[float], sign: int) -> Behind | None:
-    mean, half = mean_and_half_width([sign * (one - two) for one, two in zip(best, other, strict=True)])
-    return None if half is None else Behind(difference=mean, low=mean - half, high=mean + half)
+def _judged(setting: Setting, known: Posterior, at: int, sign: int, *, repeated: bool, best: bool) -> Setting:
+    expected = sign * float(known.expected[at])
+    if not repeated:
+        return replace(setting, expected=expected)
+    ends = sorted((sign * float(known.low[at]), sign * float(known.high[at])))
+    low, high = float(known.behind_low[at]), float(known.behind_high[at])
+    return replace(
+        setting,
+        expected=expected,
+        low=ends[0],
+        high=ends[1],
+        behind=None if best else Behind(difference=(low + high) / 2, low=low, high=high),
+        chance=float(known.chances[at]),
+        loss=float(known.losses[at]),
+        contender=bool(known.contenders[at]),
+    )

@@ -20,11 +20,13 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def number_text(value: float | None) -> str:
-    """Return a metric with four digits after the point, a very small or large one with six significant digits."""
+    """Return a metric with four digits after the point, a count without, a tiny or huge one with six significant digits."""
     if value is None:
         return "-"
-    if isinstance(value, int):
-        return str(value)
+    if isinstance(value, int) or (value.is_integer() and 100 <= abs(value) < 1e15):  # a count
+        return str(int(value))
+    if 1e3 <= abs(value) < 1e5:  # the mean of a count
+        return f"{value:.1f}"
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.6g}"
 
 
@@ -94,7 +96,8 @@ def objective_texts(record: TrialRecord, study: StudySpec) -> list[str]:
     """Return a trial's value of each metric, the first with its standard error if it is the mean of several runs."""
     texts = [number_text(value) for value in objective_values(study, record.value, record.metrics)]
     if record.standard_error is not None:
-        texts[0] += f" ±{number_text(record.standard_error)}"
+        spread = record.standard_error
+        texts[0] += " ±" + (f"{spread:.4f}" if spread >= 1e-3 or not spread else f"{spread:.2g}")
     return texts
 
 

@@ -91,12 +91,20 @@ def runs_in_total(study: StudySpec) -> int | None:
 
 
 def trainings(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Return one record for each training, for statistics; a run of a repeated trial has the repeat as its parameter `seed`."""
+    """Return one record for each training, for statistics; a run of a repeated trial has the repeat as its parameter `seed`.
+
+    The complete runs of a trial that failed or was pruned have its state, because the trial has no result.
+    """
     return [
-        replace(run, params=trial.params | {SEED: run.repeat}) if trial.runs else run
+        replace(run, params=trial.params | {SEED: run.repeat}, state=_counted_as(run, trial)) if trial.runs else run
         for trial in trials
         for run in trial.runs or (trial,)
     ]
+
+
+def _counted_as(run: TrialRecord, trial: TrialRecord) -> TrialState:
+    lost = trial.state in (TrialState.FAILED, TrialState.PRUNED) and run.state is TrialState.COMPLETE
+    return trial.state if lost else run.state
 
 
 def _state(runs: Sequence[TrialRecord], study: StudySpec) -> TrialState:
