@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,14 +19,34 @@ __all__ = ["REPOSITORY", "Cli", "Done"]
 REPOSITORY = Path(__file__).parent.parent
 Cli = Callable[..., Done]
 SLOW_TIMEOUT_S = 900
+# Without their folder on the command line, a sample of the hostile cases runs: all of them take longer than the rest together.
+HOSTILE_SAMPLE = 40
+HOSTILE_SEED = int(os.environ.get("HOSTILE_SEED", "13"))
 
 # A shell ignores Ctrl-C in what it starts in the background, and processes inherit that; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the slow tests more time than the others before they count as hanging."""
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which hostile cases run."""
+    return "hostile cases: all" if _all_hostile(config) else f"hostile cases: {HOSTILE_SAMPLE} of each group, {HOSTILE_SEED=}"
+
+
+def _all_hostile(config: pytest.Config) -> bool:
+    return any("hostile" in word for word in config.args)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose the hostile cases, and give the slow tests more time than the others before they count as hanging."""
+    groups: dict[Path, list[pytest.Item]] = {}
+    for item in items if not _all_hostile(config) else ():
+        if item.path.parent.name == "hostile":
+            groups.setdefault(item.path, []).append(item)
+    draws = random.Random(HOSTILE_SEED)
+    left_out = {item for group in groups.values() for item in draws.sample(group, max(0, len(group) - HOSTILE_SAMPLE))}
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=list(left_out))
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
