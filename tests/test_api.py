@@ -21,6 +21,7 @@ from sweep.study.file.reading import given_study, read_study
 from sweep.study.file.writing import write_study
 from sweep.study.objective import packed, reference_to
 from tests.conftest import REPOSITORY, Cli
+from tests.support.studies import study_text
 from tests.support.studies import write_study as write
 from tests.support.waiting import wait_for
 
@@ -424,3 +425,21 @@ def test_a_notebook_is_interrupted_and_goes_on(here: Path) -> None:
                 client.execute_cell(cell, index)
     assert "trial 0 resumed after step 1" in "".join(output.get("text", "") for output in cells[-2].outputs)
     assert json.loads(cells[-1].outputs[0]["text"]) == [[2 / 3, 2], [4 / 3, 1]]
+
+
+def test_each_session_in_one_process_imports_its_own_code(here: Path) -> None:
+    """Two studies have a module of the same name, which imports another when a trial runs; one is edited between sessions."""
+
+    def value(folder: str, module: str, helper: str, **options: Any) -> float | None:
+        (here / folder).mkdir(exist_ok=True)
+        (here / folder / "mine.py").write_text(f"def train(trial):\n    import aside\n    return aside.X + {module}\n")
+        (here / folder / "aside.py").write_text(f"X = {helper}\n")
+        study = write(here / folder, study_text({"x": [1]}, name=folder))
+        found = sweep.run(study, inline=True, quiet=True, **options)
+        assert found.best is not None
+        return found.best.value
+
+    assert value("one", "1", "10") == 11
+    assert value("two", "2", "20") == 22
+    assert value("one", "3", "30", fresh=True) == 33
+    assert value("two", "4", "40", fresh=True) == 44

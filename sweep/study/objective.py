@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -79,11 +80,10 @@ def load(reference: str, import_dir: str) -> Callable[..., Any]:
     """
     if conflict := _name_conflict(Path(import_dir)):
         raise ObjectiveNotFound(conflict)
-    for entry in reversed(_own_path(import_dir)):
-        if entry not in sys.path:
-            sys.path.insert(0, entry)
+    own = _own_path(import_dir)
+    sys.path[:] = dict.fromkeys([*own, *sys.path])
     module_name, _, function = reference.partition(":")
-    module: ModuleType = importlib.import_module(module_name)
+    module = _imported_anew(module_name, import_dir)
     found = getattr(module, function, None)
     if found is None:
         public = [name for name in vars(module) if not name.startswith("_")]
@@ -91,6 +91,24 @@ def load(reference: str, import_dir: str) -> Callable[..., Any]:
     if not callable(found):
         raise ObjectiveNotFound(f"{reference} is a {type(found).__name__}, not a function")
     return found  # type: ignore[no-any-return]  # getattr knows no types
+
+
+# Of the last call of `load` in this process: its folder, and the modules that were there before it.
+_last: tuple[str, frozenset[str]] | None = None
+
+
+def _imported_anew(name: str, import_dir: str) -> ModuleType:
+    """Import a module, without what an earlier session in this process imported: another study's, or before it was edited."""
+    global _last  # noqa: PLW0603  # as global as `sys.modules`, of which it tells
+    if _last is not None:
+        folder, before = _last
+        for earlier in set(sys.modules) - before:
+            file = getattr(sys.modules[earlier], "__file__", None) or ""
+            if file.startswith(folder + os.sep) and "site-packages" not in file:
+                del sys.modules[earlier]
+    _last = import_dir, frozenset(sys.modules)
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
 
 
 def is_by_value(reference: str) -> bool:

@@ -120,8 +120,10 @@ def _stepped(low: float, high: float, step: float, *, log: bool) -> Range:
         raise ValueError(f"step must be above 0 and at most max - min ({high - low:g}), got {step}")
     if isinstance(low, int) and isinstance(high, int) and not isinstance(step, int):
         low, high = float(low), float(high)  # {min: 0, max: 1, step: 0.1}
+    if not is_finite(high - low + step):  # half a step is added at both ends where a value is drawn
+        raise ValueError(f"max - min + step is too large for a number; use less than {sys.float_info.max:.2g}")
     whole = Range(low=low, high=high, step=step)
-    finest = max(abs(low), abs(high)) * RESOLUTION
+    finest = max(abs(low) * RESOLUTION, abs(high) * RESOLUTION, sys.float_info.min)
     if not whole.integer and step < finest:
         raise ValueError(f"steps of {step} cannot be told apart in 12 digits; use a step of at least {finest:.2g}")
     last = axis_value(whole, (axis_size(whole) or 1) - 1)  # the largest allowed value, which may be less than max
