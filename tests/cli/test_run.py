@@ -150,7 +150,9 @@ def test_failed_trials_can_be_taken_again(cli: Cli, study: Path, here: Path) -> 
     before = trials(cli, study)
     source = here / "mine.py"
     source.write_text(source.read_text().replace('raise RuntimeError("boom")', "pass"))
-    assert cli("resume", "runs/study", "--retry-failed").code == 0
+    refused = cli("resume", "runs/study", "--retry-failed")
+    assert (refused.code, "mine.py" in refused.err) == (4, True)  # beside a trial of the code before
+    assert cli("resume", "runs/study", "--retry-failed", "--keep").code == 0
     after = trials(cli, study)
     assert after[0] == before[0]
     assert (after[1]["number"], after[1]["state"], after[1]["attempts"], after[1]["dir"]) == (1, "complete", 2, before[1]["dir"])
@@ -237,7 +239,7 @@ def test_a_signal_stops_the_sweep_and_it_goes_on_later(cli: Cli, study: Path, he
 
     source = study.parent / "mine.py"
     source.write_text(source.read_text().replace('if how == "hang"', 'if how == "no"'))
-    assert cli("resume", str(study)).code == 0
+    assert cli("resume", str(study), "--keep").code == 0
     after = trials(cli, study)
     assert [trial["state"] for trial in after] == ["complete"] * 6
     assert [trial["dir"] for trial in after] == [trial["dir"] for trial in before]
