@@ -79,8 +79,10 @@ class TrialRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for `from_json`: that of a run, without the values that `sweep.study.repeats` computes."""
-        data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name in _STORED}
-        return data | {"state": str(self.state), "spans": [dataclasses.asdict(span) for span in self.spans]}
+        own = vars(self)
+        data = {name: own[name] for name in _NAMES}
+        data["state"], data["spans"] = str(self.state), [dict(vars(span)) for span in self.spans]
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrialRecord:
@@ -90,7 +92,8 @@ class TrialRecord:
         return cls(**(kept | {"state": TrialState(data["state"]), "spans": tuple(Span(**part) for part in parts)}))
 
 
-_STORED = frozenset(item.name for item in dataclasses.fields(TrialRecord)) - {"standard_error", "runs"}
+_NAMES = tuple(item.name for item in dataclasses.fields(TrialRecord) if item.name not in ("standard_error", "runs"))
+_STORED = frozenset(_NAMES)
 _SPAN = frozenset(item.name for item in dataclasses.fields(Span))
 
 
