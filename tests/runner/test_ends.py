@@ -180,7 +180,7 @@ def test_a_target_counts_when_a_trial_is_complete(here: Path) -> None:
 
 
 SCRIPT_STUDY = """
-command: python script.py
+command: python script.py ${args}
 metric: {name: score, goal: maximize}
 method: grid
 parameters: {x: {values: [1]}}
@@ -219,7 +219,7 @@ def test_a_trial_that_does_not_report_again_is_ended_by_force_and_complete(cli: 
     (here / "mine.py").write_text(
         "import time\ndef train(trial):\n    trial.report(1, {'score': 7.0})\n    while True:\n        time.sleep(0.01)\n"
     )
-    text = SCRIPT_STUDY.replace("command: python script.py", "objective: mine:train")
+    text = SCRIPT_STUDY.replace("command: python script.py ${args}", "objective: mine:train")
     write_study(here, text + "timeout: {after: 1s, then: complete}\n")
     done = cli("run", "study.yaml")
     assert done.code == 0, done.out + done.err
