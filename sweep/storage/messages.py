@@ -39,7 +39,8 @@ def _of_sqlite(error: sqlite3.Error, folder: StudyFolder) -> SweepError:
         return SweepError(
             "database-not-writable",
             f"{folder.database} cannot be opened, or only for reading",
-            why=f"{error}: you may not write this file, or in its folder; or the file system is read-only",
+            why=f"{error}: you may not write this file, or in its folder; the file system is read-only; or the limit of this"
+            " shell was reached (Too many open files: see ulimit -n)",
             do=f"see  ls -la {folder.word}  , then:  sweep resume {folder.word}",
             exit_code=EXIT_SOME_FAILED,
         )
