@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import pickle
 import signal
 from collections.abc import Callable
@@ -129,10 +128,6 @@ class Died:
 
 def not_started(error: OSError) -> str:
     """Return why a process could not be started, and what to do about it."""
-    try:  # `tempfile` hides that there are too many open files: it says that no folder can be used
-        os.close(os.open(os.devnull, os.O_RDONLY))
-    except OSError as limit:
-        error = limit
     return f"no process could be started: {error.strerror or error}{_LIMITS.get(error.errno or 0, '')}"
 
 

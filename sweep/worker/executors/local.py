@@ -144,13 +144,14 @@ class LocalWorker:
     def _start(self) -> Copy | FromScratch:
         self._doomed = False
         with contextlib.ExitStack() as undone, contextlib.ExitStack() as theirs:
-            pipes = []
-            for duplex in (True, False):
-                pair = Pipe(duplex)
-                ours, other = pair if duplex else pair[::-1]
-                undone.callback(ours.close)
-                pipes.append(theirs.enter_context(other))
-                self._pipe, self._stop_pipe = (ours, None) if duplex else (self._pipe, ours)
+            tempfile.gettempdir()  # before the last descriptors are taken: it would say that no folder can be used
+            self._pipe, pipe = Pipe()
+            undone.callback(self._pipe.close)
+            theirs.enter_context(pipe)
+            stop_pipe, self._stop_pipe = Pipe(duplex=False)
+            undone.callback(self._stop_pipe.close)
+            theirs.enter_context(stop_pipe)
+            pipes = pipe, stop_pipe
             descriptor, self._log = tempfile.mkstemp(prefix="sweep-worker-", suffix=".log")
             os.close(descriptor)
             undone.callback(Path(self._log).unlink, missing_ok=True)
