@@ -129,10 +129,14 @@ class StudyFileError(SweepError):
         return "\n".join([f"error: {one_line(self.what)}  [{self.id}]", *(f"  {problem}" for problem in self.problems)])
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the most similar known word, None when none is similar."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `did you mean 'x'?` for the most similar known word, or all known words when none is similar."""
     words = list(known)
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]!r}?"
+    if near := nearest(word, words):
+        return f"did you mean {near!r}?"
     return f"known here: {', '.join(words)}" if words else ""

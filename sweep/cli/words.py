@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sweep.errors import SweepError, did_you_mean
+from sweep.errors import SweepError, did_you_mean, nearest
 
 # Words of other programs, and of plain English, for each verb.
 _ALIKE = {
@@ -36,16 +36,14 @@ def unknown_verb(word: str, rest: Sequence[str], known: Iterable[str]) -> SweepE
     if _is_study(word):
         whole = shlex.join(["run", word, *rest])
         return SweepError("no-such-verb", f"{word!r} is a study; a verb comes before it", do=f"sweep {whole}   trains its trials")
-    verb = _VERB.get(word.lower())
-    if word.lower() in verbs:
-        verb = word.lower()
-    why = "" if verb else did_you_mean(word, verbs)
-    if not verb and why.startswith("did you mean"):
-        verb = why.split("'")[1]
+    low = word.lower()
+    verb = low if low in verbs else _VERB.get(low) or nearest(word, verbs)
     if verb:
         words = rest or (() if verb in _WITHOUT_STUDY else ["STUDY"])
         more.insert(0, f"sweep {shlex.join([verb, *words])}")
-    return SweepError("no-such-verb", f"there is no verb {word!r}", why=None if verb else why, do="\n".join(more))
+    return SweepError(
+        "no-such-verb", f"there is no verb {word!r}", why=None if verb else did_you_mean(word, verbs), do="\n".join(more)
+    )
 
 
 def missing_study(verb: str) -> SweepError:

@@ -26,8 +26,8 @@ from tests.hostile.folders import (
     Values,
     assert_clear,
     copied,
+    finish,
     held,
-    make_half_done,
     remove,
     state_of,
     sweep,
@@ -48,32 +48,6 @@ AS_USER = (
     "os.execv(sys.executable, [sys.executable, '-m', 'sweep', *sys.argv[1:]])",
 )
 SEED = 20261125
-
-
-@pytest.fixture(scope="module")
-def half_done(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return make_half_done(tmp_path_factory.mktemp("half"))
-
-
-@pytest.fixture(scope="module")
-def whole(half_done: Place, tmp_path_factory: pytest.TempPathFactory) -> Values:
-    """What the study comes to if nothing happens to it."""
-    place = copied(half_done, tmp_path_factory.mktemp("whole"))
-    done = run_sweep("resume", str(place.root), here=place.here)
-    assert done.code == 0, done.err
-    return values(place)
-
-
-@pytest.fixture
-def place(half_done: Place, here: Path) -> Place:
-    return copied(half_done, here)
-
-
-def finish(place: Place, whole: Values) -> None:
-    """The next session ends the study as if nothing had happened."""
-    said = sweep("resume", str(place.root), "--inline")
-    assert said.code == 0, said.err
-    assert values(place) == whole
 
 
 # ---------------------------------------------------------------- after a session: every verb, on every kind of damage

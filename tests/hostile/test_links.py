@@ -16,7 +16,7 @@ from tests.hostile.folders import (
     Values,
     assert_clear,
     copied,
-    make_half_done,
+    finish,
     make_outside,
     remove,
     state_of,
@@ -42,42 +42,30 @@ REPLACED = {
 }
 
 
-@pytest.fixture(scope="module")
-def half_done(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return make_half_done(tmp_path_factory.mktemp("half"))
+def put(kind: str, path: Path, place: Place) -> tuple[Path, Path]:
+    """Put something in the place of a file; return what it leads to, and where the file is kept."""
+    kept = place.here / "kept"
+    if path.exists():
+        shutil.copy2(path, kept)
+    remove(path)
+    outside = make_outside(place.here, like=kept)
+    KINDS[kind](path, outside)
+    return outside, kept
 
 
-@pytest.fixture(scope="module")
-def whole(half_done: Place, tmp_path_factory: pytest.TempPathFactory) -> Values:
-    """What the study comes to if nothing happens to it."""
-    place = copied(half_done, tmp_path_factory.mktemp("whole"))
-    done = run_sweep("resume", str(place.root), here=place.here)
-    assert done.code == 0, done.err
-    return values(place)
-
-
-@pytest.fixture
-def place(half_done: Place, here: Path) -> Place:
-    return copied(half_done, here)
-
-
-def finish(place: Place, whole: Values) -> None:
-    """The next session ends the study as if nothing had happened."""
-    said = sweep("resume", str(place.root), "--inline")
-    assert said.code == 0, said.err
-    assert values(place) == whole
+def put_right(path: Path, kept: Path) -> None:
+    """Put a file back, if there was one."""
+    remove(path)
+    if kept.exists():
+        shutil.copy2(kept, path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", STUDY_FILES)
 def test_something_in_the_place_of_a_studys_file(name: str, kind: str, place: Place, whole: Values) -> None:
     """The session is refused, or goes on with a file of its own; when it is put right, the study ends as it would have."""
-    path, kept = place.root / name, place.here / "kept"
-    if path.exists():
-        shutil.copy2(path, kept)
-    remove(path)
-    outside = make_outside(place.here, like=kept)
-    KINDS[kind](path, outside)
+    path = place.root / name
+    outside, kept = put(kind, path, place)
     before = state_of(outside)
     said = sweep("resume", str(place.root), "--inline")
     assert_clear(said)
@@ -91,9 +79,7 @@ def test_something_in_the_place_of_a_studys_file(name: str, kind: str, place: Pl
         assert_clear(sweep(verb, str(place.root)))
     assert state_of(outside) == before
     if said.code != 0:
-        remove(path)
-        if kept.exists():
-            shutil.copy2(kept, path)
+        put_right(path, kept)
         finish(place, whole)
     assert values(place) == whole
     assert state_of(outside) == before
@@ -104,12 +90,7 @@ def test_something_in_the_place_of_a_studys_file(name: str, kind: str, place: Pl
 def test_something_in_the_place_of_a_runs_file(name: str, kind: str, place: Place, whole: Values) -> None:
     """What is not the trial's is not used; the trial ends with the numbers that it would have had."""
     path = place.events if name == "events" else place.run / name
-    kept = place.here / "kept"
-    if path.exists():
-        shutil.copy2(path, kept)
-    remove(path)
-    outside = make_outside(place.here, like=kept)
-    KINDS[kind](path, outside)
+    outside, kept = put(kind, path, place)
     before = state_of(outside)
     said = sweep("resume", str(place.root), "--inline")
     assert_clear(said)
@@ -118,9 +99,7 @@ def test_something_in_the_place_of_a_runs_file(name: str, kind: str, place: Plac
         assert said.code == 0, said.err
     if said.code != 0:
         assert str(path) in said.err.replace("'", "")
-        remove(path)
-        if kept.exists():
-            shutil.copy2(kept, path)
+        put_right(path, kept)
         finish(place, whole)
     assert values(place) == whole
     assert state_of(outside) == before
