@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from sweep.study.plain import LARGEST, fits
 from sweep.study.record import TrialRecord
 from sweep.study.space import Range
 from sweep.study.spec import StudySpec
 
-# As in the database's columns.
-_LARGEST = 2**63 - 1
 _WHOLE = ("number", "repeat", "attempts", "total")
 _TEXTS = ("folder", "error", "cause", "device", "code")
 _TIMES = ("started", "ended")
@@ -76,11 +75,11 @@ def _check_mapping(name: str, found: Any, right: Any) -> None:
 
 
 def _is_whole(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _LARGEST
+    return type(value) is int and 0 <= value <= LARGEST
 
 
 def _is_integer(value: Any) -> bool:
-    return type(value) is int and -_LARGEST - 1 <= value <= _LARGEST
+    return type(value) is int and fits(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -88,7 +87,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_duration(value: Any) -> bool:
-    return _is_number(value) and math.isfinite(value) and abs(value) < _LARGEST
+    return _is_number(value) and math.isfinite(value) and abs(value) < LARGEST
 
 
 def _is_scalar(value: Any) -> bool:

@@ -26,7 +26,7 @@ from sweep.errors import EXIT_LOCKED, SweepError, one_line
 from sweep.storage.files import read_json
 from sweep.storage.folder import StudyFolder
 from sweep.storage.messages import folder_lost, not_writable
-from sweep.storage.regular import NotRegular, check_regular, open_own
+from sweep.storage.regular import NotRegular, check_regular, identity, open_own
 
 # Seconds between two looks at the file, between two heartbeats, and without one until a holder elsewhere counts as dead.
 _LOOK_S = 1.0
@@ -53,7 +53,7 @@ class Lock:
     def __init__(self, folder: StudyFolder, root: int, file: int, *, root_locked: bool) -> None:
         self._folder, self._root, self._file, self._root_locked = folder, root, file, root_locked
         self._place = os.fspath(folder.root)
-        self._identity = _identity(os.fstat(root))
+        self._identity = identity(os.fstat(root))
         self._holder = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -74,7 +74,7 @@ class Lock:
             SweepError: the folder was moved, replaced or deleted, or another session has locked it.
         """
         try:
-            here = _identity(os.stat(self._place)) == self._identity  # noqa: PTH116  # called for each record: a Path takes twice as long
+            here = identity(os.stat(self._place)) == self._identity  # noqa: PTH116  # called for each record: a Path takes twice as long
         except OSError:
             here = False
         if not here:
@@ -108,11 +108,11 @@ class Lock:
 
     def _look(self) -> None:
         """Write the file again if it was removed or replaced."""
-        if _identity(self._folder.root.stat()) != self._identity:
+        if identity(self._folder.root.stat()) != self._identity:
             return  # `check` says so
         try:
             found = check_regular(self._folder.lock)
-            if found is not None and _identity(found) == _identity(os.fstat(self._file)):
+            if found is not None and identity(found) == identity(os.fstat(self._file)):
                 self._times_locked = 0
                 return
             new = open_own(self._folder.lock, _FILE_FLAGS)
@@ -217,10 +217,6 @@ def _locked_by(folder: StudyFolder, holder: dict[str, Any]) -> SweepError:
 def holder_text(holder: dict[str, Any]) -> str:
     """Return in one line who runs a study."""
     return f"host {holder.get('host', '?')}, process {holder.get('pid', '?')}, since {holder.get('since', '?')}"
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
 
 
 def _is_still(descriptor: int, path: Path) -> bool:

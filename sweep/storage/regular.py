@@ -29,6 +29,11 @@ class NotRegular(OSError):
     """A file is a link, a folder, a named pipe, a socket or a device; the message says which."""
 
 
+def identity(found: os.stat_result) -> tuple[int, int]:
+    """Return what distinguishes a file from every other one of this machine while it exists, whatever its name."""
+    return found.st_dev, found.st_ino
+
+
 def open_regular(path: Path) -> BinaryIO | None:
     """Open an ordinary file, or a link to one, for reading; None if there is none, or a named pipe, which would wait, or such."""
     try:

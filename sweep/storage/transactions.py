@@ -17,6 +17,7 @@ from typing import TypeVar
 from sweep.storage.database import opened
 from sweep.storage.folder import StudyFolder
 from sweep.storage.messages import database_locked, database_lost, explained, is_locked
+from sweep.storage.regular import identity
 
 # How long to wait for another process that has locked the database, how often to say so, and how long SQLite waits by itself.
 _PATIENCE_S = 60.0
@@ -136,7 +137,6 @@ class Transactions:
 
 def _identity(path: str) -> _Identity:
     try:
-        found = os.lstat(path)  # called for each record: a Path takes twice as long
+        return identity(os.lstat(path))  # called for each record: a Path takes twice as long
     except OSError:
         return None
-    return found.st_dev, found.st_ino

@@ -7,7 +7,6 @@ imports nothing heavy.
 
 from __future__ import annotations
 
-import math
 import operator
 import traceback
 import unicodedata
@@ -40,9 +39,14 @@ def whole_number(value: Any, what: str) -> int:
             number = None
     if number is None:
         raise TypeError(f"{what} must be a whole number, got {_kind(value)}: {shown(value)}")
-    if not -LARGEST - 1 <= number <= LARGEST:
+    if not fits(number):
         raise ValueError(f"{what} must be a whole number of at most 64 bits, got {shown(number)}")
     return number
+
+
+def fits(number: int) -> bool:
+    """Return whether a whole number has at most 64 bits, as in TensorBoard's records and the database's columns."""
+    return -LARGEST - 1 <= number <= LARGEST
 
 
 def step_or_none(value: Any) -> int | None:
@@ -77,11 +81,6 @@ def number(value: Any, what: str) -> float:
         raise ValueError(f"{what} is too large for a float") from None
     except (TypeError, ValueError):
         raise TypeError(f"{what} must be a number, got {_kind(value)}: {shown(value)}") from None
-
-
-def finite(value: Any) -> bool:
-    """Return whether a result of `number` is neither NaN nor infinite."""
-    return math.isfinite(value)
 
 
 def name(value: Any, what: str) -> str:

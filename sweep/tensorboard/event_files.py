@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sweep.storage.regular import NotRegular, open_new, open_own
+from sweep.storage.regular import NotRegular, identity, open_new, open_own
 
 PATTERN = "events.out.tfevents*"
 _HEADER = struct.Struct("<QI")
@@ -178,7 +178,7 @@ class OwnFile:
         self._name = path.name
         self._folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         descriptor = open_own(path, os.O_WRONLY)
-        self._identity = _identity(os.fstat(descriptor))
+        self._identity = identity(os.fstat(descriptor))
         os.close(descriptor)
 
     def __del__(self) -> None:
@@ -189,13 +189,9 @@ class OwnFile:
         """Append to the file; if it was removed or replaced, this raises an OSError, and nothing is written."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with os.fdopen(os.open(self._name, flags, dir_fd=self._folder), "ab") as file:
-            if _identity(os.fstat(file.fileno())) != self._identity:
+            if identity(os.fstat(file.fileno())) != self._identity:
                 raise FileNotFoundError(errno.ENOENT, "the event file was replaced while it was written", self._name)
             file.write(file_content)
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
 
 
 def _opened(path: Path) -> BinaryIO:

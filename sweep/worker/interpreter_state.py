@@ -29,6 +29,7 @@ from operator import is_
 from types import ModuleType
 from typing import Any
 
+from sweep.storage.regular import identity
 from sweep.worker import processes
 
 State = tuple[str, Callable[[], Any], Callable[[Any], object] | None]
@@ -155,10 +156,9 @@ def _streams() -> list[Any]:
 
 def _open_file(descriptor: int) -> tuple[int, int] | None:
     try:
-        status = os.fstat(descriptor)
+        return identity(os.fstat(descriptor))
     except OSError:
         return None
-    return status.st_dev, status.st_ino
 
 
 def _set_streams(before: list[Any]) -> None:

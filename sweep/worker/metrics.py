@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,7 @@ def checked(metrics: Any, step: int) -> dict[str, float]:
             values[name] = found = plain.number(value, f"metric {name!r}")
         except ValueError as error:
             raise MetricNotFinite(f"{error} at step {step}: the training diverged") from None
-        if not plain.finite(found):
+        if not math.isfinite(found):
             raise MetricNotFinite(
                 f"{name} is {found} at step {step}: the training diverged (often a learning rate that is too high)"
             )

@@ -14,10 +14,11 @@ from sweep.study.file import hints
 from sweep.study.file.parameters import Parameter, to_domain
 from sweep.study.file.schema import StudyModel
 from sweep.study.file.source import Source
-from sweep.study.file.values import LARGEST, StudyName
+from sweep.study.file.values import StudyName
 from sweep.study.grid import Grid
 from sweep.study.methods import PRUNERS, SAMPLERS, WRAPPED, missing_packages
 from sweep.study.objective import ObjectiveNotFound, locate
+from sweep.study.plain import LARGEST
 from sweep.study.space import Choice, Constant, Domain, Range, axis_size, can_be, conditional, domain_text
 from sweep.study.spec import SEED, BudgetSpec, RepeatsSpec
 

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from sweep.study.methods import PRUNERS
+from sweep.study.plain import LARGEST
 
 _STUDY_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
 _PARAMETER_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,79}"
 _REFERENCE = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*"
 _SURROGATES = re.compile("[\ud800-\udfff]")
-LARGEST = 2**63 - 1  # that SQLite stores
 _MOST_THREADS = 1024  # of a machine; also of its processes
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sweep.study import plain
 from sweep.worker.handle import Trial
 
 METRICS = "metrics.jsonl"
@@ -58,7 +59,7 @@ class Reports:
         step = _step(found.get("step"))
         if self._metric not in metrics:
             return self._drop(f"{self._metric} is no number: {found[self._metric]!r:.100}")
-        if step is not None and not (isinstance(step, int) and -(2**63) <= step < 2**63):
+        if step is not None and not (isinstance(step, int) and plain.fits(step)):
             return self._drop(f"its step must be a whole number below 2**63, got {step!r:.100}")
         if not self._counts("lines"):
             return False
