@@ -118,7 +118,7 @@ class StudyStore:
             drawn: of a new trial, what was drawn for it.
         """
         with self._transactions.begun():
-            if self._transactions.changed_elsewhere:
+            if self._transactions.changed_elsewhere():
                 self._rows = self._count_rows()
             trial_id = self._trial_ids.get(record.number)
             if trial_id is None:

@@ -38,7 +38,6 @@ class Transactions:
 
     Attributes:
         db: the connection; everything that writes is inside a transaction.
-        changed_elsewhere: whether another connection has written since the last transaction.
 
     Raises:
         SweepError: the database cannot be opened, is damaged or of another version, or is locked for too long.
@@ -48,7 +47,6 @@ class Transactions:
         self._folder, self._check, self._notice = folder, check, notice
         self._place = os.fspath(folder.database)
         self._gave_up = False
-        self.changed_elsewhere = False
         self._log: _Identity = None  # of the write-ahead log, once there is one
         try:
             self.db = self._patiently(lambda: opened(folder, read_only=False, timeout_s=_TRY_S))
@@ -70,8 +68,6 @@ class Transactions:
         self._check_files()
         self._patiently(lambda: self.db.execute("BEGIN IMMEDIATE"))
         try:
-            version = self._data_version()
-            self.changed_elsewhere, self._version = version != self._version, version
             yield self.db
         except BaseException:
             self.db.rollback()
@@ -79,6 +75,11 @@ class Transactions:
         self._patiently(self.db.commit)
         if self._log is None:
             self._log = _identity(f"{self._place}-wal")
+
+    def changed_elsewhere(self) -> bool:
+        """Return whether another connection has written since the last call; call it in a transaction."""
+        before, self._version = self._version, self._data_version()
+        return before != self._version
 
     def close(self) -> None:
         """Close the database and leave one plain file, unless another process is reading it at this moment."""

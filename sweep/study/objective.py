@@ -93,6 +93,11 @@ def load(reference: str, import_dir: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]  # getattr knows no types
 
 
+def is_own(file: str | None, folder: str) -> bool:
+    """Return whether a module's file is the user's in a study's folder, given without links; a package installed there is not."""
+    return file is not None and "site-packages" not in file and os.path.realpath(file).startswith(folder + os.sep)
+
+
 # Of the last call of `load` in this process: its folder, and the modules that were there before it.
 _last: tuple[str, frozenset[str]] | None = None
 
@@ -103,10 +108,9 @@ def _imported_anew(name: str, import_dir: str) -> ModuleType:
     if _last is not None:
         folder, before = _last
         for earlier in set(sys.modules) - before:
-            file = getattr(sys.modules[earlier], "__file__", None) or ""
-            if file.startswith(folder + os.sep) and "site-packages" not in file:
+            if is_own(getattr(sys.modules[earlier], "__file__", None), folder):
                 del sys.modules[earlier]
-    _last = import_dir, frozenset(sys.modules)
+    _last = os.path.realpath(import_dir), frozenset(sys.modules)
     importlib.invalidate_caches()
     return importlib.import_module(name)
 

@@ -21,6 +21,8 @@ from pathlib import Path
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
+from sweep.study.objective import is_own
+
 _PLAIN = (bool, int, float, complex, str, bytes, frozenset)
 _PACKAGE = str(Path(__file__).parents[1])
 _MOST = 100  # entries of a list or dict that are looked at: a longer one holds data
@@ -56,9 +58,7 @@ class Modules:
         return spec
 
     def _has(self, file: str | None) -> bool:
-        if file is None or "site-packages" in file or file.startswith(_PACKAGE):
-            return False
-        return os.path.realpath(file).startswith(self._folder + os.sep)
+        return is_own(file, self._folder) and not str(file).startswith(_PACKAGE)
 
     def close(self) -> None:
         """Take no part in imports any more."""
