@@ -62,7 +62,13 @@ OUTPUT = {
         code="import subprocess; subprocess.Popen(['sleep', '40'], start_new_session=True); GOOD", seconds=25
     ),
     "a-daemon-prints-for-ever": Case(
-        code="import subprocess; subprocess.Popen(['yes', 'spam'], start_new_session=True); GOOD", seconds=20
+        # Writes of at most PIPE_BUF bytes are whole; those of `yes` end within a line, into which the metric's line would then go.
+        code="""
+        import subprocess
+        spam = "import os; [0 for _ in iter(lambda: os.write(1, b'spam ' * 10 + bytes([10])), 0)]"
+        subprocess.Popen([sys.executable, '-c', spam], start_new_session=True); GOOD
+        """,
+        seconds=20,
     ),
     "a-child-prints-after-the-end": Case(code="if os.fork() == 0: time.sleep(60)\nelse: GOOD", seconds=30),
     "all-on-stderr": Case(code="print('{\"score\": 1}', file=sys.stderr); GOOD", log='{"score": 1}'),
