@@ -62,7 +62,7 @@ OUTPUT = {
         code="import subprocess; subprocess.Popen(['sleep', '40'], start_new_session=True); GOOD", seconds=25
     ),
     "a-daemon-prints-for-ever": Case(
-        # Writes of at most PIPE_BUF bytes are whole; those of `yes` end within a line, into which the metric's line would then go.
+        # Writes of at most PIPE_BUF bytes are whole; those of `yes` end within a line, and the metric would be in its middle.
         code="""
         import subprocess
         spam = "import os; [0 for _ in iter(lambda: os.write(1, b'spam ' * 10 + bytes([10])), 0)]"
