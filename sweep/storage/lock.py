@@ -68,7 +68,7 @@ class Lock:
         self._thread.start()
 
     def check(self) -> None:
-        """Check that the folder is still this session's; call it before each write.
+        """Check that the folder is still this session's; call it while writing.
 
         Raises:
             SweepError: the folder was moved, replaced or deleted, or another session has locked it.

@@ -56,7 +56,7 @@ class StudyStore:
     Args:
         folder: the study's; the database is created if there is none.
         study: its name, the goals of its metrics, and its parameters.
-        check: raises if the folder is no longer this session's; called before each write.
+        check: raises if the folder is no longer this session's; called now and then, and before the last write.
         notice: called with a line of text when there is something to wait for.
 
     All methods that write can be repeated: after a second call, or in a database that another session has written to, nothing is
@@ -197,7 +197,7 @@ class StudyStore:
 
     def note_time(self, session: TimeBreakdown) -> None:
         """Store the time breakdown of this session until now, added to that of all earlier ones."""
-        with self._transactions.begun():
+        with self._transactions.begun(last=True):
             self._set("study_user_attributes", self._study_id, {TIME: (self._time_before + session).to_json()})
 
     def note_codes(self, codes: Mapping[str, Any]) -> None:

@@ -1,12 +1,14 @@
 """Transactions in a study's database, for the one session that writes to it.
 
-Before each the files are looked at: they must be those that were opened, else SQLite writes on into files that nobody can read
-any more. If one was removed or replaced, the database is written again from what is open, and the session ends.
+Now and then, and before the last one, the files are looked at: they must be those that were opened, else SQLite writes on into
+files that nobody can read any more. If one was removed or replaced, the database is written again from what is open, with all
+that was stored since, and the session ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import time
@@ -23,6 +25,7 @@ from sweep.storage.regular import identity
 _PATIENCE_S = 60.0
 _NOTICE_S = 10.0
 _TRY_S = 1.0
+_LOOK_S = 0.05  # between two looks at the files: each takes three system calls, and short trials have many transactions
 
 _Answer = TypeVar("_Answer")
 _Identity = tuple[int, int] | None
@@ -47,6 +50,7 @@ class Transactions:
         self._folder, self._check, self._notice = folder, check, notice
         self._place = os.fspath(folder.database)
         self._gave_up = False
+        self._looked = -math.inf
         self._log: _Identity = None  # of the write-ahead log, once there is one
         try:
             self.db = self._patiently(lambda: opened(folder, read_only=False, timeout_s=_TRY_S))
@@ -58,14 +62,19 @@ class Transactions:
             raise explained(error, folder) from None
 
     @contextlib.contextmanager
-    def begun(self) -> Iterator[sqlite3.Connection]:
+    def begun(self, *, last: bool = False) -> Iterator[sqlite3.Connection]:
         """Begin a transaction, which is committed, or rolled back if the block raises.
+
+        Args:
+            last: no other may follow.
 
         Raises:
             SweepError: the folder or the database is no longer this session's, or the database is locked for too long.
         """
-        self._check()
-        self._check_files()
+        if last or time.monotonic() - self._looked > _LOOK_S:
+            self._check()
+            self._check_files()
+            self._looked = time.monotonic()
         self._patiently(lambda: self.db.execute("BEGIN IMMEDIATE"))
         try:
             yield self.db

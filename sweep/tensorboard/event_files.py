@@ -8,7 +8,7 @@ records by longer or shorter ones when a study is extended.
 from __future__ import annotations
 
 import contextlib
-import errno
+import fnmatch
 import itertools
 import os
 import shutil
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sweep.storage.regular import NotRegular, identity, open_new, open_own
+from sweep.storage.regular import NotRegular, open_new, open_own
 
 PATTERN = "events.out.tfevents*"
 _HEADER = struct.Struct("<QI")
@@ -134,64 +134,21 @@ def cut_torn_ends(folder: Path) -> None:
     cut_back(folder, RecordCounter(folder).count())
 
 
-def sorted_last(path: Path, others: Iterable[Path]) -> Path:
+def is_event_file(name: str) -> bool:
+    """Return whether a file has the name of an event file."""
+    return fnmatch.fnmatchcase(name, PATTERN)
+
+
+def sorted_last(name: str, others: Iterable[str]) -> str:
     """Return a name for an event file that sorts after the others in its folder, the order in which TensorBoard reads them.
 
     The name has the time in seconds. Within one second, or after the clock was set back, the new file would else be read first.
     """
-    last = max((other.name for other in others if other != path), default="")
-    if path.name > last:
-        return path
+    last = max(others, default="")
     with contextlib.suppress(ValueError, IndexError):
-        seconds, rest = int(last.split(".")[3]), path.name.split(".", 4)[4]
-        return path.with_name(f"events.out.tfevents.{seconds + 1:010d}.{rest}")
-    return path
-
-
-@contextlib.contextmanager
-def name_of(folder: Path) -> Iterator[str]:
-    """Give a name for a run folder that TensorBoard can open, while the block runs: it encodes names as UTF-8."""
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:  # in another encoding; Linux only
-        folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            yield f"/proc/self/fd/{descriptor}"
-        finally:
-            os.close(descriptor)
-    else:
-        yield str(folder)
-
-
-class OwnFile:
-    """TensorBoard's file system for the event file of one attempt, which appends to the file that it was and to no other.
-
-    Args:
-        path: the file, which is there.
-
-    Raises:
-        OSError: it is no ordinary file, or has another name too.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._name = path.name
-        self._folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        descriptor = open_own(path, os.O_WRONLY)
-        self._identity = identity(os.fstat(descriptor))
-        os.close(descriptor)
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
-            os.close(self._folder)
-
-    def append(self, filename: bytes, file_content: bytes, binary_mode: bool) -> None:  # as TensorBoard calls it
-        """Append to the file; if it was removed or replaced, this raises an OSError, and nothing is written."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with os.fdopen(os.open(self._name, flags, dir_fd=self._folder), "ab") as file:
-            if identity(os.fstat(file.fileno())) != self._identity:
-                raise FileNotFoundError(errno.ENOENT, "the event file was replaced while it was written", self._name)
-            file.write(file_content)
+        if name <= last:
+            return f"events.out.tfevents.{int(last.split('.')[3]) + 1:010d}.{name.split('.', 4)[4]}"
+    return name
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -15,8 +15,8 @@ plugins/hparams/backend_context.py and list_session_groups.py) and checked with 
 
 from __future__ import annotations
 
+import contextlib
 import os
-import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,11 +28,12 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from sweep.storage.regular import open_new, open_own
+from sweep.storage.regular import open_own
 from sweep.study.space import Choice, Constant, Domain, Range
 from sweep.study.trial import Params, Scalar
 from sweep.tensorboard import event_files
 from sweep.tensorboard.columns import FRONT
+from sweep.tensorboard.event_writer import EventWriter
 
 _MOST_CHECKBOXES = 9
 
@@ -67,7 +68,7 @@ def session_end(*, success: bool) -> Summary:
 
 def write_description(folder: Path, space: Mapping[str, Domain | None], metrics: Iterable[str]) -> None:
     """Write a run that has only the description of the columns."""
-    _write_file(folder / _file_name(), experiment(space, metrics))
+    _write(folder, experiment(space, metrics))
 
 
 def append_front(run_folder: Path, *, inside: bool, step: int, mend: bool = False) -> None:
@@ -92,8 +93,7 @@ def append_end(run_folder: Path, *, success: bool) -> None:
     for path in run_folder.glob(event_files.PATTERN):
         if found := _tagged(path, metadata.SESSION_END_INFO_TAG):  # written just before the process died; the first one counts
             event_files.cut_before(path, found[0])
-    ends = run_folder / f"{_file_name()}.end"
-    _write_file(event_files.sorted_last(ends, run_folder.glob(event_files.PATTERN)), session_end(success=success))
+    _write(run_folder, session_end(success=success), ".end")
 
 
 def renew(run_folder: Path, params: Params, space: Mapping[str, Domain | None]) -> None:
@@ -118,16 +118,10 @@ def renew(run_folder: Path, params: Params, space: Mapping[str, Domain | None]) 
             event_files.replace_record(path, start, length, event.SerializeToString())
 
 
-def _file_name() -> str:
-    return f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}"
-
-
-def _write_file(path: Path, summary: Summary) -> None:
-    """Write an event file that holds one record."""
-    with open_new(path) as file:
-        records = RecordWriter(file)
-        records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-        records.write(Event(wall_time=time.time(), summary=summary).SerializeToString())
+def _write(folder: Path, summary: Summary, suffix: str = "") -> None:
+    """Write one more event file, which holds one record."""
+    with contextlib.closing(EventWriter(folder, suffix)) as writer:
+        writer.add_event(Event(wall_time=time.time(), summary=summary))
 
 
 def _tagged(path: Path, tag: str) -> tuple[int, int, Event] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import sys
 import time
 import traceback
@@ -12,14 +11,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import FileWriter, SummaryWriter
 
 from sweep.study import plain
 from sweep.study.lifetime import Lifetime, TrialEnded
 from sweep.study.space import Domain
 from sweep.study.timing import Stopwatch, counts_as
 from sweep.study.trial import Params
-from sweep.tensorboard import event_files, hparams
+from sweep.tensorboard import hparams
+from sweep.tensorboard.event_writer import EventWriter
 from sweep.tensorboard.logged import Logged
 
 # The end of the names of a trial's own event files; a script may write others besides them.
@@ -59,6 +59,9 @@ class TrialWriter(SummaryWriter):
         logged: of each watched tag step and value of the last point, the lowest and the highest value.
     """
 
+    file_writer: Any  # torch leaves both without a type
+    all_writers: Any
+
     def __init__(
         self,
         log_dir: str | Path,
@@ -79,10 +82,7 @@ class TrialWriter(SummaryWriter):
         self._last_step: dict[str, int] = {}
         self._later: list[tuple[str, Any, int | None, float]] = []  # points that wait for a GPU: tag, number, step, time
         self._started = self._described = self._ended = self._shut = False
-        with event_files.name_of(Path(log_dir)) as name:
-            super().__init__(log_dir=name, filename_suffix=OWN_SUFFIX)
-        self.log_dir = str(log_dir)
-        self._sort_last()
+        super().__init__(log_dir=str(log_dir))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a writer that resumes this run needs; plain data."""
@@ -105,9 +105,8 @@ class TrialWriter(SummaryWriter):
             OSError: a record could not be written; the file may end with half of it.
         """
         self._write_pending()
-        writers: dict[str, Any] | None = self.all_writers
-        for writer in (writers or {}).values():
-            writer.flush()
+        if not self._shut:
+            self._get_file_writer().flush()
 
     def start_session(self, params: Params, space: Mapping[str, Domain | None], group: str | None = None) -> None:
         """Make the run's row appear in the HPARAMS tab; runs of one group share a row."""
@@ -258,9 +257,13 @@ class TrialWriter(SummaryWriter):
             return None
 
     def _get_file_writer(self) -> Any:
-        if self._shut:  # it would open a second file
+        # In place of SummaryWriter's, which opens a second file after `close`.
+        if self._shut:
             self.lifetime.check("trial.writer")
-        return super()._get_file_writer()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        if self.file_writer is None:
+            self.file_writer = _RunWriter(EventWriter(Path(self.log_dir), OWN_SUFFIX))
+            self.all_writers = {self.log_dir: self.file_writer}
+        return self.file_writer
 
     def _chart(self, category: str, title: str, tags: Iterable[str]) -> None:
         charts = self._layout.setdefault(category, {})
@@ -278,20 +281,14 @@ class TrialWriter(SummaryWriter):
             self._laid_out = size
             self.guard("add_custom_scalars", super().add_custom_scalars, self._layout)
 
-    def _sort_last(self) -> None:
-        # TensorBoard's writer chooses the name, and opens the file by its name for each record.
-        event_writer = self._get_file_writer().event_writer
-        path = Path(self.log_dir, Path(event_writer._file_name).name)
-        last = event_files.sorted_last(path, path.parent.glob(event_files.PATTERN))
-        if last != path:
-            path.rename(last)
-            event_writer._file_name = str(last)
-            event_writer._general_file_writer.filename = os.fsencode(last)
-        event_writer._general_file_writer.fs = event_files.OwnFile(last)
-
     def _write(self, make_record: Callable[..., Any], *args: Any) -> None:
         # The only way to write a record of one's own.
         self.guard("hparams", lambda: self._get_file_writer().add_summary(make_record(*args)))
+
+
+class _RunWriter(FileWriter):
+    def __init__(self, event_writer: Any) -> None:  # its own would make another
+        self.event_writer = event_writer
 
 
 for _name in dir(SummaryWriter):

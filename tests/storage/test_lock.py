@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import sqlite3
 from pathlib import Path
@@ -22,6 +23,7 @@ from sweep.storage.messages import write_failed
 from sweep.storage.regular import NotRegular, keep_one_name, open_own
 from sweep.storage.store import StudyStore
 from sweep.study.record import planned_record
+from sweep.study.timing import TimeBreakdown
 from sweep.study.trial import TrialState
 from tests.support.studies import study_spec
 from tests.support.waiting import wait_for
@@ -63,7 +65,7 @@ def test_a_lock_file_that_another_session_holds_ends_this_one(folder: StudyFolde
 
 
 @pytest.mark.parametrize("how", ["moved", "replaced", "removed"])
-def test_a_folder_that_is_not_there_any_more_is_noticed_before_a_write(folder: StudyFolder, how: str) -> None:
+def test_a_folder_that_is_not_there_any_more_is_noticed_before_the_last_write(folder: StudyFolder, how: str) -> None:
     """The message says where it is now."""
     with locked(folder) as held:
         store = StudyStore(folder, SPEC, held.check)
@@ -76,7 +78,7 @@ def test_a_folder_that_is_not_there_any_more_is_noticed_before_a_write(folder: S
                 path.rmdir() if path.is_dir() else path.unlink()
             moved.rmdir()
         with pytest.raises(SweepError) as caught:
-            store.start(RECORDS[1])
+            store.note_time(TimeBreakdown())
         store.close()
     assert caught.value.id == "folder-lost"
     assert how == "removed" or str(moved) in (caught.value.where or "")
@@ -85,23 +87,27 @@ def test_a_folder_that_is_not_there_any_more_is_noticed_before_a_write(folder: S
 
 @pytest.mark.parametrize("name", ["study.db", "study.db-wal"])
 @pytest.mark.parametrize("how", ["removed", "replaced"])
-def test_a_lost_database_is_noticed_and_nothing_is_lost(folder: StudyFolder, name: str, how: str) -> None:
-    """It is written again; a file that somebody else has put there stays."""
+def test_a_lost_database_is_noticed_and_nothing_is_lost(
+    folder: StudyFolder, name: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the last write at the latest; it is written again, and a file that somebody else has put there stays."""
+    monkeypatch.setattr(transactions, "_LOOK_S", math.inf)
     store = StudyStore(folder, SPEC)
     for record in RECORDS[:3]:
         store.start(record)
     (folder.root / name).unlink()
     if how == "replaced":
         (folder.root / name).write_bytes(b"")
+    store.start(RECORDS[3])
     with pytest.raises(SweepError) as caught:
-        store.start(RECORDS[3])
+        store.note_time(TimeBreakdown())
     store.close()
     assert (caught.value.id, caught.value.exit_code) == ("database-lost", 1)
     saved = [*folder.root.glob("study.db.saved-*")]
     assert len(saved) == (name == "study.db" and how == "replaced")
     for path in saved:
         path.replace(folder.database)
-    assert [record.number for record in read_records(folder)] == [0, 1, 2]
+    assert [record.number for record in read_records(folder)] == [0, 1, 2, 3]
 
 
 def test_a_locked_database_is_waited_for_and_then_given_up(folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
