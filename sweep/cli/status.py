@@ -32,7 +32,8 @@ _BAR_WIDTH = 24
 def show_status(snapshot: Snapshot, word: str, *, as_json: bool) -> None:
     """Print a study's status once; `word` names its file in commands."""
     if as_json:
-        print_json(snapshot.status_json() | {"prior": count_imported(snapshot.folder)})
+        told = [one.text for one in main_statements(answer(snapshot.records, snapshot.study))] if snapshot.ranking.order else []
+        print_json(snapshot.status_json() | {"statements": told, "prior": count_imported(snapshot.folder)})
     else:
         console().print(_status(snapshot, word), crop=False)
 

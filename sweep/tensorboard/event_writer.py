@@ -23,7 +23,8 @@ from sweep.storage.regular import identity
 from sweep.tensorboard import event_files
 
 _VERSION = "brain.Event:2"  # of the format
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_PENDING = 1 << 24  # bytes that are kept for a disk that is full
 _numbers = itertools.count()
 
 
@@ -49,9 +50,16 @@ class EventWriter:
         others = filter(event_files.is_event_file, os.listdir(self._folder))  # noqa: PTH208  # of a descriptor
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}{suffix}"
         self._name = event_files.sorted_last(name, others)
-        self._file: int | None = os.open(self._name, _FLAGS, 0o666, dir_fd=self._folder)
+        try:
+            self._file: int | None = os.open(self._name, _FLAGS, 0o666, dir_fd=self._folder)
+        except OSError:
+            os.close(self._folder)
+            raise
         self._identity = identity(os.fstat(self._file))
-        self._pending = b""  # what a full disk has refused
+        # Where the next byte goes, and the bytes that are not written yet: one value, so that an exception that a signal raises
+        # at any point (a user's time limit) leaves both or none as they were.
+        self._rest = 0, b""
+        self._dropped = self._writing = False
         self._lock = threading.RLock()
         self._records = RecordWriter(self)
         source = SourceMetadata(writer="sweep")
@@ -66,6 +74,7 @@ class EventWriter:
 
         Raises:
             OSError: it is not, or not wholly, in the file; the next call writes the rest first.
+            RuntimeError: a signal handler logs while the objective does.
         """
         data = event.SerializeToString()
         with self._lock:
@@ -73,20 +82,34 @@ class EventWriter:
 
     def write(self, data: bytes) -> None:
         """Append the bytes of a record, as `RecordWriter` asks for it."""
-        self._pending += data
-        while self._pending:
-            if self._file is None:
-                raise OSError(errno.EBADF, "the event file is closed", self._name)
-            self._pending = self._pending[os.write(self._file, self._pending) :]
+        if self._writing:
+            raise RuntimeError("a signal handler has interrupted the writing of another record")
+        self._writing = True
+        try:
+            place, pending = self._rest
+            self._dropped = self._dropped or len(pending) > _MOST_PENDING
+            self._rest = place, pending + (b"" if self._dropped else data)
+            while self._rest[1]:
+                self._write_some(*self._rest)
+        finally:
+            self._writing = False
+
+    def _write_some(self, place: int, pending: bytes) -> None:
+        if self._file is None:
+            raise OSError(errno.EBADF, "the event file is closed", self._name)
+        written = os.pwrite(self._file, pending, place)
+        self._rest = place + written, pending[written:]
 
     def flush(self) -> None:
         """Write what an error has left.
 
         Raises:
-            OSError: that fails again; or the file was removed or replaced.
+            OSError: that fails again, or records were dropped; or the file was removed or replaced.
         """
         with self._lock:
             self.write(b"")
+            if self._dropped:
+                raise OSError(errno.ENOSPC, "the disk was full for so long that records were dropped", self._name)
             if self._file is not None and identity(os.stat(self._name, dir_fd=self._folder)) != self._identity:
                 raise FileNotFoundError(errno.ENOENT, "the event file was replaced while it was written", self._name)
 

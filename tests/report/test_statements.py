@@ -57,6 +57,7 @@ def test_page_terminal_json_and_python_say_the_same(cli: Cli, here: Path) -> Non
     cli("report", str(study))
     page = re.sub(r"\s+", " ", (here / "runs" / "study" / "report.html").read_text())
     status, best = cli("status", str(study)).out, cli("best", str(study)).out
+    assert cli("status", str(study), "--json").json["statements"] == main
     for text in main:
         assert text in page.replace("&gt;", ">").replace("&lt;", "<")
         for shown in (ran, status, best):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tensorboard.compat.proto.event_pb2 import Event
 
+from sweep.tensorboard import event_writer
 from sweep.tensorboard.event_files import PATTERN, events
 from sweep.tensorboard.event_writer import EventWriter
 
@@ -56,15 +57,15 @@ def test_what_a_full_disk_refused_is_written_first_when_there_is_room_again(
     """The disk has taken half of a record; no reader sees that, and no record is lost."""
     writer = EventWriter(tmp_path, "")
     (path,) = tmp_path.glob(PATTERN)
-    write, room = os.write, [10]
+    write, room = os.pwrite, [10]
 
-    def full(descriptor: int, data: bytes) -> int:
+    def full(descriptor: int, data: bytes, place: int) -> int:
         if not room:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(descriptor, data[: room.pop()])
+        return write(descriptor, data[: room.pop()], place)
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "write", full)
+        patched.setattr(os, "pwrite", full)
         for step in (1, 2):
             with pytest.raises(OSError, match="No space"):
                 writer.add_event(Event(step=step))
@@ -74,6 +75,67 @@ def test_what_a_full_disk_refused_is_written_first_when_there_is_room_again(
     writer.flush()
     writer.add_event(Event(step=3))
     assert steps(path) == [1, 2, 3]
+
+
+def test_a_disk_that_stays_full_takes_no_more_memory_and_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever flushes later learns that records are missing."""
+    monkeypatch.setattr(event_writer, "_MOST_PENDING", 100)
+    writer = EventWriter(tmp_path, "")
+    (path,) = tmp_path.glob(PATTERN)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        for step in range(1, 50):
+            with pytest.raises(OSError, match="No space"):
+                writer.add_event(Event(step=step))
+    with pytest.raises(OSError, match="dropped"):
+        writer.flush()
+    assert 1 < len(steps(path)) < 10
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_exception_that_a_signal_raises_damages_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """A time limit may end an objective between the writing of bytes and the counting of them."""
+    writer = EventWriter(tmp_path, "")
+    (path,) = tmp_path.glob(PATTERN)
+    write = os.pwrite
+
+    def interrupted(descriptor: int, data: bytes, place: int) -> int:
+        if moment == "after":
+            write(descriptor, data, place)
+        raise TimeoutError("the user's own")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", interrupted)
+        with pytest.raises(TimeoutError):
+            writer.add_event(Event(step=1))
+    writer.add_event(Event(step=2))
+    assert steps(path) == [1, 2]
+
+
+def test_a_signal_handler_that_logs_within_a_record_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It neither waits for itself nor writes into the record."""
+    writer = EventWriter(tmp_path, "")
+    (path,) = tmp_path.glob(PATTERN)
+    write = os.pwrite
+
+    def handled(descriptor: int, data: bytes, place: int) -> int:
+        with pytest.raises(RuntimeError, match="signal handler"):
+            writer.add_event(Event(step=9))
+        return write(descriptor, data, place)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", handled)
+        writer.add_event(Event(step=1))
+    writer.add_event(Event(step=2))
+    assert steps(path) == [1, 2]
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "renamed"])
