@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from sweep.errors import SweepError
 from sweep.objectives import datasets
@@ -55,8 +56,12 @@ def _print(subject: str, text: str, do: str = "") -> bool:
 
 def _check_torch(has_gpu: bool) -> bool:
     try:
+        folder = Path.cwd()
+    except FileNotFoundError:  # it was deleted: torch does not find its own libraries there
+        folder = Path(os.sep)
+    try:
         done = subprocess.run(
-            [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=_IMPORT_TIMEOUT_S, check=False
+            [sys.executable, "-c", _PROBE], cwd=folder, capture_output=True, text=True, timeout=_IMPORT_TIMEOUT_S, check=False
         )
         found = json.loads(done.stdout) if done.returncode == 0 else {}
         trouble = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -95,7 +95,9 @@ def load(reference: str, import_dir: str) -> Callable[..., Any]:
 
 def is_own(file: str | None, folder: str) -> bool:
     """Return whether a module's file is the user's in a study's folder, given without links; a package installed there is not."""
-    return file is not None and "site-packages" not in file and os.path.realpath(file).startswith(folder + os.sep)
+    if file is None or not os.path.isabs(file):  # torch.classes has a name that is no path
+        return False
+    return "site-packages" not in file and os.path.realpath(file).startswith(folder + os.sep)
 
 
 # Of the last call of `load` in this process: its folder, and the modules that were there before it.
@@ -156,7 +158,10 @@ def packed(function: Callable[..., Any]) -> bytes:
 
 
 def _own_path(import_dir: str) -> list[str]:
-    return [import_dir, str(Path.cwd())]
+    try:
+        return [import_dir, str(Path.cwd())]
+    except FileNotFoundError:  # the working directory was deleted
+        return [import_dir]
 
 
 def _name_conflict(folder: Path) -> str:

@@ -102,6 +102,15 @@ def name(value: Any, what: str) -> str:
     return found
 
 
+def is_name(value: Any) -> bool:
+    """Return whether `name` accepts it."""
+    try:
+        name(value, "")
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def exact_text(value: object) -> str:
     """Return a text of any type as a `str`, and what `str` returns of anything else."""
     return str.__str__(value if isinstance(value, str) else str(value))

@@ -110,7 +110,10 @@ class EventWriter:
             self.write(b"")
             if self._dropped:
                 raise OSError(errno.ENOSPC, "the disk was full for so long that records were dropped", self._name)
-            if self._file is not None and identity(os.stat(self._name, dir_fd=self._folder)) != self._identity:
+            if (
+                self._file is not None
+                and identity(os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)) != self._identity
+            ):
                 raise FileNotFoundError(errno.ENOENT, "the event file was replaced while it was written", self._name)
 
     def close(self) -> None:

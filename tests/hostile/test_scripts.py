@@ -365,12 +365,15 @@ CLIENT = {
         error="TypeError: metric 'score' must be a number",
     ),
     "a-metric-of-400-digits": Case(
-        code="from sweep import trial\ntrial.report(1, {'score': 10**400})", points=(), error="Error: "
+        code="from sweep import trial\ntrial.report(1, {'score': 10**400})",
+        points=(),
+        error="metric 'score' is too large for a float",
+        cause="not-finite",
     ),
     "a-step-of-words": Case(
         code="from sweep import trial\ntrial.report('one', {'score': 7})",
         points=(),
-        error="TypeError: trial.report needs a whole number",
+        error="TypeError: the step of trial.report must be a whole number, got str: 'one'",
     ),
     "a-wrong-number-of-steps": Case(
         code="from sweep import trial\nfor step in trial.steps(2.5): pass", points=(), error="TypeError: 'float' object cannot be"

@@ -824,7 +824,7 @@ def test_a_verb_ends_in_order_in_a_folder_that_is_gone(verb: str, tmp_path: Path
     done = in_shell(f"mkdir {gone}; cd {gone}; rmdir {gone}; $SWEEP {verb}", tmp_path)
     assert done.code == (2 if "hostile" in verb else 0), done.out + done.err
     assert "Traceback" not in done.err
-    assert "hostile" not in verb or "[study-not-found]" in done.err
+    assert "hostile" not in verb or "[no-working-directory]" in done.err
 
 
 # ---------------------------------------------------------------- words

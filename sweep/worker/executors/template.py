@@ -114,7 +114,11 @@ class Template:
             TemplateDied: the template is dead.
         """
         death, exit_pipe = Pipe(duplex=False)
-        request = pickle.dumps((target, args)), {**os.environ, **env, VARIABLE: self.mark}, list(sys.path), str(Path.cwd())
+        try:
+            folder = str(Path.cwd())
+        except FileNotFoundError:  # it was deleted; the copy has the template's, which is the same
+            folder = "."
+        request = pickle.dumps((target, args)), {**os.environ, **env, VARIABLE: self.mark}, list(sys.path), folder
         with self._lock:
             try:
                 self._pipe.send(request)

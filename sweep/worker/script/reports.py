@@ -55,7 +55,8 @@ class Reports:
         found = _object(text)
         if self._metric not in found:
             return False
-        metrics = {name: _number(value) for name, value in found.items() if type(value) in (int, float) and name != "step"}
+        numbers = {name: _number(value) for name, value in found.items() if type(value) in (int, float) and name != "step"}
+        metrics = {name: value for name, value in numbers.items() if plain.is_name(name)}
         step = _step(found.get("step"))
         if self._metric not in metrics:
             return self._drop(f"{self._metric} is no number: {found[self._metric]!r:.100}")
