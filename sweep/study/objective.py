@@ -95,7 +95,7 @@ def load(reference: str, import_dir: str) -> Callable[..., Any]:
 
 def is_own(file: str | None, folder: str) -> bool:
     """Return whether a module's file is the user's in a study's folder, given without links; a package installed there is not."""
-    if file is None or not os.path.isabs(file):  # torch.classes has a name that is no path
+    if file is None or not Path(file).is_absolute():  # torch.classes has a name that is no path
         return False
     return "site-packages" not in file and os.path.realpath(file).startswith(folder + os.sep)
 
