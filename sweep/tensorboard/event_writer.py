@@ -6,6 +6,7 @@ record that was not written is found out later, at another call. Here a record i
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import errno
 import itertools
@@ -23,7 +24,8 @@ from sweep.storage.regular import identity
 from sweep.tensorboard import event_files
 
 _VERSION = "brain.Event:2"  # of the format
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_WAITING = 64 << 20  # bytes
 _numbers = itertools.count()
 
 
@@ -51,7 +53,12 @@ class EventWriter:
         self._name = event_files.sorted_last(name, others)
         self._file: int | None = os.open(self._name, _FLAGS, 0o666, dir_fd=self._folder)
         self._identity = identity(os.fstat(self._file))
-        self._pending = b""  # what a full disk has refused
+        self._waiting: collections.deque[bytes] = (
+            collections.deque()
+        )  # records that a full disk has refused, or are being written
+        self._waiting_bytes = 0
+        self._refused = False  # a record, since too many wait
+        self._written: tuple[bytes, int] = b"", 0  # the last record that was, and where it ends
         self._lock = threading.RLock()
         self._records = RecordWriter(self)
         source = SourceMetadata(writer="sweep")
@@ -70,23 +77,48 @@ class EventWriter:
         data = event.SerializeToString()
         with self._lock:
             self._records.write(data)
+            self._write_waiting()
 
     def write(self, data: bytes) -> None:
-        """Append the bytes of a record, as `RecordWriter` asks for it."""
-        self._pending += data
-        while self._pending:
-            if self._file is None:
-                raise OSError(errno.EBADF, "the event file is closed", self._name)
-            self._pending = self._pending[os.write(self._file, self._pending) :]
+        """Take the bytes of a record, as `RecordWriter` asks for it."""
+        if self._refused or (self._waiting and self._waiting_bytes + len(data) > _MOST_WAITING):
+            self._refused = True
+            raise OSError(errno.ENOSPC, "the disk has been full for long, and records were lost", self._name)
+        self._waiting_bytes += len(data)
+        self._waiting.append(data)
+
+    def _write_waiting(self) -> None:
+        """Write the records that wait.
+
+        A signal handler, or a `__del__`, may log or raise between any two calls here. So a record is written at a place of its
+        own, where writing it twice changes nothing, and no call is between a test and what depends on it.
+        """
+        while self._waiting:
+            record = self._waiting[0]
+            last, start = self._written
+            if record is not last:
+                if self._file is None:
+                    raise OSError(errno.EBADF, "the event file is closed", self._name)
+                at, end = start, start + len(record)
+                while at < end:
+                    at += os.pwrite(self._file, record[at - start :], at)
+                written = record, end
+                if self._waiting and self._waiting[0] is record and self._written[0] is last:
+                    self._written = written
+            if self._waiting and self._waiting[0] is record:
+                self._waiting.popleft()
+        self._waiting_bytes = 0
 
     def flush(self) -> None:
         """Write what an error has left.
 
         Raises:
-            OSError: that fails again; or the file was removed or replaced.
+            OSError: that fails again, or was too much to be kept; or the file was removed or replaced.
         """
         with self._lock:
-            self.write(b"")
+            self._write_waiting()
+            if self._refused:
+                self.write(b"")
             if self._file is not None and identity(os.stat(self._name, dir_fd=self._folder)) != self._identity:
                 raise FileNotFoundError(errno.ENOENT, "the event file was replaced while it was written", self._name)
 

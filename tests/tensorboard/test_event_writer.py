@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from tensorboard.compat.proto.event_pb2 import Event
 
+from sweep.tensorboard import event_writer
 from sweep.tensorboard.event_files import PATTERN, events
 from sweep.tensorboard.event_writer import EventWriter
 
@@ -56,15 +58,15 @@ def test_what_a_full_disk_refused_is_written_first_when_there_is_room_again(
     """The disk has taken half of a record; no reader sees that, and no record is lost."""
     writer = EventWriter(tmp_path, "")
     (path,) = tmp_path.glob(PATTERN)
-    write, room = os.write, [10]
+    write, room = os.pwrite, [10]
 
-    def full(descriptor: int, data: bytes) -> int:
+    def full(descriptor: int, data: bytes, place: int) -> int:
         if not room:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(descriptor, data[: room.pop()])
+        return write(descriptor, data[: room.pop()], place)
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "write", full)
+        patched.setattr(os, "pwrite", full)
         for step in (1, 2):
             with pytest.raises(OSError, match="No space"):
                 writer.add_event(Event(step=step))
@@ -74,6 +76,66 @@ def test_what_a_full_disk_refused_is_written_first_when_there_is_room_again(
     writer.flush()
     writer.add_event(Event(step=3))
     assert steps(path) == [1, 2, 3]
+
+
+def test_a_disk_that_stays_full_takes_no_memory_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be kept is lost, and `flush` says so from then on, though there is room again; one large record is kept."""
+    monkeypatch.setattr(event_writer, "_MOST_WAITING", 1000)
+    writer = EventWriter(tmp_path, "")
+    writer.add_event(Event(step=1, file_version="x" * 5000))
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        for step in range(2, 500):
+            with pytest.raises(OSError, match=r"No space|records were lost"):
+                writer.add_event(Event(step=step))
+    assert sum(map(len, writer._waiting)) < 1000
+    for _ in range(2):
+        with pytest.raises(OSError, match="records were lost"):
+            writer.flush()
+    found = steps(next(tmp_path.glob(PATTERN)))
+    assert found == [*range(1, len(found) + 1)]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("inner", ["logs", "flushes", "raises", "logs and raises"])
+def test_a_signal_handler_that_logs_or_raises_while_a_record_is_written_doubles_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str, when: str
+) -> None:
+    """So does a `__del__`: both run between any two calls. Before or after the system has written."""
+    writer = EventWriter(tmp_path, "")
+    busy: list[bool] = []
+    write = os.pwrite
+
+    def handler() -> None:
+        if busy:
+            return
+        busy.append(True)
+        if "logs" in inner:
+            for step in (100, 101):
+                writer.add_event(Event(step=step))
+        if inner == "flushes":
+            writer.flush()
+        if "raises" in inner:
+            raise TimeoutError
+
+    def interrupted(descriptor: int, data: bytes, place: int) -> int:
+        if when == "before":
+            handler()
+        written = write(descriptor, data[: len(data) // 2], place)  # a system may write a part only
+        if when == "after":
+            handler()
+        return written
+
+    writer.add_event(Event(step=1))
+    with monkeypatch.context() as patched, contextlib.suppress(TimeoutError):
+        patched.setattr(os, "pwrite", lambda *words: interrupted(*words) if len(words[1]) > 4 else write(*words))
+        writer.add_event(Event(step=2))
+    writer.add_event(Event(step=3))
+    assert steps(next(tmp_path.glob(PATTERN))) == [1, 2, *([100, 101] if "logs" in inner else []), 3]
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "renamed"])
