@@ -396,16 +396,16 @@ def test_a_trial_that_is_suspended_as_soon_as_it_begins_has_no_negative_duration
         import os, signal, subprocess
 
         def train(trial):
-            subprocess.Popen(["sh", "-c", f"sleep 1; kill -CONT {os.getpid()}"])
+            subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -CONT {os.getpid()}"])
             os.kill(os.getpid(), signal.SIGSTOP)
             return {"score": trial.params["x"]}
     """
     (here / "stops.py").write_text(textwrap.dedent(stops))
-    write_study(here, study_text({"x": [1, 2, 3]}, objective="stops:train", workers={"per_device": 1}))
+    write_study(here, study_text({"x": [*range(10)]}, objective="stops:train", workers={"per_device": 1}))
     done = run_sweep("run", "study.yaml", here=here)
     assert done.code == 0, done.out + done.err
     durations = [record.duration_s for record in records(folder)]
-    assert len(durations) == 3
+    assert len(durations) == 10
     assert all(seconds is not None and 0 <= seconds < 1 for seconds in durations), durations
 
 
