@@ -32,7 +32,7 @@ _SURE = 0.95
 _TOGETHER = 0.975  # of the settings' differences to the best: more, because their variances may differ and are poorly known
 _EQUAL = 0.1  # the prior probability that the settings do not differ
 # The setting with the best mean is hardly ever better than its upper end, so less of the posterior holds it with 95 %.
-_OF_THE_BEST = (0.035, 0.965)
+_OF_THE_BEST = (0.035, 0.97)
 _NO_SEEDS = 0.5  # the prior probability that seeds have no effect that all settings share
 _CELLS = 5_000_000  # of an array
 

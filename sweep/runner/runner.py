@@ -131,7 +131,7 @@ class Runner:
         limit = self._study.timeout_s
         for slot in self._slots:
             if slot.worker.suspended():
-                slot.began += passed
+                slot.began += min(passed, slot.seconds)  # it may have begun since the last look
             if limit is not None and slot.trial is not None and slot.seconds > limit:
                 slot.timed_out = True
                 if slot.seconds > self._study.timed.forced_s and not slot.killed:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fnmatch
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +25,8 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+_PASSED_OVER = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
 class NotRegular(OSError):
@@ -108,6 +112,27 @@ def read_own(path: Path) -> bytes:
     """
     with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
         return file.read()
+
+
+def files_below(folder: Path, pattern: str) -> Iterator[Path]:
+    """Iterate over what is in a folder and those in it, however deep, and has a name of a pattern; no link is followed.
+
+    Folders that cannot be entered, or are gone meanwhile, are passed over.
+
+    Raises:
+        OSError: a folder cannot be read for another reason.
+    """
+    folders = [os.fspath(folder)]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as found:
+                entries = [*found]
+        except OSError as error:
+            if error.errno not in _PASSED_OVER:
+                raise
+            continue
+        folders += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        yield from (Path(entry.path) for entry in entries if fnmatch.fnmatchcase(entry.name, pattern))
 
 
 def make_folders(path: Path, above: int) -> None:

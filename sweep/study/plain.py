@@ -159,5 +159,7 @@ def _no_number(value: Any) -> bool:
     if kind is None:
         return False
     count = getattr(value, "size", 1)
-    several = (value.numel() if callable(count) else count) != 1
-    return several or getattr(value, "is_meta", False) or any(word in str(kind) for word in ("bool", "time", "complex"))
+    mask = getattr(value, "mask", False)  # NumPy reads a masked value as 0
+    if (value.numel() if callable(count) else count) != 1 or (not callable(mask) and bool(mask)):
+        return True
+    return getattr(value, "is_meta", False) or any(word in str(kind) for word in ("bool", "time", "complex"))

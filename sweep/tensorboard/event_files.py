@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sweep.storage.regular import NotRegular, open_new, open_own
+from sweep.storage.regular import NotRegular, files_below, open_new, open_own
 
 PATTERN = "events.out.tfevents*"
 _HEADER = struct.Struct("<QI")
@@ -73,7 +73,7 @@ class RecordCounter:
             sync: fsync each file that has grown.
         """
         # Not links, which may lead anywhere: TensorBoard's own runs in a run folder are files.
-        found = (path for path in self._folder.rglob(PATTERN) if path.is_file() and not path.is_symlink())
+        found = (path for path in files_below(self._folder, PATTERN) if path.is_file() and not path.is_symlink())
         paths = {path.relative_to(self._folder).as_posix(): path for path in found}
         self._counted = {name: counted for name, counted in self._counted.items() if name in paths}
         for name, path in paths.items():
@@ -97,7 +97,7 @@ def cut_back(folder: Path, counts: Mapping[str, int]) -> None:
         NotEnoughRecords: a file has fewer; then nothing is changed.
     """
     ends = {folder / name: _end_of(folder / name, count) for name, count in counts.items()}
-    for path in folder.rglob(PATTERN):
+    for path in [*files_below(folder, PATTERN)]:
         if path not in ends:
             if path.is_symlink() or not path.is_dir():
                 path.unlink()

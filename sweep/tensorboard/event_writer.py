@@ -6,6 +6,7 @@ record that was not written is found out later, at another call. Here a record i
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import errno
 import itertools
@@ -24,7 +25,7 @@ from sweep.tensorboard import event_files
 
 _VERSION = "brain.Event:2"  # of the format
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST_PENDING = 1 << 24  # bytes that are kept for a disk that is full
+_MOST_WAITING = 64 << 20  # bytes
 _numbers = itertools.count()
 
 
@@ -56,10 +57,11 @@ class EventWriter:
             os.close(self._folder)
             raise
         self._identity = identity(os.fstat(self._file))
-        # Where the next byte goes, and the bytes that are not written yet: one value, so that an exception that a signal raises
-        # at any point (a user's time limit) leaves both or none as they were.
-        self._rest = 0, b""
-        self._dropped = self._writing = False
+        # Records that a full disk has refused, or that are being written.
+        self._waiting: collections.deque[bytes] = collections.deque()
+        self._waiting_bytes = 0
+        self._refused = False  # a record, since too many wait
+        self._written: tuple[bytes, int] = b"", 0  # the last record that was, and where it ends
         self._lock = threading.RLock()
         self._records = RecordWriter(self)
         source = SourceMetadata(writer="sweep")
@@ -74,42 +76,52 @@ class EventWriter:
 
         Raises:
             OSError: it is not, or not wholly, in the file; the next call writes the rest first.
-            RuntimeError: a signal handler logs while the objective does.
         """
         data = event.SerializeToString()
         with self._lock:
             self._records.write(data)
+            self._write_waiting()
 
     def write(self, data: bytes) -> None:
-        """Append the bytes of a record, as `RecordWriter` asks for it."""
-        if self._writing:
-            raise RuntimeError("a signal handler has interrupted the writing of another record")
-        self._writing = True
-        try:
-            place, pending = self._rest
-            self._dropped = self._dropped or len(pending) > _MOST_PENDING
-            self._rest = place, pending + (b"" if self._dropped else data)
-            while self._rest[1]:
-                self._write_some(*self._rest)
-        finally:
-            self._writing = False
+        """Take the bytes of a record, as `RecordWriter` asks for it."""
+        if self._refused or (self._waiting and self._waiting_bytes + len(data) > _MOST_WAITING):
+            self._refused = True
+            raise OSError(errno.ENOSPC, "the disk has been full for long, and records were lost", self._name)
+        self._waiting_bytes += len(data)
+        self._waiting.append(data)
 
-    def _write_some(self, place: int, pending: bytes) -> None:
-        if self._file is None:
-            raise OSError(errno.EBADF, "the event file is closed", self._name)
-        written = os.pwrite(self._file, pending, place)
-        self._rest = place + written, pending[written:]
+    def _write_waiting(self) -> None:
+        """Write the records that wait.
+
+        A signal handler, or a `__del__`, may log or raise between any two calls here. So a record is written at a place of its
+        own, where writing it twice changes nothing, and no call is between a test and what depends on it.
+        """
+        while self._waiting:
+            record = self._waiting[0]
+            last, start = self._written
+            if record is not last:
+                if self._file is None:
+                    raise OSError(errno.EBADF, "the event file is closed", self._name)
+                at, end = start, start + len(record)
+                while at < end:
+                    at += os.pwrite(self._file, record[at - start :], at)
+                written = record, end
+                if self._waiting and self._waiting[0] is record and self._written[0] is last:
+                    self._written = written
+            if self._waiting and self._waiting[0] is record:
+                self._waiting.popleft()
+        self._waiting_bytes = 0
 
     def flush(self) -> None:
         """Write what an error has left.
 
         Raises:
-            OSError: that fails again, or records were dropped; or the file was removed or replaced.
+            OSError: that fails again, or was too much to be kept; or the file was removed or replaced.
         """
         with self._lock:
-            self.write(b"")
-            if self._dropped:
-                raise OSError(errno.ENOSPC, "the disk was full for so long that records were dropped", self._name)
+            self._write_waiting()
+            if self._refused:
+                self.write(b"")
             if (
                 self._file is not None
                 and identity(os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)) != self._identity

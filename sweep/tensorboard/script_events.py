@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweep.storage.regular import open_regular
+from sweep.storage.regular import files_below, open_regular
 from sweep.tensorboard import event_files
 from sweep.tensorboard.writer import OWN_SUFFIX, TrialWriter
 
@@ -151,7 +151,7 @@ class ScriptEvents:
 def _event_files(folder: Path) -> list[Path]:
     """Return the event files in a folder, in the order in which they were written, without the trial's own."""
     try:
-        return sorted(path for path in folder.rglob(event_files.PATTERN) if not path.name.endswith(OWN_SUFFIX))
+        return sorted(path for path in files_below(folder, event_files.PATTERN) if not path.name.endswith(OWN_SUFFIX))
     except OSError:  # the script removed a folder meanwhile
         return []
 

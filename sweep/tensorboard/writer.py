@@ -49,8 +49,7 @@ class TrialWriter(SummaryWriter):
 
     Args:
         log_dir: the run folder.
-        keep_open: let `close` only flush, since the run continues after the objective (tutorials end with `writer.close()`);
-            `shut` closes.
+        keep_open: let `close`, with which tutorials end, only flush, since the run continues; `shut` closes.
         lays_out: whether to describe the charts of the CUSTOM SCALARS tab; one run of a study is enough.
         stopwatch, lifetime: the trial's.
         watched: tags whose points are remembered.
@@ -229,7 +228,10 @@ class TrialWriter(SummaryWriter):
         """Close the file for good."""
         if not self._shut:
             self.seal()
+            files = self.file_writer
             self.guard("close", super().close)
+            if files is not None:
+                files.event_writer.close()
             self._shut = True
 
     def seal(self) -> None:
@@ -289,6 +291,8 @@ class TrialWriter(SummaryWriter):
 class _RunWriter(FileWriter):
     def __init__(self, event_writer: Any) -> None:  # its own would make another
         self.event_writer = event_writer
+
+    close = reopen = FileWriter.flush  # an objective may call these; the file is open until `TrialWriter.shut`
 
 
 for _name in dir(SummaryWriter):

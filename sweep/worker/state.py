@@ -141,8 +141,17 @@ def _check_tensor(tensor: torch.Tensor) -> None:
             or tensor.__dict__
         )
     )
-    if not plain or torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # private: nothing public tells
+    # Private: nothing public tells.
+    if not plain or torch._C._functorch.is_functorch_wrapped_tensor(tensor) or _is_freed(tensor):
         _check_unusual(tensor)
+
+
+def _is_freed(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor's memory is smaller than the tensor, as that of a parameter whose values are on other devices."""
+    count = tensor.numel()
+    if count and not tensor.is_contiguous():
+        count = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return count > 0 and tensor.untyped_storage().nbytes() < int(tensor.storage_offset() + count) * tensor.itemsize
 
 
 def _check_unusual(tensor: torch.Tensor) -> None:

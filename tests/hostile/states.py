@@ -77,6 +77,7 @@ add(
     zero_size=lambda: {"v": torch.zeros(0, 3)},
     zero_dim=lambda: {"v": torch.tensor(3.5)},
     not_contiguous=lambda: {"v": torch.arange(12.0).reshape(3, 4).t()[1:]},
+    storage_of_the_right_size=lambda: {"v": resized(torch.ones(4, 4).t()[:, :2], 32)},
     expanded=lambda: {"v": torch.ones(1).expand(10**12)},
     view_of_a_large_one=lambda: {"v": torch.arange(100_000.0)[50:60]},
     channels_last=lambda: {"v": torch.arange(120.0).reshape(2, 3, 4, 5).to(memory_format=torch.channels_last)},
@@ -278,6 +279,12 @@ def with_attribute(value: Any, attribute: Any) -> Any:
     return value
 
 
+def resized(tensor: torch.Tensor, size: int) -> torch.Tensor:
+    """Return a tensor whose memory has another size, as FSDP makes them."""
+    tensor.untyped_storage().resize_(size)
+    return tensor
+
+
 add(
     numpy_scalar=lambda: {"lr": numpy.float64(0.1)},
     numpy_array=lambda: {"v": numpy.arange(3)},
@@ -334,6 +341,9 @@ add(
     whole_tensor=lambda: torch.ones(2),
     whole_text=lambda: "state",
     mapping_that_raises=Raises,
+    freed_storage=lambda: {"v": resized(torch.ones(10), 0)},
+    storage_too_small=lambda: {"v": resized(torch.ones(10), 36)},
+    storage_too_small_for_a_view=lambda: {"v": resized(torch.ones(4, 4).t()[1:], 48)},
     proxy_of_a_class=lambda: types.MappingProxyType({"v": Data()}),
     memory=lambda: {"v": memoryview(b"abc")},
 )

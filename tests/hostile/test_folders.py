@@ -35,6 +35,7 @@ from tests.hostile.folders import (
     write_files,
 )
 from tests.support.command_line import COMMAND, Running, run_sweep
+from tests.support.deep import deep_folders
 
 pytestmark = pytest.mark.slow
 # Without the right to write what its permissions forbid, which root has: then a read-only folder is one.
@@ -427,6 +428,15 @@ def test_what_may_not_even_be_read(name: str, place: Place, whole: Values) -> No
 
 
 # ---------------------------------------------------------------- at the start
+
+
+@pytest.mark.parametrize("where", ["0001_x=2", ".", "0000_x=1"])
+def test_folders_that_are_nested_very_deeply(where: str, place: Place, whole: Values) -> None:
+    """Deeper than Python can recurse, and than a path can say."""
+    with deep_folders(place.root / where, 2500):
+        for verb, *options in VERBS[:-1]:
+            assert_clear(sweep(verb, str(place.root), *options))
+        finish(place, whole)
 
 
 @pytest.mark.parametrize(

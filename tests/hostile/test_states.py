@@ -85,6 +85,7 @@ KEPT = [
     "many_small",
     "a_million_numbers",
     "views_of_one_another",
+    "storage_of_the_right_size",
 ]
 REFUSED = [
     "numpy_scalar",
@@ -99,6 +100,9 @@ REFUSED = [
     "meta",
     "mkldnn",
     "zero_tensor",
+    "freed_storage",
+    "storage_too_small",
+    "storage_too_small_for_a_view",
     "tensor_with_a_class",
     "module",
     "optimizer",

@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -387,6 +388,25 @@ def test_a_suspension_does_not_use_up_the_budget(here: Path, folder: Path) -> No
         _suspend(SUSPENDED["everything"], running, 13.0)
         assert running.end() == 0, running.out
     assert [record.state for record in records(folder)] == [TrialState.COMPLETE] * 4
+
+
+def test_a_trial_that_is_suspended_as_soon_as_it_begins_has_no_negative_duration(here: Path, folder: Path) -> None:
+    """The interval in which that is noticed began before the trial."""
+    stops = """\
+        import os, signal, subprocess
+
+        def train(trial):
+            subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -CONT {os.getpid()}"])
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return {"score": trial.params["x"]}
+    """
+    (here / "stops.py").write_text(textwrap.dedent(stops))
+    write_study(here, study_text({"x": [*range(10)]}, objective="stops:train", workers={"per_device": 1}))
+    done = run_sweep("run", "study.yaml", here=here)
+    assert done.code == 0, done.out + done.err
+    durations = [record.duration_s for record in records(folder)]
+    assert len(durations) == 10
+    assert all(seconds is not None and 0 <= seconds < 1 for seconds in durations), durations
 
 
 def test_a_resumed_trial_has_not_used_the_time_of_a_suspension(limited: Path, here: Path, folder: Path) -> None:

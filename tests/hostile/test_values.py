@@ -39,6 +39,7 @@ HALVES = [
     "decimal",
     "fraction",
     "own_float",
+    "unmasked_array",
 ]
 TAKEN: dict[str, float] = dict.fromkeys(HALVES, 0.5)
 TAKEN |= {"int": 3, "int64": 3, "uint8": 3, "tensor_of_ints": 3, "int_enum": 3, "large_int": 1e300, "uint64": float(2**64)}
@@ -53,6 +54,8 @@ NO_NUMBER = [
     "list",
     "tensor2",
     "array2",
+    "masked",
+    "masked_array",
     "meta",
     "bad_float",
     "object",

@@ -86,6 +86,8 @@ def test_a_whole_number_has_at_most_64_bits(value: int) -> None:
         (numpy.longdouble(0.5), 0.5),
         (numpy.int8(-1), -1),
         (numpy.array([0.5]), 0.5),
+        (numpy.ma.array([0.5]), 0.5),
+        (numpy.ma.array([0.5], mask=[False]), 0.5),
         (torch.tensor(0.5, requires_grad=True), 0.5),
         (torch.tensor(0.5, dtype=torch.bfloat16), 0.5),
         (Celsius(0.5), 0.5),
@@ -105,6 +107,7 @@ def test_a_number_of_any_type_becomes_a_float_or_an_int(value: Any, number: floa
 
 NONE: list[Any] = [True, numpy.True_, torch.tensor(True), "0.5", numpy.str_("0.5"), b"1", None, 1j, numpy.complex64(1), [1.0]]
 NONE += [torch.tensor([1.0, 2.0]), numpy.array(["a"]), torch.empty((), device="meta"), numpy.datetime64("2020"), object()]
+NONE += [numpy.ma.masked, numpy.ma.array([0.5], mask=True)]
 
 
 @pytest.mark.parametrize("value", NONE, ids=lambda value: type(value).__name__)  # no addresses: they differ in each process

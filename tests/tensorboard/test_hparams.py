@@ -113,6 +113,22 @@ def test_logging_never_kills_a_trial(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert scalars(tmp_path) == {"a": [(2, 1.0)]}
 
 
+def test_an_objective_that_closes_the_file_itself_goes_on_writing(tmp_path: Path) -> None:
+    """Through torch's own objects, in which the file may also be opened again; it is one file, and `shut` closes it."""
+    writer = TrialWriter(tmp_path, keep_open=True)
+    writer.add_scalar("a", 1.0, 1)
+    for file in writer.all_writers.values():
+        file.close()
+    writer.add_scalar("a", 2.0, 2)
+    writer.file_writer.reopen()
+    writer.add_scalar("a", 3.0, 3)
+    writer.written()
+    events = writer.file_writer.event_writer
+    writer.shut()
+    assert scalars(tmp_path) == {"a": [(1, 1.0), (2, 2.0), (3, 3.0)]}
+    assert events._file is None
+
+
 def test_a_dead_trials_row_is_ended_by_the_runner(tmp_path: Path) -> None:
     """One more event file in the run folder holds the status, and nothing else."""
     writer = TrialWriter(tmp_path)

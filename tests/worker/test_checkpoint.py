@@ -25,6 +25,8 @@ from sweep.tensorboard.writer import TrialWriter
 from sweep.worker import checkpoint
 from sweep.worker.checkpoint import Checkpoint, CheckpointDamaged, candidates, read, save
 
+FREED = torch.ones(3)  # as FSDP leaves a parameter whose values are on other devices
+FREED.untyped_storage().resize_(0)
 WHO = checkpoint.identity(3, {"lr": 0.1, "shuffle": True}, 7)
 
 
@@ -158,6 +160,7 @@ def test_a_newer_programs_checkpoint_is_not_misread(tmp_path: Path, monkeypatch:
     ("state", "words"),
     [
         ({"lr": numpy.float64(0.1)}, r"state\['lr'\] is a numpy.float64"),
+        ({"shard": FREED}, r"state\['shard'\] is a tensor \(torch.float32, torch.strided\) that cannot be read back"),
         ({"a": [1, {"b": object()}]}, r"state\['a'\]\[1\]\['b'\] is a builtins.object"),
         ({"f": len}, "builtin_function_or_method"),
         ({"a": numpy.zeros(3)}, "torch.from_numpy"),

@@ -54,7 +54,7 @@ class ScriptTrial:
     """
 
     def __init__(self) -> None:
-        self._facts: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
+        self._facts = _facts()
         self._lock = threading.Lock()
         self._lines: dict[int, Any] = {}  # by process
         self.params: dict[str, Any] = self._facts.get("params", {})
@@ -174,6 +174,16 @@ class ScriptTrial:
         path = self.dir / f".state.{os.getpid()}"
         checkpoint.write_state(path, {"state": state, "randomness": checkpoint.random_states()})
         return str(path)
+
+
+def _facts() -> dict[str, Any]:
+    """Return what the sweep says of the trial; nothing in a script run by hand, and where the variable is somebody else's."""
+    try:
+        found = json.loads(os.environ.get(VARIABLE, "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    ours = isinstance(found, dict) and "token" in found and all(isinstance(found.get(name), str) for name in ("dir", "logdir"))
+    return found if ours else {}
 
 
 def _plain(value: Any) -> Any:

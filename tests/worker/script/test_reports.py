@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweep.study.trial import TrialResult, TrialState
+from sweep.worker.script.client import VARIABLE, ScriptTrial
 from tests.support.reading import hparams_tags, points, scalars
 from tests.worker.script.conftest import EVENTS, PARAMS, Line, Run, log
 
@@ -154,3 +155,12 @@ add(0, "score", 3); writer.close()
     )
     assert trial(script, "${logdir}").metrics == {"score": 3}
     assert [report.step for report in line.reports] == [0]
+
+
+@pytest.mark.parametrize("text", ["", "garbage", "[1]", "[" * 100_000, '{"x": 1}', '{"token": "a", "dir": 1, "logdir": "b"}'])
+def test_a_variable_that_is_no_sweeps_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Each command imports the client, and would end with a traceback."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, text)
+    trial = ScriptTrial()
+    assert (trial.params, trial.number, trial.dir, [*trial.steps(2)]) == ({}, 0, Path(), [1, 2])
