@@ -52,7 +52,8 @@ def locate(reference: str, import_dir: str) -> None:
         raise ObjectiveNotFound(f"there is no module {whole!r} {where}")
     for part in inner:
         whole = f"{whole}.{part}"
-        spec = PathFinder.find_spec(whole, list(spec.submodule_search_locations or []))
+        # By its last name: with the whole one a mere folder would have to be imported first.
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations or []))
         if spec is None:
             raise ObjectiveNotFound(f"there is no module {whole!r}")
     if spec.origin is None or not spec.origin.endswith(".py"):
