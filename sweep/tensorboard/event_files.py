@@ -156,11 +156,8 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _truncate(path: Path, size: int) -> None:
-    descriptor = open_own(path, os.O_WRONLY)
-    try:
-        os.ftruncate(descriptor, size)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(open_own(path, os.O_WRONLY), "wb") as file:
+        file.truncate(size)
 
 
 def _end_of(path: Path, count: int) -> int:
