@@ -62,7 +62,7 @@ class SweepError(Exception):
         where: file, line or folder.
         why: the likely cause.
         do: what to type now; several lines are kept as they are.
-        exit_code: exit code of the command (`sweep/docs/design.md`, section 3).
+        exit_code: exit code of the command (`sweep/docs/operations.md`).
     """
 
     def __init__(

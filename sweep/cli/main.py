@@ -1,4 +1,4 @@
-"""`main` runs one command and turns errors into messages and exit codes (`sweep/docs/design.md`, section 3)."""
+"""`main` runs one command and turns errors into messages and exit codes (`sweep/docs/operations.md`)."""
 
 from __future__ import annotations
 

@@ -215,7 +215,7 @@ def prepare(params: Mapping[str, Any]) -> Iterator[Progress]:
     yield from datasets.fetch(_parameters(params)["dataset"], datasets.cache_root())
 
 
-# What the study must know before a trial runs: see "Your own objective" in the README.
+# What the study must know before a trial runs: see `sweep/docs/own-code.md`.
 train.metrics = (  # type: ignore[attr-defined]  # a function has no declared attributes
     *("validation/accuracy", "test/accuracy", "validation/loss", "train/loss", "train/accuracy", "train/correct", "test/samples"),
 )

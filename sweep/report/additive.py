@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from sweep.report.best_setting import Floats
 from sweep.report.shares import Share, share
 from sweep.study.trial import Scalar
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 _DEGREES = (1, 2, 3, 4, 5, 6, 8, 10)
 _STEPS = (5, 8, 12)
 _VALUES_EACH = 2  # for each degree of freedom of the whole model

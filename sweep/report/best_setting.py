@@ -73,7 +73,6 @@ class Posterior:
         losses: by how much it is worse than the best, on average: what choosing it costs.
         contenders: whether it is in the smallest set that holds the best with 95 %.
         behind_low, behind_high: the simultaneous 95 % intervals of how far it is behind the one with the best mean.
-        deviation: the standard deviation between trainings of one setting.
     """
 
     means: Floats
@@ -85,7 +84,6 @@ class Posterior:
     contenders: np.ndarray[Any, np.dtype[np.bool_]]
     behind_low: Floats
     behind_high: Floats
-    deviation: float
 
 
 def two_way(values: Floats) -> TwoWay:
@@ -159,7 +157,6 @@ def posterior(values: Floats, chance: Chance | None = None) -> Posterior:
         contenders=inside,
         behind_low=(difference - margin) * size,
         behind_high=(difference + margin) * size,
-        deviation=math.sqrt(float(np.median(variances))) * size,
     )
 
 

@@ -55,7 +55,7 @@ class Series:
             dashes          (x, y): a short horizontal line
             before, after   (x, y): a line of steps that change before or after each point; y may be None
             curves          (trial, [(x, y), ...])
-            bars            (length,) or (length, low, high) with an interval, from bottom to top
+            bars            (length, low, high) with an interval, from bottom to top; a chart's only series
             spans           (row, start, end, trial, how it ended)
             lines           (a value for each axis, ..., trial) in parallel coordinates, the best last
 

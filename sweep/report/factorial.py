@@ -13,13 +13,12 @@ import functools
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from sweep.report.shares import Share, share, tail
+from sweep.report.best_setting import Floats
+from sweep.report.shares import Share, share
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 Pair = tuple[int, int]
 # One study in thirty names a pair where there is none. With seeds the level is lower, because their variance may differ between
 # settings, which the F test does not know.
@@ -128,10 +127,13 @@ def shares(
 
 
 def _p(item: tuple[float, int], error: Error) -> float:
+    """Return the probability of a larger F statistic without any effect."""
+    from scipy.special import fdtrc
+
     value, freedom = item
     if error.mean_square <= 0:
         return 0.0 if value > 0 else 1.0
-    return tail(value / freedom / error.mean_square, freedom, error.freedom)
+    return float(fdtrc(freedom, error.freedom, value / freedom / error.mean_square))
 
 
 def _unreplicated(pair: Pair, left: dict[Pair, tuple[float, int]], higher: tuple[float, int]) -> float:

@@ -49,8 +49,8 @@ def _drawn(chart: Chart) -> Figure:
     if parallel:
         _draw_parallel(axes, chart)
         return figure
-    for place, series in enumerate(chart.series):
-        _draw(axes, chart, series, place)
+    for series in chart.series:
+        _draw(axes, chart, series)
     for side, scale in zip("xy", chart.scales, strict=True):
         axis = getattr(axes, f"{side}axis")
         if scale.log:
@@ -69,7 +69,7 @@ def _drawn(chart: Chart) -> Figure:
     return figure
 
 
-def _draw(axes: Any, chart: Chart, series: Series, place: int) -> None:
+def _draw(axes: Any, chart: Chart, series: Series) -> None:
     colour = "grey" if series.colour == QUIET else f"C{series.colour}"
     look: dict[str, Any] = {"color": colour, "label": series.name or None}
     match series.mark:
@@ -91,10 +91,9 @@ def _draw(axes: Any, chart: Chart, series: Series, place: int) -> None:
             for _, points in series.data:
                 axes.plot(*zip(*points, strict=True), linewidth=1.6, marker="" if len(points) > 1 else "o", **look)
         case "bars":
-            rows = np.arange(len(series.data)) + (0.2 - 0.4 * place if len(chart.series) > 1 else 0)
-            length, *ends = np.array(series.data, dtype=float).T
-            reach = [length - ends[0], ends[1] - length] if ends else None
-            axes.barh(rows, length, height=0.36, xerr=reach, ecolor="black", capsize=2, **look)
+            length, low, high = np.array(series.data, dtype=float).T
+            reach = [length - low, high - length]
+            axes.barh(np.arange(len(length)), length, height=0.36, xerr=reach, ecolor="black", capsize=2, **look)
         case "spans":
             for row, start, end, number, how in series.data:
                 axes.barh(row, end - start, left=start, height=0.7, color=_STATES.get(how, "grey"), edgecolor="white")

@@ -11,12 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from sweep.report import additive, factorial
-from sweep.report.best_setting import Chance, two_way
+from sweep.report.best_setting import Chance, Floats, two_way
 from sweep.report.intervals import variance_within
 from sweep.report.settings import Key, by_setting, factors, table, value_of
 from sweep.report.shares import Share
@@ -27,9 +26,8 @@ from sweep.study.repeats import trainings
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar, TrialState
 
-_FEWEST = 6  # trials; with fewer nothing is computed
+FEWEST = 6  # trials; with fewer nothing is computed
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 Groups = Mapping[Key, Mapping[Scalar, TrialRecord]]
 
 
@@ -76,20 +74,13 @@ class Influence:
         importances: of each parameter for which it can be computed, the largest first.
         interplays: the pairs that matter through each other, the largest first.
         grid: whether every setting of a grid has ended; only then pairs are looked at.
-        pairs_tested: whether there was any chance to compare the pairs with.
         once: the variance of chance, at most, where each setting was trained once; None if it is unknown.
     """
 
     importances: tuple[Importance, ...] = ()
     interplays: tuple[Interplay, ...] = ()
     grid: bool = False
-    pairs_tested: bool = False
     once: Chance | None = None
-
-
-def importances(records: Iterable[TrialRecord], study: StudySpec) -> list[Importance]:
-    """Return the swept parameters, the most important first; none if too few trials have ended."""
-    return list(influence(records, study).importances)
 
 
 def influence(records: Iterable[TrialRecord], study: StudySpec) -> Influence:
@@ -98,7 +89,7 @@ def influence(records: Iterable[TrialRecord], study: StudySpec) -> Influence:
     ended = [r for r in trainings(records) if r.state.finished and (r.state is not TrialState.COMPLETE or r.value is not None)]
     complete = complete_of(ended)
     groups = by_setting(ended, names)
-    if len(groups) < 2 or len(ended) < _FEWEST or not complete or not names:
+    if len(groups) < 2 or len(ended) < FEWEST or not complete or not names:
         return Influence()
     rank = dict(zip(map(id, ended), ranked(ended, study), strict=True))
     axes = [list(dict.fromkeys((type(key[place]), key[place]) for key in groups)) for place in range(len(names))]
@@ -191,7 +182,6 @@ def _of_grid(
         importances=tuple(sorted(found, key=lambda item: -item.share)),
         interplays=tuple(sorted(interplays, key=lambda item: -item.share.value)),
         grid=True,
-        pairs_tested=bool(of_values.freedom) or sums.higher[1] > 0 or len(sums.pairs) > 1,
         once=once,
     )
 
@@ -205,7 +195,7 @@ def _of_search(groups: Groups, names: Sequence[str], rank: Mapping[int, float], 
     measured: dict[frozenset[int], dict[str, Share]] = {}
     for name in names:
         having = [at for at, record in enumerate(first) if name in record.params]
-        if len(having) < _FEWEST:
+        if len(having) < FEWEST:
             continue
         key = frozenset(having)
         if key not in measured:
@@ -222,7 +212,7 @@ def _of_search(groups: Groups, names: Sequence[str], rank: Mapping[int, float], 
 def _chance_once(groups: Groups, names: Sequence[str], study: StudySpec) -> Chance | None:
     """Return the variance that the parameters leave, where each setting was trained once and all parameters apply to all."""
     done = [r for seeds in groups.values() for r in seeds.values() if r.state is TrialState.COMPLETE]
-    if len(done) < _FEWEST or any(name not in record.params for record in done for name in names):
+    if len(done) < FEWEST or any(name not in record.params for record in done for name in names):
         return None
     clipped, unit = _clipped(done, study)
     left = additive.chance_of(np.array([clipped[id(r)] for r in done]), {name: [r.params[name] for r in done] for name in names})

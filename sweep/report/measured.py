@@ -52,14 +52,9 @@ class Measured:
 def measured(records: Iterable[TrialRecord], study: StudySpec, best: Setting) -> tuple[Measured, ...]:
     """Return the metrics that every result of the best setting has, the study's own first, bookkeeping last."""
     complete = complete_of(trainings(records))
-    groups = by_setting(complete, factors(study))
     names = factors(study)
-    key = next(
-        key
-        for key, seeds in groups.items()
-        if {name: value for name, value in next(iter(seeds.values())).params.items() if name in names} == best.params
-        and {record.number for record in seeds.values()} == set(best.trials)
-    )
+    groups = by_setting(complete, names)
+    key = tuple(best.params.get(name) for name in names)
     chosen = list(groups[key].values())
     found = []
     for name in metric_names(chosen):

@@ -53,19 +53,17 @@
       const [[number, points]] = one.data;
       return { type: "line", z: 5, symbol: points.length > 1 ? "none" : "circle", lineStyle: { width: 2.2 }, color: colour(one.colour), data: points.map((value) => ({ value, number })) };
     },
-    bars(one, chart) {
-      const bar = { type: "bar", barWidth: 11, barGap: "10%", itemStyle: { color: colour(one.colour) }, data: one.data.map(([length]) => length) };
-      const shift = chart.series.length > 1 ? 6 : 0; // the interval's distance from the row's middle, which lies between two bars
+    bars(one) {
+      const bar = { type: "bar", barWidth: 11, itemStyle: { color: colour(one.colour) }, data: one.data.map(([length]) => length) };
       const interval = {
         type: "custom", z: 6, silent: true, tooltip: { show: false }, data: one.data.map(([, low, high], row) => [low, row, high]),
         renderItem(params, api) {
-          const [x1, middle] = api.coord([api.value(0), api.value(1)]), [x2] = api.coord([api.value(2), api.value(1)]);
+          const [x1, y] = api.coord([api.value(0), api.value(1)]), [x2] = api.coord([api.value(2), api.value(1)]);
           const stroke = (x1, y1, x2, y2) => ({ type: "line", shape: { x1, y1, x2, y2 }, style: { stroke: css("ink"), lineWidth: 1.2 } });
-          const y = middle - shift;
           return { type: "group", children: [stroke(x1, y, x2, y), stroke(x1, y - 3, x1, y + 3), stroke(x2, y - 3, x2, y + 3)] };
         },
       };
-      return one.data[0].length > 1 ? [bar, interval] : bar;
+      return [bar, interval];
     },
     spans: (one) => ({
       type: "custom", encode: { x: [1, 2], y: 0 }, clip: true, data: one.data.map(([row, start, end, number, how]) => ({ value: [row, start, end], number, how })),

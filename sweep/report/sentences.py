@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sweep.report.answer import Answer
 from sweep.report.comparison import Comparison
-from sweep.report.importance import Interplay
+from sweep.report.importance import FEWEST, Interplay
 from sweep.report.measured import Measured
 from sweep.report.methods import Topic
 from sweep.report.settings import Setting
@@ -24,7 +24,6 @@ from sweep.study.trial import TrialState
 
 _IDLE = 0.1  # a parameter whose interval ends below this has hardly any influence
 _LISTED = 4
-_FEWEST = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,25 +211,22 @@ def comparison(item: Comparison, found: Answer) -> Statement:
     return Statement(topic="comparison", text=text, holds="95 %, all together" if item.together else "95 %, each for itself")
 
 
-def importance(found: Answer) -> list[Statement]:
-    """Return which parameters matter."""
-    return list(_importance(found))
-
-
-def _importance(found: Answer) -> Iterator[Statement]:
+def importance(found: Answer) -> Iterator[Statement]:
+    """Yield which parameters matter."""
     matter, study = found.influence, found.study
     if not matter.importances:
         ended = sum(found.ended.values())
         text = "Which parameters matter cannot be computed: too few values were tried more than once."
-        if ended < _FEWEST:
-            text = f"Too few trials have ended to compute which parameters matter: {ended}, of at least {_FEWEST}."
+        if ended < FEWEST:
+            text = f"Too few trials have ended to compute which parameters matter: {ended}, of at least {FEWEST}."
         yield Statement(topic="missing", text=text)
         return
     learns = study.method in SAMPLERS and SAMPLERS[study.method].learns
     among = f"Among the trials that {study.method} chose, " if learns else ""
     clear = [item for item in matter.importances if item.low > 0]
     for pair in matter.interplays:
-        yield Statement(topic="interplay", text=_through(pair), holds="5 %, all pairs together", main=True)
+        text = f"{' and '.join(pair.names)} matter through each other: {flip(pair)}. Compare whole settings, not single values."
+        yield Statement(topic="interplay", text=text, holds="5 %, all pairs together", main=True)
     if clear:
         first, *rest = (f"({one.low:.0%} to {one.high:.0%})" for one in clear[:_LISTED])
         more = "".join(f", {one.name} {one.share:.0%} {interval}" for one, interval in zip(clear[1:], rest, strict=False))
@@ -254,12 +250,6 @@ def _importance(found: Answer) -> Iterator[Statement]:
     if lost:
         listed = " and ".join(f"{count} {state}" for state, count in lost.items())
         yield Statement(topic="share", text=f"Here the {listed} trials count as the worst.")
-
-
-def _through(pair: Interplay) -> str:
-    """Return how two parameters matter through each other: which value of one is best with each value of the other."""
-    one, two = pair.names
-    return f"{one} and {two} matter through each other: {flip(pair)}. Compare whole settings, not single values."
 
 
 def flip(pair: Interplay) -> str:

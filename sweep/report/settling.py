@@ -7,15 +7,15 @@ no correction.
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sweep.report.settings import Setting
+from sweep.study.file.writing import flow
 from sweep.study.space import Domain, can_be, domain_keys
 from sweep.study.spec import SEED, StudySpec
 from sweep.study.trial import Scalar
@@ -85,11 +85,11 @@ def settling(found: Sequence[Setting], study: StudySpec, deviation: float | None
 def command(some: Sequence[Setting], seeds: int, study: StudySpec) -> str:
     """Return the command that trains only these settings, with other seeds than before, as another study."""
     points = [{name: _short(value, study.parameters[name]) for name, value in one.params.items()} for one in some]
-    words = [f"name={study.name}-settled", "method=random", f"enqueue={_flow(points)}", f"budget.trials={len(points)}"]
+    words = [f"name={study.name}-settled", "method=random", f"enqueue={flow(points)}", f"budget.trials={len(points)}"]
     words += [f"repeats={seeds}", f"seed={study.seed + 1}"]
     if SEED in study.parameters:  # it cannot be combined with repeats
         kept = {name: domain_keys(domain) for name, domain in study.parameters.items() if name != SEED}
-        words.insert(1, f"parameters={_flow(kept)}")
+        words.insert(1, f"parameters={flow(kept)}")
     return " ".join(["sweep run", STUDY, *(shlex.quote(word) for word in words)])
 
 
@@ -97,25 +97,6 @@ def _short(value: Scalar, domain: Domain) -> Scalar:
     """Return a value with six digits, if the parameter can then have it."""
     short = float(f"{value:.6g}") if isinstance(value, float) else value
     return short if can_be(domain, short) else value
-
-
-def _flow(value: object) -> str:
-    """Return a value as YAML in one line, as people write it."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
-    return _scalar(value)  # type: ignore[arg-type]  # nothing else is in a study file
-
-
-def _scalar(value: Scalar) -> str:
-    if (
-        isinstance(value, str)
-        and value.isidentifier()
-        and value.lower() not in ("true", "false", "null", "yes", "no", "on", "off")
-    ):
-        return value
-    return json.dumps(value)
 
 
 def _settled(some: Sequence[Setting], seeds: int, deviation: float, sign: int) -> float:

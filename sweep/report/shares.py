@@ -106,10 +106,3 @@ def noncentrality_at(statistic: float, freedom: int, error_freedom: int, level: 
         if high - low < 1e-3 * high:
             break
     return (low + high) / 2
-
-
-def tail(statistic: float, freedom: int, error_freedom: int) -> float:
-    """Return the probability of a larger F statistic without any effect."""
-    from scipy.special import fdtrc
-
-    return float(fdtrc(freedom, error_freedom, statistic))

@@ -48,7 +48,7 @@ class SessionOutcome:
     Attributes:
         records: every trial of the study, by number.
         ended_by: one line on why no further trial was planned.
-        exit_code: 0, 1, 3 or 143 (`sweep/docs/design.md`, section 3); None when a signal stopped it.
+        exit_code: 0, 1, 3 or 143 (`sweep/docs/operations.md`); None when a signal stopped it.
     """
 
     records: list[TrialRecord]

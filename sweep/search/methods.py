@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sweep.errors import did_you_mean
+from sweep.study.file.checks import OptionProblem
 from sweep.study.methods import PRUNERS, SAMPLERS, WRAPPED
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 # The types that a study file can contain; options of other types are functions and objects of Optuna's.
 _PLAIN: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str, "None": type(None), "dict[str, Any]": dict}
 _OURS = {"self", "seed"}  # the study's seed is the sampler's
-
-OptionProblem = tuple[str | None, str, str]
 
 
 def learns_constraints(method: str) -> bool:

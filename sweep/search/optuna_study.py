@@ -161,7 +161,7 @@ class OptunaStudy:
     def rungs(self, number: int) -> Attributes:
         """Return the rungs that the pruner recorded for a trial.
 
-        None if it was pruned: until its end is stored, a resumed study must come to the same decision again.
+        Nothing if it was pruned: until its end is stored, a resumed study must come to the same decision again.
         """
         if self._verdicts.get(number, (0, False))[1]:
             return {}

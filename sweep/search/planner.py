@@ -73,16 +73,11 @@ class Planner:
     @property
     def ended_by(self) -> str | None:
         """Return what ended the search (if the last trial has ended too); None while there is more to propose."""
-        if stopped := self.stopped_by:
-            return stopped
+        self._stopped_by = self._stopped_by or self._stop_reason()  # the results of running trials do not undo it
+        if self._stopped_by:
+            return self._stopped_by
         total = self.study.total
         return "all trials are done" if total is not None and len(self._known) >= total else None
-
-    @property
-    def stopped_by(self) -> str | None:
-        """Return what ended the search before all trials were planned, or None; the results of running trials do not undo it."""
-        self._stopped_by = self._stopped_by or self._stop_reason()
-        return self._stopped_by
 
     def _stop_reason(self) -> str | None:
         budget, targets = self.study.budget, [metric for metric in self.study.metrics if metric.target is not None]

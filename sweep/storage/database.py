@@ -105,24 +105,16 @@ def _opened(folder: StudyFolder) -> Iterator[sqlite3.Connection | None]:
     if not os.path.lexists(folder.database):
         yield None
         return
-    with contextlib.closing(connect(folder, read_only=True)) as database:
+    try:
+        found = opened(folder, read_only=True)
+    except (sqlite3.Error, OSError) as error:
+        raise explained(error, folder) from None
+    with contextlib.closing(found) as database:
         yield database
 
 
-def connect(folder: StudyFolder, *, read_only: bool) -> sqlite3.Connection:
-    """Open a study's database.
-
-    Raises:
-        SweepError: it cannot be opened, is locked for long, or is of another version.
-    """
-    try:
-        return opened(folder, read_only=read_only)
-    except (sqlite3.Error, OSError) as error:
-        raise explained(error, folder) from None
-
-
 def opened(folder: StudyFolder, *, read_only: bool, timeout_s: float = 10.0) -> sqlite3.Connection:
-    """Open a study's database, as `connect` does, but with the errors of SQLite and of the system as they are.
+    """Open a study's database; the errors of SQLite and of the system come as they are.
 
     Args:
         folder: the study's.

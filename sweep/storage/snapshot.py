@@ -93,7 +93,7 @@ class Snapshot:
                 number = record.number + 1
 
     def trial_json(self, record: TrialRecord) -> dict[str, Any]:
-        """Return a trial as `--format json` prints it (`sweep/docs/design.md`, section 3), with its runs if it is repeated."""
+        """Return a trial as `--format json` prints it (`sweep/docs/operations.md`), with its runs if it is repeated."""
         data = self._run_json(record)
         del data["repeat"]
         if self.study.repeats > 1:
@@ -116,7 +116,7 @@ class Snapshot:
         return found
 
     def status_json(self) -> dict[str, Any]:
-        """Return the study as `sweep status --json` prints it (`sweep/docs/design.md`, section 3)."""
+        """Return the study as `sweep status --json` prints it (`sweep/docs/operations.md`)."""
         running = [record for record in self.records if record.state is TrialState.RUNNING]
         return {
             "study": self.study.name,

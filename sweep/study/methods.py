@@ -12,7 +12,7 @@ class Strategy:
 
     Attributes:
         optuna: the name of its class.
-        packages: its requirements beyond Optuna's own dependencies; each is an extra of this package.
+        packages: its requirements beyond this package's own; each is an extra of this package.
         several_metrics: the sampler can search for a Pareto front.
         constraints: the sampler avoids trials that break a constraint.
         learns: the sampler uses trials that it has not proposed itself.
@@ -28,9 +28,9 @@ class Strategy:
 SAMPLERS = {
     "random": Strategy(optuna="RandomSampler"),
     "tpe": Strategy(optuna="TPESampler", constraints=True, learns=True),
-    "gp": Strategy(optuna="GPSampler", packages=("scipy",), constraints=True, learns=True),
+    "gp": Strategy(optuna="GPSampler", constraints=True, learns=True),
     "cmaes": Strategy(optuna="CmaEsSampler", packages=("cmaes",), several_metrics=False),
-    "qmc": Strategy(optuna="QMCSampler", packages=("scipy",)),
+    "qmc": Strategy(optuna="QMCSampler"),
     "nsgaii": Strategy(optuna="NSGAIISampler", constraints=True),
 }
 PRUNERS = {
@@ -40,7 +40,7 @@ PRUNERS = {
     "asha": Strategy(optuna="SuccessiveHalvingPruner"),
     "hyperband": Strategy(optuna="HyperbandPruner"),
     "patient": Strategy(optuna="PatientPruner"),
-    "wilcoxon": Strategy(optuna="WilcoxonPruner", packages=("scipy",)),
+    "wilcoxon": Strategy(optuna="WilcoxonPruner"),
     "threshold": Strategy(optuna="ThresholdPruner"),
 }
 WRAPPED = "wrapped_pruner"  # the option of a pruner that is another pruner

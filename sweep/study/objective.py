@@ -15,7 +15,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +23,7 @@ from typing import Any
 
 from sweep.errors import SweepError, did_you_mean
 from sweep.study.code.syntax import parsed
-from sweep.study.signature import why_unfit
+from sweep.study.signature import names_in, why_unfit
 
 _BY_VALUE = "__main__:"
 
@@ -52,7 +52,8 @@ def locate(reference: str, import_dir: str) -> None:
         raise ObjectiveNotFound(f"there is no module {whole!r} {where}")
     for part in inner:
         whole = f"{whole}.{part}"
-        spec = PathFinder.find_spec(whole, list(spec.submodule_search_locations or []))
+        # By its last name: with the whole one a mere folder would have to be imported first.
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations or []))
         if spec is None:
             raise ObjectiveNotFound(f"there is no module {whole!r}")
     if spec.origin is None or not spec.origin.endswith(".py"):
@@ -63,7 +64,7 @@ def locate(reference: str, import_dir: str) -> None:
         raise ObjectiveNotFound(f"{spec.origin}:{error.lineno}: {error.msg}") from None
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise ObjectiveNotFound(f"{spec.origin} is no Python source: {error}") from None
-    names = set(_defined(tree))
+    names = set(names_in(ast.walk(tree)))  # and some that it may not define
     if function not in names and "*" not in names and "__getattr__" not in names:
         public = sorted(name for name in names if not name.startswith("_"))
         raise ObjectiveNotFound(f"module {module!r} has no {function!r}; {did_you_mean(function, public)}")
@@ -182,15 +183,3 @@ def _top_level(name: str, import_dir: str) -> ModuleSpec | None:
         return found or importlib.util.find_spec(name)  # a top-level name is found without importing anything
     except ValueError:
         return None  # such as __main__
-
-
-def _defined(tree: ast.Module) -> Iterator[str]:
-    """Yield every name that the module may define, including some that it may not."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                yield name
-            case ast.Name(id=name, ctx=ast.Store()):
-                yield name
-            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-                yield from (alias.asname or alias.name.partition(".")[0] for alias in aliases)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _HOW = 'write it as def train(trial), with trial.params["lr"] inside'
 
@@ -13,7 +13,7 @@ def why_unfit(tree: ast.Module, name: str) -> str | None:
 
     Only what is certain counts: the name is bound once in the module, by a plain definition.
     """
-    bound = [node for node in tree.body if name in _names(node)]
+    bound = [node for node in tree.body if name in names_in((node, *_own(node)))]
     if len(bound) != 1:
         return None
     node = bound[0]
@@ -44,9 +44,9 @@ def _of_arguments(name: str, args: ast.arguments) -> str | None:
     return None
 
 
-def _names(node: ast.stmt) -> Iterator[str]:
-    """Yield every name that a statement may bind in the module."""
-    for part in (node, *_own(node)):
+def names_in(parts: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield every name that these parts of a module may bind in it."""
+    for part in parts:
         match part:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 yield name

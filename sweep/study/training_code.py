@@ -12,8 +12,8 @@ from typing import Any
 
 from sweep.study.code.digest import Code
 from sweep.study.code.function import FunctionCode
-from sweep.study.code.modules import Modules
-from sweep.study.code.syntax import parsed, syntax_of
+from sweep.study.code.modules import Modules, tree_of
+from sweep.study.code.syntax import syntax_of
 from sweep.study.command import program
 from sweep.study.spec import StudySpec
 
@@ -43,9 +43,7 @@ def code_of(study: StudySpec, objective: Callable[..., Any] | None = None) -> Co
 
 
 def _function_digest(file: Path, name: str) -> str | None:
-    try:
-        tree = parsed(file.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+    if (tree := tree_of(file)) is None:
         return None
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     found = [node for node in tree.body if isinstance(node, kinds) and node.name == name]

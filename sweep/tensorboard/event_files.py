@@ -48,12 +48,11 @@ def records(file: BinaryIO) -> Iterator[tuple[int, int]]:
         place = end
 
 
-def events(path: Path, place: int = 0) -> Iterator[tuple[int, int, Any]]:
-    """Iterate over the records of a file from a place on, as `records` does; the third of each is its `Event`."""
+def events(path: Path) -> Iterator[tuple[int, int, Any]]:
+    """Iterate over the records of a file, as `records` does; the third of each is its `Event`."""
     from tensorboard.compat.proto.event_pb2 import Event
 
     with _opened(path) as file:
-        file.seek(place)
         for start, length in records(file):
             file.seek(start)
             yield start, length, Event.FromString(file.read(length))
@@ -156,11 +155,8 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _truncate(path: Path, size: int) -> None:
-    descriptor = open_own(path, os.O_WRONLY)
-    try:
-        os.ftruncate(descriptor, size)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(open_own(path, os.O_WRONLY), "wb") as file:
+        file.truncate(size)
 
 
 def _end_of(path: Path, count: int) -> int:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from sweep.storage.files import write_text
 from sweep.storage.regular import make_folders, open_new
 
 
@@ -66,17 +67,12 @@ def write(folder: Path, embeddings: Mapping[str, Embedding], above: int = 1) -> 
             np.savetxt(file, embedding.vectors, fmt="%d" if whole else "%.5g", delimiter="\t")
         if embedding.labels is not None:
             entry.metadata_path = str(place / "labels.tsv")
-            _write_text(folder / entry.metadata_path, "".join(f"{label}\n" for label in embedding.labels))
+            write_text(folder / entry.metadata_path, "".join(f"{label}\n" for label in embedding.labels))
         if embedding.images is not None:
             entry.sprite.image_path = str(place / "thumbnails.png")
             entry.sprite.single_image_dim.extend([embedding.images.shape[2], embedding.images.shape[1]])
             _write_sprite(folder / entry.sprite.image_path, embedding.images)
-    _write_text(folder / "projector_config.pbtxt", text_format.MessageToString(config))
-
-
-def _write_text(path: Path, text: str) -> None:
-    with open_new(path) as file:
-        file.write(text.encode())
+    write_text(folder / "projector_config.pbtxt", text_format.MessageToString(config))
 
 
 def _write_sprite(path: Path, images: np.ndarray[Any, np.dtype[np.uint8]]) -> None:

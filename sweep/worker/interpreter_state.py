@@ -59,7 +59,7 @@ def parts() -> Iterator[State]:
     yield "environment", _environment, _set_environment
     yield "time zone", lambda: (time.tzname, time.timezone, time.daylight), lambda _: time.tzset()
     yield "locale", lambda: locale.setlocale(locale.LC_ALL), lambda text: locale.setlocale(locale.LC_ALL, text)
-    yield from (_list_of(f"sys.{name}", getattr(sys, name)) for name in ("path", "argv", "meta_path", "path_hooks"))
+    yield from map(_list_of, ("path", "argv", "meta_path", "path_hooks"))
     yield "sys hooks", lambda: (*(getattr(sys, name) for name in _HOOKS), threading.excepthook), _set_hooks
     yield "warnings", lambda: (list(warnings.filters), warnings.showwarning), _set_warnings
     yield "logging", _logging, _set_logging
@@ -114,14 +114,12 @@ def _same(now: list[Any], seen: list[Any]) -> bool:
         return False
 
 
-def _list_of(name: str, values: list[Any]) -> State:
-    owner, attribute = sys, name.removeprefix("sys.")
-
+def _list_of(name: str) -> State:
     def restore(before: tuple[list[Any], list[Any]]) -> None:
         before[0][:] = before[1]
-        setattr(owner, attribute, before[0])
+        setattr(sys, name, before[0])
 
-    return name, lambda: (getattr(owner, attribute), list(getattr(owner, attribute))), restore
+    return f"sys.{name}", lambda: (getattr(sys, name), list(getattr(sys, name))), restore
 
 
 def _runs(timer: int) -> bool:

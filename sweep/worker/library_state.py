@@ -17,7 +17,6 @@ from sweep.worker.interpreter_state import State, functions_of
 _NO_FLAGS = {"thread_name", "torch_function_state", "tracing_state", "graph_exec_group", "dispatch_mode"}
 _PRECISIONS = tuple((backend, kind) for backend in ("cuda", "mkldnn") for kind in ("all", "matmul", "conv", "rnn"))
 _ATTENTION = ("flash", "mem_efficient", "math", "cudnn")
-_OPTIMIZERS = sys.modules["torch.optim.optimizer"]
 _SMALLEST = sys.float_info.min
 
 

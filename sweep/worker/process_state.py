@@ -12,28 +12,12 @@ Not compared, and left: values in lists, dicts and objects, since a data set tha
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sweep.worker import interpreter_state, library_state, module_state
+from sweep.worker.interpreter_state import State
 
 _FIRST = 2  # parts of `interpreter_state`: timers and streams
-
-
-@dataclass(frozen=True)
-class Part:
-    """One thing that a trial may change.
-
-    Attributes:
-        name: for the trial's log.
-        read: returns what it is now, to be compared with what it was.
-        restore: puts an earlier answer back; None if nothing can.
-    """
-
-    name: str
-    read: Callable[[], Any]
-    restore: Callable[[Any], object] | None = None
 
 
 class ProcessState:
@@ -45,7 +29,7 @@ class ProcessState:
 
     def __init__(self, modules: module_state.Modules) -> None:
         self._modules = modules
-        self._parts = [Part(*part) for part in (*interpreter_state.parts(), *library_state.parts())]
+        self._parts = [*interpreter_state.parts(), *library_state.parts()]
         self._found = [_read(part) for part in self._parts]
         self._next = 0  # the first part that is not yet put back
 
@@ -62,18 +46,20 @@ class ProcessState:
         parts = zip(self._parts[start:end], self._found[start:end], strict=True)
         changed = [(part, before) for part, before in parts if _read(part) != before]
         for part, before in changed:
-            if part.restore is not None:
+            _, _, restore = part
+            if restore is not None:
                 with contextlib.suppress(Exception):  # then it still differs
-                    part.restore(before)
-        return [part.name for part, before in changed if _read(part) != before]
+                    restore(before)
+        return [part[0] for part, before in changed if _read(part) != before]
 
     def close(self) -> None:
         """Leave this process to others."""
         self._modules.close()
 
 
-def _read(part: Part) -> Any:
+def _read(part: State) -> Any:
+    _, read, _ = part
     try:
-        return part.read()
+        return read()
     except Exception as error:  # such as a working directory that was deleted
         return type(error).__name__

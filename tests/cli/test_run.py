@@ -15,7 +15,9 @@ import pytest
 
 from sweep.storage.database import read_records
 from sweep.storage.folder import StudyFolder
+from sweep.study.file.reading import read_study
 from sweep.study.record import TrialRecord
+from sweep.study.training_code import code_of
 from sweep.study.trial import TrialState
 from tests.conftest import Cli
 from tests.support.command_line import COMMAND, Running, in_terminal, run_sweep
@@ -184,6 +186,35 @@ def test_an_objective_that_cannot_be_imported_starts_nothing(cli: Cli, study: Pa
         assert done.code == 2
         assert "No module named 'no_such_package'" in done.err
     assert states(cli, study) == ["waiting"] * 3
+
+
+@pytest.mark.parametrize(
+    ("module", "packages"),
+    [
+        ("folder.inner.last", []),  # a namespace package, two levels deep
+        ("package.plain.last", ["package"]),  # a plain folder inside a package
+        ("folder.package.last", ["folder/package"]),
+    ],
+)
+def test_an_objective_below_a_folder_without_an_init_file(cli: Cli, here: Path, module: str, packages: list[str]) -> None:
+    """It is planned, trained, and counts as the code of the study; a missing module is still named."""
+    file = here / f"{module.replace('.', '/')}.py"
+    file.parent.mkdir(parents=True)
+    for package in packages:
+        (here / package / "__init__.py").touch()
+    write_objectives(file.parent, "last")
+    study = write_study(here, STUDY.replace("mine:train", f"{module}:train").replace("[1, 2, 3]", "[1]"))
+    for verb in ("plan", "run"):
+        done = cli(verb, str(study))
+        assert done.code == 0, done.err
+    assert states(cli, study) == ["complete"]
+    spec = read_study(study, [])
+    before = code_of(spec)
+    assert f"{module.replace('.', '/')}.py" in before.files
+    file.write_text(f"{file.read_text()}\nMORE = 1\n")
+    assert code_of(spec).digest != before.digest
+    missing = cli("plan", str(study), f"objective={module}s:train")
+    assert (missing.code, f"there is no module '{module}s'" in missing.err) == (2, True)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sweep.report.comparison import comparisons
-from sweep.report.importance import Importance, importances, influence, noise_share
+from sweep.report.importance import Importance, influence, noise_share
 from sweep.report.intervals import mean_and_half_width, wilson
 from sweep.report.settings import deviation, settings
 from sweep.study.record import TrialRecord
@@ -31,7 +31,7 @@ def grid(goal: str = "maximize", **axes: list[Any]) -> tuple[StudySpec, list[dic
 def test_what_decides_everything_has_all_the_importance() -> None:
     """In a full grid without chance the shares are exact."""
     study, points = grid(big=[1, 2, 3, 4], idle=["a", "b", "c"])
-    found = importances(trials(points, lambda p: p["big"]), study)
+    found = influence(trials(points, lambda p: p["big"]), study).importances
     assert [item.name for item in found] == ["big", "idle"]
     big, idle = found
     assert (big.share, big.low, big.high) == (1, 1, 1)
@@ -77,7 +77,7 @@ def test_the_intervals_of_importances_hold_what_they_promise() -> None:
 
     def search(count: int) -> dict[str, Importance]:
         points = [{name: chance.random() for name in "abc"} for _ in range(count)]
-        return {item.name: item for item in importances(trials(points, lambda p: 3 * p["a"] + p["b"]), study)}
+        return {item.name: item for item in influence(trials(points, lambda p: 3 * p["a"] + p["b"]), study).importances}
 
     truth = search(20_000)
     assert list(truth) == ["a", "b", "c"]
@@ -93,18 +93,18 @@ def test_the_intervals_of_importances_hold_what_they_promise() -> None:
 def test_a_trial_that_diverged_does_not_decide() -> None:
     """Ranks are used, so the size of the worst value does not matter."""
     study, points = grid(a=[1, 2, 3, 4], b=[1, 2, 3, 4])
-    calm = importances(trials(points, lambda p: -p["a"] - 0.1 * p["b"]), study)
-    wild = importances(trials(points, lambda p: -1e9 if p["a"] == p["b"] == 4 else -p["a"] - 0.1 * p["b"]), study)
+    calm = influence(trials(points, lambda p: -p["a"] - 0.1 * p["b"]), study).importances
+    wild = influence(trials(points, lambda p: -1e9 if p["a"] == p["b"] == 4 else -p["a"] - 0.1 * p["b"]), study).importances
     assert [(item.name, item.share) for item in calm] == [(item.name, item.share) for item in wild]
 
 
 def test_nothing_is_said_of_a_handful_of_trials() -> None:
     """Nor if nothing is varied or all values are equal."""
     study, points = grid(a=[1, 2])
-    assert importances(trials(points, lambda p: p["a"]), study) == []
+    assert influence(trials(points, lambda p: p["a"]), study).importances == ()
     study, points = grid(a=[1, 2], b=[1, 2, 3])
-    assert all(item.share == 0 for item in importances(trials(points, lambda _: 7.0), study))
-    assert importances([], study_spec({"k": 1})) == []
+    assert all(item.share == 0 for item in influence(trials(points, lambda _: 7.0), study).importances)
+    assert influence([], study_spec({"k": 1})).importances == ()
 
 
 @pytest.mark.parametrize("goal", ["maximize", "minimize"])
@@ -217,7 +217,7 @@ def test_what_failed_counts_as_the_worst() -> None:
         lost = params["lr"] > 0.5
         value = None if lost else chance.random()
         records.append(trial_record(number, TrialState.FAILED if lost else TrialState.COMPLETE, value, params=params))
-    [first, second] = importances(records, study)
+    [first, second] = influence(records, study).importances
     assert first.name == "lr"
     assert first.low > 0.3
     assert second.low == 0
@@ -267,10 +267,10 @@ def test_comparisons_of_a_study_that_runs_are_not_swayed_by_what_is_missing() ->
 def test_a_grid_of_one_parameter_is_not_called_idle() -> None:
     """If each trial has a different value, numbers are grouped and texts are left out."""
     study, points = grid(lr=[1, 2, 3, 4, 5, 6, 7, 8])
-    [item] = importances(trials(points, lambda p: p["lr"]), study)
+    [item] = influence(trials(points, lambda p: p["lr"]), study).importances
     assert item.share > 0.5
     study, points = grid(word=list("abcdefgh"))
-    assert importances(trials(points, lambda p: ord(p["word"])), study) == []
+    assert influence(trials(points, lambda p: ord(p["word"])), study).importances == ()
 
 
 def test_huge_values_are_numbers_too() -> None:
@@ -278,7 +278,7 @@ def test_huge_values_are_numbers_too() -> None:
     study, points = grid(seed=[0, 1], a=[0, 1, 2])
     records = trials(points, lambda p: (-1) ** p["seed"] * 1e300 * p["a"])
     assert len(settings(records, study)) == 3
-    assert len(importances(records, study)) == 1
+    assert len(influence(records, study).importances) == 1
     comparisons(records, study)
     assert mean_and_half_width([1e308, -1e308])[0] == 0
 
@@ -299,7 +299,7 @@ def test_only_complete_trials_have_results() -> None:
     records = [trial_record(number, state, 1.0, params=points[0]) for number, state in enumerate(states)]
     assert not settings(records, study)
     assert not comparisons(records, study)
-    assert not importances(records, study)
+    assert not influence(records, study).importances
 
 
 def test_many_values_are_compared_together() -> None:
@@ -339,6 +339,6 @@ def test_a_conditional_parameter_is_measured_within_its_condition() -> None:
         if params["kind"] == "momentum":
             params["momentum"] = chance.random()
         records.append(trial_record(number, value=5 * params.get("momentum", 0.5) + chance.gauss(0, 0.3), params=params))
-    found = {item.name: item for item in importances(records, study)}
+    found = {item.name: item for item in influence(records, study).importances}
     assert found["momentum"].low > 0.5
     assert found["idle"].low == 0

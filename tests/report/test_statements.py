@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def of_grid(size: float, seeds: int = 1) -> Answer:
     return answer(records, study)
 
 
-def said(found: list[Statement]) -> str:
+def said(found: Iterable[Statement]) -> str:
     return " ".join(one.text for one in found)
 
 

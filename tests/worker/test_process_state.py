@@ -57,11 +57,11 @@ CHANGES: dict[str, Callable[[], Any]] = {
 def test_what_can_be_put_back_is(modules: Modules, change: Callable[[], Any]) -> None:
     """Afterwards nothing differs, so that nothing is named."""
     state = ProcessState(modules)
-    before = [part.read() for part in state._parts]
+    before = [read() for _, read, _ in state._parts]
     change()
-    assert [part.read() for part in state._parts] != before
+    assert [read() for _, read, _ in state._parts] != before
     assert state.put_back() == []
-    assert [part.read() for part in state._parts] == before
+    assert [read() for _, read, _ in state._parts] == before
 
 
 def test_what_cannot_be_put_back_is_named(modules: Modules) -> None:

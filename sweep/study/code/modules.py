@@ -110,7 +110,7 @@ class Modules:
                 package = whole if found.folders else whole.rpartition(".")[0]
                 self._add(found.file, self._label(found.file, whole.replace(".", "/") + found.file.suffix), package)
         if found and found.folders:
-            if "*" in names and found.file is not None and found.followed and (tree := _tree(found.file)):
+            if "*" in names and found.file is not None and found.followed and (tree := tree_of(found.file)):
                 names = (*names, *exported(tree))
             self._left += [(Import(module=f"{name}.{one}"), "") for one in names if one != "*"]
 
@@ -194,7 +194,8 @@ def _read(file: Path) -> tuple[str, Syntax | None]:
     return digest_of(text), None
 
 
-def _tree(file: Path) -> ast.Module | None:
+def tree_of(file: Path) -> ast.Module | None:
+    """Return a file's syntax; None if it cannot be read or is no Python."""
     try:
         return _parsed(file.read_bytes())
     except OSError:

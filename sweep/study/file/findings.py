@@ -12,8 +12,6 @@ from sweep.study.file.schema import StudyModel, model_of
 from sweep.study.file.source import Source
 
 _Path = tuple[str | int, ...]
-# Mappings whose keys are no fields: one that they may have.
-_FIRST = {"pruner": ["type"]}
 
 
 def problem_of(source: Source, path: tuple[str, ...], detail: Any) -> Problem:
@@ -55,9 +53,7 @@ def _missing(source: Source, where: _Path) -> str:
 
 def _no_mapping(source: Source, where: _Path, given: Any, known: list[str]) -> str:
     if where[0] != "parameters":
-        return (
-            hints.metric(given) if where[0] == "metric" else hints.mapping(where, given, known or _FIRST.get(str(where[-1]), []))
-        )
+        return hints.metric(given) if where[0] == "metric" else hints.mapping(where, given, known)
     if len(where) == 1:
         return "write each below it, indented: lr: {values: [0.1, 0.01]}"
     return hints.parameter(str(where[1]), given, typed=source.lines.get(where) == 0) if len(where) == 2 else ""

@@ -193,9 +193,9 @@ def objective(given: Any) -> str:
 
 def mapping(path: tuple[str | int, ...], given: Any, known: list[str]) -> str:
     """Return the hint for one value where a mapping is needed."""
-    if given is None or isinstance(given, list | Mapping) or not known:
+    first = {"pruner": "type", "workers": "per_device"}.get(str(path[-1])) or next(iter(known), "")
+    if given is None or isinstance(given, list | Mapping) or not first:
         return ""
-    first = {"pruner": "type", "workers": "per_device"}.get(str(path[-1]), known[0])
     return f"write {path[-1]}: {{{first}: {given if isinstance(given, str) else _text(given)}}}"
 
 
