@@ -149,7 +149,7 @@ def test_it_is_there_while_the_study_runs(here: Path, monkeypatch: pytest.Monkey
 
     def train(trial: sweep.Trial) -> None:
         folder = StudyFolder(root=trial.dir.parent)
-        wait_for(lambda: breakdown_of(folder.root).training > 0.3)
+        wait_for(lambda: (found := read_time(folder)) is not None and found.training > 0.3)
         seen.append(Snapshot.take(stored_study(folder), folder).status_json())
         trial.report(1, {"score": 1})
 
