@@ -85,3 +85,10 @@ def test_it_costs_a_few_milliseconds(here: Path) -> None:
         code_of(study_spec({"x": 1}, import_dir=here))
         times.append(time.process_time() - began)
     assert min(times) < 0.1
+
+
+def test_a_program_in_a_word_may_be_longer_than_a_path(here: Path) -> None:
+    """Its imports count."""
+    (here / "helper.py").write_text("A = 1\n")
+    words = ["python", "-c", "import helper\n" + "x = ${x}\n" * 200]
+    assert set(code_of(study_spec({"x": [1]}, import_dir=here, objective=None, command=words)).files) == {"helper.py"}

@@ -163,6 +163,7 @@ class FunctionCode:
             syntax = syntax_of(node)
             text = syntax.digest
             self._modules.add_imports(syntax.imports)
+            self._modules.add_named(syntax.named)
             changed |= {root for one in ast.walk(node) if isinstance(one, ast.Subscript) and (root := _changed_root(one))}
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
         for used in dict.fromkeys((*cells, *uses.names)):
