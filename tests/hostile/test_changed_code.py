@@ -363,6 +363,7 @@ for number, (text, objective) in enumerate(json.load(sys.stdin)):
     print(code_of(study, eval(objective, names)).digest)
 """
 USED = "FACTOR = @\ndef train(trial): return FACTOR\n"
+TORCH = "import torch\nfrom torch import nn\n"
 NESTED = "def helper(): return @\ndef train(trial): return helper()\n"
 # A program's text, two things to put into it for @, whether that is the same code, and what the objective is.
 FUNCTIONS: dict[str, tuple[str, str, str, bool, str]] = {
@@ -396,6 +397,33 @@ FUNCTIONS: dict[str, tuple[str, str, str, bool, str]] = {
     "a path": (USED, "Path('a')", "Path('b')", False, "train"),
     "a namespace": (USED, "types.SimpleNamespace(a=1)", "types.SimpleNamespace(a=2)", False, "train"),
     "an array": ("import numpy\n" + USED, "numpy.arange(4)", "numpy.arange(4) + 1", False, "train"),
+    "a dtype": (TORCH + USED, "torch.float32", "torch.float64", False, "train"),
+    "a device": (TORCH + USED, "torch.device('cpu')", "torch.device('meta')", False, "train"),
+    "a tensor": (TORCH + USED, "torch.ones(2)", "torch.zeros(2)", False, "train"),
+    "tensors in a list": (TORCH + USED, "[torch.ones(2)]", "[torch.zeros(2)]", False, "train"),
+    "a tensor of half precision": (TORCH + USED, "torch.ones(2).bfloat16()", "torch.zeros(2).bfloat16()", False, "train"),
+    "the shape of a parameter": (TORCH + USED, "nn.Parameter(torch.rand(2))", "nn.Parameter(torch.rand(3))", False, "train"),
+    "the values of a parameter": (TORCH + USED, "nn.Parameter(torch.rand(2))", "nn.Parameter(torch.rand(2))", True, "train"),
+    "a layer": (TORCH + USED, "nn.Linear(1, 2)", "nn.Linear(1, 3)", False, "train"),
+    "a layer in layers": (TORCH + USED, "nn.Sequential(nn.ReLU())", "nn.Sequential(nn.Tanh())", False, "train"),
+    "a layer's rate": (TORCH + USED, "nn.Dropout(0.1)", "nn.Dropout(0.2)", False, "train"),
+    "a layer's mode": (TORCH + USED, "nn.BatchNorm1d(2)", "nn.BatchNorm1d(2).eval()", True, "train"),
+    "an option of a loss": (
+        TORCH + USED, "nn.CrossEntropyLoss(label_smoothing=0.1)", "nn.CrossEntropyLoss(label_smoothing=0.2)", False, "train"
+    ),
+    "a pattern": ("import re\n" + USED, "re.compile('a')", "re.compile('b')", False, "train"),
+    "a read-only dict": (USED, "types.MappingProxyType({'a': 1})", "types.MappingProxyType({'a': 2})", False, "train"),
+    "a user's dict": ("import collections\n" + USED, "collections.UserDict(a=1)", "collections.UserDict(a=2)", False, "train"),
+    "an item to get": ("import operator\n" + USED, "operator.itemgetter(1)", "operator.itemgetter(2)", False, "train"),
+    "an object of a module": ("import options\n" + USED, "options.Options(1)", "options.Options(2)", False, "train"),
+    "an object with slots": (
+        "class A:\n    __slots__ = ('v',)\n    def __init__(self, v): self.v = v\na = A(@)\ndef train(t): return a.v\n",
+        "1", "2", False, "train",
+    ),
+    "a metaclass": ("class M(type):\n    b = @\nclass A(metaclass=M): 0\ndef train(t): return A.b\n", "1", "2", False, "train"),
+    "its prepare": ("def p(params): return @\ndef train(t): return 1\ntrain.prepare = p\n", "1", "2", False, "train"),
+    "its attribute": ("def train(t): return train.k\ntrain.k = @\n", "1", "2", False, "train"),
+    "its attribute that it changes": ("def train(t): train.k += 1\ntrain.k = @\n", "1", "2", True, "train"),
     "a type of object": (USED, "object()", "Exception()", False, "train"),
     "a helper": (NESTED, "1", "2", False, "train"),
     "a helper's global": ("A = @\ndef helper(): return A\ndef train(trial): return helper()\n", "1", "2", False, "train"),
@@ -435,6 +463,7 @@ def digests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, st
     here = tmp_path_factory.mktemp("functions")
     for module, value in (("helper_a", 1), ("helper_b", 2)):
         (here / f"{module}.py").write_text(f"A = {value}\n")
+    (here / "options.py").write_text("class Options:\n    def __init__(self, lr): self.lr = lr\n")
 
     def filled(place: int) -> list[tuple[str, str]]:
         marked = [(case[0].replace("@f", "\0f").replace("@d", "\0d"), case[4], str(case[place])) for case in FUNCTIONS.values()]
