@@ -22,6 +22,7 @@ from sweep.errors import SweepError, did_you_mean
 from sweep.study.trial import Params, Scalar
 
 PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
+_OPERATOR = re.compile(r"[^'\" ]*;|\|{1,2}|&{1,2}|[012&]?>{1,2}(&[12])?|<")
 _ARGS = "args"
 _STEP = "step"
 _SCRIPTS = (".py", ".sh")
@@ -42,6 +43,11 @@ def problems(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) 
     known = dict.fromkeys((*parameters, *OWN))
     found = [*_wrong_placeholders(words, known, parameters)]
     yield from found
+    for place, word in enumerate(words):
+        if place and _OPERATOR.fullmatch(word) and not words[place - 1].startswith("-"):
+            text = " ".join('"$@"' if one == f"${{{_ARGS}}}" else one for one in words)
+            yield place, f"{word} is for a shell, and none runs the command", f"write bash -c {shlex.quote(text)} - ${{{_ARGS}}}"
+            return
     if not PLACEHOLDER.search(words[0]) and (wrong := trouble(program(words[0], folder))):
         message, hint = wrong
         yield 0, message, f"write ./{words[0]}" if "/" not in words[0] and (folder / words[0]).is_file() else hint
@@ -106,12 +112,16 @@ def trouble(path: str) -> tuple[str, str] | None:
     """
     file = Path(path)
     if "/" not in path:
+        if re.match(r"\w+=", path):
+            return f"{path} is for a shell, and none runs the command", f"write env {path} python ..."
         if shutil.which(path) is None:
             return f"there is no program {path!r} on the PATH", "`python` is the interpreter that sweep runs on"
         return None
     if file.is_dir():
         return f"{path} is a folder, not a program", "name the program in it"
     if not file.exists():
+        if "/~" in path:
+            return f"there is no program {path!r}", "no shell replaces ~: write the whole path"
         return f"there is no program {path!r}", "`python` is the interpreter that sweep runs on"
     first = _content(file, 256).split(b"\n")[0]
     interpreter = "python" if path.endswith(".py") or b"python" in first else "sh"
