@@ -92,7 +92,7 @@ def _gets_no_parameter(words: Sequence[str], parameters: Mapping[str, Any], fold
     script = next((folder / word for word in words if word.endswith(_SCRIPTS) and (folder / word).is_file()), None)
     if not swept or script is None or named & {*parameters, _ARGS, "json", "number", "dir"}:
         return False
-    files = [script, *itertools.islice(folder.rglob("*.py"), _MOST_FILES)]
+    files = [script, *itertools.islice((file for file in folder.rglob("*.py") if not file.is_dir()), _MOST_FILES)]
     return len(files) <= _MOST_FILES and not any(b"sweep" in _content(file).lower() for file in files)
 
 
