@@ -21,7 +21,8 @@ from typing import Any
 from sweep.errors import SweepError, did_you_mean
 from sweep.study.trial import Params, Scalar
 
-_PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
+PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
+_OPERATOR = re.compile(r"[^'\" ]*;|\|{1,2}|&{1,2}|[012&]?>{1,2}(&[12])?|<")
 _ARGS = "args"
 _STEP = "step"
 _SCRIPTS = (".py", ".sh")
@@ -42,11 +43,16 @@ def problems(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) 
     known = dict.fromkeys((*parameters, *OWN))
     found = [*_wrong_placeholders(words, known, parameters)]
     yield from found
-    if not _PLACEHOLDER.search(words[0]) and (wrong := trouble(program(words[0], folder))):
+    for place, word in enumerate(words):
+        if place and _OPERATOR.fullmatch(word) and not words[place - 1].startswith("-"):
+            text = " ".join('"$@"' if one == f"${{{_ARGS}}}" else one for one in words)
+            yield place, f"{word} is for a shell, and none runs the command", f"write bash -c {shlex.quote(text)} - ${{{_ARGS}}}"
+            return
+    if not PLACEHOLDER.search(words[0]) and (wrong := trouble(program(words[0], folder))):
         message, hint = wrong
         yield 0, message, f"write ./{words[0]}" if "/" not in words[0] and (folder / words[0]).is_file() else hint
     for place, word in enumerate(words[1:2], start=1):
-        if word.endswith(_SCRIPTS) and not _PLACEHOLDER.search(word) and not (folder / word).is_file():
+        if word.endswith(_SCRIPTS) and not PLACEHOLDER.search(word) and not (folder / word).is_file():
             yield place, f"there is no file {word!r} in {folder}", "the command runs in the study file's folder"
     if not found and _gets_no_parameter(words, parameters, folder):
         yield (
@@ -64,7 +70,7 @@ def _wrong_placeholders(
         rf"\$\{{\{{?\s*({names})\s*\}}?\}}|[$%@]?\{{+\s*({names})\s*\}}+|%\(?({names})(?:\)s|%)|<({names})>|\$\(?({names})\b\)?"
     )
     for place, word in enumerate(words):
-        for name in _PLACEHOLDER.findall(word):
+        for name in PLACEHOLDER.findall(word):
             if name not in known:
                 yield place, f"${{{name}}} is neither a parameter nor a placeholder", did_you_mean(name, known)
             elif name == _ARGS and name not in parameters and word != f"${{{_ARGS}}}":
@@ -74,7 +80,7 @@ def _wrong_placeholders(
                 yield place, message, f"write ${{{_ARGS}}}, which has the parameters that apply, or ${{json}}"
         if " " in word or (place and words[place - 1] == "-c"):
             continue  # the text of a program, for a shell, say
-        for match in other.finditer(_PLACEHOLDER.sub("", word)):
+        for match in other.finditer(PLACEHOLDER.sub("", word)):
             name = next(filter(None, match.groups()))
             yield place, f"{match[0]} is no placeholder, and no shell replaces it", f"write ${{{name}}}"
 
@@ -82,7 +88,7 @@ def _wrong_placeholders(
 def _gets_no_parameter(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) -> bool:
     """Return whether a script surely gets no parameter: no word has one, and no Python file beside it mentions this package."""
     swept = [name for name, keys in parameters.items() if not (isinstance(keys, Mapping) and "value" in keys)]
-    named = {name for word in words for name in _PLACEHOLDER.findall(word)}
+    named = {name for word in words for name in PLACEHOLDER.findall(word)}
     script = next((folder / word for word in words if word.endswith(_SCRIPTS) and (folder / word).is_file()), None)
     if not swept or script is None or named & {*parameters, _ARGS, "json", "number", "dir"}:
         return False
@@ -109,12 +115,16 @@ def trouble(path: str) -> tuple[str, str] | None:
     """
     file = Path(path)
     if "/" not in path:
+        if re.match(r"\w+=", path):
+            return f"{path} is for a shell, and none runs the command", f"write env {path} python ..."
         if shutil.which(path) is None:
             return f"there is no program {path!r} on the PATH", "`python` is the interpreter that sweep runs on"
         return None
     if file.is_dir():
         return f"{path} is a folder, not a program", "name the program in it"
     if not file.exists():
+        if "/~" in path:
+            return f"there is no program {path!r}", "no shell replaces ~: write the whole path"
         return f"there is no program {path!r}", "`python` is the interpreter that sweep runs on"
     first = _content(file, 256).split(b"\n")[0]
     interpreter = "python" if path.endswith(".py") or b"python" in first else "sh"
@@ -141,7 +151,7 @@ def program(word: str, folder: Path) -> str:
 
 def resumes_itself(words: Sequence[str], parameters: Collection[str]) -> bool:
     """Return whether the command has the placeholder for the last reported step, so that it resumes after it by itself."""
-    return _STEP not in parameters and any(_STEP in _PLACEHOLDER.findall(word) for word in words)
+    return _STEP not in parameters and any(_STEP in PLACEHOLDER.findall(word) for word in words)
 
 
 def filled(words: Sequence[str], params: Params, own: Mapping[str, Scalar]) -> list[str]:
@@ -152,7 +162,7 @@ def filled(words: Sequence[str], params: Params, own: Mapping[str, Scalar]) -> l
         if word == f"${{{_ARGS}}}" and _ARGS not in params:
             found += [f"--{name}={text(value)}" for name, value in params.items()]
         else:
-            found.append(_PLACEHOLDER.sub(lambda match: text(values[match[1]]), word))
+            found.append(PLACEHOLDER.sub(lambda match: text(values[match[1]]), word))
     return found
 
 

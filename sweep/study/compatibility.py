@@ -54,7 +54,7 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
         ("max_steps", stored.max_steps, current.max_steps),
     ):
         if old != new and not (label == "objective" and moved):
-            yield f"{label}: was {old}, is now {new}"
+            yield f"{label}: was {'none' if old is None else old}, is now {'none' if new is None else new}"
     if stored.constraints != current.constraints:
         before, after = (", ".join(item.text for item in study.constraints) or "none" for study in (stored, current))
         yield f"constraints: was {before}, is now {after}; earlier trials were judged by the old ones, also in TensorBoard"

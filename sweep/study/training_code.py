@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import math
 import os
 import shutil
 import sys
@@ -13,12 +15,17 @@ from typing import Any
 from sweep.study.code.digest import Code
 from sweep.study.code.function import FunctionCode
 from sweep.study.code.modules import Modules, tree_of
-from sweep.study.code.syntax import syntax_of
-from sweep.study.command import program
+from sweep.study.code.named import by_shell
+from sweep.study.code.syntax import parsed, syntax_of
+from sweep.study.command import PLACEHOLDER, program, text
+from sweep.study.space import Choice, Constant, Domain, Space
 from sweep.study.spec import StudySpec
+from sweep.study.trial import Scalar
 
 # Files that a command's options name and that are code: an output file changes with each trial.
-_CODE_SUFFIXES = (".py", ".sh", ".yaml", ".yml", ".toml", ".json", ".ini", ".cfg", ".conf")
+_SCRIPTS = (".py", ".sh")  # those count wherever they are
+_MOST_WORDS = 500  # that a word with placeholders may become
+_CODE_SUFFIXES = (*_SCRIPTS, ".yaml", ".yml", ".toml", ".json", ".ini", ".cfg", ".conf")
 
 
 def code_of(study: StudySpec, objective: Callable[..., Any] | None = None) -> Code:
@@ -34,7 +41,7 @@ def code_of(study: StudySpec, objective: Callable[..., Any] | None = None) -> Co
         found = FunctionCode(objective, modules)
         return Code(files=modules.files, packages=modules.packages, parts=found.parts, function=found.function)
     if study.command is not None:
-        return _command_code(study.command, folder)
+        return _command_code(study.command, study.parameters, folder)
     modules = Modules(folder, [study.import_dir, os.fspath(Path.cwd())])
     name, _, function = str(study.objective).partition(":")
     modules.add_module(name)
@@ -50,15 +57,17 @@ def _function_digest(file: Path, name: str) -> str | None:
     return syntax_of(found[-1]).digest if found else None
 
 
-def _command_code(words: Sequence[str], folder: Path) -> Code:
-    files = list(_files(words, folder))
+def _command_code(words: Sequence[str], space: Space, folder: Path) -> Code:
+    files = list(_files(words, space, folder))
     modules = Modules(
         folder, [*dict.fromkeys([*(os.fspath(file.parent) for file in files if file.suffix == ".py"), os.fspath(folder)])]
     )
-    for place, word in enumerate(words[:-1]):
-        if word == "-m" and "${" not in words[place + 1]:
-            name = words[place + 1]
-            modules.add_module(f"{name}.__main__" if modules.is_package(name) else name)
+    for before, word in itertools.pairwise(words):
+        if before == "-m" and "${" not in word:
+            modules.add_module(f"{word}.__main__" if modules.is_package(word) else word)
+            break
+        if before == "-c":
+            _add_program(modules, word, python="python" in words[0])
             break
     for file in files:
         modules.add_file(file)
@@ -68,20 +77,57 @@ def _command_code(words: Sequence[str], folder: Path) -> Code:
     return Code(files=modules.files, packages=modules.packages if ours else {})
 
 
-def _files(words: Sequence[str], folder: Path) -> Iterator[Path]:
-    """Yield the command's files in the study's folder: the program or script, and files of code that its options name."""
+def _add_program(modules: Modules, code: str, *, python: bool) -> None:
+    """Add what a program uses that is itself a word of the command."""
+    if not python:
+        modules.add_named(by_shell(code))
+        return
+    try:
+        syntax = syntax_of(parsed(PLACEHOLDER.sub("0", code).encode("utf-8", "surrogatepass")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    modules.add_imports(syntax.imports)
+    modules.add_named(syntax.named)
+
+
+def _files(words: Sequence[str], space: Space, folder: Path) -> Iterator[Path]:
+    """Yield the program or script, and files of code that the command's options name, for each value of a placeholder."""
     script = False
     for place, word in enumerate(words):
-        if "${" in word or (place == 0 and "/" not in word):
+        if place == 0 and "/" not in word:
             continue
-        name = word.partition("=")[2] if word.startswith("-") else word
-        file = folder / name
-        if name and file.is_dir() and (file / "__main__.py").is_file() and not script:
-            file = file / "__main__.py"
-        if not name or not file.is_file() or os.path.relpath(file, folder).startswith(".."):
-            continue
-        if not script and not word.startswith("-"):
-            script = True
-            yield file
-        elif file.suffix in _CODE_SUFFIXES:
-            yield file
+        found = False
+        for one in _choices(word, space):
+            name = one.partition("=")[2] if one.startswith("-") else one
+            file = folder / name
+            if name and os.path.isfile(file / "__main__.py") and not script:  # noqa: PTH113  # no error where it may not be read
+                file = file / "__main__.py"
+            if not name or not os.path.isfile(file):  # noqa: PTH113  # see above, or where the word is too long for a path
+                continue
+            if os.path.relpath(file, folder).startswith("..") and file.suffix not in _SCRIPTS:
+                continue
+            if not script and not word.startswith("-"):
+                found = True
+                yield file
+            elif file.suffix in _CODE_SUFFIXES:
+                yield file
+        script |= found
+
+
+def _choices(word: str, space: Space) -> Iterator[str]:
+    """Yield what a word of a command may become; nothing if it names a range, or more than can be listed."""
+    names = [*dict.fromkeys(PLACEHOLDER.findall(word))]
+    values = [_values(space.get(name)) for name in names]
+    if math.prod(map(len, values)) <= _MOST_WORDS:
+        for chosen in itertools.product(*values):
+            known = dict(zip(names, chosen, strict=True))
+            yield PLACEHOLDER.sub(lambda match, known=known: text(known[match[1]]), word)  # type: ignore[misc]  # of this turn
+
+
+def _values(domain: Domain | None) -> Sequence[Scalar]:
+    match domain:
+        case Constant():
+            return [domain.value]
+        case Choice():
+            return domain.values
+    return []

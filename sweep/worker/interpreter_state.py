@@ -5,28 +5,25 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # what `signal` is made of
 import _thread
 import asyncio
-import builtins
 import decimal
 import faulthandler
 import gc
-import json
 import locale
 import logging
-import math
 import multiprocessing
 import os
-import random
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
-from operator import is_
-from types import ModuleType
+from operator import attrgetter
 from typing import Any
 
 from sweep.storage.regular import identity
@@ -37,6 +34,8 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _LIMITS = tuple(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_"))
 _HOOKS = ("excepthook", "displayhook", "unraisablehook", "breakpointhook")
 _SIGNALS = tuple(sorted(map(int, signal.valid_signals())))
+_SETTINGS = attrgetter("level", "disabled", "propagate", "handlers", "filters")
+_NEW_LOGGER: tuple[Any, ...] = (logging.NOTSET, False, True, [], [])
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
@@ -62,7 +61,7 @@ def parts() -> Iterator[State]:
     yield from map(_list_of, ("path", "argv", "meta_path", "path_hooks"))
     yield "sys hooks", lambda: (*(getattr(sys, name) for name in _HOOKS), threading.excepthook), _set_hooks
     yield "warnings", lambda: (list(warnings.filters), warnings.showwarning), _set_warnings
-    yield "logging", _logging, _set_logging
+    yield _logging()
     yield "decimal", lambda: repr(decimal.getcontext()), lambda _: decimal.setcontext(decimal.DefaultContext.copy())
     yield "recursion limit", sys.getrecursionlimit, sys.setrecursionlimit
     yield "switch interval", sys.getswitchinterval, sys.setswitchinterval
@@ -76,42 +75,11 @@ def parts() -> Iterator[State]:
     yield "start method", lambda: multiprocessing.get_start_method(allow_none=True), _set_start_method
     yield "event loop policy", _event_loop_policy, asyncio.set_event_loop_policy
     yield "threads' stack", threading.stack_size, threading.stack_size
-    for module in (builtins, random, math, time, os, json):
-        yield functions_of(module)
+    yield "temporary folder", lambda: tempfile.tempdir, lambda folder: setattr(tempfile, "tempdir", folder)
+    yield "tracemalloc", tracemalloc.is_tracing, lambda on: tracemalloc.start() if on else tracemalloc.stop()
     yield "a thread that is still alive", _new_threads(), None
     yield "a process that has not ended", _new_children(), None
     yield "open files", _many_files, None
-
-
-def functions_of(owner: ModuleType | type, name: str = "") -> State:
-    """Return the state of what can be called in a module or class, which a trial may have replaced."""
-    own = isinstance(owner, type)  # what begins with _ is replaced in classes only
-    names = tuple(key for key, value in vars(owner).items() if callable(value) and (own or not key.startswith("_")))
-    before = [vars(owner)[key] for key in names]
-    seen = list(vars(owner).values())
-
-    def read() -> bool:
-        nonlocal seen
-        if _same(now := list(vars(owner).values()), seen):
-            return True  # in a fifth of the time that asking for each name takes
-        if all(map(is_, map(vars(owner).get, names), before)):
-            seen = now
-            return True
-        return False
-
-    def restore(_: object) -> None:
-        for key, function in zip(names, before, strict=True):
-            if vars(owner).get(key) is not function:
-                setattr(owner, key, function)
-
-    return f"functions of {name or owner.__name__}", read, restore
-
-
-def _same(now: list[Any], seen: list[Any]) -> bool:
-    try:
-        return now == seen
-    except Exception:  # a value that is new and cannot be compared, such as an array
-        return False
 
 
 def _list_of(name: str) -> State:
@@ -149,7 +117,8 @@ def _set_tracing(functions: tuple[Any, ...]) -> None:
 
 def _streams() -> list[Any]:
     streams = [getattr(sys, name) for name in _STREAMS]
-    return [*streams, *(getattr(stream, "closed", True) for stream in streams), *map(_open_file, range(3))]
+    text = [(getattr(one, "encoding", None), getattr(one, "errors", None)) for one in streams]
+    return [*streams, *(getattr(one, "closed", True) for one in streams), *map(_open_file, range(3)), *text]
 
 
 def _open_file(descriptor: int) -> tuple[int, int] | None:
@@ -164,7 +133,10 @@ def _set_streams(before: list[Any]) -> None:
         if getattr(before[number], "closed", False):  # a new one on the same descriptor takes its place
             before[number] = os.fdopen(number, "w" if number else "r", buffering=1, errors="backslashreplace", closefd=False)
             before[3 + number] = False
-        setattr(sys, name, before[number])
+        setattr(sys, name, stream := before[number])
+        encoding, errors = before[9 + number]
+        if encoding is not None and (stream.encoding, stream.errors) != (encoding, errors) and hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding=encoding, errors=errors)
     if _open_file(0) != before[6]:  # the others are put back with the trial's log
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
@@ -200,14 +172,36 @@ def _set_warnings(before: tuple[list[Any], Any]) -> None:
     warnings._filters_mutated()  # type: ignore[attr-defined]  # what `warnings.simplefilter` calls
 
 
-def _logging() -> tuple[Any, ...]:
-    return logging.root.level, list(logging.root.handlers), logging.root.disabled, logging.root.manager.disable
+def _logging() -> State:
+    """Return the state of all loggers; a trial may make new ones, and so may a library when a trial imports it first."""
+    manager = logging.root.manager
+
+    def loggers() -> list[logging.Logger]:
+        return [logging.root, *(one for one in manager.loggerDict.values() if isinstance(one, logging.Logger))]
+
+    known, count, disabled = loggers(), len(manager.loggerDict), manager.disable
+    before = [(*_SETTINGS(one)[:3], one.handlers[:], one.filters[:]) for one in known]
+
+    def new() -> list[logging.Logger]:
+        made = [one for one in loggers() if one not in known] if len(manager.loggerDict) != count else []
+        return [one for one in made if _SETTINGS(one) != _NEW_LOGGER and not _is_library(one.name)]
+
+    def read() -> bool:
+        return manager.disable == disabled and list(map(_SETTINGS, known)) == before and not new()
+
+    def restore(_: object) -> None:
+        manager.disable = disabled
+        for logger, settings in [*zip(known, before, strict=True), *((one, _NEW_LOGGER) for one in new())]:
+            level, logger.disabled, logger.propagate, handlers, filters = settings
+            logger.setLevel(level)
+            logger.handlers[:], logger.filters[:] = handlers, filters
+
+    return "logging", read, restore
 
 
-def _set_logging(before: tuple[Any, ...]) -> None:
-    level, handlers, logging.root.disabled, logging.root.manager.disable = before
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+def _is_library(name: str) -> bool:
+    module = sys.modules.get(name.partition(".")[0])
+    return "site-packages" in str(getattr(module, "__file__", None))
 
 
 def _set_gc(before: tuple[bool, tuple[int, int, int], int]) -> None:

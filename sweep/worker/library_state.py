@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy
+import numpy.fft  # or the first trial that uses it would import it
 import torch
 from torch.nn.modules import module as modules
 
-from sweep.worker.interpreter_state import State, functions_of
+from sweep.worker import replaced
+from sweep.worker.interpreter_state import State
 
 # Pairs of `torch._C._get_NAME` and `_set_NAME` that are no flags of the process.
 _NO_FLAGS = {"thread_name", "torch_function_state", "tracing_state", "graph_exec_group", "dispatch_mode"}
@@ -45,10 +47,16 @@ def parts() -> Iterator[State]:
     yield "torch: process group", _process_group, None
     yield "torch: current GPU", _current_gpu, torch.cuda.set_device
     yield "torch: compiled functions", _forget_compiled, None
-    for owner in (torch, torch.nn, torch.nn.functional, torch.nn.init, torch.Tensor, torch.nn.Module, torch.nn.Linear):
-        yield functions_of(owner, f"torch.{owner.__name__}" if isinstance(owner, type) else "")
-    yield functions_of(numpy)
-    yield functions_of(numpy.random)
+    yield "torch: how batches are made", lambda: dict(_collate()), _set_collate
+    yield "torch: order of products", lambda: _einsum().strategy, lambda strategy: setattr(_einsum(), "strategy", strategy)
+    yield (
+        "torch: scripts",
+        lambda: torch.jit._state._enabled.enabled,
+        lambda on: setattr(torch.jit._state._enabled, "enabled", on),
+    )
+    yield "torch: threads of gradients", c._is_multithreading_enabled, c._set_multithreading_enabled
+    yield "torch: checks of sparse tensors", c._check_sparse_tensor_invariants, c._set_check_sparse_tensor_invariants
+    yield replaced.functions()
     yield "NumPy: errors", lambda: (dict(numpy.geterr()), numpy.geterrcall()), _set_numpy_errors
     yield "NumPy: print options", lambda: dict(numpy.get_printoptions()), lambda options: numpy.set_printoptions(**options)
     yield _matplotlib()
@@ -143,6 +151,19 @@ def _set_hooks(hooks: list[dict[Any, Any]], before: list[dict[Any, Any]]) -> Non
 
 def _print_options() -> Any:
     return torch._tensor_str.PRINT_OPTS
+
+
+def _collate() -> dict[Any, Any]:
+    return torch.utils.data._utils.collate.default_collate_fn_map
+
+
+def _set_collate(before: dict[Any, Any]) -> None:
+    _collate().clear()
+    _collate().update(before)
+
+
+def _einsum() -> Any:
+    return torch.backends.opt_einsum
 
 
 def _process_group() -> bool:

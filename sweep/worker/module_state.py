@@ -10,10 +10,9 @@ Each module is looked at when its import ends, also one that a trial imports.
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
-import random
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from operator import is_
@@ -22,11 +21,14 @@ from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 from sweep.study.objective import is_own
+from sweep.worker.object_state import state_of
 
 _PLAIN = (bool, int, float, complex, str, bytes, frozenset)
+_METHODS = (FunctionType, classmethod, staticmethod, property)
 _PACKAGE = str(Path(__file__).parents[1])
 _MOST = 100  # entries of a list or dict that are looked at: a longer one holds data
-_DEPTH = 2  # of lists in dicts in modules
+_DEPTH = 8  # of lists in dicts in modules
+_MOST_DEEP = 200  # lists, dicts and objects that are deeper than a class's methods
 
 
 class Modules:
@@ -41,9 +43,11 @@ class Modules:
         self._folders = (self._folder, folder)
         self._namespaces: list[_Namespace] = []
         self._known: set[int] = set()
+        self._deep = 0
+        self._own_modules: dict[str, ModuleType | None] = {}
         for module in list(sys.modules.values()):
             if self._has(getattr(module, "__file__", None)):
-                self.remember(module.__name__, vars(module))
+                self.remember_module(module)
         sys.meta_path.insert(0, self)
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -65,6 +69,11 @@ class Modules:
         if self in sys.meta_path:
             sys.meta_path.remove(self)
 
+    def remember_module(self, module: ModuleType) -> None:
+        """Remember a module that has just been imported."""
+        self._own_modules[module.__name__] = sys.modules.get(module.__name__)  # it may have put something else there
+        self.remember(module.__name__, vars(module))
+
     def remember(self, name: str, values: dict[str, Any]) -> None:
         """Remember the values of a module, or of what a function finds as its globals."""
         self._add(f"{name}.", values, lambda: values, 0)
@@ -74,30 +83,53 @@ class Modules:
         function = getattr(function, "__func__", function)
         if isinstance(function, FunctionType):
             self.remember(function.__module__ or "__main__", function.__globals__)
-            cells = function.__closure__ or ()
-            self._add("", cells, lambda: dict(zip(function.__code__.co_freevars, map(_content, cells), strict=True)), 0)
+            self._add_function("", function, 0)
             self._add(f"{function.__name__}.", vars(function), lambda: vars(function), 1)
 
     def changed(self) -> list[str]:
         """Return the names of what has changed."""
-        return [name for namespace in self._namespaces for name in namespace.changed()]
+        other = [name for name, module in self._own_modules.items() if sys.modules.get(name, module) is not module]
+        return [name for namespace in self._namespaces for name in namespace.changed()] + other
 
     def _add(self, name: str, owner: object, read: Callable[[], Mapping[Any, Any]], depth: int, *, grows: bool = False) -> None:
         if id(owner) in self._known:
             return
         self._known.add(id(owner))
         self._namespaces.append(_Namespace(name, owner, read, grows=grows))
-        for key, value in list(read().items()) if depth < _DEPTH else ():
+        self._deep += depth > 2
+        for key, value in list(read().items()) if depth < _DEPTH and self._deep < _MOST_DEEP else ():
             if not str(key).startswith("__"):
                 self._add_value(f"{name}{key}", value, depth + 1)
 
     def _add_value(self, name: str, value: Any, depth: int) -> None:
+        name = f"{name}."
         if isinstance(value, dict) and len(value) <= _MOST:
-            self._add(f"{name}.", value, lambda: value, depth, grows=True)
-        elif isinstance(value, list) and len(value) <= _MOST:
-            self._add(f"{name}.", value, lambda: dict(enumerate(value)), depth, grows=True)
-        elif (isinstance(value, (type, FunctionType)) and self._is_own(value)) or self._is_own(type(value)):
-            self._add(f"{name}.", value, lambda: getattr(value, "__dict__", {}), depth)
+            self._add(name, value, lambda: value, depth, grows=True)
+        elif isinstance(value, (list, tuple, deque)) and len(value) <= _MOST:
+            self._add(name, value, lambda: dict(enumerate(value)), depth, grows=True)
+        elif isinstance(value, set) and len(value) <= _MOST:
+            self._add(name, value, lambda: dict.fromkeys(value), depth, grows=True)
+        elif isinstance(value, type) and self._is_own(value):
+            self._add(name, value, lambda: vars(value), depth)
+        elif isinstance(value, FunctionType) and self._is_own(value):
+            self._add(name, value, lambda: vars(value), depth)
+            self._add_function(name, value, depth)
+        elif self._is_own(type(value)):
+            slots = [slot for kind in type(value).__mro__ for slot in _names(vars(kind).get("__slots__", ()))]
+            held = getattr(value, "__dict__", {})
+            if slots:
+                self._add(name, value, lambda: held | {key: getattr(value, key, None) for key in slots}, depth)
+            else:
+                self._add(name, value, lambda: getattr(value, "__dict__", {}), depth)
+
+    def _add_function(self, name: str, function: FunctionType, depth: int) -> None:
+        """Remember what a function keeps between calls: the variables around it, and defaults that can be changed."""
+        if cells := function.__closure__:
+            self._add(name, cells, lambda: dict(zip(function.__code__.co_freevars, map(_content, cells), strict=True)), depth)
+        if kept := function.__defaults__:
+            self._add_value(f"{name}defaults", kept, depth)
+        if named := function.__kwdefaults__:
+            self._add_value(f"{name}defaults", named, depth)
 
     def _is_own(self, defined: Any) -> bool:
         if defined in (SimpleNamespace, argparse.Namespace):
@@ -113,7 +145,7 @@ class _Loader(SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        self._modules.remember(module.__name__, vars(module))
+        self._modules.remember_module(module)
 
 
 class _Namespace:
@@ -128,7 +160,7 @@ class _Namespace:
         self._name, self._owner, self._read, self._grows = name, owner, read, grows
         self._before = dict(read())
         self._seen = list(self._before.values())
-        self._inside = [(key, state, state()) for key, value in self._before.items() if (state := _state_of(value))]
+        self._inside = [(key, state, state()) for key, value in self._before.items() if (state := state_of(value))]
 
     def changed(self) -> list[str]:
         names = [f"{self._name}{key}" for key, state, before in self._inside if state() != before]
@@ -141,14 +173,19 @@ class _Namespace:
         return names
 
     def _differs(self, key: Any, value: Any) -> bool:
-        if str(key).startswith("__"):
+        if str(key).startswith("__") and not isinstance(value, FunctionType):
             return False
         if key not in self._before:
-            return isinstance(value, _PLAIN) and not self._grows
+            of_class = isinstance(self._owner, type) and isinstance(value, _METHODS)
+            return of_class or (isinstance(value, _PLAIN) and not self._grows)
         before = self._before[key]
         if before is value or before is None:  # None: filled once
             return False
         return type(value) is not type(before) or not isinstance(value, _PLAIN) or bool(value != before)
+
+
+def _names(slots: Any) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(map(str, slots))
 
 
 def _content(cell: Any) -> Any:
@@ -156,25 +193,3 @@ def _content(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # not set yet
         return None
-
-
-def _state_of(value: Any) -> Callable[[], Any] | None:
-    """Return a function that returns what changes inside an object when it is used; None where that is nothing, or data."""
-    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-    if isinstance(value, random.Random):
-        return value.getstate
-    if isinstance(value, itertools.count):
-        return lambda: repr(value)
-    if numpy and isinstance(value, numpy.random.Generator):
-        return lambda: repr(value.bit_generator.state)
-    if numpy and isinstance(value, numpy.random.RandomState):
-        return lambda: repr(value.get_state())
-    if torch and isinstance(value, torch.Generator):
-        return lambda: value.get_state().tolist()
-    if torch and isinstance(value, torch.Tensor):
-        return lambda: (value._version, value.requires_grad, value.grad is None)
-    if torch and isinstance(value, torch.nn.Module):
-        return lambda: [(one._version, one.grad is None) for one in value.state_dict(keep_vars=True).values()] + [value.training]
-    if torch and isinstance(value, torch.optim.Optimizer):
-        return lambda: [len(value.state), *(group.get("lr") for group in value.param_groups)]
-    return None

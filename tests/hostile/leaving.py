@@ -8,8 +8,11 @@ from __future__ import annotations
 import _thread
 import asyncio
 import builtins
+import collections
 import contextlib
 import contextvars
+import copy
+import datetime
 import decimal
 import faulthandler
 import gc
@@ -19,6 +22,7 @@ import json
 import locale
 import logging
 import multiprocessing
+import operator
 import os
 import random
 import resource
@@ -26,8 +30,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import tracemalloc
 import types
 import warnings
 from collections.abc import Callable
@@ -55,6 +61,16 @@ weights = torch.ones(2)
 ids = itertools.count()
 space = types.SimpleNamespace(width=1)
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
+generator: Any = (number for number in range(9))
+in_turn, pairs, items = itertools.cycle([1, 2, 3]), zip(range(9), range(9), strict=True), iter([1, 2, 3])
+lines = Path(__file__).open()  # noqa: SIM115  # it stays open
+sequence, table, raw = numpy.random.SeedSequence(1), numpy.ones(2), bytearray(b"a")
+deep: Any = {"a": {"b": {"c": {"d": 1}}}, "rows": ([1], {"e": 1})}
+waiting, chosen = collections.deque([1, 2]), {1, 2}
+regular = nn.Sequential(nn.Linear(1, 1), nn.Dropout(0.5))
+rate = torch.optim.lr_scheduler.StepLR(torch.optim.SGD(regular.parameters(), lr=0.1), 1)
+loader = torch.utils.data.DataLoader(torch.arange(4), shuffle=True, generator=torch.Generator().manual_seed(1))
+logger = logging.getLogger("mine")
 kept: list[Any] = []  # what would end with its last reference
 
 
@@ -67,7 +83,48 @@ class Options:
         self.rate = 0.1
 
 
-instance = Options()
+instance: Any = Options()
+instance.inner = Options()  # as options are often made
+instance.inner.inner = Options()
+
+
+class Child(Options):
+    """A class that inherits a method, and an object without a dict."""
+
+
+class Slots:
+    """An object without a dict."""
+
+    __slots__ = ("width",)
+
+    def __init__(self) -> None:
+        self.width = 1
+
+
+slots = Slots()
+
+
+def counted(function: Callable[[], float]) -> Callable[[], int]:
+    """Count the calls of a function."""
+    calls = 0
+
+    def inner() -> int:
+        nonlocal calls
+        calls += 1
+        return calls
+
+    return inner
+
+
+@counted
+def called() -> float:
+    """Be counted."""
+    return 1.0
+
+
+def with_default(*, kept_here: Any = {"calls": 0}) -> None:  # noqa: B006  # what is to be found
+    """Count in a default."""
+    kept_here["calls"] += 1
 
 
 def helper() -> float:
@@ -155,8 +212,35 @@ def _found() -> dict[str, Any]:
         "own random": [repr(own_random.getstate()), repr(own_numpy.bit_generator.state), repr(old_numpy.get_state())],
         "torch's own random": bytes(own_torch.get_state().numpy()).hex(),
         "model": [model.weight.tolist(), weights.tolist(), getattr(train, "calls", 0), lazily.counter, variable.get()],
+        "positions": [generator.gi_frame.f_lasti, next(copy.copy(in_turn)), next(copy.copy(pairs)), lines.tell()],
+        "inside": [operator.length_hint(items), sequence.n_children_spawned, table.tolist(), bytes(raw), deep, list(waiting)],
+        "further": [
+            instance.inner.inner.rate,
+            sorted(chosen),
+            slots.width,
+            Child().rate,
+            str(called.__closure__),
+        ],
+        "defaults": str(with_default.__kwdefaults__),
+        "training": [regular[1].p, regular[1].training, regular[0].weight.requires_grad, rate.last_epoch],
+        "loader": bytes(loader.generator.get_state().numpy()).hex(),
+        "logger": [logger.level, len(logger.handlers), logger.propagate, len(logging.getLogger("new").handlers)],
+        "classes": [_layers(), type(torch.optim.SGD(regular.parameters())).__name__, float(numpy.linalg.norm([3, 4]))],
+        "batches": [batch.tolist() for batch in torch.utils.data.DataLoader([1, 2])] if one.device.type == "cpu" else None,
+        "checks": [torch.distributions.Distribution._validate_args, torch.jit._state._enabled.enabled],
+        "more flags": [torch._C._is_multithreading_enabled(), torch._C._check_sparse_tensor_invariants()],
+        "python": [tempfile.gettempdir(), copy.deepcopy([1]), datetime.datetime.__name__, tracemalloc.is_tracing()],
+        "text": [sys.stdout.encoding, sys.stdout.errors],
         "children": multiprocessing.active_children() == [],
     }
+
+
+def _layers() -> list[Any]:
+    """Return what layers compute that inherit what they do."""
+    torch.manual_seed(1)
+    with contextlib.suppress(Exception):
+        return [nn.BatchNorm1d(2)(torch.ones(2, 2)).tolist(), nn.Dropout(0.5)(torch.ones(4)).tolist()]
+    return []
 
 
 def train(trial: Trial) -> None:
@@ -329,6 +413,10 @@ def _limit(which: int, value: int) -> None:
     resource.setrlimit(which, (value, resource.getrlimit(which)[1]))
 
 
+def _collate() -> Any:
+    return torch.utils.data._utils.collate.default_collate_fn_map
+
+
 LEAVES: dict[str, Callable[[Trial], object]] = {
     "nothing": lambda t: None,
     "nothing again": lambda t: None,
@@ -463,6 +551,49 @@ LEAVES: dict[str, Callable[[Trial], object]] = {
     "random numbers of NumPy's old kind": lambda t: old_numpy.rand(),
     "random numbers of torch": lambda t: torch.rand(1, generator=own_torch),
     "numbers in turn": lambda t: next(ids),
+    "an attribute of a nested object": lambda t: setattr(instance.inner.inner, "rate", 5),
+    "an attribute without a dict": lambda t: setattr(slots, "width", 5),
+    "a method that was inherited": lambda t: setattr(Child, "__init__", lambda self: setattr(self, "rate", 7)),
+    "an option far inside": lambda t: deep["a"]["b"]["c"].update(d=2),
+    "an option in a tuple": lambda t: deep["rows"][1].update(e=2),
+    "an item of a queue": lambda t: waiting.popleft(),
+    "an item of a set": lambda t: chosen.discard(1),
+    "a byte": lambda t: raw.append(1),
+    "a number of an array": lambda t: table.__imul__(2),
+    "a spawned seed": lambda t: sequence.spawn(1),
+    "a generator function": lambda t: next(generator),
+    "a circle": lambda t: next(in_turn),
+    "pairs": lambda t: next(pairs),
+    "an iterator of a list": lambda t: next(items),
+    "lines of a file": lambda t: lines.read(5),
+    "a variable of a decorator": lambda t: called(),
+    "a default that counts": lambda t: with_default(),
+    "a layer's rate": lambda t: setattr(regular[1], "p", 0.9),
+    "a layer that evaluates": lambda t: regular[1].eval(),
+    "frozen layers": lambda t: regular.requires_grad_(False),
+    "a scheduler": lambda t: rate.step(),
+    "the order of a loader": lambda t: list(loader),
+    "a module of another kind": lambda t: sys.modules.__setitem__("lazily", types.SimpleNamespace(counter=5)),  # type: ignore[assignment]
+    # What is replaced or set in libraries
+    "a logger": lambda t: logger.addHandler(logging.NullHandler()),
+    "a level of a logger": lambda t: logger.setLevel(10),
+    "a new logger": lambda t: logging.getLogger("new").addHandler(logging.NullHandler()),
+    "a logger that keeps to itself": lambda t: setattr(logger, "propagate", False),
+    "BatchNorm1d.forward replaced": lambda t: setattr(nn.BatchNorm1d, "forward", lambda self, x: x * 5),
+    "Dropout.forward replaced": lambda t: setattr(nn.Dropout, "forward", lambda self, x: x),
+    "optim.SGD replaced": lambda t: setattr(torch.optim, "SGD", torch.optim.Adam),
+    "DataLoader replaced": lambda t: setattr(torch.utils.data.DataLoader, "__iter__", lambda self: iter([])),
+    "linalg.norm replaced": lambda t: setattr(numpy.linalg, "norm", lambda x: 0.0),
+    "deepcopy replaced": lambda t: setattr(copy, "deepcopy", lambda x: 0),
+    "datetime replaced": lambda t: setattr(datetime, "datetime", types.SimpleNamespace),
+    "how batches are made": lambda t: _collate().__setitem__(int, lambda batch, **how: torch.zeros(1)),
+    "checks of distributions": lambda t: torch.distributions.Distribution.set_default_validate_args(False),
+    "checks of sparse tensors": lambda t: torch.sparse.check_sparse_tensor_invariants.enable(),
+    "no scripts": lambda t: torch.jit._state.disable(),
+    "gradients in one thread": lambda t: torch._C._set_multithreading_enabled(False),
+    "the temporary folder": lambda t: setattr(tempfile, "tempdir", "/"),
+    "tracemalloc": lambda t: tracemalloc.start(),
+    "stdout's encoding": lambda t: sys.stdout.reconfigure(encoding="ascii"),  # type: ignore[union-attr]
     # Ends
     "an error": lambda t: _raise_in(torch.no_grad(), RuntimeError("boom")),
     "an exit": lambda t: _raise_in(torch.inference_mode(), SystemExit(3)),

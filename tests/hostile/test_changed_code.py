@@ -65,12 +65,13 @@ def of_body(before: str, after: str, *, same: bool = False) -> Edit:
     return Edit({"mine.py": texts[0]}, {"mine.py": texts[1]}, same)
 
 
-def imported(path: str, statement: str, others: Files | None = None) -> Edit:
+def imported(path: str, statement: str, others: Files | None = None, *, same: bool = False) -> Edit:
     """Return an edit of a file that the objective imports by this statement."""
     files = {"mine.py": f"{statement}\ndef train(trial): pass\n", path: "A = 1\n"}
-    return Edit({**files, **(others or {})}, {path: "A = 2\n"})
+    return Edit({**files, **(others or {})}, {path: "A = 2\n"}, same)
 
 
+MODELS = {"models/__init__.py": "B = 1\n", "models/a.py": "A = 1\n", "models/b.py": "A = 1\n"}
 EDITS: dict[str, Edit] = {
     # No change.
     "a comment": of_body("return 1", "# why\nreturn 1  # one", same=True),
@@ -204,6 +205,47 @@ EDITS: dict[str, Edit] = {
     "a shell script that it starts": Edit(
         {"mine.py": "import os\ndef train(t): os.system('./part.sh')\n", "part.sh": "echo 1\n"}, {"part.sh": "echo 2\n"}
     ),
+    # Imports by a name that is computed, and from folders that the code adds.
+    "an import of a computed name": imported("models/a.py", "m = importlib.import_module(f'models.{name}')", MODELS),
+    "an import of a joined name": imported("models/a.py", "m = importlib.import_module('models.' + name)", MODELS),
+    "an import of a formatted name": imported("models/a.py", "m = import_module('models.%s' % name)", MODELS),
+    "an import of a name in a table": imported("models/a.py", "m = import_module({'a': 'models.a'}[name])", MODELS),
+    "an import by keyword": imported("models/a.py", "m = import_module(name='models.a')", MODELS),
+    "an import relative to a named package": imported("models/a.py", "m = import_module('.a', package='models')", MODELS),
+    "an import of a computed relative name": imported("models/a.py", "m = import_module('.' + name, 'models')", MODELS),
+    "an importer with another name": imported("inner.py", "from importlib import import_module as get\nm = get('inner')"),
+    "a name that is located": imported("models/a.py", "import pydoc\nm = pydoc.locate('models.a.Net')", MODELS),
+    "a module that is run": imported("models/a.py", "import subprocess\nsubprocess.run(['python', '-m', 'models.a'])", MODELS),
+    "all submodules in a loop": imported(
+        "models/a.py",
+        "import models",
+        {"models/__init__.py": "import pkgutil\nfor m in pkgutil.iter_modules(__path__): get(f'{__name__}.{m.name}')\n"},
+    ),
+    "submodules on demand": imported(
+        "models/a.py",
+        "import models",
+        {"models/__init__.py": "def __getattr__(name): return import_module('.' + name, __name__)\n"},
+    ),
+    "more exported submodules": imported(
+        "p/inner.py", "from p import *", {"p/__init__.py": "__all__ = []\n__all__ += ['inner']\n"}
+    ),
+    "exported submodules with a type": imported(
+        "p/inner.py", "from p import *", {"p/__init__.py": "__all__: list[str] = ['inner']\n"}
+    ),
+    "a folder added to the path": imported(
+        "src/inner.py", "import os, sys\nsys.path.insert(0, os.path.join(os.path.dirname(__file__), 'src'))\nimport inner"
+    ),
+    "a folder added to the path later": imported("src/inner.py", "import inner, sys\nsys.path.append('src')"),
+    "a folder added to the path elsewhere": imported(
+        "src/inner.py", "import places\nimport inner", {"places.py": "import site\nsite.addsitedir('src')\n"}
+    ),
+    "the folder above added to the path": imported(
+        "../inner.py", "import sys\nfrom pathlib import Path\nsys.path.append(str(Path(__file__).parent.parent))\nimport inner"
+    ),
+    "a folder of a folder above": imported(
+        "../src/inner.py", "import sys\nsys.path.append(str(Path(__file__).parents[1] / 'src'))\nimport inner"
+    ),
+    "a module that no code of these names": imported("inner.py", "m = import_module('models.a')", MODELS, same=True),
     # Commands.
     "a command's script": Edit({"go.py": "A = 1\n"}, {"go.py": "A = 2\n"}, command="python go.py ${args}"),
     "a comment in a command's script": Edit(
@@ -232,25 +274,73 @@ EDITS: dict[str, Edit] = {
     "a file that the script writes": Edit(
         {"go.py": "A = 1\n", "out.csv": "1\n"}, {"out.csv": "2\n"}, True, command="python go.py --out out.csv ${args}"
     ),
+    "a script that a shell script runs": Edit(
+        {"go.sh": 'python "$HERE/go.py" "$@"\n', "go.py": "A = 1\n"}, {"go.py": "A = 2\n"}, command="bash go.sh ${args}"
+    ),
+    "an import of a script that a shell script runs": Edit(
+        {"go.sh": "cd src && python go.py\n", "src/go.py": "import helper\n", "src/helper.py": HELPER},
+        {"src/helper.py": "FACTOR = 3\n"},
+        command="bash go.sh ${args}",
+    ),
+    "a module that a shell script runs": Edit(
+        {"go.sh": "PYTHONPATH=src python -m p.go\n", "src/p/go.py": "A = 1\n"},
+        {"src/p/go.py": "A = 2\n"},
+        command="bash go.sh ${args}",
+    ),
+    "a shell script that a shell script reads": Edit(
+        {"go.sh": ". ./env.sh\n", "env.sh": "export A=1\n"}, {"env.sh": "export A=2\n"}, command="sh go.sh ${args}"
+    ),
+    "a script in a shell's text": Edit({"go.py": "A = 1\n"}, {"go.py": "A = 2\n"}, command="bash -c 'python go.py --x=${x}'"),
+    "an import in Python's text": Edit({"go.py": "A = 1\n"}, {"go.py": "A = 2\n"}, command="python -c 'import go; go.f(${x})'"),
+    "an import of a program without a suffix": Edit(
+        {"go": "#!/usr/bin/env python3\nimport helper\n", "helper.py": HELPER},
+        {"helper.py": "FACTOR = 3\n"},
+        command="./go ${args}",
+    ),
+    "a comment in a program without a suffix": Edit(
+        {"go": "#!/usr/bin/env python3\nA = 1\n"}, {"go": "#!/usr/bin/env python3\n# one\nA = 1\n"}, True, command="./go ${args}"
+    ),
+    "a script above the study": Edit({"../go.py": "A = 1\n"}, {"../go.py": "A = 2\n"}, command="python ../go.py ${args}"),
+    "an import of a script above the study": Edit(
+        {"../go.py": "import helper\n", "../helper.py": HELPER},
+        {"../helper.py": "FACTOR = 3\n"},
+        command="python ../go.py ${args}",
+    ),
+    "data above the study": Edit(
+        {"go.py": "A = 1\n", "../data.csv": "1\n"}, {"../data.csv": "2\n"}, True, command="python go.py ../data.csv ${args}"
+    ),
+    "scripts of one name": Edit(
+        {"../a/go.py": "A = 1\n", "../b/go.py": "A = 1\n"}, {"../b/go.py": "A = 2\n"}, command="python ../a/go.py ../b/go.py ${x}"
+    ),
+    "a script that a parameter names": Edit({"go_a.py": "A = 1\n"}, {"go_a.py": "A = 2\n"}, command="python go_${x}.py ${args}"),
+    "settings that a parameter names": Edit(
+        {"go.py": "A = 1\n", "c/a.yaml": "a: 1\n"}, {"c/a.yaml": "a: 2\n"}, command="python go.py --config=c/${x}.yaml"
+    ),
     "a script behind a wrapper": Edit({"go.py": "A = 1\n"}, {"go.py": "A = 2\n"}, command="env A=1 python go.py ${args}"),
 }
 
 
 def digest(here: Path, edit: Edit) -> str:
     keys: dict[str, Any] = {"command": edit.command} if edit.command else {}
-    return code_of(study_spec({"x": [1]}, import_dir=here, objective=None if edit.command else edit.objective, **keys)).digest
+    return code_of(
+        study_spec({"x": [1, "a"]}, import_dir=here, objective=None if edit.command else edit.objective, **keys)
+    ).digest
 
 
 @pytest.mark.parametrize("name", EDITS)
 def test_an_edit(name: str, here: Path) -> None:
     """It is a change, or it is none; to undo it is to have the old code again; the same folder elsewhere is the same code."""
     edit = EDITS[name]
+    here = here / "project" / "study"
+    here.mkdir(parents=True)
+    os.chdir(here)
     write(here, edit.before)
     before = digest(here, edit)
     assert digest(here, edit) == before
     write(here, edit.after)
     assert (digest(here, edit) == before) is edit.same
-    elsewhere = here / "moved here"
+    elsewhere = here.parents[1] / "moved" / "here"
+    elsewhere.mkdir(parents=True)
     write(elsewhere, edit.before)
     os.chdir(elsewhere)
     assert digest(elsewhere, edit) == before
@@ -273,6 +363,7 @@ for number, (text, objective) in enumerate(json.load(sys.stdin)):
     print(code_of(study, eval(objective, names)).digest)
 """
 USED = "FACTOR = @\ndef train(trial): return FACTOR\n"
+TORCH = "import torch\nfrom torch import nn\n"
 NESTED = "def helper(): return @\ndef train(trial): return helper()\n"
 # A program's text, two things to put into it for @, whether that is the same code, and what the objective is.
 FUNCTIONS: dict[str, tuple[str, str, str, bool, str]] = {
@@ -306,6 +397,33 @@ FUNCTIONS: dict[str, tuple[str, str, str, bool, str]] = {
     "a path": (USED, "Path('a')", "Path('b')", False, "train"),
     "a namespace": (USED, "types.SimpleNamespace(a=1)", "types.SimpleNamespace(a=2)", False, "train"),
     "an array": ("import numpy\n" + USED, "numpy.arange(4)", "numpy.arange(4) + 1", False, "train"),
+    "a dtype": (TORCH + USED, "torch.float32", "torch.float64", False, "train"),
+    "a device": (TORCH + USED, "torch.device('cpu')", "torch.device('meta')", False, "train"),
+    "a tensor": (TORCH + USED, "torch.ones(2)", "torch.zeros(2)", False, "train"),
+    "tensors in a list": (TORCH + USED, "[torch.ones(2)]", "[torch.zeros(2)]", False, "train"),
+    "a tensor of half precision": (TORCH + USED, "torch.ones(2).bfloat16()", "torch.zeros(2).bfloat16()", False, "train"),
+    "the shape of a parameter": (TORCH + USED, "nn.Parameter(torch.rand(2))", "nn.Parameter(torch.rand(3))", False, "train"),
+    "the values of a parameter": (TORCH + USED, "nn.Parameter(torch.rand(2))", "nn.Parameter(torch.rand(2))", True, "train"),
+    "a layer": (TORCH + USED, "nn.Linear(1, 2)", "nn.Linear(1, 3)", False, "train"),
+    "a layer in layers": (TORCH + USED, "nn.Sequential(nn.ReLU())", "nn.Sequential(nn.Tanh())", False, "train"),
+    "a layer's rate": (TORCH + USED, "nn.Dropout(0.1)", "nn.Dropout(0.2)", False, "train"),
+    "a layer's mode": (TORCH + USED, "nn.BatchNorm1d(2)", "nn.BatchNorm1d(2).eval()", True, "train"),
+    "an option of a loss": (
+        TORCH + USED, "nn.CrossEntropyLoss(label_smoothing=0.1)", "nn.CrossEntropyLoss(label_smoothing=0.2)", False, "train"
+    ),
+    "a pattern": ("import re\n" + USED, "re.compile('a')", "re.compile('b')", False, "train"),
+    "a read-only dict": (USED, "types.MappingProxyType({'a': 1})", "types.MappingProxyType({'a': 2})", False, "train"),
+    "a user's dict": ("import collections\n" + USED, "collections.UserDict(a=1)", "collections.UserDict(a=2)", False, "train"),
+    "an item to get": ("import operator\n" + USED, "operator.itemgetter(1)", "operator.itemgetter(2)", False, "train"),
+    "an object of a module": ("import options\n" + USED, "options.Options(1)", "options.Options(2)", False, "train"),
+    "an object with slots": (
+        "class A:\n    __slots__ = ('v',)\n    def __init__(self, v): self.v = v\na = A(@)\ndef train(t): return a.v\n",
+        "1", "2", False, "train",
+    ),
+    "a metaclass": ("class M(type):\n    b = @\nclass A(metaclass=M): 0\ndef train(t): return A.b\n", "1", "2", False, "train"),
+    "its prepare": ("def p(params): return @\ndef train(t): return 1\ntrain.prepare = p\n", "1", "2", False, "train"),
+    "its attribute": ("def train(t): return train.k\ntrain.k = @\n", "1", "2", False, "train"),
+    "its attribute that it changes": ("def train(t): train.k += 1\ntrain.k = @\n", "1", "2", True, "train"),
     "a type of object": (USED, "object()", "Exception()", False, "train"),
     "a helper": (NESTED, "1", "2", False, "train"),
     "a helper's global": ("A = @\ndef helper(): return A\ndef train(trial): return helper()\n", "1", "2", False, "train"),
@@ -345,6 +463,7 @@ def digests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, st
     here = tmp_path_factory.mktemp("functions")
     for module, value in (("helper_a", 1), ("helper_b", 2)):
         (here / f"{module}.py").write_text(f"A = {value}\n")
+    (here / "options.py").write_text("class Options:\n    def __init__(self, lr): self.lr = lr\n")
 
     def filled(place: int) -> list[tuple[str, str]]:
         marked = [(case[0].replace("@f", "\0f").replace("@d", "\0d"), case[4], str(case[place])) for case in FUNCTIONS.values()]

@@ -175,6 +175,7 @@ KEYS = {
     "W&B's project": ("project: mine", "remove it: nothing here needs it"),
     "Hydra's defaults": ("defaults: [a]", "remove it: nothing here needs it"),
     "max_epochs": ("max_epochs: 10", "write max_steps: 20"),
+    "a timeout without its time": ("timeout: {then: complete}", "write {after: 30m, then: complete}"),
     "a timeout in words": ("timeout: half an hour", "must be a duration such as 30m, 2h, 1h30m or 90s"),
     "checkpoints as a number": ("checkpoints: 3", "write checkpoints: {keep_best: 3}"),
     "a log that is false": ("log: false", "log: needs keys"),

@@ -85,3 +85,33 @@ def test_it_costs_a_few_milliseconds(here: Path) -> None:
         code_of(study_spec({"x": 1}, import_dir=here))
         times.append(time.process_time() - began)
     assert min(times) < 0.1
+
+
+def test_a_program_in_a_word_may_be_longer_than_a_path(here: Path) -> None:
+    """Its imports count."""
+    (here / "helper.py").write_text("A = 1\n")
+    words = ["python", "-c", "import helper\n" + "x = ${x}\n" * 200]
+    assert set(code_of(study_spec({"x": [1]}, import_dir=here, objective=None, command=words)).files) == {"helper.py"}
+
+
+def test_what_a_function_uses_counts_by_its_content(here: Path) -> None:
+    """Of a layer its settings, not the values that are drawn anew in each process."""
+    import torch
+
+    layer, kind, options = torch.nn.Dropout(0.1), torch.float32, {"w": torch.ones(2)}
+
+    def train(trial: Any) -> Any:
+        return layer, kind, options
+
+    train.__module__ = "__main__"
+    study = study_spec({"x": 1}, import_dir=here)
+    found = [code_of(study, train).digest]
+    layer.eval()
+    assert code_of(study, train).digest == found[0]
+    layer.p = 0.2
+    found.append(code_of(study, train).digest)
+    kind = torch.float64
+    found.append(code_of(study, train).digest)
+    options["w"][0] = 2
+    found.append(code_of(study, train).digest)
+    assert len(set(found)) == 4

@@ -21,13 +21,29 @@ from sweep.worker.module_state import Modules
 from sweep.worker.process_state import ProcessState
 
 MODULE = """
-import random
+import random, itertools, collections
 counter, data, rows, table, generator = 0, None, [], {"a": 1}, random.Random(0)
 class Options: depth = 1
 def count(): global counter; counter += 1
 def load(): global data; data = object(); rows.append(1); table["b"] = 2
 def enlarge(): table["a"] = 3
 def deepen(): Options.depth = 2
+far, queue, circle, numbers = {"a": ({"b": [1]},)}, collections.deque([1, 2]), itertools.cycle([1, 2]), iter([1, 2])
+squares = (i * i for i in range(3))
+class Child(Options): __slots__ = ("width",)
+child = Child(); child.width = 1
+def reach(): far["a"][0]["b"][0] = 2
+def widen(): child.width = 2
+def override(): Child.__init__ = lambda self: None
+def advance(): next(circle); next(squares); next(numbers)
+def counted():
+    calls = 0
+    def inner():
+        nonlocal calls
+        calls += 1
+    return inner
+called = counted()
+def keep(*, kept={"a": 1}): kept["a"] += 1
 """
 
 
@@ -45,6 +61,11 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "flag": lambda: setattr(torch.backends.cudnn, "benchmark", True),
     "function": lambda: setattr(torch.nn.functional, "relu", None),
     "errors": lambda: numpy.seterr(all="ignore"),
+    "method": lambda: setattr(torch.nn.Dropout, "forward", None),
+    "inherited method": lambda: setattr(torch.nn.BatchNorm1d, "forward", print),
+    "flag of a class": lambda: torch.distributions.Distribution.set_default_validate_args(False),
+    "optimizer": lambda: setattr(torch.optim, "SGD", None),
+    "new logger": lambda: logging.getLogger("left by a trial").addHandler(logging.NullHandler()),
     "folder": lambda: os.chdir("/"),
     "variable": lambda: os.environ.__setitem__("LEFT", "1"),
     "path": lambda: sys.path.insert(0, "/left"),
@@ -86,6 +107,13 @@ def test_what_cannot_be_put_back_is_named(modules: Modules) -> None:
         ("enlarge", ["table.a"]),
         ("deepen", ["Options.depth"]),
         ("generator.random", ["generator"]),
+        ("reach", ["far.a.0.b.0"]),
+        ("queue.popleft", ["queue.0", "queue.1"]),
+        ("advance", ["circle", "numbers", "squares"]),
+        ("widen", ["child.width"]),
+        ("override", ["Child.__init__"]),
+        ("called", ["called.calls"]),
+        ("keep", ["keep.defaults.kept.a"]),
     ],
 )
 def test_a_changed_value_of_a_module_is_named_and_a_cache_is_not(

@@ -16,9 +16,10 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
+from sweep.study.code.arrays import array_text, tensor_text, type_name
 from sweep.study.code.bytecode import text_of, uses_of
 from sweep.study.code.digest import digest_of
 from sweep.study.code.modules import Modules
@@ -26,6 +27,20 @@ from sweep.study.code.syntax import parsed, syntax_of
 
 # Types, by module, whose `repr` is their whole content.
 _PLAIN_MODULES = frozenset({"pathlib", "pathlib._local", "decimal", "fractions", "datetime", "uuid", "zoneinfo"})
+_PLAIN_TYPES = frozenset(
+    [
+        "re.Pattern",
+        "torch.dtype",
+        "torch.device",
+        "torch.layout",
+        "torch.memory_format",
+        "operator.itemgetter",
+        "operator.attrgetter",
+    ]
+)
+# Modules with types whose attributes are their whole content; those of the user's own and layers are looked into, too.
+_OPEN_MODULES = frozenset({"types", "argparse", "collections", "string"})
+_OF_LAYERS = ("_modules", "_parameters")
 _NOT_MEMBERS = frozenset(
     [
         "__annotate_func__",
@@ -42,7 +57,6 @@ _NOT_MEMBERS = frozenset(
     ]
 )
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-_SAMPLE = 1 << 16  # that many numbers of an array are looked at
 _LONGEST, _DEEPEST, _MOST = 2_000, 50, 50_000  # of a longer container a sample, of what is deeper or beyond these only the type
 
 
@@ -77,14 +91,14 @@ class FunctionCode:
         if value is None or value is Ellipsis or isinstance(value, bool | float | complex | str | bytes) or type(value) is int:
             plain = type(value) in (bool, float, complex, str, bytes, int, type(None), type(Ellipsis))
             if isinstance(value, str | bytes) and len(value) > 1000:
-                return f"{_type_name(value)} {digest_of(value)}"
-            return hex(value) if type(value) is int else ascii(value) if plain else f"{_type_name(value)} {value!a}"
+                return f"{type_name(value)} {digest_of(value)}"
+            return hex(value) if type(value) is int else ascii(value) if plain else f"{type_name(value)} {value!a}"
         if id(value) in self._known:
             return self._known[id(value)][0]
-        self._known[id(value)] = f"the {_type_name(value)} above", value  # it may contain itself
+        self._known[id(value)] = f"the {type_name(value)} above", value  # it may contain itself
         self._count += 1
         if self._depth > _DEEPEST or self._count > _MOST:
-            return _type_name(value)
+            return type_name(value)
         self._depth += 1
         text = self._of_object(value)
         self._depth -= 1
@@ -112,29 +126,28 @@ class FunctionCode:
         match value:
             case tuple() | list() | deque():
                 step = 1 + len(value) // _LONGEST
-                return f"{_type_name(value)} {len(value)} [{', '.join(map(self._text, [*value][::step]))}]"
+                return f"{type_name(value)} {len(value)} [{', '.join(map(self._text, [*value][::step]))}]"
             case set() | frozenset():
                 kept = () if len(value) > _LONGEST else value  # in which order a set is differs from process to process
-                return f"{_type_name(value)} {len(value)} {{{', '.join(sorted(map(self._text, kept)))}}}"
-            case dict():
+                return f"{type_name(value)} {len(value)} {{{', '.join(sorted(map(self._text, kept)))}}}"
+            case dict() | MappingProxyType():
                 items = itertools.islice(value.items(), 0, None, 1 + len(value) // _LONGEST)
-                return f"{_type_name(value)} {len(value)} {{{self._items(items)}}}"
+                return f"{type_name(value)} {len(value)} {{{self._items(items)}}}"
             case range() | slice() | bytearray():
                 return repr(value)
         return self._of_instance(value)
 
     def _of_instance(self, value: Any) -> str:
         kind = type(value)
-        if kind.__module__ in _PLAIN_MODULES:
-            return f"{_type_name(value)} {value!r}"
+        if kind.__module__ in _PLAIN_MODULES or type_name(value) in _PLAIN_TYPES:
+            return f"{type_name(value)} {value!r}"
         if kind.__module__ == "numpy":
-            return _array_text(value)
-        whole = dataclasses.is_dataclass(value) or kind.__module__ in ("types", "argparse") or not _by_reference(kind)
-        if whole and isinstance(getattr(value, "__dict__", None), dict):
-            return f"{self._text(kind)} {{{self._items(vars(value).items())}}}"
-        if whole and dataclasses.is_dataclass(value):  # with slots
-            held = {item.name: getattr(value, item.name, None) for item in dataclasses.fields(value)}
-            return f"{self._text(kind)} {{{self._items(held.items())}}}"
+            return array_text(value)
+        if (tensor := tensor_text(value)) is not None:
+            return tensor
+        whole = dataclasses.is_dataclass(value) or kind.__module__ in _OPEN_MODULES or not _by_reference(kind)
+        if whole or _is_layer(value) or self._modules.file_of(kind.__module__) is not None:
+            return f"{self._text(kind)} {{{self._items(_attributes(value).items())}}}"
         return f"{self._text(kind)} {self._text(getattr(value, '__wrapped__', None))}"  # such as of `functools.cache`
 
     def _items(self, items: Iterable[tuple[Any, Any]]) -> str:
@@ -163,7 +176,8 @@ class FunctionCode:
             syntax = syntax_of(node)
             text = syntax.digest
             self._modules.add_imports(syntax.imports)
-            changed |= {root for one in ast.walk(node) if isinstance(one, ast.Subscript) and (root := _changed_root(one))}
+            self._modules.add_named(syntax.named)
+            changed |= {root for one in ast.walk(node) if (root := _changed_root(one))}
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
         for used in dict.fromkeys((*cells, *uses.names)):
             try:
@@ -173,18 +187,19 @@ class FunctionCode:
             if value is function:
                 continue
             if used in changed and not isinstance(value, FunctionType | type | ModuleType):
-                self._put(f"{used} of {name}", _type_name(value))
+                self._put(f"{used} of {name}", type_name(value))
             elif isinstance(value, FunctionType | type | ModuleType):
                 text += f"\n{used} is {self._text(value)}"
             else:
                 self._put(f"{used} of {name}", self._text(value))
+        held = {} if function.__name__ in changed else {key: one for key, one in vars(function).items() if key != "__wrapped__"}
+        text += f"\n{self._items(held.items())}" * bool(held)
         return f"{text}\n{self._text(function.__defaults__)} {self._text(function.__kwdefaults__)}"
 
     def _class_text(self, value: type) -> str:
         members = {name: member for name, member in vars(value).items() if name not in _NOT_MEMBERS}
-        slots = members.get("__slots__", ())
-        names = {slots} if isinstance(slots, str) else {*map(str, slots)}
-        lines = [self._text(base) for base in value.__bases__]
+        names = set(_slots(value))
+        lines = [self._text(base) for base in (*value.__bases__, *((type(value),) if type(value) is not type else ()))]
         for name, member in sorted(members.items()):
             if name not in names:  # the descriptor of a slot
                 lines.append(f"{name} = {self._member_text(member)}")
@@ -243,22 +258,32 @@ def _first_line(node: _Function) -> int:
     return min([node.lineno, *(int(one.lineno) for one in getattr(node, "decorator_list", ()))])
 
 
-def _changed_root(node: ast.Subscript) -> str | None:
-    """Return the name of the variable in which an item is set or deleted."""
-    if isinstance(node.ctx, ast.Load):
+def _is_layer(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """Return an object's attributes, also those in slots; of a layer not what changes when it is used."""
+    slots = [slot for kind in type(value).__mro__ for slot in _slots(kind)]
+    found = {slot: getattr(value, slot, None) for slot in slots if not slot.startswith("__")}
+    held = getattr(value, "__dict__", None)
+    held = held if isinstance(held, dict) else {}
+    if _is_layer(value):
+        held = {key: one for key, one in held.items() if key in _OF_LAYERS or not (key == "training" or key.startswith("_"))}
+    return found | held
+
+
+def _slots(kind: type) -> Iterable[str]:
+    slots = vars(kind).get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else map(str, slots)
+
+
+def _changed_root(node: ast.AST) -> str | None:
+    """Return the name of the variable in which an item or an attribute is set or deleted; None if none is."""
+    if not isinstance(node, ast.Subscript | ast.Attribute) or isinstance(node.ctx, ast.Load):
         return None
     inner: ast.expr = node
     while isinstance(inner, ast.Subscript | ast.Attribute):
         inner = inner.value
     return inner.id if isinstance(inner, ast.Name) else None
-
-
-def _type_name(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
-def _array_text(value: Any) -> str:
-    if not hasattr(value, "tobytes") or getattr(value.dtype, "hasobject", True):
-        return _type_name(value)
-    step = max(1, value.size // _SAMPLE)
-    return f"{_type_name(value)} {value.dtype} {value.shape} {digest_of(value.reshape(-1)[::step].tobytes())}"

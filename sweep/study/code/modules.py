@@ -13,19 +13,22 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import machinery, metadata
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 from sweep.study.code.digest import digest_of
-from sweep.study.code.syntax import Import, Syntax, exported, parsed, syntax_of
+from sweep.study.code.named import EVERYTHING, Import, Named, by_shell
+from sweep.study.code.syntax import Syntax, exported, parsed, syntax_of
 
 _LARGEST_TREE = 1 << 20  # a larger Python file is data: it counts by its bytes
 _LARGEST_READ = 64 << 20  # of a larger file count the size, its beginning and its end
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
+_SHEBANG = re.compile(rb"#![^\n]*python")
 _SUFFIXES = (".py", *machinery.EXTENSION_SUFFIXES)
 _OWN = "sweep"
 _TRAINS = ("sweep.objectives", "sweep.lightning")
@@ -57,16 +60,22 @@ class Modules:
         self.packages: dict[str, str] = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
         self._found = functools.cache(self._find)
         self._left: list[tuple[Import, str]] = []
-        self._seen: set[Import | str] = set()
+        self._labels: dict[str, Path] = {}
+        self._seen: set[Import] = set()
 
     def add_module(self, name: str, names: tuple[str, ...] = ()) -> None:
         """Add a module, some of its submodules, and everything that they import."""
         self._left.append((Import(module=name, names=names), ""))
         self._follow()
 
-    def add_imports(self, imports: Iterable[Import], package: str = "") -> None:
-        """Add what these imports in a module of `package` import."""
-        self._left.extend((item, package) for item in imports)
+    def add_imports(self, imports: Iterable[Import]) -> None:
+        """Add what these imports import."""
+        self._left.extend((item, "") for item in imports)
+        self._follow()
+
+    def add_named(self, named: Named) -> None:
+        """Add what a text of the user's names that is in no file."""
+        self._named(named, self._folder, "")
         self._follow()
 
     def add_file(self, file: Path) -> None:
@@ -112,7 +121,11 @@ class Modules:
         if found and found.folders:
             if "*" in names and found.file is not None and found.followed and (tree := tree_of(found.file)):
                 names = (*names, *exported(tree))
-            self._left += [(Import(module=f"{name}.{one}"), "") for one in names if one != "*"]
+            for one in names:
+                if one == EVERYTHING:
+                    self._left += [(Import(module=f"{name}.{inner}", names=names), "") for inner in _submodules(found.folders)]
+                elif one != "*":
+                    self._left.append((Import(module=f"{name}.{one}"), ""))
 
     def _find(self, name: str) -> _Found | None:
         parent, _, last = name.rpartition(".")
@@ -156,6 +169,8 @@ class Modules:
         return _Found(file=file, folders=folders, followed=False)
 
     def _add(self, file: Path, label: str, package: str) -> None:
+        if self._labels.setdefault(label, file) != file:  # outside the folder: two files with one name
+            label = os.path.relpath(file, self._folder)
         if label in self.files:
             return
         try:
@@ -164,11 +179,31 @@ class Modules:
             return
         if syntax is not None:
             self._left += [(item, package) for item in syntax.imports]
-            for program in syntax.programs:
-                for folder in (self._folder, file.parent):
-                    path = folder / program
-                    if len(program) < 200 and "\n" not in program and "\0" not in program and path.is_file():
-                        self._add(path, self._label(path, path.name), "")
+            self._named(syntax.named, file.parent, package)
+        elif file.suffix not in _SUFFIXES:
+            self._named(_named_in(file), file.parent, package)
+
+    def _named(self, named: Named, folder: Path, package: str) -> None:
+        """Add what a text names; a path is relative to its own folder, or to the study's."""
+        found = [base / one for one in named.folders if "\0" not in one for base in (folder, self._folder)]
+        programs = [base / one for one in named.programs if "\0" not in one for base in (self._folder, folder)]
+        programs = [path for path in programs if os.path.isfile(path)]  # noqa: PTH113  # no error where it may not be read
+        self._search([*found, *(path.parent for path in programs if path.suffix == ".py")])
+        for path in programs:
+            self._add(path, self._label(path, path.name), "")
+        for item in named.modules:
+            if item.level or PathFinder.find_spec(item.module.partition(".")[0], self._path) is not None:
+                self._left.append((item, package))
+
+    def _search(self, folders: Iterable[Path]) -> None:
+        """Look for modules in these folders too: also for those that have been looked for."""
+        new = {os.path.normpath(folder): None for folder in folders if os.path.isdir(folder)}  # noqa: PTH112  # see above
+        more = [folder for folder in new if folder not in self._path]
+        if more:
+            self._path += more
+            self._found.cache_clear()
+            self._left += [(item, "") for item in self._seen]
+            self._seen.clear()
 
     def _label(self, file: Path, outside: str) -> str:
         inside = os.path.relpath(file, self._folder)
@@ -188,10 +223,25 @@ def _read(file: Path) -> tuple[str, Syntax | None]:
             opened.seek(-(1 << 20), os.SEEK_END)
             return digest_of(b"%d" % size + first + opened.read()), None
     text = file.read_bytes()
-    if file.suffix == ".py" and size <= _LARGEST_TREE and (tree := _parsed(text)):
+    if (file.suffix == ".py" or _SHEBANG.match(text)) and size <= _LARGEST_TREE and (tree := _parsed(text)):
         syntax = syntax_of(tree)
         return syntax.digest, syntax
     return digest_of(text), None
+
+
+def _named_in(file: Path) -> Named:
+    """Return what a program that is no Python names."""
+    if file.stat().st_size > _LARGEST_TREE or b"\0" in (text := file.read_bytes()):
+        return Named()
+    return by_shell(text.decode(errors="replace"))
+
+
+def _submodules(folders: Iterable[str]) -> Iterator[str]:
+    """Yield the names of all modules in a package's folders."""
+    for folder in folders:
+        for path in sorted(Path(folder).iterdir()):
+            if path.suffix == ".py" or (path / "__init__.py").is_file():
+                yield path.stem
 
 
 def tree_of(file: Path) -> ast.Module | None:

@@ -9,19 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweep.study.code.digest import digest_of
+from sweep.study.code.named import Import, Named, by_python
 
 _IGNORED = frozenset({"ctx", "kind", "type_comment", "type_ignores"})  # they follow from the rest, or have no effect
-_PROGRAMS = (".py", ".sh")
 _IMPORTERS = frozenset({"import_module", "__import__"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Import:
-    """An import: `from ..package import names` has two levels; `import package` has no names."""
-
-    module: str
-    names: tuple[str, ...] = ()
-    level: int = 0
+_LONGEST = 200  # a longer text names nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +23,12 @@ class Syntax:
     Attributes:
         digest: of the tree.
         imports: in functions too, and those by name (`importlib.import_module("package")`).
-        programs: texts that may be the names of other programs, which it runs.
+        named: what else its texts name.
     """
 
     digest: str
     imports: tuple[Import, ...]
-    programs: tuple[str, ...]
+    named: Named
 
 
 @functools.lru_cache(maxsize=1)  # the objective's module is parsed to find the function, then again here
@@ -55,7 +47,9 @@ def syntax_of(tree: ast.AST) -> Syntax:
     """Return what counts of a tree."""
     written: list[str] = []
     imports: list[Import] = []
-    programs: list[str] = []
+    texts: dict[str, None] = {}
+    words: set[str] = set()
+    changes_path = False
     only_checked: set[int] = set()  # imports that only a type checker does
     left: list[Any] = [tree]
     while left:  # without recursion: a sum of thousands of terms is a deep tree
@@ -67,6 +61,9 @@ def syntax_of(tree: ast.AST) -> Syntax:
         elif isinstance(item, ast.AST):
             written.append(type(item).__name__)
             left.extend(getattr(item, name, None) for name in reversed(item._fields) if name not in _IGNORED)
+            if isinstance(item, ast.Constant) and isinstance(item.value, str) and len(item.value) < _LONGEST:
+                texts[item.value] = None
+            changes_path |= isinstance(item, ast.Attribute) and item.attr == "path" and _name(item.value) == "sys"
             if isinstance(item, ast.If) and _name(item.test) == "TYPE_CHECKING":
                 only_checked.update(id(node) for statement in item.body for node in ast.walk(statement))
             elif id(item) not in only_checked:
@@ -74,15 +71,27 @@ def syntax_of(tree: ast.AST) -> Syntax:
         else:
             # A number of thousands of digits cannot be written in decimal; other characters depend on Python's version.
             written.append(hex(item) if type(item) is int else ascii(item))
-            if isinstance(item, str) and item.endswith(_PROGRAMS):
-                programs.append(item)
-    return Syntax(digest=digest_of("\n".join(written)), imports=tuple(imports), programs=tuple(programs))
+            if isinstance(item, str):
+                words.add(item)
+    named = by_python(texts, words, changes_path=changes_path or "addsitedir" in words)
+    return Syntax(digest=digest_of("\n".join(written)), imports=tuple(imports), named=named)
 
 
 def exported(tree: ast.Module) -> list[str]:
     """Return the texts of a module's `__all__`."""
-    lists = [node.value for node in tree.body if isinstance(node, ast.Assign) and "__all__" in map(_name, node.targets)]
-    return [one.value for item in lists for one in ast.walk(item) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    lists = [
+        node.value
+        for node in tree.body
+        if (isinstance(node, ast.Assign) and "__all__" in map(_name, node.targets))
+        or (isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value and _name(node.target) == "__all__")
+    ]
+    return [
+        one.value
+        for item in lists
+        if item
+        for one in ast.walk(item)
+        if isinstance(one, ast.Constant) and isinstance(one.value, str)
+    ]
 
 
 def _without_effect(item: Any) -> bool:
@@ -95,8 +104,13 @@ def _imports(node: ast.AST) -> list[Import]:
             return [Import(module=alias.name) for alias in node.names]
         case ast.ImportFrom():
             return [Import(module=node.module or "", names=tuple(alias.name for alias in node.names), level=node.level)]
-        case ast.Call(func=called, args=[ast.Constant(value=str(name)), *_]) if _name(called) in _IMPORTERS:
-            return [Import(module=name.lstrip("."), level=len(name) - len(name.lstrip(".")))]
+        case ast.Call(func=called, args=[ast.Constant(value=str(name)), *others]) if _name(called) in _IMPORTERS:
+            above = [*others, *(one.value for one in node.keywords if one.arg == "package")]
+            level = len(name) - len(name.lstrip("."))
+            if level and above and isinstance(above[0], ast.Constant) and isinstance(above[0].value, str):
+                package = above[0].value.split(".")
+                return [Import(module=".".join([*package[: len(package) - level + 1], name.lstrip(".")]))]
+            return [Import(module=name.lstrip("."), level=level)]
     return []
 
 

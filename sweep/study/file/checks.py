@@ -20,7 +20,7 @@ from sweep.study.methods import PRUNERS, SAMPLERS, WRAPPED, missing_packages
 from sweep.study.objective import ObjectiveNotFound, locate
 from sweep.study.plain import LARGEST
 from sweep.study.space import Choice, Constant, Domain, Range, axis_size, can_be, conditional, domain_text
-from sweep.study.spec import SEED, BudgetSpec, RepeatsSpec
+from sweep.study.spec import SEED, BudgetSpec, RepeatsSpec, TimeoutSpec
 
 # The option (None for all of them together), what is wrong, and what to write instead.
 OptionProblem = tuple[str | None, str, str]
@@ -125,6 +125,11 @@ def check_together(
     yield from _check_points(source, method, values.get("enqueue", []), domains)
     yield from _check_whole_numbers(source, values, domains)
     yield from _check_size(source, method, budget, domains)
+    timeout = values.get("timeout")
+    if isinstance(timeout, TimeoutSpec) and timeout.after_s is None and timeout.then == "complete":
+        yield source.problem(
+            ("timeout",), "says what happens then, but not after which time", "write {after: 30m, then: complete}"
+        )
     if method == "grid":
         for name, domain in domains.items():
             if axis_size(domain) is None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.study.code.syntax import Import, parsed, syntax_of
+from sweep.study.code.named import Import
+from sweep.study.code.syntax import parsed, syntax_of
 from tests.conftest import REPOSITORY
 
 SOURCES = sorted(path for folder in ("study", "worker", "report") for path in (REPOSITORY / "sweep" / folder).rglob("*.py"))
@@ -66,4 +67,4 @@ def function():
         Import(module="h"),
         Import(module="i", level=1),
     }
-    assert found.programs == ("j.py",)
+    assert found.named.programs == ("j.py",)

@@ -43,6 +43,13 @@ def test_placeholders_are_filled_in() -> None:
         ("python there.py", "command[1]: there is no file 'there.py' in FOLDER"),
         ("pyhton here.py", "command[0]: there is no program 'pyhton' on the PATH"),
         ("./none.sh", "command[0]: there is no program 'FOLDER/none.sh'"),
+        ("cd a && python here.py ${args}", """write bash -c 'cd a && python here.py "$@"' - ${args}"""),
+        (
+            "python here.py ${args} > log",
+            """> is for a shell, and none runs the command; write bash -c 'python here.py "$@" > log' -""",
+        ),
+        ("X=1 python here.py ${args}", "X=1 is for a shell, and none runs the command; write env X=1 python ..."),
+        ("~/here.py ${args}", "no shell replaces ~: write the whole path"),
         ("python here.py $args", "$args is no placeholder, and no shell replaces it; write ${args}"),
         ("python here.py --x={x}", "{x} is no placeholder, and no shell replaces it; write ${x}"),
         ("python here.py %x%", "%x% is no placeholder"),
