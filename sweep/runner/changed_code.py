@@ -1,7 +1,8 @@
 """Whether earlier trials were trained by other code than today's, which would give one table with the results of both.
 
 Results count, and checkpoints from which a trial would go on. A failed trial holds nobody up, so that a bug can be fixed,
-unless it is retried from its checkpoint; neither does a trial that starts over, nor one of a version that stored no code.
+unless it is retried from its checkpoint; neither does a trial that starts over, nor one of a version that stored no code or
+made its digest by other rules.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class CodeHistory:
         entry = self.stored.get(self._digest)
         kept = entry.get(_KEPT) if isinstance(entry, dict) else None
         self._kept = {str(one) for one in kept} if isinstance(kept, list) else set()
-        self._kept |= {one for one in earlier if self._moved(self._stored_code(one))}
+        self._kept |= {one for one in earlier if self._says_nothing(self._stored_code(one))}
         self._several = len(earlier | {self._digest}) > 1
         self.adds_column = self._several and self._digest not in self.stored
         self._again: set[tuple[int, int]] = set()  # the keys of earlier runs that start again
@@ -113,8 +114,10 @@ class CodeHistory:
     def _stored_code(self, digest: str) -> Code:
         return Code.from_json(self.stored.get(digest))
 
-    def _moved(self, old: Code) -> bool:
-        """Return whether a function of a program moved into a module, and is the same."""
+    def _says_nothing(self, old: Code) -> bool:
+        """Return whether a function of a program moved into a module and is the same, or an older version made the digest."""
+        if old.rules != self._code.rules:
+            return True
         return bool(old.parts) and not self._code.parts and old.function is not None and old.function == self._code.function
 
     def _changes(self, runs: Sequence[TrialRecord]) -> Iterator[str]:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from sweep.errors import SweepError
+from sweep.runner import changed_code
 from sweep.runner.changed_code import CodeHistory
 from sweep.runner.changed_constants import constants_texts
 from sweep.runner.session import run_study
 from sweep.storage.folder import StudyFolder
-from sweep.study.code.digest import Code
+from sweep.study.code.digest import RULES, Code
 from sweep.study.file.reading import read_study
 from sweep.study.formatting import trials_text
 from sweep.study.trial import TrialState
@@ -65,6 +66,21 @@ def test_what_holds_a_session_up(
         assert history.code_for(known[0]) == both.get(code, code)
     else:
         assert history.code_for(known[0]) == NEW.digest
+
+
+def test_a_digest_by_the_rules_of_another_version_holds_nobody_up(folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same code may have another digest then; by the same rules it does."""
+    known = [trial_record(0, TrialState.COMPLETE, 1.0, params={"x": 1}, folder="0000", code=OLD.digest)]
+    study = study_spec({"x": [1, 2]})
+    for rules, held in ((RULES, True), (RULES + 1, False)):
+        stored = {OLD.digest: OLD.to_json() | {"rules": rules}}
+        monkeypatch.setattr(changed_code, "read_codes", lambda _, stored=stored: dict(stored))
+        history = CodeHistory(study, folder, NEW, known)
+        if held:
+            with pytest.raises(SweepError, match="code-changed|trained"):
+                history.check(keep=False, retry_failed=False)
+        else:
+            assert history.check(keep=False, retry_failed=False) == ""
 
 
 def test_a_session_records_its_code_and_refuses_another(here: Path) -> None:

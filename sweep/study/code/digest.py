@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+RULES = 1  # by which digests are made; raise it when the same code gets another digest
 _BOTH = "+"  # between the codes of a trial that was trained by several
 
 
@@ -20,12 +21,14 @@ class Code:
         packages: the version of each installed package, and of Python.
         parts: of a function that a program passed: a digest of each function, class and value that it uses.
         function: the digest of the function alone, by which one that moved into a module is recognized; None if unknown.
+        rules: those of the digests; a code by other rules says nothing about this one.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
     function: str | None = None
+    rules: int = RULES
 
     @property
     def digest(self) -> str:
@@ -41,8 +44,9 @@ class Code:
         """Read the result of `to_json`; what is unknown or damaged is left out, since only a message needs it."""
         known = data if isinstance(data, dict) else {}
         found = {item.name: known[item.name] for item in fields(cls) if isinstance(known.get(item.name), dict)}
-        function = known.get("function")
-        return cls(**found, function=function if isinstance(function, str) else None)
+        function, rules = known.get("function"), known.get("rules")
+        named = function if isinstance(function, str) else None
+        return cls(**found, function=named, rules=rules if isinstance(rules, int) else RULES)
 
 
 def digest_of(text: str | bytes) -> str:
