@@ -179,12 +179,16 @@ def _logging() -> State:
     def loggers() -> list[logging.Logger]:
         return [logging.root, *(one for one in manager.loggerDict.values() if isinstance(one, logging.Logger))]
 
-    known, count, disabled = loggers(), len(manager.loggerDict), manager.disable
+    known, disabled = loggers(), manager.disable
+    made: tuple[int, list[logging.Logger]] = len(manager.loggerDict), []
     before = [(*_SETTINGS(one)[:3], one.handlers[:], one.filters[:]) for one in known]
 
     def new() -> list[logging.Logger]:
-        made = [one for one in loggers() if one not in known] if len(manager.loggerDict) != count else []
-        return [one for one in made if _SETTINGS(one) != _NEW_LOGGER and not _is_library(one.name)]
+        nonlocal made
+        if len(manager.loggerDict) != made[0]:
+            old = set(known)
+            made = len(manager.loggerDict), [one for one in loggers() if one not in old and not _is_library(one.name)]
+        return [one for one in made[1] if _SETTINGS(one) != _NEW_LOGGER]
 
     def read() -> bool:
         return manager.disable == disabled and list(map(_SETTINGS, known)) == before and not new()

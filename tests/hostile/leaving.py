@@ -24,6 +24,7 @@ import logging
 import multiprocessing
 import operator
 import os
+import pickle
 import random
 import resource
 import signal
@@ -122,6 +123,15 @@ def called() -> float:
     return 1.0
 
 
+def _coming() -> list[Any]:
+    """Return what comes next, of copies that share nothing."""
+    return [next(pickle.loads(pickle.dumps(one))) for one in (in_turn, pairs)]  # noqa: S301  # of this process
+
+
+def _calls() -> list[int]:
+    return [cell.cell_contents for cell in called.__closure__ or () if isinstance(cell.cell_contents, int)]
+
+
 def with_default(*, kept_here: Any = {"calls": 0}) -> None:  # noqa: B006  # what is to be found
     """Count in a default."""
     kept_here["calls"] += 1
@@ -212,14 +222,14 @@ def _found() -> dict[str, Any]:
         "own random": [repr(own_random.getstate()), repr(own_numpy.bit_generator.state), repr(old_numpy.get_state())],
         "torch's own random": bytes(own_torch.get_state().numpy()).hex(),
         "model": [model.weight.tolist(), weights.tolist(), getattr(train, "calls", 0), lazily.counter, variable.get()],
-        "positions": [generator.gi_frame.f_lasti, next(copy.copy(in_turn)), next(copy.copy(pairs)), lines.tell()],
+        "positions": [generator.gi_frame.f_lasti, *_coming(), lines.tell()],
         "inside": [operator.length_hint(items), sequence.n_children_spawned, table.tolist(), bytes(raw), deep, list(waiting)],
         "further": [
             instance.inner.inner.rate,
             sorted(chosen),
             slots.width,
             Child().rate,
-            str(called.__closure__),
+            _calls(),
         ],
         "defaults": str(with_default.__kwdefaults__),
         "training": [regular[1].p, regular[1].training, regular[0].weight.requires_grad, rate.last_epoch],
