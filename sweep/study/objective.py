@@ -113,9 +113,18 @@ def _imported_anew(name: str, import_dir: str) -> ModuleType:
         for earlier in set(sys.modules) - before:
             if is_own(getattr(sys.modules[earlier], "__file__", None), folder):
                 del sys.modules[earlier]
+    top = name.partition(".")[0]
+    ours, known = PathFinder.find_spec(top, [import_dir]), getattr(sys.modules.get(top), "__file__", None)
+    if ours is not None and ours.origin is not None and known is not None and not _same_file(known, ours.origin):
+        for other in [one for one in sys.modules if one == top or one.startswith(f"{top}.")]:
+            del sys.modules[other]  # another folder's, which this process has imported
     _last = os.path.realpath(import_dir), frozenset(sys.modules)
     importlib.invalidate_caches()
     return importlib.import_module(name)
+
+
+def _same_file(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def is_by_value(reference: str) -> bool:
