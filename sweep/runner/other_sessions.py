@@ -104,9 +104,8 @@ def _alive(place: Path) -> list[Usage]:
     """Return what the sessions use that are alive; the files of others are removed."""
     found = []
     for path in sorted(place.glob("*.json")):
-        with contextlib.suppress(
-            OSError, ValueError, TypeError, RecursionError
-        ):  # it has just ended, or another version wrote it
+        # It has just ended, or another version wrote it.
+        with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with open(descriptor, "rb") as file:  # noqa: PTH123  # a path would be opened again
                 try:

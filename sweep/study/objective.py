@@ -115,7 +115,8 @@ def _imported_anew(name: str, import_dir: str) -> ModuleType:
                 del sys.modules[earlier]
     top = name.partition(".")[0]
     ours, known = PathFinder.find_spec(top, [import_dir]), getattr(sys.modules.get(top), "__file__", None)
-    if ours is not None and ours.origin is not None and known is not None and not _same_file(known, ours.origin):
+    running = top == __name__.partition(".")[0]  # this package stays the one that runs, also beside another copy of it
+    if not running and ours is not None and ours.origin is not None and known is not None and not _same_file(known, ours.origin):
         for other in [one for one in sys.modules if one == top or one.startswith(f"{top}.")]:
             del sys.modules[other]  # another folder's, which this process has imported
     _last = os.path.realpath(import_dir), frozenset(sys.modules)

@@ -29,3 +29,13 @@ def test_a_module_of_the_same_name_that_the_program_has_imported_from_elsewhere_
     assert load("same.inner:train", first)(None) == 0
     for module in [one for one in sys.modules if one.partition(".")[0] == "same"]:
         del sys.modules[module]
+
+
+def test_this_package_stays_the_one_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study may lie beside another copy of it, as in a clone."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "__init__.py").write_text("")
+    before = sys.modules["sweep.study.objective"]
+    assert callable(load("sweep.objectives.toy:train", str(tmp_path)))
+    assert sys.modules["sweep.study.objective"] is before
