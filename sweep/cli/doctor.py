@@ -12,7 +12,8 @@ from pathlib import Path
 from sweep.errors import SweepError
 from sweep.objectives import datasets
 from sweep.runner.environment import version
-from sweep.worker.devices import cpu_cores, visible_gpus
+from sweep.worker.devices import cpu_cores
+from sweep.worker.gpus import visible_gpus
 
 _IMPORT_TIMEOUT_S = 120
 _REINSTALL = "pip install --force-reinstall torch torchvision"
@@ -33,7 +34,7 @@ print(json.dumps(found))
 def examine() -> bool:
     """Check devices, torch, torchvision, the data set, TensorBoard and the disk; print the results, return whether all are ok."""
     gpus = visible_gpus()
-    listed = ", ".join(f"{gpu.cuda_id}: {gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in gpus)
+    listed = ", ".join(f"{gpu.index}: {gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in gpus)
     hidden = f" (CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']})" if "CUDA_VISIBLE_DEVICES" in os.environ else ""
     _print("python", f"{sys.version.split()[0]} at {sys.executable}")
     _print("cpu", f"{cpu_cores()} cores")

@@ -14,7 +14,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from sweep.study.spec import WorkersSpec
-from sweep.worker.devices import GpuReading, Slot, another_slot, plan_slots, read_gpu
+from sweep.worker.devices import Slot, another_slot, plan_slots
+from sweep.worker.gpus import Gpu, GpuReading, read_gpu
 
 _READINGS = 15
 _FULL = 0.95  # of its time and of its memory
@@ -23,7 +24,7 @@ _MOST = 16
 
 
 @dataclass(kw_only=True)
-class _Gpu:
+class _Watched:
     slot: Slot
     used_before: int
     busy: list[float] = field(default_factory=list)
@@ -58,13 +59,13 @@ class GpuSharing:
         self,
         slots: Sequence[Slot],
         cores: int,
-        read: Callable[[Slot], GpuReading | None] = read_gpu,
+        read: Callable[[Gpu], GpuReading | None] = read_gpu,
         *,
         threads: int | None = None,
     ) -> None:
         self._cores, self._read, self._threads = cores, read, threads
-        before = [(slot, read(slot)) for slot in slots]
-        self._open = [_Gpu(slot=slot, used_before=reading.used_bytes) for slot, reading in before if reading is not None]
+        before = [(slot, read(slot.gpus[0])) for slot in slots]
+        self._open = [_Watched(slot=slot, used_before=reading.used_bytes) for slot, reading in before if reading is not None]
         self._gpus = self._next_index = len(before)
 
     def look(self, training: Collection[int]) -> tuple[list[Slot], str]:
@@ -73,7 +74,7 @@ class GpuSharing:
         A trial must have reported on its slot: `training` are the indices of these slots.
         """
         for gpu in [gpu for gpu in self._open if gpu.slot.index in training]:
-            reading = self._read(gpu.slot)
+            reading = self._read(gpu.slot.gpus[0])
             if reading is None:
                 self._open.remove(gpu)
                 continue
@@ -84,7 +85,7 @@ class GpuSharing:
                 return self._decide(gpu, reading.total_bytes)
         return [], ""
 
-    def _decide(self, gpu: _Gpu, total: int) -> tuple[list[Slot], str]:
+    def _decide(self, gpu: _Watched, total: int) -> tuple[list[Slot], str]:
         busy = statistics.mean(gpu.busy)
         limits = {
             "its time": int(_FULL / max(busy, _FULL / _MOST)),

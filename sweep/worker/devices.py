@@ -1,44 +1,21 @@
-"""The GPUs and CPU cores of this machine, and how they are cut into slots, without importing torch.
-
-GPUs are those of the inherited CUDA_VISIBLE_DEVICES (with `4,5` the first is GPU 4), else all that NVIDIA's driver lists
-through NVML. A slot is a share of a device, used by one worker process.
-"""
+"""How the GPUs and CPU cores of this machine are cut into slots; a slot is a share of a device, used by one worker process."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 from sweep.errors import SweepError
+from sweep.worker.gpus import Gpu, visible_gpus
 
-_Answer = TypeVar("_Answer")
 # torch reads the first two, NumPy's BLAS one of the others.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 # Twice the memory that a worker has for itself while it trains the built-in study: other models are larger.
 _CPU_WORKER_BYTES = 500_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gpu:
-    """A visible GPU: `cuda_id` is its name in CUDA_VISIBLE_DEVICES, `name` its model."""
-
-    cuda_id: str
-    name: str = "GPU"
-    memory_bytes: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class GpuReading:
-    """The load of a GPU: the share of the last moments in which it computed (0 to 1), and its memory in bytes."""
-
-    busy: float
-    used_bytes: int
-    total_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +28,7 @@ class Slot:
         torch_device: its name for `torch.device` in the worker.
         threads: compute threads of the worker.
         env: variables that the worker's process starts with.
+        gpus: those that it computes on; empty for the CPU.
     """
 
     index: int
@@ -58,25 +36,7 @@ class Slot:
     torch_device: str
     threads: int
     env: Mapping[str, str] = field(default_factory=dict)
-
-
-def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[Gpu]:
-    """Return the GPUs that a process with this environment would see, in CUDA's order."""
-    present = _driver_gpus()
-    chosen = environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None or not present:
-        return present
-    gpus = []
-    for token in (part.strip() for part in chosen.split(",")):
-        if token.isdigit():
-            if int(token) >= len(present):
-                break  # as CUDA does: an invalid one hides all that follow
-            gpus.append(present[int(token)])
-        elif token.startswith(("GPU-", "MIG-")):
-            gpus.append(Gpu(cuda_id=token))
-        else:
-            break
-    return gpus
+    gpus: tuple[Gpu, ...] = ()
 
 
 def cpu_cores() -> int:
@@ -137,66 +97,26 @@ def plan_slots(
     if not chosen:
         memory = memory or free_memory() or cores * _CPU_WORKER_BYTES
         count = per_device or min(cores, max(1, memory // _CPU_WORKER_BYTES))
-        return [_slot(i, "cpu", "cpu", threads or 1, "") for i in range(count)]
+        return [_slot(i, "cpu", (), threads or 1) for i in range(count)]
     each = per_device or 1
     beside = threads or max(1, cores // (each * len(chosen)))
     slots: list[Slot] = []
     # Device by device in turn, so that the first trials spread over all of them.
     for _ in range(each):
-        slots += [_slot(len(slots) + i, f"gpu {gpu.cuda_id}", "cuda", beside, gpu.cuda_id) for i, gpu in enumerate(chosen)]
+        slots += [_slot(len(slots) + i, f"gpu {gpu.index}", (gpu,), beside) for i, gpu in enumerate(chosen)]
     return slots
 
 
 def another_slot(beside: Slot, index: int, threads: int) -> Slot:
     """Return one more slot on the device of another."""
-    added = _slot(index, beside.device, beside.torch_device, max(1, threads), beside.env["CUDA_VISIBLE_DEVICES"])
+    added = _slot(index, beside.device, beside.gpus, max(1, threads))
     return replace(added, env={**beside.env, **added.env})
 
 
-def read_gpu(slot: Slot) -> GpuReading | None:
-    """Return the load of a slot's GPU, None if NVIDIA's driver does not say."""
-    token = slot.env["CUDA_VISIBLE_DEVICES"]
-
-    def read(nvml: Any) -> GpuReading:
-        handle = nvml.nvmlDeviceGetHandleByIndex(int(token)) if token.isdigit() else nvml.nvmlDeviceGetHandleByUUID(token)
-        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-        busy = nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
-        return GpuReading(busy=busy, used_bytes=int(memory.used), total_bytes=int(memory.total))
-
-    return _of_the_driver(read)  # some devices do not say, such as parts of a GPU (MIG)
-
-
-def _slot(index: int, device: str, torch_device: str, threads: int, token: str) -> Slot:
-    env = {"CUDA_VISIBLE_DEVICES": token} | dict.fromkeys(THREAD_VARIABLES, str(threads))
-    return Slot(index=index, device=device, torch_device=torch_device, threads=threads, env=env)
+def _slot(index: int, device: str, gpus: tuple[Gpu, ...], threads: int) -> Slot:
+    env = {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus)} | dict.fromkeys(THREAD_VARIABLES, str(threads))
+    return Slot(index=index, device=device, torch_device="cuda" if gpus else "cpu", threads=threads, env=env, gpus=gpus)
 
 
 def _count(gpus: list[Gpu]) -> str:
     return "none is" if not gpus else "only GPU 0 is" if len(gpus) == 1 else f"only GPUs 0 to {len(gpus) - 1} are"
-
-
-def _driver_gpus() -> list[Gpu]:
-    def found(nvml: Any) -> list[Gpu]:
-        gpus = []
-        for index in range(nvml.nvmlDeviceGetCount()):
-            handle, memory = nvml.nvmlDeviceGetHandleByIndex(index), 0
-            with contextlib.suppress(nvml.NVMLError):  # some devices do not say; they can be used all the same
-                memory = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-            gpus.append(Gpu(cuda_id=str(index), name=str(nvml.nvmlDeviceGetName(handle)), memory_bytes=memory))
-        return gpus
-
-    return _of_the_driver(found) or []
-
-
-def _of_the_driver(ask: Callable[[Any], _Answer]) -> _Answer | None:
-    """Return what NVIDIA's driver answers; None if there is no driver, so no GPU to use, or if it does not say."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        try:
-            return ask(pynvml)
-        finally:
-            pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        return None

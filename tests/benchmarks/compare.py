@@ -46,7 +46,8 @@ from rich.table import Table
 
 from sweep.objectives import datasets
 from sweep.runner.environment import version
-from sweep.worker.devices import cpu_cores, visible_gpus
+from sweep.worker.devices import cpu_cores
+from sweep.worker.gpus import visible_gpus
 from tests.benchmarks import peers, timer
 from tests.benchmarks.contenders import CONTENDERS, REPOSITORY, Contender, command
 from tests.benchmarks.figures import Figures, figures, medians
@@ -99,7 +100,7 @@ def race(key: str, terms: Terms) -> Figures:
     env = {
         timer.FILE: str(folder / "timer"),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
-        "CUDA_VISIBLE_DEVICES": visible_gpus()[0].cuda_id if terms.device == "cuda" else "",
+        "CUDA_VISIBLE_DEVICES": visible_gpus()[0].uuid if terms.device == "cuda" else "",
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     watched = watch(command(key, terms), folder=folder, env=env, log=folder / "log.txt")

@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 
 from sweep.runner.environment import version
-from sweep.worker.devices import cpu_cores, visible_gpus
+from sweep.worker.devices import cpu_cores
+from sweep.worker.gpus import visible_gpus
 
 
 def describe(packages: Sequence[str] = ()) -> str:

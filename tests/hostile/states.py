@@ -410,9 +410,12 @@ def difference(one: Any, other: Any, where: str = "state") -> str | None:
         if len(one) == 2 and one[0] is one[1]:
             return None if other[0] is other[1] and not difference(one[0], other[0]) else f"{where}: not shared"
         return next((text for a, b in zip(one, other, strict=True) if (text := difference(a, b, where))), None)
-    if isinstance(one, set):  # their order is another one in another process, also for equal sets
-        return None if sorted(map(repr, one)) == sorted(map(repr, other)) else f"{where}: {one!r:.80} is not {other!r:.80}"
-    return None if repr(one) == repr(other) else f"{where}: {one!r:.80} is not {other!r:.80}"
+    return None if _text(one) == _text(other) else f"{where}: {one!r:.80} is not {other!r:.80}"
+
+
+def _text(value: Any) -> str:
+    # Equal sets may have another order in another process.
+    return str(sorted(map(repr, value))) if isinstance(value, set) else repr(value)
 
 
 def contents(trial: Trial) -> dict[str, bytes]:

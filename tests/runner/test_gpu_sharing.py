@@ -18,12 +18,13 @@ from sweep.runner.timers import SessionTimer
 from sweep.storage.folder import StudyFolder
 from sweep.storage.store import StudyStore
 from sweep.study.file.reading import read_study
-from sweep.worker.devices import Gpu, GpuReading, Slot, plan_slots, read_gpu
+from sweep.worker.devices import Slot, plan_slots
+from sweep.worker.gpus import Gpu, GpuReading, read_gpu
 from tests.support.observing import Silent
 from tests.support.studies import write_objectives, write_study
 
 GIB = 2**30
-GPUS = [Gpu(cuda_id="4"), Gpu(cuda_id="5")]
+GPUS = [Gpu(uuid="4", index="4"), Gpu(uuid="5", index="5")]
 
 
 def gpu_sharing(
@@ -38,10 +39,10 @@ def gpu_sharing(
 ) -> GpuSharing:
     """Return one whose first trial on each GPU keeps it busy for this share of the time and takes this many GiB."""
     slots = plan_slots("auto", None, None, gpus=GPUS[:gpus], cores=cores)
-    first = {slot.index: True for slot in slots}
+    first = {slot.gpus[0]: True for slot in slots}
 
-    def read(slot: Slot) -> GpuReading:
-        used = before if first.pop(slot.index, False) else before + takes
+    def read(gpu: Gpu) -> GpuReading:
+        used = before if first.pop(gpu, False) else before + takes
         return GpuReading(busy=busy, used_bytes=int(used * GIB), total_bytes=int(total * GIB))
 
     return GpuSharing(slots, cores, read, threads=threads)
@@ -99,8 +100,8 @@ def test_the_new_slots_have_the_threads_that_the_study_file_says() -> None:
 
 def test_a_device_that_does_not_tell_gets_no_more() -> None:
     """Parts of a GPU, and machines without NVIDIA's driver, such as this one may be."""
-    slots = plan_slots("auto", None, None, gpus=[Gpu(cuda_id="MIG-1")], cores=4)
-    assert read_gpu(slots[0]) is None
+    slots = plan_slots("auto", None, None, gpus=[Gpu(uuid="MIG-1", index="0:0")], cores=4)
+    assert read_gpu(slots[0].gpus[0]) is None
     assert looked(GpuSharing(slots, 4), [0]) == ([], [])
 
 
@@ -124,7 +125,7 @@ def test_a_sweep_opens_slots_while_it_runs(here: Path) -> None:
     folder.root.mkdir(parents=True)
     observer = Silent()
     slots = plan_slots("cpu", 1, 1)
-    like_a_gpu = [dataclasses.replace(slot, env={**slot.env, "CUDA_VISIBLE_DEVICES": ""}) for slot in slots]
+    like_a_gpu = [dataclasses.replace(slot, gpus=(GPUS[0],)) for slot in slots]
     idle, training = (GpuReading(busy=busy, used_bytes=used, total_bytes=16 * GIB) for busy, used in ((0.0, 0), (0.3, GIB)))
     readings = itertools.chain([idle], itertools.repeat(training))
     timer = SessionTimer()

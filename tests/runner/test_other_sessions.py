@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sweep.runner.other_sessions import Usage, announced, shared_text, usage_of
-from sweep.worker.devices import Gpu, plan_slots
+from sweep.worker.devices import plan_slots
+from sweep.worker.gpus import Gpu
 
 OWN = Usage(pid=1, folder="/runs/a", threads=4, cores=[0, 1, 2, 3], gpus=[])
 
@@ -82,6 +83,6 @@ def test_the_text_says_what_is_shared_and_how_to_share_it() -> None:
 
 def test_a_sessions_usage_is_that_of_its_slots() -> None:
     """The threads of all, and each GPU once."""
-    found = usage_of(plan_slots("auto", 2, 3, [Gpu(cuda_id="5")], cores=8), Path("/runs/a"))
+    found = usage_of(plan_slots("auto", 2, 3, [Gpu(uuid="5", index="5")], cores=8), Path("/runs/a"))
     assert (found.pid, found.folder, found.threads, found.gpus) == (os.getpid(), "/runs/a", 6, ["5"])
     assert found.cores

@@ -7,10 +7,11 @@ import os
 import pytest
 
 from sweep.errors import SweepError
-from sweep.worker import devices
-from sweep.worker.devices import Gpu, cpu_cores, free_memory, plan_slots, visible_gpus
+from sweep.worker import gpus
+from sweep.worker.devices import cpu_cores, free_memory, plan_slots
+from sweep.worker.gpus import Gpu, visible_gpus
 
-GPUS = [Gpu(cuda_id="0", name="A"), Gpu(cuda_id="1", name="B"), Gpu(cuda_id="2", name="C")]
+GPUS = [Gpu(uuid=str(i), index=str(i), name=name) for i, name in enumerate("ABC")]
 
 
 @pytest.mark.parametrize(
@@ -30,14 +31,14 @@ def test_cuda_visible_devices_chooses_and_orders_the_gpus(
     monkeypatch: pytest.MonkeyPatch, value: str | None, tokens: list[str]
 ) -> None:
     """As in CUDA itself: order counts, and the first invalid entry hides all that follow."""
-    monkeypatch.setattr(devices, "_driver_gpus", lambda: GPUS)
+    monkeypatch.setattr(gpus, "_driver_gpus", lambda: GPUS)
     environ = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
-    assert [gpu.cuda_id for gpu in visible_gpus(environ)] == tokens
+    assert [gpu.uuid for gpu in visible_gpus(environ)] == tokens
 
 
 def test_without_a_driver_there_is_no_gpu_whatever_the_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable left over on a machine without GPUs does not send trials to one."""
-    monkeypatch.setattr(devices, "_driver_gpus", list)
+    monkeypatch.setattr(gpus, "_driver_gpus", list)
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": "0"}) == []
 
 
@@ -77,7 +78,7 @@ def test_on_gpus_there_is_one_slot_each_with_a_share_of_the_cores() -> None:
 
 def test_indices_count_the_visible_gpus() -> None:
     """With CUDA_VISIBLE_DEVICES=4,5 index 0 is GPU 4; several slots on each go round the devices."""
-    slots = plan_slots((1, 0), 2, 1, gpus=[Gpu(cuda_id="4"), Gpu(cuda_id="5")], cores=8)
+    slots = plan_slots((1, 0), 2, 1, gpus=[Gpu(uuid="4", index="4"), Gpu(uuid="5", index="5")], cores=8)
     assert [slot.env["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["5", "4", "5", "4"]
     assert [slot.index for slot in slots] == [0, 1, 2, 3]
 

@@ -15,10 +15,11 @@ import pytest
 
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
-from sweep.worker.devices import Gpu, Slot, plan_slots
+from sweep.worker.devices import Slot, plan_slots
 from sweep.worker.executors import local as local_executor
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.executors.local import LocalWorker
+from sweep.worker.gpus import Gpu
 from sweep.worker.loop import IMPORTS, serve
 from sweep.worker.protocol import Command, Died, Event, Load, Loaded, LoadFailed, Resumed, Worker
 from tests.support.studies import study_spec, write_objectives
@@ -342,7 +343,7 @@ def test_prints_go_to_the_trials_log(local: LocalWorker, tmp_path: Path) -> None
 @pytest.mark.parametrize("copied", [True, False])
 def test_a_slots_environment_is_set_before_torch_is_imported(study: StudySpec, tmp_path: Path, copied: bool) -> None:
     """With CUDA_VISIBLE_DEVICES=4,5 the first slot's process sees GPU 4 alone, and computes with its share of the cores."""
-    gpus = [Gpu(cuda_id="4"), Gpu(cuda_id="5")]
+    gpus = [Gpu(uuid="4", index="4"), Gpu(uuid="5", index="5")]
     slot = plan_slots("auto", None, None, gpus=gpus, cores=6)[0]
     loop = functools.partial(serve, dataclasses.replace(study, objective="mine_for_workers:environment"))
     worker = LocalWorker(slot, loop, IMPORTS, copied=copied)
