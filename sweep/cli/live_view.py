@@ -30,6 +30,7 @@ from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 
 LEADERS = 3
+_STARTS_AGAIN = {RunChange.RETRIED: "lost its worker and is started again", RunChange.PUT_BACK: "waits for another slot"}
 
 
 class LiveView:
@@ -52,11 +53,11 @@ class LiveView:
         self._preparing = (one_line(text), fraction)
 
     def update(self, run: TrialRecord, change: RunChange) -> None:
-        """Show a run as it is now; failures and retries also stay above the view."""
+        """Show a run as it is now; failures and what is started again also stay above the view."""
         self._counts.update(run)
         self._preparing = None
-        if self._study is not None and (change is RunChange.RETRIED or run.state is TrialState.FAILED):
-            verb = "failed" if run.state is TrialState.FAILED else "lost its worker and is started again"
+        verb = "failed" if run.state is TrialState.FAILED else _STARTS_AGAIN.get(change)
+        if self._study is not None and verb:
             self._console.print(Text(f"{run_text(run, self._study)} {verb}: {error_line(run)}", style="red"))
 
     def notice(self, text: str) -> None:

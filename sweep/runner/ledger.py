@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -105,9 +105,9 @@ class Ledger:
         first = self._queue.first()
         return first.params if first else {}
 
-    def next(self) -> TrialRecord | None:
-        """Return the run to start next, or None when there is none."""
-        return None if self._gave_up or self._planner.time_is_up else self._queue.pop()
+    def next(self, skipped: Collection[tuple[int, int]] = ()) -> TrialRecord | None:
+        """Return the run to start next, or None when there is none; those with the keys `skipped` do not start now."""
+        return None if self._gave_up or self._planner.time_is_up else self._queue.pop(skipped)
 
     def start(self, record: TrialRecord, slot: Slot) -> TrialRecord:
         """Record that a run starts, before its worker makes the run folder; no run folder is without a record."""
@@ -181,6 +181,14 @@ class Ledger:
         record = replace(_with_span_to_now(record, "died"), duration_s=round(seconds, 3))
         self._observer.update(replace(record, error=error), RunChange.RETRIED)
         return record
+
+    def put_back(self, record: TrialRecord, error: str, seconds: float) -> None:
+        """Record that a run, which ended after this many seconds, waits for another slot; it is no failed one."""
+        record = replace(_with_span_to_now(record, "put back"), state=TrialState.WAITING, duration_s=round(seconds, 3))
+        self._change(record)
+        self._store.interrupt([record])
+        self._queue.put_back(record)
+        self._observer.update(replace(record, error=error), RunChange.PUT_BACK)
 
     def settle(self, record: TrialRecord, result: TrialResult, seconds: float) -> TrialRecord:
         """Use a run's result for what is planned next, without storing it: `finish` does that."""

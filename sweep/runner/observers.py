@@ -21,6 +21,7 @@ class RunChange(StrEnum):
     RESUMED = "resumed"  # from a checkpoint
     REPORTED = "reported"
     RETRIED = "retried"  # its worker died, so it starts again
+    PUT_BACK = "put back"  # the fault may be its slot's, so it waits for another one
     STOPPED = "stopped"  # by a request: it will be resumed
     ENDED = "ended"
 

@@ -82,6 +82,8 @@ class PlainLines:
                 return f"stopped after step {run.step or 0}"
             case RunChange.RETRIED:
                 return f"lost its worker and is started again: {error_line(run)}"
+            case RunChange.PUT_BACK:
+                return f"waits for another slot: {error_line(run)}"
             case RunChange.ENDED:
                 if run.state is TrialState.FAILED:
                     return f"failed    {error_line(run)}"

@@ -34,15 +34,33 @@ class RunQueue:
 
     def first(self) -> TrialRecord | None:
         """Return the run to start next, and leave it in the queue; None when there is none."""
-        if not self and (trial := self._planner.ask()):
-            self._planned += due(*trial, (), self._study)
-        return next(iter((*self._unfinished, *self._planned)), None)
+        found = self._find(())
+        return found and found[0][found[1]]
 
-    def pop(self) -> TrialRecord | None:
-        """Return the run to start next, and remove it; None when there is none."""
-        first = self.first()
+    def pop(self, skipped: Collection[tuple[int, int]] = ()) -> TrialRecord | None:
+        """Return the run to start next, and remove it; None when there is none.
+
+        Args:
+            skipped: the keys of runs that are not to start now.
+        """
+        found = self._find(skipped)
+        return found and found[0].pop(found[1])
+
+    def _find(self, skipped: Collection[tuple[int, int]]) -> tuple[list[TrialRecord], int] | None:
+        """Return where the run to start next is: the list, and the place in it."""
         # Unfinished runs start even if the search has ended since: without the interruption they would have finished.
-        return first and (self._unfinished or self._planned).pop(0)
+        for queue in (self._unfinished, self._planned):
+            for place, run in enumerate(queue):
+                if run.key not in skipped:
+                    return queue, place
+        if (trial := self._planner.ask()) is None:
+            return None
+        self._planned += due(*trial, (), self._study)
+        return self._find(skipped)
+
+    def put_back(self, run: TrialRecord) -> None:
+        """Take back a run that was started: it is the first to start again."""
+        self._unfinished.insert(0, run)
 
     def add_due(self, runs: Sequence[TrialRecord]) -> None:
         """Add the further repeats of a trial, given its runs so far, before those of other new trials."""

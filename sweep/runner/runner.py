@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 from sweep.errors import SweepError
@@ -20,8 +19,9 @@ from sweep.runner.gpu_sharing import GpuSharing
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, SessionOutcome
 from sweep.runner.slot_state import SlotState
+from sweep.runner.slots import Slots
 from sweep.runner.stopping import StopRequests
-from sweep.runner.timers import SessionTimer, SlotTimer
+from sweep.runner.timers import SessionTimer
 from sweep.storage.folder import StudyFolder
 from sweep.storage.messages import write_failed
 from sweep.study.record import TrialRecord
@@ -52,10 +52,9 @@ class Runner:
         gpu_sharing: GpuSharing | None = None,
     ) -> None:
         self._study, self._folder, self._ledger, self._observer = study, folder, ledger, observer
-        self._first_slots, self._make_worker, self._timer, self._gpu_sharing = slots, make_worker, timer, gpu_sharing
+        self._first_slots, self._timer, self._gpu_sharing = slots, timer, gpu_sharing
+        self._slots = Slots(make_worker, timer)
         self._stops = StopRequests(folder, timer.now)
-        self._slots: list[SlotState] = []
-        self._pending: dict[Future[protocol.Event], SlotState] = {}
         self._preparing: SlotState | None = None
         self._ready, self._looked = False, -_POLL_S
         self._unsaved = unsaved.UnsavedWork(study, observer.notice)
@@ -75,11 +74,10 @@ class Runner:
         self._observer.begin(self._study, self._ledger.runs, len(slots))
         try:
             for slot in slots:
-                self._open(slot, self._timer.add_slot(from_start=True))
-            while self._pending and not self._stopped():
-                done, _ = wait(self._pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
-                for future in done:
-                    self._on_event(self._pending.pop(future), future.result())
+                self._slots.open(slot, from_start=True)
+            while self._slots.busy and not self._stopped():
+                for asked, event in self._slots.events(_POLL_S):
+                    self._on_event(asked, event)
                 self._look_around()
         finally:
             self._end()
@@ -87,15 +85,9 @@ class Runner:
             return self._stops.outcome(self._ledger.records)
         return self._ledger.outcome()
 
-    def _open(self, place: Slot, timer: SlotTimer) -> None:
-        self._slots.append(SlotState(place=place, worker=self._make_worker(place), timer=timer))
-        self._send(self._slots[-1], protocol.Load())
-
     def _end(self) -> None:
+        self._slots.end()
         for slot in self._slots:
-            slot.worker.kill()  # all at once, and only then one after another
-        for slot in self._slots:
-            slot.worker.close()
             if slot.trial is not None:
                 self._ledger.interrupt(slot.trial, slot.seconds)
             elif slot.queued is not None and slot.queued.state is TrialState.RUNNING:
@@ -125,7 +117,7 @@ class Runner:
             training = {slot.place.index for slot in self._slots if slot.trial is not None and slot.trial.step is not None}
             added, why = self._gpu_sharing.look(training)
             for place in added[: self._ledger.runs_left]:
-                self._open(place, self._timer.add_slot())
+                self._slots.open(place)
             if why:
                 self._observer.notice(why)
         limit = self._study.timeout_s
@@ -145,9 +137,6 @@ class Runner:
         """Return whether the session is stopping and waits for no trial any more."""
         return self._stops.begun and (self._stops.at_once or not self._awaited())
 
-    def _send(self, slot: SlotState, command: protocol.Command) -> None:
-        self._pending[slot.worker.next_event(command)] = slot
-
     def _on_event(self, slot: SlotState, event: protocol.Event) -> None:
         if isinstance(event, protocol.Resumed | Report | TrialResult):
             slot.timer.update(event.time)
@@ -156,17 +145,15 @@ class Runner:
             case protocol.Loaded():
                 self._on_loaded(slot, event)
             case protocol.Progress():
-                self._send(slot, Decision.CONTINUE)
+                self._slots.send(slot, Decision.CONTINUE)
                 self._observer.preparing(event.text, event.fraction)
             case protocol.Prepared():
                 self._ready = True
                 slot.loaded = not event.spent
-                for idle in self._slots:
-                    if (idle.loaded or idle is slot) and idle.trial is None:
-                        self._start_next(idle)
+                self._fill()
             case protocol.Resumed():
                 assert slot.trial is not None
-                self._send(slot, self._decision(slot, prunes=self._ledger.prunes_at_resume(slot.trial, event)))
+                self._slots.send(slot, self._decision(slot, prunes=self._ledger.prunes_at_resume(slot.trial, event)))
                 # The worker's clock also counts while it is suspended, the runner's does not.
                 seconds = min(event.position.seconds, event.position.seconds if slot.before is None else slot.before)
                 slot.began -= seconds
@@ -174,7 +161,7 @@ class Runner:
             case Report():
                 assert slot.trial is not None
                 prunes = self._ledger.prunes(slot.trial, event)
-                self._send(slot, self._decision(slot, prunes=prunes, saves_later=event.saves and not event.saved))
+                self._slots.send(slot, self._decision(slot, prunes=prunes, saves_later=event.saves and not event.saved))
                 slot.awaited = event.saves
                 slot.trial = self._ledger.report(slot.trial, event, slot.seconds)
             case TrialResult():
@@ -204,7 +191,11 @@ class Runner:
             self._on_event(slot, protocol.Prepared())
         elif self._preparing is None:
             self._preparing = slot
-            self._send(slot, protocol.Prepare(params=dict(self._ledger.first_params())))
+            self._slots.send(slot, protocol.Prepare(params=dict(self._ledger.first_params())))
+
+    def _fill(self) -> None:
+        for slot in self._slots.idle:
+            self._start_next(slot)
 
     def _start_next(self, slot: SlotState) -> None:
         slot.timer.turn_to("waiting")
@@ -215,7 +206,7 @@ class Runner:
         if not slot.loaded:
             slot.queued = record
             slot.timer.turn_to("starting")
-            self._send(slot, protocol.Load())
+            self._slots.send(slot, protocol.Load())
             return
         slot.queued, slot.deaths_at_start, slot.before = None, 0, record.duration_s
         slot.trial, slot.began = self._ledger.start(record, slot.place), self._timer.now()
@@ -230,7 +221,7 @@ class Runner:
             attempt=slot.trial.attempts,
             columns=self._ledger.columns(slot.trial),
         )
-        self._send(slot, spec)
+        self._slots.send(slot, spec)
 
     def _on_result(self, slot: SlotState, result: TrialResult) -> None:
         record = slot.trial
@@ -263,7 +254,7 @@ class Runner:
             self._observer.notice(f"a worker died before its first trial and is started again: {death.describe()}")
             if self._preparing is slot:
                 self._preparing = None
-            self._send(slot, protocol.Load())
+            self._slots.send(slot, protocol.Load())
             return
         slot.timer.turn_to("waiting")
         if self._stops:

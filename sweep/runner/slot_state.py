@@ -19,6 +19,7 @@ class SlotState:
         began: when the running trial began, moved back by the time of its earlier attempts.
         before: the seconds of its earlier attempts; None if none is known.
         queued: the trial to start once the worker, whose process is new, is loaded: a timeout counts training alone.
+        closing: the slot is closed when its trial has ended.
         timed_out, killed: the running trial's time is over; it was ended by force.
         awaited: whether a session that stops waits for the next step: not where a trial reports without checkpoints.
     """
@@ -33,6 +34,7 @@ class SlotState:
     began: float = 0.0
     before: float | None = None
     awaited: bool = True
+    closing: bool = False
     timed_out: bool = False
     killed: bool = False
 

@@ -22,7 +22,7 @@ class Span:
     Attributes:
         slot: the slot's index.
         started, ended: ISO 8601 in UTC. Until the period ends, and if the runner was killed, `ended` is the last message's time.
-        how: the name of a final state, `stopped`, or `died`; None until the period ends.
+        how: the name of a final state, `stopped`, `died`, or `put back`; None until the period ends.
     """
 
     slot: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,35 @@ def test_the_time_of_a_session_is_stored_at_its_end(folder: StudyFolder) -> None
         found = read_time(folder)
         assert found is not None
         assert found.training == total
+
+
+def test_a_trial_that_is_put_back_is_the_first_to_start_again(folder: StudyFolder) -> None:
+    """It waits, is stored so, has not failed, and goes on under its own number with what it has done so far."""
+    study, observer = study_of(folder), Silent()
+    with opened(folder, study, observer) as ledger:
+        record = ledger.report(start_next(ledger, folder), Report(step=2, total=4, metrics={"score": 0.5}), 1.0)
+        assert ledger.runs_left == 2
+        ledger.put_back(record, "RuntimeError: CUDA error: unspecified launch failure", 1.2)
+        assert (ledger.runs_left, ledger.done) == (3, False)
+        assert stored(folder) == [((0, 0), TrialState.WAITING)]
+        _, change, shown = observer.seen[-1]
+        assert (change, shown.error) == ("put back", "RuntimeError: CUDA error: unspecified launch failure")
+        [waiting] = read_records(folder)
+        assert (waiting.spans[-1].how, waiting.error, waiting.step, waiting.duration_s) == ("put back", None, 2, 1.2)
+        again = start_next(ledger, folder)
+        assert (again.key, again.attempts, [span.how for span in again.spans]) == ((0, 0), 2, ["put back", None])
+        end(ledger, again, complete())
+        end(ledger, start_next(ledger, folder), complete())
+        end(ledger, start_next(ledger, folder), complete())
+        assert (ledger.done, ledger.outcome().exit_code) == (True, EXIT_OK)
+
+
+def test_a_trial_that_waits_for_another_slot_lets_others_pass(folder: StudyFolder) -> None:
+    """Those in the queue, then those that are planned; when nothing else is left, there is nothing to start."""
+    with opened(folder, study_of(folder)) as ledger:
+        first = start_next(ledger, folder)
+        ledger.put_back(first, "RuntimeError: CUDA error", 0.1)
+        others = [ledger.next({first.key}), ledger.next({first.key})]
+        assert [record and record.key for record in others] == [(1, 0), (2, 0)]
+        assert ledger.next({first.key}) is None
+        assert ledger.next() == replace(first, state=TrialState.WAITING, spans=ledger.runs[0].spans, duration_s=0.1)

@@ -1,0 +1,90 @@
+"""The open slots of a session: opened and closed while it runs, each with a worker that is asked one thing at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+
+from sweep.runner.slot_state import SlotState
+from sweep.runner.timers import SessionTimer
+from sweep.worker import protocol
+from sweep.worker.devices import Slot
+
+
+class Slots:
+    """Open and close slots, and pass commands to their workers and events back.
+
+    Args:
+        make_worker: makes the worker of a slot.
+        timer: the session's, which counts each slot's time.
+    """
+
+    def __init__(self, make_worker: Callable[[Slot], protocol.Worker], timer: SessionTimer) -> None:
+        self._make_worker, self._timer = make_worker, timer
+        self._open: list[SlotState] = []
+        self._pending: dict[Future[protocol.Event], SlotState] = {}
+
+    def __iter__(self) -> Iterator[SlotState]:
+        return iter(self._open)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def busy(self) -> bool:
+        """Return whether any worker owes an answer."""
+        return bool(self._pending)
+
+    @property
+    def idle(self) -> list[SlotState]:
+        """Return the slots that could start a trial now."""
+        asked = set(self._pending.values())
+        return [slot for slot in self._open if slot not in asked and slot.trial is None and slot.queued is None]
+
+    def open(self, place: Slot, *, from_start: bool = False) -> None:
+        """Open a slot, whose worker begins to load; one of the first slots has been starting since the session began."""
+        slot = SlotState(place=place, worker=self._make_worker(place), timer=self._timer.add_slot(from_start=from_start))
+        self._open.append(slot)
+        self.send(slot, protocol.Load())
+
+    def send(self, slot: SlotState, command: protocol.Command) -> None:
+        """Give a slot's worker a command."""
+        self._pending[slot.worker.next_event(command)] = slot
+
+    def events(self, timeout_s: float) -> Iterator[tuple[SlotState, protocol.Event]]:
+        """Wait for any worker's answer, and iterate over those that have come."""
+        done, _ = wait(self._pending, timeout=timeout_s, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield self._pending.pop(future), future.result()
+
+    def beside(self, place: Slot) -> list[SlotState]:
+        """Return the other open slots that compute on a GPU of this one."""
+        return [slot for slot in self._open if slot.place.index != place.index and share_gpu(slot.place, place)]
+
+    def retire(self, indices: Iterable[int]) -> None:
+        """Close slots once their trials have ended; those that run none are closed now."""
+        for slot in [slot for slot in self._open if slot.place.index in set(indices)]:
+            slot.closing = True
+        for slot in [slot for slot in self.idle if slot.closing]:
+            self.close(slot)
+
+    def close(self, slot: SlotState) -> None:
+        """Close a slot whose worker owes no answer, and stop counting its time. The last one on a GPU stays open."""
+        slot.worker.close()
+        slot.timer.turn_to(None)
+        self._open.remove(slot)
+        beside = self.beside(slot.place)
+        if beside and all(other.closing for other in beside):
+            beside[0].closing = False
+
+    def end(self) -> None:
+        """End all workers at once."""
+        for slot in self._open:
+            slot.worker.kill()  # all at once, and only then one after another
+        for slot in self._open:
+            slot.worker.close()
+
+
+def share_gpu(one: Slot, other: Slot) -> bool:
+    """Return whether two slots compute on the same GPU."""
+    return not set(one.gpus).isdisjoint(other.gpus)
