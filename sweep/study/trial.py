@@ -15,6 +15,8 @@ Scalar = bool | int | float | str | None
 Params = Mapping[str, Scalar]
 # Number, repeat and attempt: each event of a worker says whose it is.
 AttemptKey = tuple[int, int, int]
+# Causes of a failure that may be a GPU's and not the trial's.
+DEVICE_ERROR, OUT_OF_MEMORY = "device-error", "out-of-memory"
 
 
 class TrialState(enum.StrEnum):
@@ -111,9 +113,9 @@ class TrialResult:
         state: complete, pruned or failed; waiting if it was stopped on request and will be resumed.
         metrics: the last value of each metric.
         error: the traceback or the reason, if failed.
-        cause: the reason for programs: `exception`, `not-finite`, `metric-missing`, `died`, `timeout`, `out-of-memory`, or
-            `write-failed` of a trial that waits because its files could not be written.
-        spent: the process must be replaced because of something that cannot be undone (device memory ran out).
+        cause: the reason for programs: `exception`, `not-finite`, `metric-missing`, `died`, `timeout`, `out-of-memory` and
+            `device-error` (of a GPU), or `write-failed` of a trial that waits because its files could not be written.
+        spent: the process must be replaced, because of something that cannot be undone, or for an error on a GPU.
         saves: as in a `Report`; ignored in comparisons, as `time` and `key` are.
         time: the attempt's time per activity.
         key: the attempt that it comes from.

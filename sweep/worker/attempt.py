@@ -27,8 +27,9 @@ from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT
 from sweep.study import plain
 from sweep.study.spec import StudySpec
 from sweep.study.timing import Stopwatch, counts_as
-from sweep.study.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
+from sweep.study.trial import OUT_OF_MEMORY, Decision, Position, Report, TrialResult, TrialSpec, TrialState
 from sweep.tensorboard import event_files
+from sweep.worker import cuda
 from sweep.worker.devices import Slot
 from sweep.worker.handle import MetricNotFinite, StateIgnored, Trial, TrialComplete, TrialFailed, TrialPruned, TrialStopped
 from sweep.worker.history import History
@@ -88,7 +89,7 @@ class _Attempt:
 
         self._channel, self._objective, self._study, self._key = channel, objective, study, spec.key
         self._checkpoint, self._states, self._stopwatch = checkpoint, state, stopwatch
-        self._folder = Path(spec.dir)
+        self._folder, self._slot = Path(spec.dir), slot
         self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
         self._start = self._resume_point()  # before the log, which makes an event file
         reports = self._start.reports if self._start else {}
@@ -254,8 +255,6 @@ class _Attempt:
 
     def _ended_by(self, error: BaseException) -> TrialResult:
         """Return the result of a trial whose objective raised; what concerns the session is raised again."""
-        import torch
-
         metrics = dict(self._trial.metrics)
         failed = TrialResult(state=TrialState.FAILED, metrics=metrics, cause="exception")
         match error:
@@ -266,25 +265,20 @@ class _Attempt:
             case MetricNotFinite():
                 return replace(failed, error=plain.text(error), cause="not-finite")
             case TrialFailed():
-                return replace(failed, error=plain.text(error))
+                text = plain.text(error)
+                # Of a script, whose errors are known by its last words; a function says itself why it gives up.
+                cause = "exception" if self._study.command is None else cuda.cause_in(text.partition("\n")[0])
+                return replace(failed, error=text, cause=cause)
             case _WriteFailed() | StateIgnored():
                 raise error
-            case torch.OutOfMemoryError():
-                text = f"{_memory_text()}\n{user_traceback(error)}"
-                return replace(failed, error=text, cause="out-of-memory", spent=True)
             case OSError(errno=number) if number in _NO_SPACE:
                 print(user_traceback(error), file=sys.stderr)
                 raise error
-        return replace(failed, error=user_traceback(error))
-
-
-def _memory_text() -> str:
-    import torch
-
-    if not torch.cuda.is_available():
-        return "the device's memory ran out"
-    peak, total = torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()[1]
-    return f"the GPU's memory ran out: at most {peak / 2**30:.2f} GiB were in use by this trial, the GPU has {total / 2**30:.2f}"
+        cause, text = cuda.cause_of(error), user_traceback(error)
+        if cause == OUT_OF_MEMORY:
+            text = f"{cuda.memory_text()}\n{text}"
+        # An error on a GPU may have ended the process's context: then every later trial of it would fail within milliseconds.
+        return replace(failed, error=text, cause=cause, spent=bool(self._slot.gpus) or cause == OUT_OF_MEMORY)
 
 
 def _seed(seed: int) -> None:

@@ -170,8 +170,9 @@ def _process_group() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def _current_gpu() -> int | None:
-    return torch.cuda.current_device() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]  # unannotated
+def _current_gpu() -> int:
+    # The first one until it is asked for another: that a trial has initialised CUDA is no difference.
+    return torch.cuda.current_device() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]  # unannotated
 
 
 def _forget_compiled() -> None:

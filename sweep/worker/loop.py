@@ -28,6 +28,7 @@ from sweep.study import plain
 from sweep.study.objective import ObjectiveNotFound, load
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialSpec
+from sweep.worker import cuda
 from sweep.worker.attempt import LogTo, Objective, run_trial
 from sweep.worker.devices import Slot
 from sweep.worker.protocol import Channel, Load, Loaded, LoadFailed, Prepare, Prepared, PrepareFailed, Progress
@@ -71,7 +72,10 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
                 # In a copy of the context: what the trial sets there ends with it.
                 args = channel, _InThisProcess(objective, state), command, study, slot, log_to
                 result = contextvars.copy_context().run(run_trial, *args)
-                if left := state.put_back():
+                left = state.put_back()
+                if not result.spent and not cuda.give_memory_back():
+                    left.append("a CUDA that reports errors only")
+                if left:
                     result = replace(result, spent=True)
                     _tell(Path(command.dir), log_to, left)
                 channel.send(result)

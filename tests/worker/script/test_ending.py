@@ -112,6 +112,19 @@ def test_a_failure_has_the_cause_and_the_last_lines(trial: Run, tmp_path: Path, 
     assert "sweep/" not in result.error.partition("last lines")[2]
 
 
+@pytest.mark.parametrize(
+    ("script", "cause"),
+    [
+        ("import torch; raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')", "out-of-memory"),
+        ("raise RuntimeError('CUDA error: device-side assert triggered')", "device-error"),
+    ],
+)
+def test_a_failure_of_the_device_is_known_by_its_words(trial: Run, script: str, cause: str) -> None:
+    """The GPU was the script's process's, which is gone: this one needs no replacement."""
+    result = trial(script)
+    assert (result.state, result.cause, result.spent) == (TrialState.FAILED, cause, False)
+
+
 def test_a_program_that_is_gone_is_a_failed_trial(trial: Run, tmp_path: Path) -> None:
     """Such as one that was removed after the study was checked."""
     train = objective_of(["./gone.sh"], tmp_path, "score")
