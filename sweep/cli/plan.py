@@ -105,5 +105,5 @@ def _slots_text(slots: list[Slot], growing: bool) -> str:
     devices = collections.Counter(slot.device for slot in slots)
     each = ", ".join(f"{count} on {device}" for device, count in devices.items())
     threads = slots[0].threads
-    more = "; more if the first trial leaves room" if growing else ""
+    more = "; more as long as they gain" if growing else ""
     return f"{len(slots)} ({each}), {threads} thread{'s' * (threads != 1)} each{more}"

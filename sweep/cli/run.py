@@ -14,7 +14,7 @@ from sweep.cli.live_view import observer_for
 from sweep.cli.streams import in_background, tell_what_is_lost
 from sweep.cli.tables import console, print_trial_table, statement_texts
 from sweep.cli.target import Target
-from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED, SweepError
+from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED, SweepError, one_line
 from sweep.report.measured import main_metrics
 from sweep.report.page import leave_report
 from sweep.runner.observers import SessionOutcome
@@ -95,6 +95,8 @@ def _print_summary(target: Target, outcome: SessionOutcome, seconds: float, stop
         shown = ranking.order[:_SHOWN]
         print_trial_table(shown, study, front=ranking.front_numbers, metrics=main_metrics(shown, study))
     print(f"\n{outcome.summary(study, stopped_by)}, after {duration_text(seconds)}")
+    for note in outcome.notes:
+        print(f"slots: {one_line(note)}")
     if len(stopped_by) < 2 and outcome.records:  # who asked twice does not want to wait
         reason, told = leave_report(folder)
         console().print(*statement_texts(told, target.file_word), sep="\n", crop=False)

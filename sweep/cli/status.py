@@ -13,10 +13,12 @@ from sweep.cli.live_view import LEADERS, leaders_text, running_table
 from sweep.cli.streams import nobody_reads
 from sweep.cli.tables import Sparklines, can_draw, console, print_json, print_trials, statement_texts
 from sweep.cli.target import Target
+from sweep.errors import one_line
 from sweep.report.answer import answer
 from sweep.report.importance import Influence
 from sweep.report.sentences import main_statements
 from sweep.search.imported import count_imported, imported_text
+from sweep.storage.folder import slot_notes
 from sweep.storage.snapshot import Snapshot
 from sweep.study.formatting import duration_text, error_line, slots_text, states_text, time_shares_text
 from sweep.study.repeats import runs_of
@@ -26,6 +28,7 @@ from sweep.study.trial import TrialState
 _WATCH_S = 2.0
 _FAILURES_SHOWN = 5
 _BEST_SHOWN = 5
+_NOTES_SHOWN = 8
 _BAR_WIDTH = 24
 
 
@@ -93,6 +96,7 @@ def _status(snapshot: Snapshot, word: str) -> RenderableType:
         Text.assemble((study.name, "bold"), f"  {states} of {sum(counts.values())}{eta}{known}"),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),
         *([Text(f"time  {duration_text(spent.total)}{where}: {time_shares_text(spent)}")] if spent is not None else []),
+        *(Text(f"slots {one_line(note['text'])}") for note in slot_notes(snapshot.folder)[-_NOTES_SHOWN:]),
         *running_table(study, runs_of(snapshot.records), sparks),
         *leaders_text(study, snapshot.records, sparks),
         *_statements(snapshot, word),

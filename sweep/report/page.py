@@ -17,7 +17,7 @@ from sweep.report.methods import WHY
 from sweep.report.sentences import Statement, command_in, main_statements
 from sweep.report.settings import factors
 from sweep.storage.files import write_text
-from sweep.storage.folder import StudyFolder, recorded
+from sweep.storage.folder import SLOT_NOTES, StudyFolder, recorded, slot_notes
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
 from sweep.study.formatting import (
@@ -70,6 +70,7 @@ def write_page(facts: Facts, path: Path) -> None:
         objective_texts=objective_texts,
         sentences=sentences,
         time_spent=_time_spent(snapshot),
+        slot_notes=[note["text"] for note in slot_notes(snapshot.folder)],
         names=swept(study.parameters),
         several_codes=several_codes(snapshot.records),
         factors=factors(study),
@@ -81,7 +82,7 @@ def write_page(facts: Facts, path: Path) -> None:
         scripts=scripts,
         policy=" ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests),
         study_text=study_text,
-        environment=recorded(snapshot.folder),
+        environment={key: value for key, value in recorded(snapshot.folder).items() if key != SLOT_NOTES},
     )
     write_text(path, text)
 

@@ -50,11 +50,13 @@ class SessionOutcome:
         records: every trial of the study, by number.
         ended_by: one line on why no further trial was planned.
         exit_code: 0, 1, 3 or 143 (`sweep/docs/operations.md`); None when a signal stopped it.
+        notes: what was decided about the slots, a line each.
     """
 
     records: list[TrialRecord]
     ended_by: str
     exit_code: int | None
+    notes: tuple[str, ...] = ()
 
     def summary(self, study: StudySpec, stopped_by: Sequence[int]) -> str:
         """Return one line: the counts of all non-zero states, and why the session ended; `stopped_by` are signals, in order."""

@@ -18,6 +18,8 @@ from sweep.runner import failures, unsaved
 from sweep.runner.gpu_sharing import GpuSharing
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, SessionOutcome
+from sweep.runner.slot_notes import SlotNotes
+from sweep.runner.slot_rules import SlotRules
 from sweep.runner.slot_state import SlotState
 from sweep.runner.slots import Slots
 from sweep.runner.stopping import StopRequests
@@ -37,7 +39,8 @@ class Runner:
     """Run a study's trials until its budget is used up or somebody stops it.
 
     Args:
-        slots: those that the session begins with; `gpu_sharing` may add more.
+        slots: those that the session begins with.
+        gpu_sharing: may open more, and close them; None where their number is given.
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class Runner:
         gpu_sharing: GpuSharing | None = None,
     ) -> None:
         self._study, self._folder, self._ledger, self._observer = study, folder, ledger, observer
-        self._first_slots, self._timer, self._gpu_sharing = slots, timer, gpu_sharing
+        self._first_slots, self._timer = slots, timer
         self._slots = Slots(make_worker, timer)
+        sharing = gpu_sharing or GpuSharing((), 1, timer.now)
+        self._rules = SlotRules(self._slots, ledger, SlotNotes(folder, observer.notice), sharing)
         self._stops = StopRequests(folder, timer.now)
         self._preparing: SlotState | None = None
         self._ready, self._looked = False, -_POLL_S
@@ -81,9 +86,9 @@ class Runner:
                 self._look_around()
         finally:
             self._end()
-        if self._stops.begun and not self._ledger.done:
-            return self._stops.outcome(self._ledger.records)
-        return self._ledger.outcome()
+        stopped = self._stops.begun and not self._ledger.done
+        outcome = self._stops.outcome(self._ledger.records) if stopped else self._ledger.outcome()
+        return replace(outcome, notes=self._rules.end())
 
     def _end(self) -> None:
         self._slots.end()
@@ -113,13 +118,8 @@ class Runner:
         self._looked += passed
         self._ledger.store_time(self._timer.read())
         self._stops.read_folder()
-        if self._gpu_sharing is not None and not self._stops.begun:
-            training = {slot.place.index for slot in self._slots if slot.trial is not None and slot.trial.step is not None}
-            added, why = self._gpu_sharing.look(training)
-            for place in added[: self._ledger.runs_left]:
-                self._slots.open(place)
-            if why:
-                self._observer.notice(why)
+        if not self._stops.begun and self._rules.look():
+            self._fill()
         limit = self._study.timeout_s
         for slot in self._slots:
             if slot.worker.suspended():
@@ -163,6 +163,7 @@ class Runner:
                 prunes = self._ledger.prunes(slot.trial, event)
                 self._slots.send(slot, self._decision(slot, prunes=prunes, saves_later=event.saves and not event.saved))
                 slot.awaited = event.saves
+                self._rules.reported(slot, event.step)
                 slot.trial = self._ledger.report(slot.trial, event, slot.seconds)
             case TrialResult():
                 self._on_result(slot, event)
@@ -199,7 +200,9 @@ class Runner:
 
     def _start_next(self, slot: SlotState) -> None:
         slot.timer.turn_to("waiting")
-        if not self._stops and (record := self._ledger.next()) is not None:
+        if slot.closing:
+            self._slots.close(slot)
+        elif not self._stops and (record := self._rules.next(slot.place)) is not None:
             self._start(slot, record)
 
     def _start(self, slot: SlotState, record: TrialRecord) -> None:
@@ -222,6 +225,7 @@ class Runner:
             columns=self._ledger.columns(slot.trial),
         )
         self._slots.send(slot, spec)
+        self._rules.began(slot)
 
     def _on_result(self, slot: SlotState, result: TrialResult) -> None:
         record = slot.trial
@@ -235,14 +239,17 @@ class Runner:
             return
         if result.state is TrialState.WAITING:
             result = failures.ended_by_timeout(record, self._study, self._folder)
+        slot.loaded = slot.loaded and not result.spent
+        if result.cause != "died" and self._rules.ended(slot, result).puts_back:
+            self._fill()
+            return
         record = self._ledger.settle(record, result, slot.seconds)
         slot.trial = None
-        slot.loaded = slot.loaded and not result.spent
         if result.cause == "metric-missing":
             self._ledger.finish(record)
             raise failures.metric_never_reported(record, self._study, self._folder, result)
         # The next trial first: the slot works while the results of the last one are stored.
-        self._start_next(slot)
+        self._fill()
         self._ledger.finish(record)
 
     def _on_death(self, slot: SlotState, death: protocol.Died) -> None:
@@ -261,11 +268,17 @@ class Runner:
             slot.awaited = False  # it will be resumed from its checkpoint, as if it had been stopped
             return
         error = failures.death_text(record, death, self._folder)
-        self._deaths[record.key] += 1
         if slot.timed_out:
             self._on_result(slot, failures.ended_by_timeout(record, self._study, self._folder))
-        elif self._deaths[record.key] <= self._study.retries:
+            return
+        lost = TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause="died")
+        verdict = self._rules.ended(slot, lost, death)
+        self._deaths[record.key] += not verdict.puts_back
+        if verdict.puts_back:
+            self._fill()
+        elif not verdict.final and self._deaths[record.key] <= self._study.retries:
             slot.trial = None
             self._start(slot, self._ledger.retry(record, error, slot.seconds))
+            self._fill()
         else:
             self._on_result(slot, failures.failed(record, error, "died", self._folder))

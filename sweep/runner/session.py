@@ -18,7 +18,7 @@ from sweep.errors import SweepError
 from sweep.runner import environment
 from sweep.runner.changed_code import CodeHistory
 from sweep.runner.changed_constants import constants_texts
-from sweep.runner.gpu_sharing import GpuSharing, may_grow, slots_for
+from sweep.runner.gpu_sharing import GpuSharing, may_grow, mps_text, slots_for
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, SessionOutcome
 from sweep.runner.other_sessions import announced, shared_text, usage_of
@@ -118,11 +118,11 @@ def run_study(
         write_json(folder.environment, described)
         if count := count_imported(folder):
             observer.notice(f"study {study.name}: {imported_text(count)}")
-        if shared := shared_text(usage, others):
-            observer.notice(shared)
+        for text in filter(None, (shared_text(usage, others), mps_text(slots))):
+            observer.notice(text)
 
         shares = may_grow(study.workers, slots) and not inline
-        gpu_sharing = GpuSharing(slots, cpu_cores(), threads=study.workers.threads) if shares else None
+        gpu_sharing = GpuSharing(slots, cpu_cores(), clock, threads=study.workers.threads) if shares else None
         with _imports_under_way(inline, slots), _open_store(folder, study, lock, observer) as store:
             known = store.records()
             store.note_codes(code.stored)

@@ -17,6 +17,7 @@ CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 UNUSABLE_CHECKPOINT = "checkpoint.unusable.pt"
 HISTORY = "checkpoint.history.jsonl"  # a long trial's earlier reports
+SLOT_NOTES = "slot_notes"  # their key in `environment.json`
 # TensorBoard's folder for the projector, here with the embeddings of the trial's own model; only the best trial keeps it.
 BEST_EMBEDDINGS = "plugins/org_tensorflow_tensorboard_projector"
 # The first line of a request to stop; the second one is the session that it is for, of older versions there is none.
@@ -51,7 +52,7 @@ class StudyFolder:
     root: Path
     study_file = _Inside("study.yaml")  # the resolved study
     database = _Inside("study.db")  # of Optuna's form
-    environment = _Inside("environment.json")  # versions, commit and devices of the last session
+    environment = _Inside("environment.json")  # versions, commit, devices and slot notes of the last session
     imported_trials = _Inside("prior.json")
     lock = _Inside("lock")  # held by the session that runs
     report = _Inside("report.html")
@@ -138,6 +139,12 @@ def near(path: Path) -> str:
         return os.path.relpath(path)
     except OSError:
         return os.fspath(path)
+
+
+def slot_notes(folder: StudyFolder) -> list[dict[str, Any]]:
+    """Return what the last session decided about its slots (`sweep.runner.slot_notes`), the first decision first."""
+    notes = recorded(folder).get(SLOT_NOTES)
+    return [one for one in notes if isinstance(one, dict) and isinstance(one.get("text"), str)] if isinstance(notes, list) else []
 
 
 def recorded(folder: StudyFolder) -> dict[str, Any]:

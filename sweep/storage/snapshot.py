@@ -11,7 +11,7 @@ from typing import Any
 
 from sweep.storage.checked import check_params
 from sweep.storage.database import damage_reported, read_curves, read_records, read_time
-from sweep.storage.folder import StudyFolder
+from sweep.storage.folder import StudyFolder, slot_notes
 from sweep.storage.lock import lock_holder
 from sweep.study.progress import TrialCounts
 from sweep.study.ranking import Ranking, objective_values, rank, verdict
@@ -129,4 +129,5 @@ class Snapshot:
             "time": self.time_spent.to_json() if self.time_spent else None,
             "running": [self.trial_json(record) for record in running],
             "runner": self.runner,
+            "slot_notes": slot_notes(self.folder),
         }

@@ -193,7 +193,7 @@ class StudySpec:
     workers: WorkersSpec = key(
         WorkersSpec(),
         "`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: on a CPU one per core, as far as the"
-        " memory goes; on a GPU 1, and more beside it if the first trial leaves time and memory), `threads` of each",
+        " memory goes; on a GPU 1, and more as long as that is measured to gain), `threads` of each",
     )
     log: LogSpec = key(LogSpec(), "what TensorBoard shows beside the scalars, panel by panel: see `sweep docs tensorboard`")
     retries: int = key(

@@ -73,7 +73,7 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
                 args = channel, _InThisProcess(objective, state), command, study, slot, log_to
                 result = contextvars.copy_context().run(run_trial, *args)
                 left = state.put_back()
-                if not result.spent and not cuda.give_memory_back():
+                if not cuda.give_memory_back() and not result.spent:
                     left.append("a CUDA that reports errors only")
                 if left:
                     result = replace(result, spent=True)

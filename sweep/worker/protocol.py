@@ -116,6 +116,11 @@ class Died:
     log: str = ""
     reason: str = ""
 
+    @property
+    def killed(self) -> bool:
+        """Return whether a signal ended the process."""
+        return self.exit_code is not None and self.exit_code < 0
+
     def describe(self) -> str:
         """Return how the process ended and the likely cause, in one line."""
         code = self.exit_code

@@ -20,7 +20,7 @@ def train(trial):
 
 def test_one_error_on_a_gpu_costs_one_trial(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process, in which every later trial would fail at once, is replaced; without an error it is kept."""
-    outcome, _ = run_on(gpu_slots(1), ONE_ASSERT, [0, 1, 2, 3, 4], here, monkeypatch)
+    outcome, _ = run_on(gpu_slots(1), ONE_ASSERT, {"x": [0, 1, 2, 3, 4]}, here, monkeypatch)
     assert [trial.number for trial in outcome.records if trial.state is TrialState.FAILED] == [1]
     failed = outcome.records[1]
     assert failed.cause == "device-error"
@@ -46,7 +46,7 @@ def train(trial):
 
 def test_what_the_program_says_itself_replaces_no_process(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial that is given up, and one that diverged, leave the process as it is; any other exception on a GPU does not."""
-    outcome, _ = run_on(gpu_slots(1), OWN_ERRORS, [0, 1, 2, 3, 4, 5], here, monkeypatch)
+    outcome, _ = run_on(gpu_slots(1), OWN_ERRORS, {"x": [0, 1, 2, 3, 4, 5]}, here, monkeypatch)
     assert [trial.cause for trial in outcome.records] == [None, "exception", "not-finite", None, "exception", None]
     before, then, after = [trial.value for trial in outcome.records if trial.value is not None]
     assert before == then != after
@@ -68,7 +68,7 @@ def train(trial):
             pass
     trial.report(1, {"score": os.getpid()})
 """
-    outcome, _ = run_on(gpu_slots(1), objective, [0, 1, 2], here, monkeypatch)
+    outcome, _ = run_on(gpu_slots(1), objective, {"x": [0, 1, 2]}, here, monkeypatch)
     assert [trial.state for trial in outcome.records] == [TrialState.COMPLETE] * 3
     assert outcome.records[0].value == outcome.records[1].value != outcome.records[2].value
     log = here / "runs" / "study" / outcome.records[1].folder / "log.txt"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,11 @@ def gpu_slots(count: int, per_device: int = 1, *, cores: int = 4) -> list[Slot]:
 
 
 def run_on(
-    slots: Sequence[Slot], objective: str, values: list[Any], here: Path, monkeypatch: pytest.MonkeyPatch, **keys: Any
+    slots: Sequence[Slot], objective: str, parameters: Mapping[str, Any], here: Path, monkeypatch: pytest.MonkeyPatch, **keys: Any
 ) -> tuple[SessionOutcome, Silent]:
-    """Run a grid of x over `train` of this source on these slots; return how the session ended and what it said."""
+    """Run a grid of `train` in this source on these slots; return how the session ended and what it said."""
     (here / "mine.py").write_text(DEVICE + objective)
-    study = read_study(write_study(here, study_text({"x": values}, **keys)))
+    study = read_study(write_study(here, study_text(parameters, **keys)))
     monkeypatch.setattr(session, "slots_for", lambda workers: list(slots))
     observer, alarms = Silent(), []
 

@@ -1,0 +1,86 @@
+"""Apply to the slots of a session what measurements (`gpu_sharing`) and failures (`slot_health`) decide."""
+
+from __future__ import annotations
+
+from sweep.runner.gpu_sharing import GpuSharing
+from sweep.runner.ledger import Ledger
+from sweep.runner.slot_health import KILLED, SlotHealth, Verdict
+from sweep.runner.slot_notes import SlotNotes
+from sweep.runner.slot_state import SlotState
+from sweep.runner.slots import Slots
+from sweep.study.record import TrialRecord
+from sweep.study.trial import TrialResult, TrialState
+from sweep.worker.devices import Slot
+from sweep.worker.protocol import Died
+
+
+class SlotRules:
+    """Open and close slots, and decide what may start in them.
+
+    Args:
+        slots, ledger, notes: the session's.
+        sharing: measures the trials on its GPUs.
+    """
+
+    def __init__(self, slots: Slots, ledger: Ledger, notes: SlotNotes, sharing: GpuSharing) -> None:
+        self._slots, self._ledger, self._notes, self._sharing = slots, ledger, notes, sharing
+        self._health = SlotHealth(slots)
+
+    def next(self, place: Slot) -> TrialRecord | None:
+        """Return the run to start next in a slot, or None when there is none, or the slot has to wait."""
+        return self._ledger.next(self._health.not_for(place)) if self._sharing.may_start(place) else None
+
+    def began(self, slot: SlotState) -> None:
+        """Note that a trial has been given to a slot."""
+        self._sharing.began(slot.place)
+
+    def reported(self, slot: SlotState, step: int) -> None:
+        """Note a report of the trial in a slot."""
+        self._sharing.reported(slot.place, step)
+
+    def ended(self, slot: SlotState, result: TrialResult, death: Died | None = None) -> Verdict:
+        """Act on how the trial in a slot ended, and say what else follows: nothing if it was put back.
+
+        Args:
+            slot: where.
+            result: what it will be if nothing else is decided.
+            death: how its worker died, if it did.
+        """
+        assert slot.trial is not None
+        self._sharing.ended(slot.place)
+        if death is not None and not death.killed:
+            return Verdict()
+        cause = None if slot.timed_out else KILLED if death is not None else result.cause
+        completed = result.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        verdict = self._health.judge(slot, slot.trial.key, cause, completed=completed)
+        if verdict.text:
+            self._notes.add(verdict.text)
+        for place in verdict.reopens:
+            self._slots.open(place)
+        if verdict.puts_back:
+            self._ledger.put_back(slot.trial, result.error or "", slot.seconds)
+            slot.trial = None
+        if verdict.closes:
+            self._sharing.closed(slot.place)
+            self._slots.close(slot)
+        return verdict
+
+    def look(self) -> bool:
+        """Open and close slots as the measurements say; return whether something has changed."""
+        pids = {slot.place.index: getattr(slot.worker, "pid", None) for slot in self._slots}  # threads have no process
+        changes = list(self._sharing.look(pids, self._ledger.runs_left))
+        for change in changes:
+            for place in change.opens:
+                self._slots.open(place)
+            self._slots.retire(change.closes)
+            if change.figures:
+                self._notes.add(change.text, **change.figures)
+            else:
+                self._notes.say(change.text)
+        return bool(changes)
+
+    def end(self) -> tuple[str, ...]:
+        """Return what was decided in this session, a line each, and what could not be."""
+        for text in self._sharing.undecided():
+            self._notes.add(text)
+        return self._notes.texts
