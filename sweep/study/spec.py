@@ -173,6 +173,12 @@ class StudySpec:
         "Points",
     )
     seed: int = key(0, "everything random derives from it", "WholeNumber")
+    determinism: str = key(
+        "default",
+        "`default`: on a GPU only kernels of cuDNN and cuBLAS that repeat their digits; `strict`: besides,"
+        " `torch.use_deterministic_algorithms(True)`, also on a CPU; `off`: torch's own defaults",
+        "Determinism",
+    )
     repeated: RepeatsSpec = key(
         RepeatsSpec(),
         "trainings of each assignment, each with a seed of its own; the trial's value is their mean;"

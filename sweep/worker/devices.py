@@ -14,6 +14,8 @@ from sweep.worker.gpus import Gpu, visible_gpus
 
 # torch reads the first two, NumPy's BLAS one of the others.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+# With this, `torch.cuda.is_available()` looks for GPUs without initialising CUDA (`cuInit`), which takes time and forbids forks.
+GPU_CHECK = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 # Twice the memory that a worker has for itself while it trains the built-in study: other models are larger.
 _CPU_WORKER_BYTES = 500_000_000
 
@@ -115,6 +117,7 @@ def another_slot(beside: Slot, index: int, threads: int) -> Slot:
 
 def _slot(index: int, device: str, gpus: tuple[Gpu, ...], threads: int) -> Slot:
     env = {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus)} | dict.fromkeys(THREAD_VARIABLES, str(threads))
+    env |= {} if gpus else GPU_CHECK
     return Slot(index=index, device=device, torch_device="cuda" if gpus else "cpu", threads=threads, env=env, gpus=gpus)
 
 
