@@ -97,6 +97,8 @@ def _load(get: Callable[[], Objective], import_dir: str, slot: Slot) -> tuple[Ob
     # Also for libraries that were imported before the environment was set.
     torch.set_num_threads(slot.threads)
     _set_blas_threads(slot.threads)
+    if ":" in slot.torch_device:  # inline, where every GPU is visible: also for code that says only `cuda` in this thread
+        torch.cuda.set_device(slot.torch_device)
     modules = Modules(import_dir)
     objective = get()
     modules.remember_function(objective)

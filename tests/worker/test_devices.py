@@ -7,44 +7,10 @@ import os
 import pytest
 
 from sweep.errors import SweepError
-from sweep.worker import gpus
 from sweep.worker.devices import cpu_cores, free_memory, plan_slots
-from sweep.worker.gpus import Gpu, visible_gpus
+from sweep.worker.gpus import Gpu
 
 GPUS = [Gpu(uuid=str(i), index=str(i), name=name) for i, name in enumerate("ABC")]
-
-
-@pytest.mark.parametrize(
-    ("value", "tokens"),
-    [
-        (None, ["0", "1", "2"]),
-        ("2,0", ["2", "0"]),
-        (" 1 ", ["1"]),
-        ("", []),
-        ("-1", []),
-        ("0,-1,1", ["0"]),
-        ("0,7,1", ["0"]),
-        ("GPU-1234,1", ["GPU-1234", "1"]),
-    ],
-)
-def test_cuda_visible_devices_chooses_and_orders_the_gpus(
-    monkeypatch: pytest.MonkeyPatch, value: str | None, tokens: list[str]
-) -> None:
-    """As in CUDA itself: order counts, and the first invalid entry hides all that follow."""
-    monkeypatch.setattr(gpus, "_driver_gpus", lambda: GPUS)
-    environ = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
-    assert [gpu.uuid for gpu in visible_gpus(environ)] == tokens
-
-
-def test_without_a_driver_there_is_no_gpu_whatever_the_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable left over on a machine without GPUs does not send trials to one."""
-    monkeypatch.setattr(gpus, "_driver_gpus", list)
-    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "0"}) == []
-
-
-def test_asking_this_machine_for_its_gpus_never_fails() -> None:
-    """With or without NVIDIA's driver the answer is a list."""
-    assert isinstance(visible_gpus(), list)
 
 
 def test_on_a_cpu_there_is_a_slot_for_each_core_with_one_thread() -> None:
