@@ -83,16 +83,16 @@ def _check_gpus(checked: Sequence[tuple[Gpu, dict[str, Any] | None]], notes: Seq
     elif hidden:
         _print("gpu", f"only those of {hidden}")
     for gpu, found in checked:
-        facts = [gpu.name, f"{gpu.memory_bytes / 2**30:.0f} GiB"] + ["one process at a time"] * gpu.exclusive
-        facts += [f"sm_{gpu.capability[0]}{gpu.capability[1]}"] if gpu.capability else []
-        what, do = f"{', '.join(facts)}; {gpu.uuid}", ""
+        mode = "PROHIBITED" if gpu.prohibited else "EXCLUSIVE_PROCESS" if gpu.exclusive else "DEFAULT"
+        sm = f", sm_{gpu.capability[0]}{gpu.capability[1]}" if gpu.capability else ""
+        what = f"{gpu.name}, {gpu.memory_bytes / 2**30:.0f} GiB{sm}, compute mode {mode}\n{gpu.uuid}"
         if found is None:
-            what, do = f"{what}\nits compute mode is PROHIBITED", prohibition(gpu).do
+            what, do = f"{what}\nit is not used: its compute mode lets no process in", prohibition(gpu).do
         elif found.get("right"):
-            what += f"\n{_times_text(found)}"
+            what, do = f"{what}\n{_times_text(found)}", ""
         else:
             reason, do = trouble(gpu, found, driver)
-            what += f"\n{reason}"
+            what = f"{what}\n{reason}"
         all_ok &= _print(f"gpu {gpu.index}", what, do)
     told = [prohibition(gpu) for gpu, found in checked if found is None]
     for note in notes:
@@ -103,7 +103,7 @@ def _check_gpus(checked: Sequence[tuple[Gpu, dict[str, Any] | None]], notes: Seq
 
 
 def _times_text(found: dict[str, Any]) -> str:
-    return f"a convolution and its gradient in {1000 * found['seconds']:.2g} ms, the first in {1000 * found['first_s']:.2g} ms"
+    return f"a convolution and its gradient in {1000 * found['seconds']:.1f} ms, the first in {1000 * found['first_s']:.1f} ms"
 
 
 def _check_torch(found: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from sweep.worker.gpus import Gpu
 Driver = tuple[str, tuple[int, int]] | None
 # The oldest driver on Linux for each CUDA, by NVIDIA's release notes; any minor version of a CUDA runs on it.
 _OLDEST_DRIVERS = {11: "450.80", 12: "525.60", 13: "580.65"}
-_INSTALL = "https://pytorch.org/get-started/locally has the commands"
+_INSTALL = "https://pytorch.org/get-started/locally"
 _SMI = "nvidia-smi shows the GPU's state, sudo dmesg | grep -i xid what the driver reported"
 
 

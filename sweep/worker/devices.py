@@ -132,9 +132,8 @@ def _chosen(devices: str | tuple[int, ...], gpus: list[Gpu]) -> list[Gpu]:
         )
     chosen = [gpus[index] for index in devices]
     if refused := next((prohibition(gpu) for gpu in chosen if gpu.prohibited), None):
-        raise SweepError(
-            "gpu-prohibited", "workers.devices asks for a GPU that no process may use", why=refused.what, do=refused.do
-        )
+        do = f"{refused.do}\nworkers.devices=auto takes the others"
+        raise SweepError("gpu-prohibited", "workers.devices asks for a GPU that no process may use", why=refused.what, do=do)
     return chosen
 
 

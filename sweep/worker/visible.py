@@ -29,7 +29,8 @@ VARIABLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 _DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvmap")
 _LISTING_S = 30.0  # a machine with many GPUs takes seconds
 _PROHIBITED, _EXCLUSIVE = 2, 3  # CU_COMPUTEMODE_*
-_BY_BUS = f"they are numbered by the PCI bus; with {ORDER}=PCI_BUS_ID CUDA does the same"
+_BUS = "PCI_BUS_ID"
+_BY_BUS = f"they are numbered by the PCI bus: {ORDER}={_BUS} lets CUDA do the same"
 
 
 def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[Gpu]:
@@ -48,21 +49,23 @@ def place_of(gpu: Gpu, environ: Mapping[str, str] = os.environ) -> int:
 
 
 @functools.lru_cache(maxsize=8)
-def ask_cuda(order: str | None, _known: tuple[str, ...] = ()) -> tuple[Gpu, ...]:
-    """Return all GPUs in CUDA's order, as a process that is started for it says.
+def ask_cuda(order: str | None, _known: tuple[str, ...] = ()) -> tuple[tuple[Gpu, ...], str]:
+    """Return all GPUs in CUDA's order, as a process that is started for it says, and why it says nothing, if so.
+
+    Both are remembered: the process may take seconds, and one that hangs its whole time.
 
     Args:
         order: of CUDA_DEVICE_ORDER.
         _known: the GPUs that the management library lists; with others the answer is another one.
-
-    Raises:
-        ProbeFailed: CUDA does not start.
     """
     env = {name: value for name, value in os.environ.items() if name not in (VARIABLE, ORDER)}
-    told = run_probe("cuda_listing", env=env if order is None else {**env, ORDER: order}, seconds=_LISTING_S)
+    try:
+        told = run_probe("cuda_listing", env=env if order is None else {**env, ORDER: order}, seconds=_LISTING_S)
+    except ProbeFailed as error:
+        return (), str(error)
     if "error" in told:
-        raise ProbeFailed(f"CUDA does not start: {told['error']}")
-    return tuple(
+        return (), f"CUDA does not start: {told['error']}"
+    gpus = (
         Gpu(
             uuid=one["uuid"],
             index=str(index),
@@ -73,13 +76,14 @@ def ask_cuda(order: str | None, _known: tuple[str, ...] = ()) -> tuple[Gpu, ...]
         )
         for index, one in enumerate(told["gpus"])
     )
+    return tuple(gpus), ""
 
 
 def _visible(environ: Mapping[str, str]) -> tuple[list[Gpu], list[Note]]:
-    chosen = environ.get(VARIABLE)
+    chosen = environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None and not _tokens(chosen):
         return [], []  # somebody hides them all
-    wholes, notes = _present(environ.get(ORDER))
+    wholes, notes = _present(environ.get("CUDA_DEVICE_ORDER"))
     gpus, wrong = ([gpu for whole in wholes for gpu in whole.devices], "") if chosen is None else _chosen(chosen, wholes)
     if wrong and wholes:
         notes.append(Note(what=f"{VARIABLE}={chosen}: {wrong}", do="sweep doctor lists the GPUs without it"))
@@ -104,20 +108,18 @@ def _present(order: str | None) -> tuple[list[Whole], list[Note]]:
     listing = list_gpus()
     wholes, notes = listing.wholes, [*listing.notes]
     alike = len({whole.gpu.name for whole in wholes}) == 1
-    if wholes and not listing.lost and (alike or order == "PCI_BUS_ID"):
+    if wholes and not listing.lost and (alike or order == _BUS):
         return wholes, notes
     if not wholes and not any(Path(file).exists() for file in _DEVICE_FILES):
         return wholes, notes
     if any(whole.parts is not None for whole in wholes):  # CUDA lists one part alone
-        return wholes, [*notes, Note(what="CUDA's order of the GPUs is not known: one is divided (MIG)", do=_BY_BUS)]
-    try:
-        counted = ask_cuda(order, tuple(whole.gpu.uuid for whole in wholes))
-    except ProbeFailed as error:
-        if wholes:
-            notes.append(Note(what=f"CUDA's order of the GPUs is not known: {error}", do=_BY_BUS))
-        elif not notes:
-            notes.append(Note(what=f"no GPU is used: {error}", do="nvidia-smi shows the state of the driver"))
-        return wholes, notes
+        what = "CUDA's order of the GPUs is not known: one is divided (MIG)"
+        return wholes, notes if order == _BUS else [*notes, Note(what=what, do=_BY_BUS)]
+    counted, wrong = ask_cuda(order, tuple(whole.gpu.uuid for whole in wholes))
+    if wrong and wholes:
+        return wholes, [*notes, Note(what=f"CUDA's order of the GPUs is not known: {wrong}", do=_BY_BUS)]
+    if wrong:
+        return [], notes or [Note(what=f"no GPU is used: {wrong}", do="nvidia-smi shows the state of the driver")]
     known = {whole.gpu.uuid: whole for whole in wholes}
     found = [known.pop(gpu.uuid, Whole(gpu=gpu)).at(index) for index, gpu in enumerate(counted)]
     for gpu in (whole.gpu for whole in known.values()):

@@ -150,6 +150,7 @@ def test_where_cuda_cannot_be_asked_the_order_is_that_of_the_bus(
     monkeypatch.setattr(visible, "_LISTING_S", 1.0)
     machine({"uuid": A, **OLD}, {"uuid": B, **H100}, libcuda=libcuda)
     assert seen() == [("0", A), ("1", B)]
+    assert visible.ask_cuda.cache_info().currsize == 1  # asked once
     assert reason in told()
     assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in told()
 
