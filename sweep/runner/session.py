@@ -41,7 +41,7 @@ from sweep.study.spec import StudySpec
 from sweep.study.training_code import code_of
 from sweep.study.trial import TrialState
 from sweep.tensorboard.columns import with_columns
-from sweep.worker.devices import Slot, cpu_cores
+from sweep.worker.devices import Slot, cpu_cores, device_notes
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.loop import IMPORTS, serve
 from sweep.worker.marks import VARIABLE, end_marked, mark_of
@@ -120,6 +120,8 @@ def run_study(
             observer.notice(f"study {study.name}: {imported_text(count)}")
         if shared := shared_text(usage, others):
             observer.notice(shared)
+        for text in device_notes(study.workers.devices, slots):
+            observer.notice(text)
 
         shares = may_grow(study.workers, slots) and not inline
         gpu_sharing = GpuSharing(slots, cpu_cores(), threads=study.workers.threads) if shares else None

@@ -100,6 +100,7 @@ class WorkersSpec:
         None, "processes on each device; auto: one per core of a CPU, 1 or more on a GPU", "PerDevice", none="auto"
     )
     threads: int | None = key(None, "compute threads of each process", "Threads")
+    devices_per_trial: int | None = key(None, "GPUs of each trial, or cores on a CPU; default: 1", "Threads")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +200,8 @@ class StudySpec:
     workers: WorkersSpec = key(
         WorkersSpec(),
         "`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: on a CPU one per core, as far as the"
-        " memory goes; on a GPU 1, and more beside it if the first trial leaves time and memory), `threads` of each",
+        " memory goes; on a GPU 1, and more beside it if the first trial leaves time and memory), `threads` of each,"
+        " `devices_per_trial` (GPUs of each trial, or cores on a CPU)",
     )
     log: LogSpec = key(LogSpec(), "what TensorBoard shows beside the scalars, panel by panel: see `sweep docs tensorboard`")
     retries: int = key(

@@ -106,6 +106,8 @@ def _load(get: Callable[[], Objective], study: StudySpec, slot: Slot, at_the_end
     torch.set_num_threads(slot.threads)
     _set_blas_threads(slot.threads)
     at_the_end.enter_context(determinism.settings(study.determinism, slot))  # before the objective can use CUDA
+    if ":" in slot.torch_device:  # inline, where every GPU is visible: also for code that says only `cuda` in this thread
+        torch.cuda.set_device(slot.torch_device)
     modules = Modules(study.import_dir)
     objective = get()
     modules.remember_function(objective)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.worker.gpus import Gpu, visible_gpus
+from sweep.worker.gpus import Gpu
+from sweep.worker.visible import visible_gpus
 
 _TIMEOUT_S = 300
 

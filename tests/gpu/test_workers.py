@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sweep.worker.gpus import Gpu, visible_gpus
+from sweep.worker.gpus import Gpu
+from sweep.worker.visible import visible_gpus
 from tests.conftest import Cli
 from tests.gpu.running import run
 

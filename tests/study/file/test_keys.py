@@ -53,7 +53,7 @@ OTHER = {key: value for key, value in FULL.items() if key not in ("objective", "
     "command": "python -c pass ${args}",
     "metrics": [{"name": "loss", "goal": "minimize"}, {"name": "score", "goal": "maximize", "target": 1}],
     "repeats": 2,
-    "workers": {"devices": "cpu"},
+    "workers": {"devices": "cpu", "devices_per_trial": 2},
     "timeout": {"after": "90s", "then": "complete"},
 }
 
@@ -91,7 +91,7 @@ WRITTEN_OTHER = """\
 command: ["python", "-c", "pass", "${args}"]
 metrics: [{name: "loss", goal: "minimize"}, {name: "score", goal: "maximize", target: 1}]
 repeats: 2
-workers: {devices: "cpu", per_device: "auto"}
+workers: {devices: "cpu", per_device: "auto", devices_per_trial: 2}
 timeout: {after: 90.0, then: "complete"}
 """
 
