@@ -23,9 +23,11 @@ SLOW_TIMEOUT_S = 900
 HOSTILE_SAMPLE = 40
 HOSTILE_SEED = int(os.environ.get("HOSTILE_SEED", "13"))
 
-# A shell ignores Ctrl-C in what it starts in the background, and processes inherit that; tests send it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell ignores Ctrl-C in what it starts in the background, `nohup` the end of the terminal, and processes inherit that;
+# tests send both.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

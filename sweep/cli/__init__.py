@@ -9,6 +9,7 @@ Called by `python -m sweep` and the program `sweep`.
     plan                         `sweep plan`, `sweep check`
     status                       `sweep status`, `sweep best`
     stop, import_, docs, doctor  the verbs of these names
+    gpu_trouble                  why a GPU does not compute, for `sweep doctor`
     show, dashboard              `sweep report`, `sweep dashboard`; starting TensorBoard
     completion                   the words to which a shell completes STUDY
     live_view                    a running study, redrawn on a terminal

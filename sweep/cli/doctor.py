@@ -1,80 +1,118 @@
-"""`sweep doctor`: what this machine has, tested by using it; imports run in a separate process, which may crash."""
+"""`sweep doctor`: what this machine has, tested by using it.
+
+Imports and computations run in processes of their own, one for each device and all at once: one that crashes or hangs stops no
+other. On a GPU it has not run yet; with a driver that answers as a file says, it has.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+from sweep.cli.gpu_trouble import Driver, trouble
 from sweep.errors import SweepError
 from sweep.objectives import datasets
 from sweep.runner.environment import version
 from sweep.worker.devices import cpu_cores
-from sweep.worker.gpus import visible_gpus
+from sweep.worker.gpus import Gpu, Note, driver_versions
+from sweep.worker.probe import ProbeFailed, run_probe
+from sweep.worker.torch_build import unused_accelerator
+from sweep.worker.visible import VARIABLE, gpu_notes, prohibition, visible_gpus
 
-_IMPORT_TIMEOUT_S = 120
+_CHECK_S = 120.0  # importing torch from a slow disk takes most of it
 _REINSTALL = "pip install --force-reinstall torch torchvision"
-_PROBE = """
-import json, torch
-found = {"torch": torch.__version__, "cuda": torch.version.cuda, "cuda_works": torch.cuda.is_available()}
-try:
-    import torchvision
-    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-    found["torchvision"] = torchvision.__version__
-    found["fit"] = torchvision.ops.nms(boxes, torch.ones(1), 0.5).tolist() == [0]
-except Exception as error:
-    found["torchvision_error"] = f"{type(error).__name__}: {error}"
-print(json.dumps(found))
-"""
 
 
 def examine() -> bool:
     """Check devices, torch, torchvision, the data set, TensorBoard and the disk; print the results, return whether all are ok."""
-    gpus = visible_gpus()
-    listed = ", ".join(f"{gpu.index}: {gpu.name} ({gpu.memory_bytes / 2**30:.0f} GiB)" for gpu in gpus)
-    hidden = f" (CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']})" if "CUDA_VISIBLE_DEVICES" in os.environ else ""
-    _print("python", f"{sys.version.split()[0]} at {sys.executable}")
-    _print("cpu", f"{cpu_cores()} cores")
-    _print("gpu", (listed or "none visible; trials run on the CPU") + hidden)
-    all_ok = _check_torch(bool(gpus))
+    gpus, notes, driver = visible_gpus(), gpu_notes(), driver_versions()
+    usable = [gpu for gpu in gpus if not gpu.prohibited]
+    with ThreadPoolExecutor(max_workers=1 + len(usable)) as processes:
+        asked = [processes.submit(_checked, "cpu", ""), *(processes.submit(_checked, "cuda", gpu.uuid) for gpu in usable)]
+        _print("python", f"{sys.version.split()[0]} at {sys.executable}")
+        found, *computed = (one.result() for one in asked)
+    results = iter(computed)
+    all_ok = _check_cpu(found)
+    all_ok &= _check_gpus([(gpu, None if gpu.prohibited else next(results)) for gpu in gpus], notes, driver)
+    all_ok &= _check_torch(found)
     _print("data", _data_text())
-    found = version("tensorboard")
-    all_ok &= _print("tensorboard", found or "not installed", "" if found else "pip install tensorboard")
+    installed = version("tensorboard")
+    all_ok &= _print("tensorboard", installed or "not installed", "" if installed else "pip install tensorboard")
     free = shutil.disk_usage(".").free / 2**30
     return all_ok & _print("disk", f"{free:.1f} GiB free here", "" if free > 1 else "make some room")
 
 
 def _print(subject: str, text: str, do: str = "") -> bool:
     """Print a result, and what to do if the check failed; return whether it is ok."""
-    print(f"{'BAD' if do else 'ok '}  {subject:12}{text}", flush=True)
-    if do:
-        print(f"{'':17}do: {do}")
+    first, *more = text.splitlines()
+    print(f"{'BAD' if do else 'ok '}  {subject:12}{first}")
+    for line in [*more, *([f"do: {do}"] if do else [])]:
+        print(f"{'':17}{line}", flush=True)
     return not do
 
 
-def _check_torch(has_gpu: bool) -> bool:
+def _checked(device: str, token: str) -> dict[str, Any]:
+    """Return what a process with one visible device, or none, finds out."""
     try:
-        folder = Path.cwd()
-    except FileNotFoundError:  # it was deleted: torch does not find its own libraries there
-        folder = Path(os.sep)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _PROBE], cwd=folder, capture_output=True, text=True, timeout=_IMPORT_TIMEOUT_S, check=False
-        )
-        found = json.loads(done.stdout) if done.returncode == 0 else {}
-        trouble = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    except (subprocess.TimeoutExpired, ValueError) as error:
-        found, trouble = {}, f"importing it failed: {error}"
-    if not found:
-        return _print("torch", trouble, _REINSTALL)
-    built = f"built for CUDA {found['cuda']}" if found["cuda"] else "built for the CPU"
-    usable = not has_gpu or found["cuda_works"]
-    unusable = "" if usable else "; a GPU is visible, but torch cannot use it"
-    driver = "" if usable else "update the NVIDIA driver, or install the torch that is built for it"
-    ok = _print("torch", f"{found['torch']}, {built}{unusable}", driver)
+        found: dict[str, Any] = run_probe("device_check", device, env={**os.environ, VARIABLE: token}, seconds=_CHECK_S)
+    except ProbeFailed as error:
+        return {"error": str(error)}
+    return found
+
+
+def _check_cpu(found: dict[str, Any]) -> bool:
+    cores = f"{cpu_cores()} cores"
+    if "torch" not in found:
+        return _print("cpu", cores)  # torch's line says why nothing was computed
+    if "error" in found or not found["right"]:
+        return _print("cpu", f"{cores}; {found.get('error', 'torch computed wrong numbers')}", _REINSTALL)
+    return _print("cpu", f"{cores}; {_times_text(found)}")
+
+
+def _check_gpus(checked: Sequence[tuple[Gpu, dict[str, Any] | None]], notes: Sequence[Note], driver: Driver) -> bool:
+    all_ok = True
+    if driver is not None:
+        _print("driver", f"{driver[0]}, for CUDA up to {'.'.join(map(str, driver[1]))}")
+    hidden = f"{VARIABLE}={os.environ[VARIABLE]}" if VARIABLE in os.environ else ""
+    if not checked:
+        _print("gpu", f"none visible; trials run on the CPU{f' ({hidden})' if hidden else ''}")
+    elif hidden:
+        _print("gpu", f"only those of {hidden}")
+    for gpu, found in checked:
+        mode = "PROHIBITED" if gpu.prohibited else "EXCLUSIVE_PROCESS" if gpu.exclusive else "DEFAULT"
+        sm = f", sm_{gpu.capability[0]}{gpu.capability[1]}" if gpu.capability else ""
+        what = f"{gpu.name}, {gpu.memory_bytes / 2**30:.0f} GiB{sm}, compute mode {mode}\n{gpu.uuid}"
+        if found is None:
+            what, do = f"{what}\nit is not used: its compute mode lets no process in", prohibition(gpu).do
+        elif found.get("right"):
+            what, do = f"{what}\n{_times_text(found)}", ""
+        else:
+            reason, do = trouble(gpu, found, driver)
+            what = f"{what}\n{reason}"
+        all_ok &= _print(f"gpu {gpu.index}", what, do)
+    told = [prohibition(gpu) for gpu, found in checked if found is None]
+    for note in notes:
+        all_ok &= note in told or _print("gpu", note.what, note.do)
+    if other := unused_accelerator():
+        _print("gpu", other)
+    return all_ok
+
+
+def _times_text(found: dict[str, Any]) -> str:
+    return f"a convolution and its gradient in {1000 * found['seconds']:.1f} ms, the first in {1000 * found['first_s']:.1f} ms"
+
+
+def _check_torch(found: dict[str, Any]) -> bool:
+    if "torch" not in found:
+        return _print("torch", found["error"], _REINSTALL)
+    built = f"CUDA {found['cuda']}" if found["cuda"] else f"ROCm {found['hip']}" if found["hip"] else "the CPU"
+    names = [name for name in found["architectures"] if name.startswith("sm_")]
+    span = f" ({' to '.join(dict.fromkeys((names[0], names[-1])))})" if names else ""
+    ok = _print("torch", f"{found['torch']}, built for {built}{span}")
     if found.get("fit"):
         return _print("torchvision", f"{found['torchvision']} fits torch") and ok
     return _print("torchvision", found.get("torchvision_error", "does not fit torch"), _REINSTALL)

@@ -18,7 +18,7 @@ from sweep.storage.stored_study import continued_study
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
-from sweep.worker.devices import Slot, plan_slots
+from sweep.worker.devices import Slot, device_notes, plan_slots
 from sweep.worker.protocol import Died, Load, LoadFailed
 
 
@@ -43,6 +43,8 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
         print(f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}")
     print(f"folder     {target.folder.root}")
     print(f"slots      {_slots_text(slots, may_grow(study.workers, slots))}")
+    for note in device_notes(study.workers.devices, slots):
+        print(f"           {note}")
     if len(slots) > 1 and study.in_any_order:
         print("order      the trials that are expected to take longest start first, under their own numbers")
     print()

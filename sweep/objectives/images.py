@@ -38,8 +38,16 @@ class Split:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Return uint8 images (n, 28, 28) as torchvision's `ToTensor` does: float32 (n, 1, 28, 28), divided by 255."""
-    return images.unsqueeze(1).to(torch.float32).div_(255)
+    """Return uint8 images (n, 28, 28) as torchvision's `ToTensor` does: float32 (n, 1, 28, 28), divided by 255.
+
+    By a tensor, because CUDA multiplies by the reciprocal of a number, which gives other bits for 126 of the 256 values.
+    """
+    return images.unsqueeze(1).to(torch.float32).div_(_largest(images.device))
+
+
+@functools.cache
+def _largest(device: torch.device) -> Tensor:
+    return torch.tensor(255.0, dtype=torch.float32, device=device)
 
 
 @functools.cache  # once per worker process, whatever the number of trials

@@ -87,7 +87,6 @@ def set_precision(name: str, device: str) -> contextlib.AbstractContextManager[o
         raise ValueError(f"there is no precision {name!r}; {did_you_mean(str(name), PRECISIONS)}")
     if name == "tf32" and device == "cpu":
         raise ValueError("precision tf32 needs an NVIDIA GPU, and this trial computes on the CPU; use float32 or bfloat16")
-    products = "tf32" if name == "tf32" else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = products
-    torch.backends.cudnn.conv.fp32_precision = products  # type: ignore[attr-defined]  # made at import
+    # Not the newer `fp32_precision`: where both are set, `torch.backends.cudnn.flags` and much of torch itself raise.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
     return torch.autocast(device, torch.bfloat16) if name == "bfloat16" else contextlib.nullcontext()

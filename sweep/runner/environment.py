@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.worker.devices import Slot, cpu_cores
-from sweep.worker.gpus import visible_gpus
+from sweep.worker.visible import visible_gpus
 
 _PACKAGES = ("sweep", "torch", "torchvision", "tensorboard", "optuna", "joblib", "numpy")
 
@@ -28,7 +28,9 @@ def describe(study_path: Path, import_dir: str, slots: list[Slot]) -> dict[str, 
         "platform": platform.platform(),
         "packages": {name: version(name) for name in _PACKAGES},
         "cpu_cores": cpu_cores(),
-        "gpus": [{"index": gpu.index, "name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in visible_gpus()],
+        "gpus": [
+            {"index": gpu.index, "uuid": gpu.uuid, "name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in visible_gpus()
+        ],
         "slots": [{"device": slot.device, "threads": slot.threads} for slot in slots],
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }

@@ -73,9 +73,9 @@ def slots_for(workers: WorkersSpec) -> list[Slot]:
     """Return the slots that a session begins with.
 
     Raises:
-        SweepError: a GPU is asked for that is not visible.
+        SweepError: a GPU is asked for that is not visible, or that cannot be used so.
     """
-    return plan_slots(workers.devices, workers.per_device, workers.threads)
+    return plan_slots(workers.devices, workers.per_device, workers.threads, devices_per_trial=workers.devices_per_trial or 1)
 
 
 def may_grow(workers: WorkersSpec, slots: Sequence[Slot]) -> bool:

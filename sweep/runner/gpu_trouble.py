@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,34 +37,34 @@ def trouble(gpu: Gpu) -> str:
 
 
 def _found(nvml: Any, gpu: Gpu) -> Iterator[str]:
-    token = gpu.uuid
-    handle = nvml.nvmlDeviceGetHandleByIndex(int(token)) if token.isdigit() else nvml.nvmlDeviceGetHandleByUUID(token)
-    address = nvml.nvmlDeviceGetPciInfo(handle).busId
+    handle = nvml.nvmlDeviceGetHandleByUUID(gpu.uuid)
 
-    def asked(question: Callable[..., Any], *words: Any) -> Any:
+    def asked(question: str, *words: Any) -> Any:
         """Return the answer, None if this GPU has none."""
         try:
-            return question(handle, *words)
-        except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound, nvml.NVMLError_NoPermission):
+            return getattr(nvml, f"nvmlDeviceGet{question}")(handle, *words)
+        except nvml.NVMLError as error:
+            if error.value in (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED):
+                raise
             return None
 
-    if errors := asked(nvml.nvmlDeviceGetTotalEccErrors, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC):
+    if errors := asked("TotalEccErrors", nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC):
         yield f"{errors} memory error{'s' * (errors != 1)} that could not be corrected since the driver was loaded (ECC)"
-    if asked(nvml.nvmlDeviceGetRetiredPagesPendingStatus):
+    if asked("RetiredPagesPendingStatus"):
         yield "pages of its memory are to be retired: it needs a reset"
-    if rows := asked(nvml.nvmlDeviceGetRemappedRows):
+    if rows := asked("RemappedRows"):
         _, _, pending, failed = rows
         if failed:
             yield "rows of its memory could not be remapped: it is broken"
         elif pending:
             yield "rows of its memory are to be remapped: it needs a reset"
-    if xid := _last_xid(address.decode() if isinstance(address, bytes) else str(address)):
+    if (place := asked("PciInfo")) is not None and (xid := _last_xid(place.busId)):
         yield f"the kernel's last message about it is Xid {xid}"
 
 
-def _last_xid(address: str) -> str:
+def _last_xid(address: bytes | str) -> str:
     """Return the number of the kernel's last message about the GPU at an address such as 00000000:3B:00.0; empty if unknown."""
-    found = ""
+    found, here = "", _device(address.decode() if isinstance(address, bytes) else address)
     with contextlib.suppress(OSError):
         descriptor = os.open(KERNEL_LOG, os.O_RDONLY | os.O_NONBLOCK)
         left = _MOST_BYTES
@@ -73,7 +73,7 @@ def _last_xid(address: str) -> str:
                 while left > 0 and (data := os.read(descriptor, 8192)):
                     left -= len(data)
                     for place, number in _XID.findall(data.decode("utf-8", "replace")):
-                        if _device(place) == _device(address):
+                        if _device(place) == here:
                             found = number
         finally:
             os.close(descriptor)

@@ -31,14 +31,14 @@ class Usage:
         folder: the study's.
         threads: how many cores its workers keep busy.
         cores: those that it may use.
-        gpus: those that it uses, as CUDA_VISIBLE_DEVICES names them.
+        gpus: the numbers, for people, of those that it uses, by their UUIDs.
     """
 
     pid: int
     folder: str
     threads: int
     cores: list[int]
-    gpus: list[str]
+    gpus: dict[str, str]
 
 
 def usage_of(slots: Sequence[Slot], folder: Path) -> Usage:
@@ -48,7 +48,7 @@ def usage_of(slots: Sequence[Slot], folder: Path) -> Usage:
         folder=str(folder),
         threads=sum(slot.threads for slot in slots),
         cores=sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1)),
-        gpus=sorted({slot.env.get("CUDA_VISIBLE_DEVICES", "") for slot in slots} - {""}),
+        gpus={gpu.uuid: gpu.index for slot in slots for gpu in slot.gpus},
     )
 
 
@@ -70,7 +70,8 @@ def shared_text(own: Usage, others: Sequence[Usage]) -> str | None:
     beside = [other for other in others if not set(other.cores).isdisjoint(own.cores)]
     taken = sum(other.threads for other in beside)
     if gpus:
-        who, what = [other for other in others if not set(other.gpus).isdisjoint(gpus)], f"gpu {', '.join(gpus)}, too"
+        who = [other for other in others if not set(other.gpus).isdisjoint(gpus)]
+        what = f"gpu {', '.join(own.gpus[gpu] for gpu in gpus)}, too"
         do = "workers.devices chooses others"
     elif beside and own.threads + taken > len(own.cores):
         who, what = beside, f"{min(taken, len(own.cores))} of the {len(own.cores)} cores here"
@@ -105,7 +106,7 @@ def _alive(place: Path) -> list[Usage]:
     found = []
     for path in sorted(place.glob("*.json")):
         # It has just ended, or another version wrote it.
-        with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with open(descriptor, "rb") as file:  # noqa: PTH123  # a path would be opened again
                 try:
@@ -124,7 +125,7 @@ def _read(data: bytes) -> Usage:
         folder=str(read["folder"]),
         threads=int(read["threads"]),
         cores=[int(core) for core in read["cores"]],
-        gpus=[str(gpu) for gpu in read["gpus"]],
+        gpus={str(uuid): str(index) for uuid, index in read["gpus"].items()},
     )
 
 

@@ -41,7 +41,7 @@ from sweep.study.spec import StudySpec
 from sweep.study.training_code import code_of
 from sweep.study.trial import TrialState
 from sweep.tensorboard.columns import with_columns
-from sweep.worker.devices import Slot, cpu_cores
+from sweep.worker.devices import Slot, cpu_cores, device_notes
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.loop import IMPORTS, serve
 from sweep.worker.marks import VARIABLE, end_marked, mark_of
@@ -118,7 +118,8 @@ def run_study(
         write_json(folder.environment, described)
         if count := count_imported(folder):
             observer.notice(f"study {study.name}: {imported_text(count)}")
-        for text in filter(None, (shared_text(usage, others), mps_text(slots))):
+        told = shared_text(usage, others), *device_notes(study.workers.devices, slots), mps_text(slots)
+        for text in filter(None, told):
             observer.notice(text)
 
         shares = may_grow(study.workers, slots) and not inline

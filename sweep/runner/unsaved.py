@@ -1,11 +1,13 @@
-"""Say once in a session how much work an interruption costs where trials save no state."""
+"""Say once in a session what an interruption costs: work, where trials save no state; digits, where they resume elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from sweep.errors import one_line
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Report, TrialResult, TrialState
+from sweep.worker.protocol import Resumed
 
 # What a person would not like to lose.
 _LONG_S = 20.0
@@ -24,7 +26,7 @@ class UnsavedWork:
     def __init__(self, study: StudySpec, notice: Callable[[str], None]) -> None:
         self._what = "command" if study.command is not None else "objective"
         self._notice = notice
-        self._said = False
+        self._said = self._moved = False
 
     def look(self, event: object, seconds: float) -> None:
         """Look at an event of a trial, which has trained for this long."""
@@ -34,6 +36,10 @@ class UnsavedWork:
             waiting = event.state is TrialState.WAITING and event.cause is None
             finished = event.state in (TrialState.COMPLETE, TrialState.PRUNED)
             self._say(not event.saves and ((waiting and seconds > _INTERRUPTED_S) or (finished and seconds > _LONG_S)))
+
+        elif isinstance(event, Resumed) and event.moved and not self._moved:
+            self._moved = True
+            self._notice(f"trials resume where their digits may differ: {one_line(event.moved)}")
 
     def interrupt(self, seconds: Iterable[float]) -> None:
         """Look at the trials that are ended without a checkpoint, which have trained for this long."""

@@ -117,6 +117,8 @@ def trouble(path: str) -> tuple[str, str] | None:
     if "/" not in path:
         if re.match(r"\w+=", path):
             return f"{path} is for a shell, and none runs the command", f"write env {path} python ..."
+        if path == "torchrun" and shutil.which(path) is None:
+            return "there is no program 'torchrun' on the PATH", "write python -m torch.distributed.run"
         if shutil.which(path) is None:
             return f"there is no program {path!r} on the PATH", "`python` is the interpreter that sweep runs on"
         return None

@@ -50,6 +50,7 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
         ("sampler", dict(stored.sampler), dict(current.sampler)),
         ("enqueue", list(stored.enqueue), list(current.enqueue)),
         ("seed", stored.seed, current.seed),
+        ("determinism", stored.determinism, current.determinism),
         ("repeats", stored.repeats, current.repeats),
         ("max_steps", stored.max_steps, current.max_steps),
     ):

@@ -100,6 +100,7 @@ class WorkersSpec:
         None, "processes on each device; auto: one per core of a CPU, 1 or more on a GPU", "PerDevice", none="auto"
     )
     threads: int | None = key(None, "compute threads of each process", "Threads")
+    devices_per_trial: int | None = key(None, "GPUs of each trial, or cores on a CPU; default: 1", "Threads")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +174,12 @@ class StudySpec:
         "Points",
     )
     seed: int = key(0, "everything random derives from it", "WholeNumber")
+    determinism: str = key(
+        "default",
+        "`default`: on a GPU only kernels of cuDNN and cuBLAS that repeat their digits; `strict`: besides,"
+        " `torch.use_deterministic_algorithms(True)`, also on a CPU; `off`: torch's own defaults",
+        "Determinism",
+    )
     repeated: RepeatsSpec = key(
         RepeatsSpec(),
         "trainings of each assignment, each with a seed of its own; the trial's value is their mean;"
@@ -193,7 +200,8 @@ class StudySpec:
     workers: WorkersSpec = key(
         WorkersSpec(),
         "`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: on a CPU one per core, as far as the"
-        " memory goes; on a GPU 1, and more as long as that is measured to gain), `threads` of each",
+        " memory goes; on a GPU 1, and more as long as that is measured to gain), `threads` of each,"
+        " `devices_per_trial` (GPUs of each trial, or cores on a CPU)",
     )
     log: LogSpec = key(LogSpec(), "what TensorBoard shows beside the scalars, panel by panel: see `sweep docs tensorboard`")
     retries: int = key(

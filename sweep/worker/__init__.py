@@ -8,6 +8,7 @@ Called by the runner through the interface `protocol.Worker`; the objectives use
     handle       `Trial`: what an objective gets
     checkpoint   the files that a trial resumes from
     devices      GPUs and CPU cores, cut into slots
+    visible      which GPUs there are, in CUDA's order
     processes    processes that end with the one that started them
     executors    what executes the loop: this process, or one process for each slot
     script       programs as objectives

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import random
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -85,10 +84,12 @@ class _Attempt:
         self, channel: Channel, objective: Objective, spec: TrialSpec, study: StudySpec, slot: Slot, stopwatch: Stopwatch
     ) -> None:
         from sweep.tensorboard.trial_log import TrialLog
-        from sweep.worker import checkpoint, state
+        from sweep.worker import checkpoint, determinism, randomness, state
 
         self._channel, self._objective, self._study, self._key = channel, objective, study, spec.key
         self._checkpoint, self._states, self._stopwatch = checkpoint, state, stopwatch
+        self._randomness, self._determinism = randomness, determinism
+        self._origin, self._moved = determinism.origin(slot), ""
         self._folder, self._slot = Path(spec.dir), slot
         self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
         self._start = self._resume_point()  # before the log, which makes an event file
@@ -168,7 +169,8 @@ class _Attempt:
                 identity=self._identity,
                 position=position,
                 state=state,
-                randomness=checkpoint.random_states(),
+                randomness=self._randomness.random_states(),
+                origin=self._origin,
                 events=events,
                 writer=self._log.state_dict(),
                 reports=self._history.stored(),
@@ -193,7 +195,7 @@ class _Attempt:
 
     def restore_random_states(self) -> None:
         assert self._start is not None
-        self._checkpoint.restore_random_states(self._start.randomness)
+        self._randomness.restore_random_states(self._start.randomness)
 
     def _resume_point(self) -> Checkpoint | None:
         """Return the checkpoint to resume from, with the event files cut back to it; None if the trial starts."""
@@ -205,6 +207,9 @@ class _Attempt:
             try:
                 event_files.cut_back(self._folder, candidate.events)
                 print(f"resumes after step {candidate.position.step or 0}", flush=True)
+                self._moved = self._determinism.moved(candidate.origin, self._origin)
+                if self._moved:
+                    print(f"sweep: digits may differ after the interruption: {self._moved}", flush=True)
                 return candidate
             except event_files.NotEnoughRecords as error:
                 warn(str(error))
@@ -215,8 +220,9 @@ class _Attempt:
         """Send the checkpoint's reports, which the runner may have missed; return a result if its decision ends the trial."""
         if self._start is None:
             return None
-        self._channel.send(Resumed(position=self._start.position, time=self._stopwatch.read(), key=self._key))
-        decision, last, at = self._decision(), self._study.max_steps, self._start.position
+        at, seconds = self._start.position, self._stopwatch.read()
+        self._channel.send(Resumed(position=at, moved=self._moved, time=seconds, key=self._key))
+        decision, last = self._decision(), self._study.max_steps
         # One that uses `trial.steps` may have more to do after its last step.
         ended = last is not None and at.step is not None and at.step >= last != at.done
         if decision is Decision.COMPLETE or (ended and decision is not Decision.PRUNE):
@@ -233,7 +239,7 @@ class _Attempt:
     def _call_objective(self) -> TrialResult:
         trial = self._trial
         try:
-            _seed(trial.seed)
+            self._randomness.seed_all(trial.seed, trial.device)
             self._stopwatch.turn_to("training")
             returned = None
             with contextlib.suppress(TrialComplete):
@@ -279,15 +285,3 @@ class _Attempt:
             text = f"{cuda.memory_text()}\n{text}"
         # An error on a GPU may have ended the process's context: then every later trial of it would fail within milliseconds.
         return replace(failed, error=text, cause=cause, spent=bool(self._slot.gpus) or cause == OUT_OF_MEMORY)
-
-
-def _seed(seed: int) -> None:
-    random.seed(seed)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(seed)
-    import torch
-
-    # Without an accelerator, `torch.manual_seed` only remembers its callers, for when there is one: a tenth of a millisecond.
-    (torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed)(seed)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        torch.cuda.reset_peak_memory_stats()

@@ -14,9 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import random
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +48,7 @@ class Checkpoint:
         position: how far the trial is, and what it has reported; when saved, without the history.
         state: what the objective gave.
         randomness: the states of the random number generators.
+        origin: what made it, as `determinism.origin` returned it; empty in those of earlier versions.
         events: how many records each event file held, by path in the run folder.
         writer: the state of the trial's log.
         reports: what `History.stored` returned, where the history is; when read, what is to be given to `History`.
@@ -59,6 +58,7 @@ class Checkpoint:
     position: Position
     state: dict[str, Any]
     randomness: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
     events: dict[str, int] = field(default_factory=dict)
     writer: dict[str, Any] = field(default_factory=dict)
     reports: dict[str, Any] = field(default_factory=dict)
@@ -94,7 +94,8 @@ def save(folder: Path, checkpoint: Checkpoint, *, checked: bool = False) -> None
         state.check(checkpoint.state)
     state.check([position, checkpoint.identity, checkpoint.events, checkpoint.writer], "checkpoint")
     reports = checkpoint.reports or {"history": [list(point) for point in at.history]}
-    data = {name: getattr(checkpoint, name) for name in _STORED} | {"version": VERSION, "position": position | reports}
+    data = {name: getattr(checkpoint, name) for name in (*_STORED, "origin")}
+    data |= {"version": VERSION, "position": position | reports}
     last, previous = folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT
     unfinished = folder / f".{CHECKPOINT}.unfinished"
     try:
@@ -160,7 +161,8 @@ def read(path: Path) -> Checkpoint:
         reports = {name: position.pop(name) for name in ("history", "earlier") if name in position}
         history = whole(path.parent, reports.get("earlier"), reports["history"])
         fields = {name: data[name] for name in _STORED}
-        return Checkpoint(**fields, position=Position(**position, history=history), reports=reports)
+        origin = {str(name): str(value) for name, value in data.get("origin", {}).items()}  # earlier versions stored none
+        return Checkpoint(**fields, origin=origin, position=Position(**position, history=history), reports=reports)
     except HistoryDamaged as error:
         raise CheckpointDamaged(str(error)) from None
     except NotRegular as error:
@@ -183,32 +185,6 @@ def take_state(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     path.unlink()
     return found
-
-
-def random_states() -> dict[str, Any]:
-    """Return the states of Python's, NumPy's and torch's generators, and of CUDA's if it is in use."""
-    states: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
-    if "numpy" in sys.modules:
-        import numpy
-
-        name, keys, place, has_gauss, gauss = numpy.random.get_state(legacy=True)
-        states["numpy"] = [name, torch.from_numpy(numpy.asarray(keys, dtype="int64")), int(place), int(has_gauss), float(gauss)]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        states["cuda"] = torch.cuda.get_rng_state_all()
-    return states
-
-
-def restore_random_states(states: Mapping[str, Any]) -> None:
-    """Set the generators to the states that `random_states` returned."""
-    random.setstate(states["python"])
-    torch.set_rng_state(states["torch"])
-    if "numpy" in states:
-        import numpy
-
-        name, keys, *rest = states["numpy"]
-        numpy.random.set_state((name, keys.numpy().astype("uint32"), *rest))
-    if "cuda" in states and torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])
 
 
 class _Hashed:

@@ -63,7 +63,7 @@ class Trial:
         seed: an int. `random`, NumPy and torch are seeded with it before the objective is called; seed other generators yourself.
             It is the same for every trial of a study, and different in each repeat.
         dir: the run folder.
-        device: the device to train on, for `torch.device`: `cuda` or `cpu`.
+        device: the device to train on, for `torch.device`: `cuda` or `cpu`; inline, where every GPU is visible, also `cuda:1`.
         writer: a `torch.utils.tensorboard.SummaryWriter` on the run folder.
         panels: takes the model, samples and predictions for TensorBoard's other tabs.
     """

@@ -36,7 +36,14 @@ from sweep.worker.script.objective import objective_of
 from sweep.worker.tracebacks import user_traceback
 
 # Slow to import, and every trial needs them.
-IMPORTS = ("torch", "sweep.worker.checkpoint", "sweep.tensorboard.trial_log", "sweep.worker.process_state")
+IMPORTS = (
+    "torch",
+    "sweep.worker.checkpoint",
+    "sweep.worker.determinism",
+    "sweep.worker.randomness",
+    "sweep.tensorboard.trial_log",
+    "sweep.worker.process_state",
+)
 
 _BLAS_SETTERS = tuple(f"{prefix}set_num_threads{end}" for prefix in ("scipy_openblas_", "openblas_") for end in ("", "64_"))
 _BLAS_SETTERS += ("MKL_Set_Num_Threads",)
@@ -53,11 +60,11 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
     get = get or functools.partial(_named, study)
     objective: Objective | None = None
     state: Any = None
-    with contextlib.suppress(EOFError):  # the runner is gone
+    with contextlib.ExitStack() as at_the_end, contextlib.suppress(EOFError):  # the runner is gone
         for command in iter(channel.recv, None):
             if objective is None:
                 try:
-                    objective, state = _load(get, study.import_dir, slot)
+                    objective, state = _load(get, study, slot, at_the_end)
                 except BaseException as error:
                     known = isinstance(error, ObjectiveNotFound)
                     text = plain.text(error)
@@ -89,19 +96,23 @@ def _named(study: StudySpec) -> Objective:
     return load(str(study.objective), study.import_dir)
 
 
-def _load(get: Callable[[], Objective], import_dir: str, slot: Slot) -> tuple[Objective, Any]:
+def _load(get: Callable[[], Objective], study: StudySpec, slot: Slot, at_the_end: contextlib.ExitStack) -> tuple[Objective, Any]:
     """Import the objective and everything slow; return the objective, and the state that each trial is to find."""
     for name in IMPORTS:  # ours first: a file of the study's folder may have the name of a module that they need
         importlib.import_module(name)
     import torch
 
+    from sweep.worker import determinism
     from sweep.worker.module_state import Modules
     from sweep.worker.process_state import ProcessState
 
     # Also for libraries that were imported before the environment was set.
     torch.set_num_threads(slot.threads)
     _set_blas_threads(slot.threads)
-    modules = Modules(import_dir)
+    at_the_end.enter_context(determinism.settings(study.determinism, slot))  # before the objective can use CUDA
+    if ":" in slot.torch_device:  # inline, where every GPU is visible: also for code that says only `cuda` in this thread
+        torch.cuda.set_device(slot.torch_device)
+    modules = Modules(study.import_dir)
     objective = get()
     modules.remember_function(objective)
     return objective, ProcessState(modules)

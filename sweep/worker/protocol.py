@@ -94,10 +94,12 @@ class PrepareFailed:
 class Resumed:
     """A trial resumes from a checkpoint; `position` has all its reports, some of which the runner may have missed.
 
-    The answer is the decision on the last report, since the one before may have been lost.
+    The answer is the decision on the last report, since the one before may have been lost. `moved` says how the device or the
+    software differs from what made the checkpoint; it is empty where they do not.
     """
 
     position: Position
+    moved: str = ""
     time: TimeBreakdown = field(default=TimeBreakdown(), compare=False)  # as in a `Report`
     key: AttemptKey | None = field(default=None, compare=False)  # as in a `Report`
 

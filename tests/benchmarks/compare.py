@@ -47,7 +47,7 @@ from rich.table import Table
 from sweep.objectives import datasets
 from sweep.runner.environment import version
 from sweep.worker.devices import cpu_cores
-from sweep.worker.gpus import visible_gpus
+from sweep.worker.visible import visible_gpus
 from tests.benchmarks import peers, timer
 from tests.benchmarks.contenders import CONTENDERS, REPOSITORY, Contender, command
 from tests.benchmarks.figures import Figures, figures, medians

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sweep.runner.environment import version
 from sweep.worker.devices import cpu_cores
-from sweep.worker.gpus import visible_gpus
+from sweep.worker.visible import visible_gpus
 
 
 def describe(packages: Sequence[str] = ()) -> str:

@@ -291,7 +291,7 @@ def test_the_study_files_reference_is_the_programs() -> None:
 def test_the_defaults_are_the_programs(here: Path) -> None:
     """What is written out in the table is what a file without these keys comes to."""
     table = rows(section("study-file", "Defaults"))
-    assert len(table) == 10
+    assert len(table) == 11
     given = [f"{named(key)[0]}: {(named(value) or [value])[0]}" for key, value in table if value != "none"]
     assert study(here, "\n".join(given)) == study(here, "")
 

@@ -37,7 +37,7 @@ class Machine:
 
     def read(self, _gpu: Gpu) -> GpuReading:
         """Return what the driver would say."""
-        return GpuReading(busy=0.9, used_bytes=int((1 + self.takes * len(self.done)) * GIB), total_bytes=16 * GIB)
+        return GpuReading(used_bytes=int((1 + self.takes * len(self.done)) * GIB), total_bytes=16 * GIB)
 
     def run(self, seconds: float, left: int | None = None) -> None:
         """Let the trials compute, those that are late reporting each step for a while."""
@@ -251,7 +251,7 @@ def train(trial):
 
 def test_a_sweep_measures_while_it_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials that only sleep take no more time beside each other: a second slot is opened in the first trial, and stays."""
-    reading = GpuReading(busy=0.9, used_bytes=GIB, total_bytes=16 * GIB)
+    reading = GpuReading(used_bytes=GIB, total_bytes=16 * GIB)
     monkeypatch.setattr(session, "GpuSharing", lambda *args, **more: GpuSharing(*args, **more, read=lambda _: reading))
     monkeypatch.setattr(session, "cpu_cores", lambda: 2)
     outcome, observer = run_on(gpu_slots(1), LEARNS, {"x": [0, 1, 2], "steps": 40}, here, monkeypatch, workers={})

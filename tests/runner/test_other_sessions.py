@@ -12,7 +12,7 @@ from sweep.runner.other_sessions import Usage, announced, shared_text, usage_of
 from sweep.worker.devices import plan_slots
 from sweep.worker.gpus import Gpu
 
-OWN = Usage(pid=1, folder="/runs/a", threads=4, cores=[0, 1, 2, 3], gpus=[])
+OWN = Usage(pid=1, folder="/runs/a", threads=4, cores=[0, 1, 2, 3], gpus={})
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_sessions_see_those_that_began_before(place: Path) -> None:
     """As long as they last; the folder and the files are the user's alone."""
-    other = replace(OWN, pid=2, folder="/runs/b", gpus=["0"])
+    other = replace(OWN, pid=2, folder="/runs/b", gpus={"GPU-a": "0"})
     with announced(other) as before:
         assert before == []
         assert place.stat().st_mode & 0o777 == 0o700
@@ -74,15 +74,15 @@ def test_the_text_says_what_is_shared_and_how_to_share_it() -> None:
     )
     assert shared_text(replace(OWN, threads=2), [other]) is None
     assert shared_text(OWN, [replace(other, cores=[4, 5])]) is None
-    mine, theirs = replace(OWN, threads=1, gpus=["0", "1"]), replace(other, threads=1, gpus=["1"])
+    mine, theirs = replace(OWN, threads=1, gpus={"GPU-a": "0", "GPU-b": "1"}), replace(other, threads=1, gpus={"GPU-b": "0"})
     assert shared_text(mine, [theirs]) == (
         "another sweep uses gpu 1, too: /runs/b (process 2); workers.devices chooses others"
     )  # fmt: skip
-    assert shared_text(mine, [replace(theirs, gpus=["2"])]) is None
+    assert shared_text(mine, [replace(theirs, gpus={"GPU-c": "1"})]) is None
 
 
 def test_a_sessions_usage_is_that_of_its_slots() -> None:
-    """The threads of all, and each GPU once."""
-    found = usage_of(plan_slots("auto", 2, 3, [Gpu(uuid="5", index="5")], cores=8), Path("/runs/a"))
-    assert (found.pid, found.folder, found.threads, found.gpus) == (os.getpid(), "/runs/a", 6, ["5"])
+    """The threads of all, and each GPU once, by the name that every session gives it."""
+    found = usage_of(plan_slots("auto", 2, 3, [Gpu(uuid="GPU-e", index="5")], cores=8), Path("/runs/a"))
+    assert (found.pid, found.folder, found.threads, found.gpus) == (os.getpid(), "/runs/a", 6, {"GPU-e": "5"})
     assert found.cores

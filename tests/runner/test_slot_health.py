@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from sweep.study.trial import TrialState
 from sweep.worker.gpus import Gpu, GpuReading
 from tests.conftest import REPOSITORY
 from tests.support.command_line import run_sweep
+from tests.support.fake_driver import fake_machine
 from tests.support.gpu_sessions import DEVICE, gpu_slots, run_on
 from tests.support.studies import study_text, write_study
 
@@ -42,7 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let a session's slots have a driver that says this much memory is used, and what is wrong with a GPU."""
 
     def answer(used: float = 0.0, wrong: str = "") -> None:
-        reading = GpuReading(busy=0.0, used_bytes=int(used * GIB), total_bytes=80 * GIB)
+        reading = GpuReading(used_bytes=int(used * GIB), total_bytes=80 * GIB)
         monkeypatch.setattr(slot_rules, "SlotHealth", lambda slots: SlotHealth(slots, lambda _: reading, lambda _: wrong))
 
     return answer
@@ -86,6 +86,7 @@ AS_GPUS = """
 import sys
 from sweep.cli.main import main
 from sweep.runner import session
+from tests.support.fake_driver import fake_machine
 from tests.support.gpu_sessions import gpu_slots
 
 if __name__ == "__main__":
@@ -269,71 +270,50 @@ def test_python_s_own_memory_errors_are_the_trials(here: Path, monkeypatch: pyte
     assert outcome.notes == ()
 
 
-class Driver(types.ModuleType):
-    """NVIDIA's library of a GPU at 0000:3b:00.0; questions that `answers` has no answer to are not supported."""
+PLACE = {"uuid": "GPU-1", "pci": "00000000:3B:00.0"}
 
-    NVML_MEMORY_ERROR_TYPE_UNCORRECTED, NVML_VOLATILE_ECC = 1, 0
 
-    def __init__(self, **answers: Any) -> None:
-        super().__init__("pynvml")
-        self.answers = {"PciInfo": types.SimpleNamespace(busId=b"00000000:3B:00.0"), "HandleByUUID": 1} | answers
-        self.NVMLError = type("NVMLError", (Exception,), {})
-        for name in ("NotSupported", "FunctionNotFound", "NoPermission"):
-            setattr(self, f"NVMLError_{name}", type(name, (self.NVMLError,), {}))
-        self.open = 0
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("nvmlInit", "nvmlShutdown"):
-            return lambda: setattr(self, "open", self.open + (1 if name == "nvmlInit" else -1))
-        question = name.removeprefix("nvmlDeviceGet")
-        answer = self.answers.get(question, self.NVMLError_NotSupported("not supported"))
-
-        def ask(*_words: Any) -> Any:
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
-        return ask
+def trouble(monkeypatch: pytest.MonkeyPatch, folder: Path, log: str = "", **says: Any) -> str:
+    """Return what is known to be wrong with a GPU whose driver says this."""
+    fake_machine(monkeypatch, folder, {"gpus": [PLACE | says]})
+    monkeypatch.setattr(gpu_trouble, "KERNEL_LOG", folder / "kmsg")
+    (folder / "kmsg").write_text(log)
+    return gpu_trouble.trouble(Gpu(uuid="GPU-1", index="0"))
 
 
 @pytest.mark.parametrize(
-    ("answers", "text"),
+    ("says", "text"),
     [
         ({}, ""),
-        ({"TotalEccErrors": 0, "RetiredPagesPendingStatus": 0, "RemappedRows": (1, 0, 0, 0)}, ""),
-        ({"TotalEccErrors": 2}, "2 memory errors that could not be corrected since the driver was loaded (ECC)"),
-        ({"RetiredPagesPendingStatus": 1}, "pages of its memory are to be retired: it needs a reset"),
-        ({"RemappedRows": (0, 1, 1, 0)}, "rows of its memory are to be remapped: it needs a reset"),
-        ({"RemappedRows": (0, 1, 1, 1)}, "rows of its memory could not be remapped: it is broken"),
+        ({"ecc": 0, "pending": 0, "rows": [1, 0, 0, 0]}, ""),
+        ({"ecc": 2}, "2 memory errors that could not be corrected since the driver was loaded (ECC)"),
+        ({"pending": 1}, "pages of its memory are to be retired: it needs a reset"),
+        ({"rows": [0, 1, 1, 0]}, "rows of its memory are to be remapped: it needs a reset"),
+        ({"rows": [0, 1, 1, 1]}, "rows of its memory could not be remapped: it is broken"),
+        ({"fails": {"nvmlDeviceGetTotalEccErrors": 15}}, "NVIDIA's driver says: GPU is lost"),
+        ({"uuid": "GPU-2"}, "NVIDIA's driver says: Not Found"),
     ],
 )
 def test_the_driver_is_asked_what_is_wrong(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], text: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: dict[str, Any], text: str
 ) -> None:
-    """What it does not know is left out; it is left as it was."""
-    driver = Driver(**answers)
-    monkeypatch.setitem(sys.modules, "pynvml", driver)
-    monkeypatch.setattr(gpu_trouble, "KERNEL_LOG", tmp_path / "none")
-    assert gpu_trouble.trouble(Gpu(uuid="GPU-1", index="0")) == text
-    assert driver.open == 0
-
-
-def test_a_lost_gpu_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every question has the same answer then."""
-    driver = Driver()
-    driver.answers["HandleByUUID"] = driver.NVMLError("GPU is lost")
-    monkeypatch.setitem(sys.modules, "pynvml", driver)
-    assert gpu_trouble.trouble(Gpu(uuid="GPU-1", index="0")) == "NVIDIA's driver says: GPU is lost"
+    """What it does not know is left out; a GPU that is lost, or gone, is called so."""
+    assert trouble(monkeypatch, tmp_path, **says) == text
 
 
 def test_the_kernel_s_last_word_about_a_gpu_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If its log can be read; messages about another GPU are not about this one."""
-    log = tmp_path / "kmsg"
-    log.write_text(
+    log = (
         "6,1,2,-;NVRM: Xid (PCI:0000:3b:00): 31, pid=4711, name=python\n"
         "6,2,3,-;NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', GPU has fallen off the bus.\n"
         "6,3,4,-;NVRM: Xid (PCI:0000:af:00): 48, pid=4712\n"
     )
-    monkeypatch.setattr(gpu_trouble, "KERNEL_LOG", log)
-    monkeypatch.setitem(sys.modules, "pynvml", Driver())
-    assert gpu_trouble.trouble(Gpu(uuid="GPU-1", index="0")) == "the kernel's last message about it is Xid 79"
+    assert trouble(monkeypatch, tmp_path, log) == "the kernel's last message about it is Xid 79"
+    monkeypatch.setattr(gpu_trouble, "KERNEL_LOG", tmp_path / "none")
+    assert gpu_trouble.trouble(Gpu(uuid="GPU-1", index="0")) == ""
+
+
+def test_without_a_driver_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nor asked of the kernel."""
+    fake_machine(monkeypatch, tmp_path, {"init": 12})
+    assert gpu_trouble.trouble(Gpu(uuid="GPU-1", index="0")) == ""

@@ -1,4 +1,4 @@
-"""What a session says, once, about trials that save no state."""
+"""What a session says, once, about trials that save no state, and about those that resume elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sweep.runner.unsaved import UnsavedWork
-from sweep.study.trial import Report, TrialResult, TrialState
+from sweep.study.trial import Position, Report, TrialResult, TrialState
+from sweep.worker.protocol import Resumed
 from tests.support.command_line import Running
 from tests.support.interrupting import interrupt, reached
 from tests.support.studies import make_study, study_spec
@@ -45,6 +46,15 @@ def test_it_is_said_when_it_matters(event: object, seconds: float, says: bool) -
         unsaved.look(event, seconds)
     assert len(said) == says
     assert all(line.startswith(WORDS) for line in said)
+
+
+def test_it_is_said_once_that_trials_resume_where_their_digits_may_differ() -> None:
+    """With what differs for the first of them; nothing about those that resume where they were."""
+    said: list[str] = []
+    unsaved = UnsavedWork(study_spec({"x": 1}), said.append)
+    for moved in ("", "device: was NVIDIA H200, is now cpu", "torch: was 2.11.0, is now 2.14.1"):
+        unsaved.look(Resumed(position=Position(step=1), moved=moved), 0)
+    assert said == ["trials resume where their digits may differ: device: was NVIDIA H200, is now cpu"]
 
 
 def test_a_command_is_called_a_command() -> None:

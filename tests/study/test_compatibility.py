@@ -158,6 +158,7 @@ def test_what_may_change_is_accepted(here: Path) -> None:
     [
         (["metric.goal=maximize"], "metric: was loss (minimize), is now loss (maximize)"),
         (["seed=1"], "seed: was 0, is now 1"),
+        (["determinism=off"], "determinism: was default, is now off"),
         (["method=random", "budget.trials=3"], "method: was grid, is now random"),
         (["x.values=[0.1]"], f"parameters.x: was {{values: [0.1, 0.2]}}, is now {{values: [0.1]}}; {NOT_AWAY}"),
         (["parameters.x={value: 0.1}"], "parameters.x: was {values: [0.1, 0.2]}, is now {value: 0.1}; it was varied before"),

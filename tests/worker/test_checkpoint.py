@@ -191,19 +191,6 @@ def test_a_write_that_fails_harms_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert steps(tmp_path) == [1]
 
 
-def test_random_generators_continue_where_they_were(tmp_path: Path) -> None:
-    """Python's, NumPy's and torch's, through a file."""
-
-    def draw() -> list[float]:
-        return [random.random(), numpy.random.random(), numpy.random.normal(), torch.rand(()).item()]
-
-    draw()
-    save(tmp_path, at(1, randomness=checkpoint.random_states()))
-    expected = [draw(), draw()]
-    checkpoint.restore_random_states(read(tmp_path / CHECKPOINT).randomness)
-    assert [draw(), draw()] == expected
-
-
 # ---------------------------------------------------------------- event files
 
 

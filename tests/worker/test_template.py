@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -13,8 +14,9 @@ import pytest
 
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Decision, Report, TrialSpec
-from sweep.worker.devices import plan_slots
+from sweep.worker.devices import Slot, plan_slots
 from sweep.worker.executors.local import LocalWorker
+from sweep.worker.gpus import Gpu
 from sweep.worker.loop import IMPORTS, serve
 from sweep.worker.protocol import Died, Event, Load, Loaded
 from tests.support.studies import study_spec, write_objectives
@@ -71,31 +73,56 @@ def test_workers_are_copies_of_one_process_and_share_its_memory(workers: list[Lo
         assert process.memory_full_info().uss < template.memory_info().rss / 4
 
 
-BLAS = """
+THREADS = """
 import ctypes, os, numpy, torch
+def threads(library, *names):
+    files = {line.split()[-1] for line in open("/proc/self/maps") if library in line}
+    return max([getattr(ctypes.CDLL(file), n)() for file in files for n in names if hasattr(ctypes.CDLL(file), n)], default=-1)
 def train(trial):
     numpy.ones((300, 300)) @ numpy.ones((300, 300))
-    files = {line.split()[-1] for line in open("/proc/self/maps") if "openblas" in line}
-    names = [f"{a}openblas_get_num_threads{b}" for a in ("scipy_", "") for b in ("64_", "")]
-    found = [getattr(ctypes.CDLL(file), name)() for file in files for name in names if hasattr(ctypes.CDLL(file), name)]
-    trial.report(1, {"score": torch.get_num_threads(), "blas": max(found, default=-1), "omp": int(os.environ["OMP_NUM_THREADS"])})
+    (torch.ones(300, 300, requires_grad=True) @ torch.ones(300, 300)).sum().backward()
+    blas = threads("openblas", *(f"{a}openblas_get_num_threads{b}" for a in ("scipy_", "") for b in ("64_", "")))
+    trial.report(1, {
+        "score": torch.get_num_threads(),
+        "blas": blas,
+        "openmp": threads("libgomp", "omp_get_max_threads"),
+        "variable": int(os.environ["OMP_NUM_THREADS"]),
+        "gpus": len(os.environ["CUDA_VISIBLE_DEVICES"].split(",")) * bool(os.environ["CUDA_VISIBLE_DEVICES"]),
+        "cuda": int(torch.cuda.is_initialized() or torch.cuda._is_in_bad_fork()),
+    })
 """
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_copy_computes_with_its_own_number_of_threads(tmp_path: Path, threads: int) -> None:
-    """The template, which NumPy's library must not start threads in, has one; the copy is a copy all the same."""
-    (tmp_path / "mine_of_threads.py").write_text(BLAS)
+def slot_of(index: int, threads: int, gpus: int) -> Slot:
+    """Return a slot; one of GPUs computes on the CPU here."""
+    [found, *_] = plan_slots("cpu", 1, threads)
+    if gpus:
+        gpu = Gpu(uuid="0,1"[: 2 * gpus - 1], index="0", name="NVIDIA H200")
+        [found, *_] = plan_slots("auto", 1, threads, gpus=[gpu])
+    return replace(found, index=index)
+
+
+def test_slots_with_any_number_of_threads_and_gpus_share_a_template(tmp_path: Path) -> None:
+    """It has one thread, which NumPy's library must not add to, and no GPU; each copy has its own number and its own GPUs."""
+    (tmp_path / "mine_of_threads.py").write_text(THREADS)
     study = study_spec({"x": 1}, objective="mine_of_threads:train", import_dir=tmp_path)
-    worker = LocalWorker(plan_slots("cpu", 1, threads)[0], functools.partial(serve, study), IMPORTS)
+    kinds = [(1, 0), (2, 0), (3, 1), (2, 2)]
+    slots = [slot_of(index, *kind) for index, kind in enumerate(kinds)]
+    made = [LocalWorker(slot, functools.partial(serve, study), IMPORTS) for slot in slots]
     try:
-        report = ask(worker, tmp_path)
-        assert isinstance(report, Report)
-        assert report.metrics["score"] == report.metrics["omp"] == threads
-        assert report.metrics["blas"] in (threads, -1)  # -1: another library than OpenBLAS
-        assert parent(worker).name() == "sweep-template"
+        for worker, (threads, gpus) in zip(made, kinds, strict=True):
+            report = ask(worker, tmp_path)
+            assert isinstance(report, Report)
+            found = dict(report.metrics)
+            assert found.pop("blas") in (threads, -1)  # -1: another library than OpenBLAS
+            assert found.pop("openmp") in (threads, -1)
+            assert found == {"score": threads, "variable": threads, "gpus": gpus, "cuda": 0}
+            assert parent(worker).name() == "sweep-template"
+            assert psutil.Process(worker.pid).memory_full_info().uss < parent(worker).memory_info().rss / 4
+        assert len({parent(worker).pid for worker in made}) == 1
     finally:
-        worker.close()
+        with ThreadPoolExecutor() as threads_:
+            list(threads_.map(LocalWorker.close, made))
 
 
 def test_the_template_ends_with_the_last_of_them(workers: list[LocalWorker]) -> None:

@@ -125,6 +125,10 @@ def check_together(
     yield from _check_points(source, method, values.get("enqueue", []), domains)
     yield from _check_whole_numbers(source, values, domains)
     yield from _check_size(source, method, budget, domains)
+    if values.get("determinism") == "strict" and values.get("command") is not None:
+        message = "strict cannot be set for a command, which is a program of its own"
+        hint = "remove it, and call torch.use_deterministic_algorithms(True) in the script"
+        yield source.problem(("determinism",), message, hint)
     timeout = values.get("timeout")
     if isinstance(timeout, TimeoutSpec) and timeout.after_s is None and timeout.then == "complete":
         yield source.problem(

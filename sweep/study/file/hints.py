@@ -33,6 +33,7 @@ _AT_THE_TOP = {
     **dict.fromkeys(("early_terminate", "scheduler", "early_stopping", "pruning"), _PRUNER),
     **dict.fromkeys(("n_jobs", "num_workers", "jobs", "parallel", "max_concurrent_trials", "processes"), _WORKERS),
     **dict.fromkeys(("gpus", "gpu", "devices", "device", "resources_per_trial"), "write workers: {devices: [0, 1]}"),
+    **dict.fromkeys(("gpus_per_trial", "gpus_per_worker", "nproc_per_node"), "write workers: {devices_per_trial: 2}"),
     **dict.fromkeys(("random_state", "random_seed"), "write seed: 0"),
     **dict.fromkeys(("storage", "output_dir", "outdir", "local_dir", "save_dir"), "write output: runs"),
     **dict.fromkeys(("study_name", "title"), "write name: my-study"),

@@ -17,6 +17,8 @@ KeyPath = tuple[str | int, ...]
 Overrides = Sequence[str] | Mapping[str, Any]
 
 _LONGEST_KEY = 200  # in messages
+# Words that count as booleans elsewhere, by the key whose value they may be without quotes.
+_WORDS: dict[KeyPath, str] = {("determinism",): "off"}
 _EXAMPLES = "for example lr.values='[0.1, 0.01]' or epochs.value=1"
 # The kind of domain that each key of a parameter describes; the keys of different kinds exclude each other.
 _KIND = {"value": 0, "values": 1, "min": 2, "max": 2, "step": 2, "log": 2, "q": 2}
@@ -129,6 +131,8 @@ def _from_python(source: Source, value: Any, path: KeyPath) -> Any:
 
 def _from_yaml(source: Source, node: Node, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
     """Return a tree as plain data; record the line of each key path in `lines`, and each fault in the source."""
+    if node.text and node.text == _WORDS.get(path):
+        return node.text
     for part_of, line, message, hint in node.faults:
         source.add(path if part_of is None else (*path, part_of), message, hint, line if lines is source.lines else None)
     if node.items is None:

@@ -168,6 +168,7 @@ Threads = Annotated[int, Field(gt=0, le=_MOST_THREADS)]
 Switch = bool
 Goal = Literal["maximize", "minimize"]
 TimeoutEnd = Literal["fail", "complete"]
+Determinism = Literal["strict", "default", "off"]
 Method = Literal["grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii"]
 Options = dict[str, Any]
 Points = list[dict[str, Scalar]]

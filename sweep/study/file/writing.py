@@ -17,6 +17,8 @@ FORMAT = 1
 _PLAIN_KEY, _OTHER_WORDS = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), {"null", "true", "false"}
 # Format 1 has each of these keys directly before a key that it follows in the documentation.
 _MOVED = {"parameters": "sampler", "pruner": "budget"}
+# Keys that earlier programs refuse: with these values they are left out.
+_LATER = {"determinism": "default"}
 
 
 def write_study(study: StudySpec) -> str:
@@ -42,7 +44,9 @@ def _values(study: StudySpec) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, field in keys_of(study):
         value = {"metric": metric, "metrics": metrics}.get(key.name, getattr(study, field.name))
-        if value not in (None, (), {}) and (plain := file_value(key, value)) is not None:
+        if value in (None, (), {}, _LATER.get(key.name)):
+            continue
+        if (plain := file_value(key, value)) is not None:
             found[key.name] = plain
     order = list(found)
     for name, successor in _MOVED.items():

@@ -18,7 +18,7 @@ from typing import Any
 
 from sweep.storage.regular import open_own
 from sweep.study.trial import TrialResult, TrialSpec
-from sweep.worker.devices import Slot
+from sweep.worker.devices import Slot, in_this_process
 from sweep.worker.processes import keep_exit_codes
 from sweep.worker.protocol import Channel, Command, Died, Event, Load, Prepared, belongs
 
@@ -27,12 +27,12 @@ class InlineWorker:
     """A worker that is a thread of this process.
 
     Args:
-        slot: its device; the slot's environment variables are not applied, this process has its own.
+        slot: its device; the slot's environment variables are not applied, this process has its own and sees every GPU.
         serve: the worker's loop, called with a channel and a log.
     """
 
     def __init__(self, slot: Slot, serve: Callable[[Channel, Slot, Any], None]) -> None:
-        self.slot = slot
+        self.slot = in_this_process(slot)
         keep_exit_codes()
         self._commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._attempt: Command = Load()  # the one in flight, if it is a `TrialSpec`

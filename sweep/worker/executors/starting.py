@@ -11,13 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
-from sweep.worker.devices import Slot
+from sweep.worker.devices import GPU_CHECK, THREAD_VARIABLES, Slot
 from sweep.worker.executors.process import be_worker, start_process
 from sweep.worker.executors.template import Template
 from sweep.worker.marks import VARIABLE, end_marked, of_process
 from sweep.worker.protocol import Channel
 
 COPIES = sys.platform == "linux"
+# What a copy gets for itself: which GPUs are its own, and its number of threads. The template uses no GPU and has one thread.
+_OF_A_COPY = {"CUDA_VISIBLE_DEVICES", *THREAD_VARIABLES, *GPU_CHECK}
 # multiprocessing reaps any child at any start or join; two threads doing so at once lose an exit code.
 _reaping = threading.Lock()
 
@@ -27,13 +29,12 @@ _lent: dict[Hashable, tuple[Template, set[object]]] = {}  # by what a template w
 
 
 def borrow(borrower: object, slot: Slot, imports: Sequence[str]) -> Template:
-    """Return a template for processes of this slot; it lives until its last borrower gives it back.
+    """Return a template for processes of this slot and of any other one; it lives until its last borrower gives it back.
 
     Raises:
         OSError: it cannot be started.
     """
-    # A copy learns which GPU is its own; the template never uses one.
-    env = {name: value for name, value in slot.env.items() if name != "CUDA_VISIBLE_DEVICES"}
+    env = {name: value for name, value in slot.env.items() if name not in _OF_A_COPY}
     key = (tuple(sorted(env.items())), tuple(imports))
     with _lock:
         template, borrowers = _lent.pop(key, (None, set()))

@@ -6,8 +6,9 @@
     exit code ◄════════════ exit pipe ═════════════════════  waitpid() ◄──────── the end
 
 Importing torch takes seconds and fills 300 MB of memory, which the copies share. The template imports it once, starts no thread,
-computes nothing and never uses a GPU (CUDA does not survive a fork). Each worker imports the user's code itself. A template that
-dies is replaced at once. Linux only: elsewhere the system's libraries do not survive a fork.
+computes nothing and never uses a GPU (CUDA does not survive a fork). Each copy has its own environment, its own number of threads
+and GPUs of its own, and imports the user's code itself. A template that dies is replaced at once. Linux only: elsewhere the
+system's libraries do not survive a fork.
 
 When a worker has ended, the template is the parent of what the worker had started and left, in whatever session, and kills it
 before it sends the exit code.
@@ -33,7 +34,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any
 
-from sweep.worker.devices import THREAD_VARIABLES
+from sweep.worker.devices import GPU_CHECK, THREAD_VARIABLES
 from sweep.worker.executors.process import become_child, start_process
 from sweep.worker.marks import VARIABLE, end_marked, of_process
 from sweep.worker.processes import children
@@ -91,7 +92,7 @@ class Template:
         self._pipe, theirs = Pipe()
         args = theirs, tuple(imports), os.getpid()
         self.mark = of_process(env)
-        env = {**env, **dict.fromkeys(THREAD_VARIABLES, "1"), VARIABLE: self.mark}
+        env = {**env, **dict.fromkeys(THREAD_VARIABLES, "1"), **GPU_CHECK, VARIABLE: self.mark}
         self._process = self._thread.submit(start_process, _wait_to_be_copied, args, env).result()
         theirs.close()
         self.pid: int = self._process.pid

@@ -81,10 +81,10 @@ class ScriptTrial:
         name = self._ask("state")
         if name is None:
             return None
-        from sweep.worker import checkpoint
+        from sweep.worker import checkpoint, randomness
 
         found = checkpoint.take_state(Path(name))
-        checkpoint.restore_random_states(found["randomness"])
+        randomness.restore_random_states(found["randomness"])
         return found["state"]
 
     @property
@@ -167,12 +167,12 @@ class ScriptTrial:
         """Write a state, with this process's random number generators, into a file for the worker."""
         if state is None:
             return None
-        from sweep.worker import checkpoint
+        from sweep.worker import checkpoint, randomness
         from sweep.worker.state import checked
 
         state = checked(state)
         path = self.dir / f".state.{os.getpid()}"
-        checkpoint.write_state(path, {"state": state, "randomness": checkpoint.random_states()})
+        checkpoint.write_state(path, {"state": state, "randomness": randomness.random_states()})
         return str(path)
 
 

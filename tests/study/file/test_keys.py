@@ -34,6 +34,7 @@ FULL: dict[str, Any] = {
     },
     "enqueue": [{"lr": 1, "kind": "x"}],
     "seed": 3,
+    "determinism": "strict",
     "repeats": {"count": 3, "allow_failed": 1},
     "budget": {"trials": 20, "time": "2h", "patience": 5, "epochs": 100},
     "pruner": {"type": "median", "n_warmup_steps": 2},
@@ -48,10 +49,11 @@ FULL: dict[str, Any] = {
     "earlier": [{"lr": {"min": 0.1, "max": 1, "log": True}}],
 }
 OTHER = {key: value for key, value in FULL.items() if key not in ("objective", "metric", "pruner", "repeats", "workers")} | {
+    "determinism": "off",
     "command": "python -c pass ${args}",
     "metrics": [{"name": "loss", "goal": "minimize"}, {"name": "score", "goal": "maximize", "target": 1}],
     "repeats": 2,
-    "workers": {"devices": "cpu"},
+    "workers": {"devices": "cpu", "devices_per_trial": 2},
     "timeout": {"after": "90s", "then": "complete"},
 }
 
@@ -71,6 +73,7 @@ parameters:
 sampler: {multivariate: true, n_startup_trials: 5}
 enqueue: [{lr: 1.0, kind: "x"}]
 seed: 3
+determinism: "strict"
 repeats: {count: 3, allow_failed: 1}
 pruner: {type: "median", n_warmup_steps: 2}
 budget: {trials: 20, time: 7200.0, patience: 5, epochs: 100}
@@ -88,7 +91,7 @@ WRITTEN_OTHER = """\
 command: ["python", "-c", "pass", "${args}"]
 metrics: [{name: "loss", goal: "minimize"}, {name: "score", goal: "maximize", target: 1}]
 repeats: 2
-workers: {devices: "cpu", per_device: "auto"}
+workers: {devices: "cpu", per_device: "auto", devices_per_trial: 2}
 timeout: {after: 90.0, then: "complete"}
 """
 
@@ -126,6 +129,14 @@ def test_the_written_file_keeps_its_form(keys: dict[str, Any], expected: str) ->
     assert [line for line in written if line in expected.splitlines()] == expected.splitlines()
 
 
+def test_a_key_that_earlier_programs_do_not_know_is_written_only_if_it_says_something() -> None:
+    """They refuse unknown keys, and would refuse the folder of every study."""
+    base = {key: value for key, value in FULL.items() if key != "determinism"}
+    assert study_of(base).determinism == "default"
+    for keys in (base, base | {"determinism": "default"}):
+        assert "determinism" not in write_study(study_of(keys))
+
+
 def test_a_default_may_be_written_out() -> None:
     """What the schema states as the default of a key changes nothing."""
     base = {key: FULL[key] for key in ("name", "objective", "metric")} | {"method": "grid", "parameters": {"x": {"value": 1}}}
@@ -158,6 +169,7 @@ varied = {
     "max_steps": st.integers(1, 2**63 - 1),
     "timeout": durations | st.fixed_dictionaries({"after": durations}, optional={"then": st.sampled_from(["fail", "complete"])}),
     "workers": workers,
+    "determinism": st.sampled_from(["strict", "default", "off"]),
 }
 
 

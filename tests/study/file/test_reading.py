@@ -231,6 +231,26 @@ def test_samplers_need_a_budget_and_something_to_choose(here: Path) -> None:
     assert any("a grid needs finitely many values" in line for line in problems(here, continuum))
 
 
+def test_a_determinism_may_be_off_without_quotes(here: Path) -> None:
+    """In the file and on the command line; elsewhere the word is refused, since other programs read it as a boolean."""
+    for words in ("determinism: off\n", "determinism: 'off'\n", ""):
+        override = () if words else ("determinism=off",)
+        assert read_study(write(here, SOUND + words), override).determinism == "off"
+    assert "off is a word in YAML 1.2" in problems(here, SOUND + "log: {images: off}\n")[0]
+    assert "study.yaml:8: determinism: 'of' is not known; did you mean 'off'?" in problems(here, SOUND + "determinism: of\n")[0]
+
+
+def test_a_strict_determinism_is_refused_for_a_command(here: Path) -> None:
+    """What a program of its own computes with is its own affair; the message says what to write there."""
+    (here / "train.py").write_text("")
+    text = SOUND.replace("objective: sweep.objectives.toy:train", "command: python train.py ${args}")
+    read_study(write(here, f"{text}determinism: default\n"))
+    assert problems(here, f"{text}determinism: strict\n") == [
+        "study.yaml:8: determinism: strict cannot be set for a command, which is a program of its own; remove it, and call"
+        " torch.use_deterministic_algorithms(True) in the script"
+    ]
+
+
 def test_a_parameter_named_seed_is_no_hyperparameter(here: Path) -> None:
     """It selects the random seed: it has whole numbers only and is not searched."""
     assert problems(here, SOUND.replace("x:", "seed:"))[0].startswith("study.yaml:6: parameters.seed: must be whole numbers")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweep.study.trial import Decision, TrialResult, TrialState
+from tests.conftest import REPOSITORY
 from tests.support.reading import points, scalars
 from tests.worker.script.conftest import EVENTS, Line, Run, log
 
@@ -35,6 +36,30 @@ def test_a_connected_script_resumes_from_its_state(trial: Run, tmp_path: Path) -
     assert [report.step for report in line.reports] == [3, 4]
     assert scalars(tmp_path / "run") == wanted
     assert not [*(tmp_path / "run").glob(".state*")]
+
+
+@pytest.mark.slow  # its scripts import torch
+def test_a_script_that_uses_the_gpu_after_it_has_read_its_state_continues_its_random_numbers(trial: Run, tmp_path: Path) -> None:
+    """The seed that it has set before is not set again when CUDA is initialised; CUDA is simulated here."""
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(REPOSITORY)!r})
+        import torch
+        from sweep import trial
+        from tests.support.simulated_cuda import drawn_on_gpu, simulate
+        simulate()
+        torch.manual_seed(trial.seed)
+        total = 0.0
+        if trial.state:
+            total = trial.state["total"]
+        for step in trial.steps(4):
+            total += drawn_on_gpu()
+            trial.report(step, {{"score": total}}, {{"total": total}})
+        """
+    whole = trial(script)
+    (tmp_path / "run").rename(tmp_path / "whole")
+    assert trial(script, line=Line([Decision.CONTINUE, Decision.STOP])).state is TrialState.WAITING
+    assert trial(script, line=Line(), attempt=2) == whole, log(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""The random number generators of a worker's process: seeding them, reading their states and restoring them.
+
+CUDA is never initialised here, and not asked for on a CPU. What is to happen to its generators before it is initialised waits in
+torch's own queue, in which a seed and a restored state replace each other as they would on generators that exist.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def seed_all(seed: int, device: str) -> None:
+    """Seed Python's, NumPy's and torch's generators.
+
+    Args:
+        seed: the same for all of them.
+        device: what the trial computes on; on a CPU nothing asks the driver for GPUs.
+    """
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed)
+    # Without an accelerator, `torch.manual_seed` only remembers its callers, for when there is one: a tenth of a millisecond.
+    every_device = device != "cpu" or _cuda_is_used() or _other_accelerator()
+    (torch.manual_seed if every_device else torch.default_generator.manual_seed)(seed)
+    if _cuda_is_used():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def random_states() -> dict[str, Any]:
+    """Return the states of Python's, NumPy's and torch's generators, and of CUDA's if it is in use."""
+    states: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
+    if "numpy" in sys.modules:
+        import numpy
+
+        name, keys, place, has_gauss, gauss = numpy.random.get_state(legacy=True)
+        states["numpy"] = [name, torch.from_numpy(numpy.asarray(keys, dtype="int64")), int(place), int(has_gauss), float(gauss)]
+    if _cuda_is_used():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def restore_random_states(states: Mapping[str, Any]) -> None:
+    """Set the generators to the states that `random_states` returned; CUDA's when it is initialised, if that is later."""
+    random.setstate(states["python"])
+    torch.set_rng_state(states["torch"])
+    if "numpy" in states:
+        import numpy
+
+        name, keys, *rest = states["numpy"]
+        numpy.random.set_state((name, keys.numpy().astype("uint32"), *rest))
+    if "cuda" in states:
+        # Queued as a seed, which torch runs after all else and in the order of the calls. `set_rng_state` does not queue so, and
+        # the seed that the trial got first would replace the states.
+        lazy_call: Any = torch.cuda._lazy_call
+        lazy_call(functools.partial(_restore_cuda, states["cuda"]), seed=True)
+
+
+def _restore_cuda(states: Sequence[Tensor]) -> None:
+    generators = torch.cuda.default_generators
+    if len(states) == len(generators):  # else these are other GPUs, and the seed counts
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+
+
+def _cuda_is_used() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+
+
+def _other_accelerator() -> bool:
+    """Return whether there is an accelerator that is not CUDA's; a build for CUDA has no other, and would ask the driver."""
+    return torch.version.cuda is None and torch.accelerator.is_available()
