@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# CUDA's states that are to be restored when it is initialised: until then they are what a checkpoint must have.
+_waiting: list[Sequence[Tensor]] = []
+
 
 def seed_all(seed: int, device: str) -> None:
     """Seed Python's, NumPy's and torch's generators.
@@ -24,6 +27,7 @@ def seed_all(seed: int, device: str) -> None:
         device: what the trial computes on; on a CPU nothing asks the driver for GPUs.
     """
     random.seed(seed)
+    _waiting.clear()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)
     # Without an accelerator, `torch.manual_seed` only remembers its callers, for when there is one: a tenth of a millisecond.
@@ -43,6 +47,8 @@ def random_states() -> dict[str, Any]:
         states["numpy"] = [name, torch.from_numpy(numpy.asarray(keys, dtype="int64")), int(place), int(has_gauss), float(gauss)]
     if _cuda_is_used():
         states["cuda"] = torch.cuda.get_rng_state_all()
+    elif _waiting:
+        states["cuda"] = list(_waiting[-1])
     return states
 
 
@@ -59,10 +65,12 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
         # Queued as a seed, which torch runs after all else and in the order of the calls. `set_rng_state` does not queue so, and
         # the seed that the trial got first would replace the states.
         lazy_call: Any = torch.cuda._lazy_call
+        _waiting[:] = [states["cuda"]]
         lazy_call(functools.partial(_restore_cuda, states["cuda"]), seed=True)
 
 
 def _restore_cuda(states: Sequence[Tensor]) -> None:
+    _waiting.clear()
     generators = torch.cuda.default_generators
     if len(states) == len(generators):  # else these are other GPUs, and the seed counts
         for generator, state in zip(generators, states, strict=True):

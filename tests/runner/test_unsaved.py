@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from sweep.runner.unsaved import UnsavedWork
+from sweep.storage.folder import CHECKPOINT
 from sweep.study.trial import Position, Report, TrialResult, TrialState
+from sweep.worker import checkpoint
 from sweep.worker.protocol import Resumed
+from tests.conftest import Cli
 from tests.support.command_line import Running
 from tests.support.interrupting import interrupt, reached
 from tests.support.studies import make_study, study_spec
@@ -75,3 +79,21 @@ def test_a_session_that_is_interrupted_says_it_once(objective: str, count: int, 
     study = make_study(here, {"x": [1, 2, 3], "steps": 1000, "sleep": 0.4}, objective=objective, workers=workers)
     running: Running = interrupt("run", str(study), here=here, when=reached(here / "runs" / "study", 4, trials=2))
     assert running.out.count(WORDS) == count
+
+
+def test_two_trials_that_resume_on_another_device_say_so_once(here: Path, cli: Cli) -> None:
+    """And each in its own log; the checkpoints are made to say that they come from a GPU."""
+    keys = {"x": [1, 2], "steps": 40, "sleep": 0.1}
+    study = make_study(here, keys, objective="mine:learn", workers={"devices": "cpu", "per_device": 2})
+    folder = here / "runs" / "study"
+    interrupt("run", str(study), here=here, when=reached(folder, 2, trials=2))
+    for path in folder.glob(f"0*/{CHECKPOINT}"):
+        found = checkpoint.read(path)
+        checkpoint.save(path.parent, dataclasses.replace(found, origin=found.origin | {"device": "NVIDIA H200"}))
+    done = cli("resume", str(study))
+    assert done.code == 0, done.err
+    words = "device: was NVIDIA H200, is now cpu"
+    assert (done.out + done.err).count("digits") == 1
+    assert f"trials resume where their digits may differ: {words}" in done.out
+    logs = [path.read_text() for path in folder.glob("0*/log.txt")]
+    assert [log.count(f"sweep: digits may differ after the interruption: {words}") for log in logs] == [1, 1]

@@ -79,6 +79,24 @@ def test_a_restored_state_outlives_an_initialisation_that_comes_later(new_proces
     assert [drawn_on_gpu(0), drawn_on_gpu(1), drawn_on_gpu(0)] == expected
 
 
+def test_a_state_that_waits_for_the_initialisation_is_in_the_next_checkpoint(new_process: NewProcess) -> None:
+    """A trial that is interrupted once more before it uses the GPU; the next trial of the process does not have it."""
+    drawn_on_gpu()
+    states = random_states()
+    expected = drawn_on_gpu()
+    for _ in range(2):
+        new_process()
+        seed_all(7, "cuda")
+        restore_random_states(states)
+        states = random_states()
+    assert drawn_on_gpu() == expected
+    new_process()
+    seed_all(7, "cuda")
+    restore_random_states(states)
+    seed_all(7, "cuda")
+    assert "cuda" not in random_states()
+
+
 def test_a_state_is_restored_at_once_where_cuda_is_in_use(new_process: NewProcess) -> None:
     """As when the model is made on the GPU before the state is read."""
     drawn_on_gpu()

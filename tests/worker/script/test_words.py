@@ -72,6 +72,14 @@ def test_a_command_that_cannot_run_is_found_before_anything_starts(here: Path, c
     assert message.replace("FOLDER", str(here)) in str(caught.value)
 
 
+def test_torchrun_that_is_not_on_the_path(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an environment that is not activated: it is a module of torch."""
+    monkeypatch.setenv("PATH", str(here))
+    with pytest.raises(StudyFileError) as caught:
+        read_study(write(here, STUDY.replace("python script.py", "torchrun --standalone script.py")))
+    assert "no program 'torchrun' on the PATH; write python -m torch.distributed.run" in str(caught.value)
+
+
 def test_exactly_one_of_objective_and_command(here: Path) -> None:
     """Both, or neither, is a problem of the study file."""
     both = STUDY.replace("metric:", "objective: sweep.objectives.toy:train\nmetric:")
