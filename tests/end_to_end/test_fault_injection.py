@@ -105,7 +105,7 @@ PLACES = [
     "sweep.storage.store.StudyStore.start",
     "sweep.storage.store.StudyStore.report",
     "sweep.storage.store.StudyStore.finish",
-    "sweep.runner.runner.Runner._send",
+    "sweep.runner.slots.Slots.send",
     "sweep.runner.ledger.Ledger.settle",
     "sweep.storage.retention.Retention.ended",
 ]
