@@ -89,4 +89,4 @@ def set_precision(name: str, device: str) -> contextlib.AbstractContextManager[o
         raise ValueError("precision tf32 needs an NVIDIA GPU, and this trial computes on the CPU; use float32 or bfloat16")
     # Not the newer `fp32_precision`: where both are set, `torch.backends.cudnn.flags` and much of torch itself raise.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
-    return torch.autocast(device, torch.bfloat16) if name == "bfloat16" else contextlib.nullcontext()
+    return torch.autocast(torch.device(device).type, torch.bfloat16) if name == "bfloat16" else contextlib.nullcontext()
