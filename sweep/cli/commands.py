@@ -63,22 +63,36 @@ def _study_verb(*, runs: bool) -> Callable[[Callable[..., int | None]], click.Co
 
     def decorate(function: Callable[..., int | None]) -> click.Command:
         @functools.wraps(function)
-        def verb(study: str, overrides: Sequence[str], **options: Any) -> int | None:
+        def verb(study: str, overrides: Sequence[str], ray: str | None = None, **options: Any) -> int | None:
             from sweep.cli.target import to_run, to_show
 
+            if ray is not None:
+                overrides = [*overrides, "workers.engine=ray", f"workers.address={ray or 'null'}"]
             return function((to_run if runs else to_show)(study, overrides), **options)
 
-        return sweep.command(epilog=_STUDY_HELP)(_study(_overrides(verb)))
+        return sweep.command(epilog=_STUDY_HELP, cls=_Verb)(_study(_overrides(verb)))
 
     return decorate
+
+
+class _Verb(click.Command):
+    """A verb whose option `--ray` may have an address; a word after it that can be none is a study or an override."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from sweep.cli.words import with_address
+
+        return super().parse_args(ctx, with_address(args))
 
 
 def _session_options(function: Callable[..., Any]) -> Callable[..., Any]:
     data = click.option("--data", metavar="DIR", help="Folder of the data sets (default: SWEEP_DATA, or the user's cache).")
     plain = click.option("--plain", is_flag=True, help="Print plain lines even on a terminal.")
     inline = click.option("--inline", is_flag=True, help="Run one trial at a time in this process, for a debugger.")
+    ray = click.option(
+        "--ray", metavar="[ADDRESS]", help="Run on the Ray cluster there (auto, HOST:PORT); default: a Ray of this machine."
+    )
     keep = click.option("--keep", is_flag=True, help="Go on although the code has changed since earlier trials.")
-    return keep(inline(plain(data(function))))
+    return keep(ray(inline(plain(data(function)))))
 
 
 @_study_verb(runs=True)
@@ -259,8 +273,13 @@ def completion(shell: str) -> None:
 
 
 @sweep.command()
-def doctor() -> int:
+@click.option("--ray", metavar="ADDRESS", help="Check the nodes of this Ray cluster (auto, HOST:PORT) instead.")
+def doctor(ray: str | None) -> int:
     """Check this machine: devices, torch and torchvision, the data set, TensorBoard."""
+    if ray is not None:
+        from sweep.cli.doctor_cluster import examine_cluster
+
+        return EXIT_OK if examine_cluster(ray) else EXIT_SOME_FAILED
     from sweep.cli.doctor import examine
 
     return EXIT_OK if examine() else EXIT_SOME_FAILED

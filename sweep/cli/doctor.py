@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sweep.cli.gpu_trouble import Driver, trouble
-from sweep.errors import SweepError
 from sweep.objectives import datasets
 from sweep.runner.environment import version
 from sweep.worker.devices import cpu_cores
@@ -33,24 +32,24 @@ def examine() -> bool:
     usable = [gpu for gpu in gpus if not gpu.prohibited]
     with ThreadPoolExecutor(max_workers=1 + len(usable)) as processes:
         asked = [processes.submit(_checked, "cpu", ""), *(processes.submit(_checked, "cuda", gpu.uuid) for gpu in usable)]
-        _print("python", f"{sys.version.split()[0]} at {sys.executable}")
+        print_result("python", f"{sys.version.split()[0]} at {sys.executable}")
         found, *computed = (one.result() for one in asked)
     results = iter(computed)
     all_ok = _check_cpu(found)
     all_ok &= _check_gpus([(gpu, None if gpu.prohibited else next(results)) for gpu in gpus], notes, driver)
     all_ok &= _check_torch(found)
-    _print("data", _data_text())
+    print_result("data", datasets.data_text())
     installed = version("tensorboard")
-    all_ok &= _print("tensorboard", installed or "not installed", "" if installed else "pip install tensorboard")
+    all_ok &= print_result("tensorboard", installed or "not installed", "" if installed else "pip install tensorboard")
     free = shutil.disk_usage(".").free / 2**30
-    return all_ok & _print("disk", f"{free:.1f} GiB free here", "" if free > 1 else "make some room")
+    return all_ok & print_result("disk", f"{free:.1f} GiB free here", "" if free > 1 else "make some room")
 
 
-def _print(subject: str, text: str, do: str = "") -> bool:
+def print_result(subject: str, text: str, do: str = "") -> bool:
     """Print a result, and what to do if the check failed; return whether it is ok."""
     first, *more = text.splitlines()
     print(f"{'BAD' if do else 'ok '}  {subject:12}{first}")
-    for line in [*more, *([f"do: {do}"] if do else [])]:
+    for line in [*more, *(f"do: {do}".splitlines() if do else [])]:
         print(f"{'':17}{line}", flush=True)
     return not do
 
@@ -67,21 +66,21 @@ def _checked(device: str, token: str) -> dict[str, Any]:
 def _check_cpu(found: dict[str, Any]) -> bool:
     cores = f"{cpu_cores()} cores"
     if "torch" not in found:
-        return _print("cpu", cores)  # torch's line says why nothing was computed
+        return print_result("cpu", cores)  # torch's line says why nothing was computed
     if "error" in found or not found["right"]:
-        return _print("cpu", f"{cores}; {found.get('error', 'torch computed wrong numbers')}", _REINSTALL)
-    return _print("cpu", f"{cores}; {_times_text(found)}")
+        return print_result("cpu", f"{cores}; {found.get('error', 'torch computed wrong numbers')}", _REINSTALL)
+    return print_result("cpu", f"{cores}; {_times_text(found)}")
 
 
 def _check_gpus(checked: Sequence[tuple[Gpu, dict[str, Any] | None]], notes: Sequence[Note], driver: Driver) -> bool:
     all_ok = True
     if driver is not None:
-        _print("driver", f"{driver[0]}, for CUDA up to {'.'.join(map(str, driver[1]))}")
+        print_result("driver", f"{driver[0]}, for CUDA up to {'.'.join(map(str, driver[1]))}")
     hidden = f"{VARIABLE}={os.environ[VARIABLE]}" if VARIABLE in os.environ else ""
     if not checked:
-        _print("gpu", f"none visible; trials run on the CPU{f' ({hidden})' if hidden else ''}")
+        print_result("gpu", f"none visible; trials run on the CPU{f' ({hidden})' if hidden else ''}")
     elif hidden:
-        _print("gpu", f"only those of {hidden}")
+        print_result("gpu", f"only those of {hidden}")
     for gpu, found in checked:
         mode = "PROHIBITED" if gpu.prohibited else "EXCLUSIVE_PROCESS" if gpu.exclusive else "DEFAULT"
         sm = f", sm_{gpu.capability[0]}{gpu.capability[1]}" if gpu.capability else ""
@@ -93,12 +92,12 @@ def _check_gpus(checked: Sequence[tuple[Gpu, dict[str, Any] | None]], notes: Seq
         else:
             reason, do = trouble(gpu, found, driver)
             what = f"{what}\n{reason}"
-        all_ok &= _print(f"gpu {gpu.index}", what, do)
+        all_ok &= print_result(f"gpu {gpu.index}", what, do)
     told = [prohibition(gpu) for gpu, found in checked if found is None]
     for note in notes:
-        all_ok &= note in told or _print("gpu", note.what, note.do)
+        all_ok &= note in told or print_result("gpu", note.what, note.do)
     if other := unused_accelerator():
-        _print("gpu", other)
+        print_result("gpu", other)
     return all_ok
 
 
@@ -108,23 +107,11 @@ def _times_text(found: dict[str, Any]) -> str:
 
 def _check_torch(found: dict[str, Any]) -> bool:
     if "torch" not in found:
-        return _print("torch", found["error"], _REINSTALL)
+        return print_result("torch", found["error"], _REINSTALL)
     built = f"CUDA {found['cuda']}" if found["cuda"] else f"ROCm {found['hip']}" if found["hip"] else "the CPU"
     names = [name for name in found["architectures"] if name.startswith("sm_")]
     span = f" ({' to '.join(dict.fromkeys((names[0], names[-1])))})" if names else ""
-    ok = _print("torch", f"{found['torch']}, built for {built}{span}")
+    ok = print_result("torch", f"{found['torch']}, built for {built}{span}")
     if found.get("fit"):
-        return _print("torchvision", f"{found['torchvision']} fits torch") and ok
-    return _print("torchvision", found.get("torchvision_error", "does not fit torch"), _REINSTALL)
-
-
-def _data_text() -> str:
-    try:
-        raw = datasets.raw_folder("fashion_mnist", datasets.cache_root())
-    except SweepError as error:
-        return f"{error.what}; SWEEP_DATA names one"
-    if datasets.intact("fashion_mnist", raw):
-        return f"FashionMNIST in {raw}, checked"
-    if raw.exists():
-        return f"FashionMNIST in {raw} is damaged; the next run fetches it again"
-    return f"FashionMNIST is not in {raw} yet; the first run fetches it (31 MB)"
+        return print_result("torchvision", f"{found['torchvision']} fits torch") and ok
+    return print_result("torchvision", found.get("torchvision_error", "does not fit torch"), _REINSTALL)

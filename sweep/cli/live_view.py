@@ -21,7 +21,16 @@ from sweep.cli.tables import Sparklines
 from sweep.errors import one_line
 from sweep.runner.observers import Observer, RunChange
 from sweep.runner.plain_lines import PlainLines, shown_loss
-from sweep.study.formatting import duration_text, error_line, number_text, objective_texts, run_text, states_text, tag_text
+from sweep.study.formatting import (
+    duration_text,
+    error_line,
+    number_text,
+    objective_texts,
+    run_text,
+    states_text,
+    tag_text,
+    waiting_text,
+)
 from sweep.study.progress import TrialCounts
 from sweep.study.ranking import objective_values, rank
 from sweep.study.record import TrialRecord
@@ -41,6 +50,7 @@ class LiveView:
         self._study: StudySpec | None = None
         self._counts = TrialCounts()
         self._preparing: tuple[str, float | None] | None = None
+        self._waiting = 0
 
     def begin(self, study: StudySpec, runs: Sequence[TrialRecord], workers: int) -> None:
         """Show this study from now on."""
@@ -60,6 +70,10 @@ class LiveView:
         if self._study is not None and verb:
             self._console.print(Text(f"{run_text(run, self._study)} {verb}: {error_line(run)}", style="red"))
 
+    def waiting(self, slots: int) -> None:
+        """Show from now on that so many slots wait."""
+        self._waiting = slots
+
     def notice(self, text: str) -> None:
         """Print a line above the view."""
         self._console.print(Text(one_line(text)))
@@ -77,6 +91,7 @@ class LiveView:
         return Group(
             Text.assemble((study.name, "bold"), "  ", states, (left, "bold")),
             *self._preparation(),
+            *([Text(waiting_text(self._waiting), style="dim")] if self._waiting else []),
             *running_table(study, runs),
             *leaders_text(study, trials),
         )

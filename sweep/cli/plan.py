@@ -11,12 +11,14 @@ from typing import Any
 from sweep.cli.tables import print_json, print_trial_table
 from sweep.cli.target import Target
 from sweep.errors import Problem, StudyFileError
+from sweep.runner.engine import check_engine
 from sweep.runner.gpu_sharing import may_grow, slots_for
 from sweep.search.methods import learns_constraints
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import continued_study
+from sweep.study.formatting import cluster_text
 from sweep.study.record import TrialRecord
-from sweep.study.spec import StudySpec
+from sweep.study.spec import StudySpec, WorkersSpec
 from sweep.study.trial import TrialState
 from sweep.worker.devices import Slot, device_notes, plan_slots
 from sweep.worker.protocol import Died, Load, LoadFailed
@@ -42,10 +44,13 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
     if study.constraints:
         print(f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}")
     print(f"folder     {target.folder.root}")
-    print(f"slots      {_slots_text(slots, may_grow(study.workers, slots))}")
-    for note in device_notes(study.workers.devices, slots):
-        print(f"           {note}")
-    if len(slots) > 1 and study.in_any_order:
+    if study.workers.engine == "ray":
+        print(f"slots      {_cluster_text(study.workers)}")
+    else:
+        print(f"slots      {_slots_text(slots, may_grow(study.workers, slots))}")
+        for note in device_notes(study.workers.devices, slots):
+            print(f"           {note}")
+    if len(slots) != 1 and study.in_any_order:
         print("order      the trials that are expected to take longest start first, under their own numbers")
     print()
     if planned:
@@ -61,11 +66,13 @@ def check_study(target: Target) -> None:
 
     Raises:
         StudyFileError: the objective cannot be imported.
+        SweepError: what is to run its trials is not there.
     """
     from sweep.worker.executors.local import LocalWorker
     from sweep.worker.loop import serve
 
     study = target.study
+    check_engine(study.workers)
     slot = plan_slots("cpu", 1, 1)[0]
     print(f"{'checking' if study.command else 'importing'} {study.trained}", file=sys.stderr, flush=True)
     worker = LocalWorker(slot, functools.partial(serve, study))
@@ -101,6 +108,12 @@ def _plan_json(snapshot: Snapshot, slots: list[Slot], planned: list[TrialRecord]
         "slots": [{"device": slot.device, "threads": slot.threads} for slot in slots],
         "trials": [snapshot.trial_json(record) for record in planned],
     }
+
+
+def _cluster_text(workers: WorkersSpec) -> str:
+    from sweep.worker.executors.ray.cluster import asked_text
+
+    return f"as many as there is room for on {cluster_text(workers)}; each trial asks for {asked_text(workers)}"
 
 
 def _slots_text(slots: list[Slot], growing: bool) -> str:

@@ -20,7 +20,15 @@ from sweep.report.sentences import main_statements
 from sweep.search.imported import count_imported, imported_text
 from sweep.storage.folder import slot_notes
 from sweep.storage.snapshot import Snapshot
-from sweep.study.formatting import duration_text, error_line, slots_text, states_text, time_shares_text
+from sweep.study.formatting import (
+    cluster_text,
+    duration_text,
+    error_line,
+    slots_text,
+    states_text,
+    time_shares_text,
+    waiting_text,
+)
 from sweep.study.repeats import runs_of
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
@@ -86,6 +94,7 @@ def _status(snapshot: Snapshot, word: str) -> RenderableType:
     states = states_text(counts) or "nothing has run"
     runner = snapshot.runner
     who = f"run by process {runner.get('pid')} on {runner.get('host')} since {runner.get('since')}" if runner else "not running"
+    who += f", on {cluster_text(study.workers)}" if runner and study.workers.engine == "ray" else ""
     eta = f", about {duration_text(snapshot.eta_s)} left" if snapshot.eta_s is not None else ""
     running = [record for record in snapshot.records if record.state is TrialState.RUNNING]
     known = f", {imported_text(count)}" if (count := count_imported(snapshot.folder)) else ""
@@ -96,6 +105,7 @@ def _status(snapshot: Snapshot, word: str) -> RenderableType:
         Text.assemble((study.name, "bold"), f"  {states} of {sum(counts.values())}{eta}{known}"),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),
         *([Text(f"time  {duration_text(spent.total)}{where}: {time_shares_text(spent)}")] if spent is not None else []),
+        *([Text(f"slots {waiting_text(snapshot.waiting_slots)}")] if snapshot.waiting_slots else []),
         *(Text(f"slots {one_line(note['text'])}") for note in slot_notes(snapshot.folder)[-_NOTES_SHOWN:]),
         *running_table(study, runs_of(snapshot.records), sparks),
         *leaders_text(study, snapshot.records, sparks),

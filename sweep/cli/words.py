@@ -71,6 +71,19 @@ def unknown_option(name: str, verb: str, possible: Sequence[str]) -> SweepError 
     )
 
 
+def with_address(words: Sequence[str]) -> list[str]:
+    """Return the words of a verb with that after `--ray`, if it can be an address, joined to it; else with an empty one."""
+    found: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word == "--ray":
+            taken = left and not (left[0].startswith("-") or "=" in left[0] or _is_study(left[0]))
+            word = f"--ray={left.pop(0) if taken else ''}"
+        found.append(word)
+    return found
+
+
 def _is_study(word: str) -> bool:
     try:
         return Path(word).suffix in (".yaml", ".yml") or (Path(word) / "study.yaml").exists()

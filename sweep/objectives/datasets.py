@@ -257,3 +257,16 @@ def _wait_for(descriptor: int, name: str) -> Iterator[Progress]:
         except BlockingIOError:
             yield Progress(text=f"another process is fetching {name}, {time.monotonic() - started:.0f} s")
             time.sleep(0.2)
+
+
+def data_text() -> str:
+    """Return whether FashionMNIST is in the cache, and where, for `sweep doctor`."""
+    try:
+        raw = raw_folder("fashion_mnist", cache_root())
+    except SweepError as error:
+        return f"{error.what}; SWEEP_DATA names one"
+    if intact("fashion_mnist", raw):
+        return f"FashionMNIST in {raw}, checked"
+    if raw.exists():
+        return f"FashionMNIST in {raw} is damaged; the next run fetches it again"
+    return f"FashionMNIST is not in {raw} yet; the first run fetches it (31 MB)"

@@ -197,7 +197,9 @@ def _timeline(facts: Facts) -> Chart:
         (slots.index(item.slot), round(item.began / size, 5), round(item.ended / size, 5), item.number, item.how)
         for item in facts.busy
     ]
-    scales = [Scale(label=unit, range=(0, end / size)), Scale(names=[f"slot {slot}" for slot in slots])]
+    nodes = {item.slot: f" on {item.node}" for item in facts.busy if item.node}  # the last one of each
+    names = [f"slot {slot}{nodes.get(slot, '')}" for slot in slots]
+    scales = [Scale(label=unit, range=(0, end / size)), Scale(names=names)]
     series = [Series(mark="spans", data=spans)]
     return Chart(name="timeline", title="Trials on each slot over time", scales=scales, series=series)
 

@@ -24,13 +24,14 @@ _CURVE_POINTS, _ALL_POINTS = 100, 200_000  # that are drawn of one curve, and of
 
 @dataclass(frozen=True, kw_only=True)
 class Busy:
-    """The time in which a trial was in a slot, in seconds since the first one started, and how it ended."""
+    """The time in which a trial was in a slot, in seconds since the first one started, how it ended, and on a cluster where."""
 
     slot: int
     began: float
     ended: float
     number: int
     how: str
+    node: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,9 @@ def _busy(records: Iterable[TrialRecord]) -> tuple[Busy, ...]:
             runs = span.how is None and record.state is TrialState.RUNNING and place == len(record.spans) - 1
             began, ended = datetime.fromisoformat(span.started), datetime.now(UTC) if runs else datetime.fromisoformat(span.ended)
             how = span.how or ("running" if runs else "killed")
-            found.append(Busy(slot=span.slot, began=began.timestamp(), ended=ended.timestamp(), number=record.number, how=how))
+            node = (record.device or "").partition(" on ")[2] if place == len(record.spans) - 1 else ""
+            times = {"began": began.timestamp(), "ended": ended.timestamp()}
+            found.append(Busy(slot=span.slot, number=record.number, how=how, node=node, **times))
     found.sort(key=lambda item: item.began)
     busy = []
     until = cut = found[0].began if found else 0.0

@@ -10,13 +10,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sweep.study.spec import WorkersSpec
 from sweep.worker.devices import Slot, cpu_cores
 from sweep.worker.visible import visible_gpus
 
-_PACKAGES = ("sweep", "torch", "torchvision", "tensorboard", "optuna", "joblib", "numpy")
+_PACKAGES = ("sweep", "torch", "torchvision", "tensorboard", "optuna", "joblib", "numpy", "ray")
 
 
-def describe(study_path: Path, import_dir: str, slots: list[Slot]) -> dict[str, Any]:
+def describe(study_path: Path, import_dir: str, slots: list[Slot], workers: WorkersSpec) -> dict[str, Any]:
     """Return the environment as plain data, without importing anything heavy."""
     return {
         "study_file": str(study_path.resolve()),
@@ -31,6 +32,8 @@ def describe(study_path: Path, import_dir: str, slots: list[Slot]) -> dict[str, 
         "gpus": [
             {"index": gpu.index, "uuid": gpu.uuid, "name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in visible_gpus()
         ],
+        "engine": workers.engine,
+        "address": workers.address,
         "slots": [{"device": slot.device, "threads": slot.threads} for slot in slots],
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }

@@ -70,11 +70,13 @@ class _Shared:
 
 
 def slots_for(workers: WorkersSpec) -> list[Slot]:
-    """Return the slots that a session begins with.
+    """Return the slots that a session begins with; a cluster's come later.
 
     Raises:
         SweepError: a GPU is asked for that is not visible, or that cannot be used so.
     """
+    if workers.engine != "local":
+        return []
     return plan_slots(workers.devices, workers.per_device, workers.threads, devices_per_trial=workers.devices_per_trial or 1)
 
 

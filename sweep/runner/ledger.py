@@ -96,6 +96,11 @@ class Ledger:
         return None if total is None else len(self._queue) + (total - len(self._runs)) * self._study.repeats
 
     @property
+    def nothing_left(self) -> bool:
+        """Return whether no run will start any more."""
+        return self._gave_up or self._planner.time_is_up or self._queue.first() is None
+
+    @property
     def done(self) -> bool:
         """Return whether every trial has ended and no other will be planned."""
         return self._planner.ended_by is not None and not self._queue and all(run.state.finished for run in self.runs)

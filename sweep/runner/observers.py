@@ -38,6 +38,9 @@ class Observer(Protocol):
     def update(self, run: TrialRecord, change: RunChange) -> None:
         """Show a run as it is after a change."""
 
+    def waiting(self, slots: int) -> None:
+        """Show from now on that so many slots wait for room on a cluster."""
+
     def notice(self, text: str) -> None:
         """Show a line that stays."""
 

@@ -53,6 +53,9 @@ class PlainLines:
             how = error_line(trial) if trial.state is TrialState.FAILED else objectives_text(trial, self._study)
             self.notice(f"trial {trial.number} {trial.state}  {how}  of {len(trial.runs)} run{'s' * (len(trial.runs) != 1)}")
 
+    def waiting(self, slots: int) -> None:
+        """Show nothing: that a slot has lost its room is a line already."""
+
     def notice(self, text: str) -> None:
         """Print a line."""
         if self._quiet:

@@ -10,14 +10,16 @@ when they resume.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sweep.errors import SweepError
 from sweep.runner import failures, unsaved
+from sweep.runner.engine import Engine
 from sweep.runner.gpu_sharing import GpuSharing
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, SessionOutcome
+from sweep.runner.preparing import Preparation
 from sweep.runner.slot_notes import SlotNotes
 from sweep.runner.slot_rules import SlotRules
 from sweep.runner.slot_state import SlotState
@@ -40,6 +42,7 @@ class Runner:
 
     Args:
         slots: those that the session begins with.
+        engine: makes their workers, and may have room for more slots later.
         gpu_sharing: may open more, and close them; None where their number is given.
     """
 
@@ -49,19 +52,19 @@ class Runner:
         folder: StudyFolder,
         ledger: Ledger,
         slots: Sequence[Slot],
-        make_worker: Callable[[Slot], protocol.Worker],
+        engine: Engine,
         observer: Observer,
         timer: SessionTimer,
         gpu_sharing: GpuSharing | None = None,
     ) -> None:
         self._study, self._folder, self._ledger, self._observer = study, folder, ledger, observer
         self._first_slots, self._timer = slots, timer
-        self._slots = Slots(make_worker, timer)
+        self._slots = Slots(engine.make_worker, timer)
         sharing = gpu_sharing or GpuSharing((), 1, timer.now)
-        self._rules = SlotRules(self._slots, ledger, SlotNotes(folder, observer.notice), sharing)
+        self._rules = SlotRules(self._slots, ledger, SlotNotes(folder, observer), sharing, engine)
         self._stops = StopRequests(folder, timer.now)
-        self._preparing: SlotState | None = None
-        self._ready, self._looked = False, -_POLL_S
+        self._preparation = Preparation(self._slots, ledger.first_params)
+        self._looked = -_POLL_S
         self._unsaved = unsaved.UnsavedWork(study, observer.notice)
         self._deaths: Counter[tuple[int, int]] = Counter()  # of this session: an interruption is not the trial's fault
 
@@ -76,11 +79,11 @@ class Runner:
             SweepError: the objective cannot be imported or prepared, or never reports the metric; a file cannot be written.
         """
         slots = self._first_slots[: self._ledger.runs_left]
-        self._observer.begin(self._study, self._ledger.runs, len(slots))
+        self._observer.begin(self._study, self._ledger.runs, len(slots) or int(self._rules.goes_on))
         try:
             for slot in slots:
                 self._slots.open(slot, from_start=True)
-            while self._slots.busy and not self._stopped():
+            while self._rules.goes_on and not self._stopped():
                 for asked, event in self._slots.events(_POLL_S):
                     self._on_event(asked, event)
                 self._look_around()
@@ -148,7 +151,7 @@ class Runner:
                 self._slots.send(slot, Decision.CONTINUE)
                 self._observer.preparing(event.text, event.fraction)
             case protocol.Prepared():
-                self._ready = True
+                self._preparation.done(slot)
                 slot.loaded = not event.spent
                 self._fill()
             case protocol.Resumed():
@@ -183,19 +186,19 @@ class Runner:
         return Decision.STOP if self._stops.begun and not saves_later else Decision.CONTINUE
 
     def _on_loaded(self, slot: SlotState, event: protocol.Loaded) -> None:
-        slot.loaded = True
+        slot.loaded, slot.node = True, event.node
+        if event.node:
+            slot.place = replace(slot.place, device=f"{slot.place.device.partition(' on ')[0]} on {event.node}")
         if slot.queued is not None:
             slot.timer.turn_to("waiting")
             if not self._stops.begun:
                 self._start(slot, slot.queued)
-        elif not event.prepare or self._ready:
-            self._on_event(slot, protocol.Prepared())
-        elif self._preparing is None:
-            self._preparing = slot
-            self._slots.send(slot, protocol.Prepare(params=dict(self._ledger.first_params())))
+            return
+        self._preparation.loaded(slot, needed=event.prepare)
+        self._fill()
 
     def _fill(self) -> None:
-        for slot in self._slots.idle:
+        for slot in filter(self._preparation.ready, self._slots.idle):
             self._start_next(slot)
 
     def _start_next(self, slot: SlotState) -> None:
@@ -254,14 +257,21 @@ class Runner:
 
     def _on_death(self, slot: SlotState, death: protocol.Died) -> None:
         record, slot.loaded = slot.trial, False
+        if death.lost and not self._stops and not slot.timed_out and self._rules.lost(slot, death):
+            self._preparation.died(slot)
+            slot.timer.turn_to("starting")
+            self._slots.send(slot, protocol.Load())
+            self._fill()
+            return
+        if record is None and self._stops:
+            return  # nothing starts any more
         if record is None:
             slot.deaths_at_start += 1
             if slot.deaths_at_start > self._study.retries:
                 raise failures.died_at_start(death)
             self._observer.notice(f"a worker died before its first trial and is started again: {death.describe()}")
-            if self._preparing is slot:
-                self._preparing = None
             self._slots.send(slot, protocol.Load())
+            self._preparation.died(slot)
             return
         slot.timer.turn_to("waiting")
         if self._stops:

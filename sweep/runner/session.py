@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import pickle
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from sweep.errors import SweepError
 from sweep.runner import environment
 from sweep.runner.changed_code import CodeHistory
 from sweep.runner.changed_constants import constants_texts
+from sweep.runner.engine import Engine, Here, check_engine
 from sweep.runner.gpu_sharing import GpuSharing, may_grow, mps_text, slots_for
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, SessionOutcome
@@ -46,6 +48,9 @@ from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.loop import IMPORTS, serve
 from sweep.worker.marks import VARIABLE, end_marked, mark_of
 from sweep.worker.protocol import Worker
+
+# What workers on other machines are told of this process's environment, as those of this machine inherit it.
+_INHERITED = ("SWEEP_DATA",)
 
 
 def run_study(
@@ -77,6 +82,7 @@ def run_study(
     Raises:
         SweepError: see `Runner.run`; also when another process runs the study, or the study does not fit what is stored.
     """
+    check_engine(study.workers, inline=inline)
     slots = slots_for(study.workers)[: 1 if inline else None]
     get_objective = _objective_getter(objective, inline)
     check_ours(folder)
@@ -112,7 +118,7 @@ def run_study(
         for text in constants_texts(study, known):
             observer.notice(text)
 
-        described = environment.describe(study_path, study.import_dir, slots)
+        described = environment.describe(study_path, study.import_dir, slots, study.workers)
         renew_columns(study, folder, observer, code)
         write_text(folder.study_file, f"{write_study(study)}# resolved from {study_path}\n", sync=True)
         write_json(folder.environment, described)
@@ -124,7 +130,10 @@ def run_study(
 
         shares = may_grow(study.workers, slots) and not inline
         gpu_sharing = GpuSharing(slots, cpu_cores(), clock, threads=study.workers.threads) if shares else None
-        with _imports_under_way(inline, slots), _open_store(folder, study, lock, observer) as store:
+        with (
+            _engine(study, folder, slots, inline, get_objective, mark) as engine,
+            _open_store(folder, study, lock, observer) as store,
+        ):
             known = store.records()
             store.note_codes(code.stored)
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
@@ -132,19 +141,30 @@ def run_study(
                 known = [store.reopen(run) if run.state is TrialState.FAILED else run for run in known]
             with damage_reported(folder):
                 ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code)
-            make_worker = worker_maker(study, inline, get_objective)
-            runner = Runner(study, folder, ledger, slots, make_worker, observer, timer, gpu_sharing)
+            runner = Runner(study, folder, ledger, slots, engine, observer, timer, gpu_sharing)
             on_start(runner)
             return runner.run()
 
 
-def _imports_under_way(inline: bool, slots: Sequence[Slot]) -> contextlib.AbstractContextManager[None]:
-    """Import the workers' modules in the background while the study is opened."""
+@contextlib.contextmanager
+def _engine(
+    study: StudySpec, folder: StudyFolder, slots: Sequence[Slot], inline: bool, get: Callable[[], Any] | None, mark: str
+) -> Iterator[Engine]:
+    """Have what makes workers: this machine, which imports their modules while the study is opened, or a cluster."""
     if inline:
-        return contextlib.nullcontext()
-    from sweep.worker.executors.starting import imports_under_way
+        yield Here(make_worker=worker_maker(study, inline, get))
+    elif study.workers.engine == "ray":
+        from sweep.worker.executors.ray.cluster import RayCluster
 
-    return imports_under_way(slots[0], IMPORTS)
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        cluster = RayCluster(study, folder.root, get, inherited | {VARIABLE: mark})
+        with cluster.connected():
+            yield cluster
+    else:
+        from sweep.worker.executors.starting import imports_under_way
+
+        with imports_under_way(slots[0], IMPORTS):
+            yield Here(make_worker=worker_maker(study, inline, get))
 
 
 def _open_store(folder: StudyFolder, study: StudySpec, lock: Lock, observer: Observer) -> contextlib.closing[StudyStore]:

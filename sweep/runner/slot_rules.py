@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from sweep.runner.engine import Engine
 from sweep.runner.gpu_sharing import GpuSharing
 from sweep.runner.ledger import Ledger
 from sweep.runner.slot_health import KILLED, SlotHealth, Verdict
@@ -13,6 +16,8 @@ from sweep.study.trial import TrialResult, TrialState
 from sweep.worker.devices import Slot
 from sweep.worker.protocol import Died
 
+_MOST_LOSSES = 5  # of a trial without a report in between: more are not the machines' fault
+
 
 class SlotRules:
     """Open and close slots, and decide what may start in them.
@@ -20,15 +25,25 @@ class SlotRules:
     Args:
         slots, ledger, notes: the session's.
         sharing: measures the trials on its GPUs.
+        engine: may have room for more slots.
     """
 
-    def __init__(self, slots: Slots, ledger: Ledger, notes: SlotNotes, sharing: GpuSharing) -> None:
-        self._slots, self._ledger, self._notes, self._sharing = slots, ledger, notes, sharing
+    def __init__(self, slots: Slots, ledger: Ledger, notes: SlotNotes, sharing: GpuSharing, engine: Engine) -> None:
+        self._slots, self._ledger, self._notes, self._sharing, self._engine = slots, ledger, notes, sharing, engine
+        self._losses: Counter[tuple[int, int]] = Counter()
         self._health = SlotHealth(slots)
+        self._waiting = 0
 
     def next(self, place: Slot) -> TrialRecord | None:
         """Return the run to start next in a slot, or None when there is none, or the slot has to wait."""
         return self._ledger.next(self._health.not_for(place)) if self._sharing.may_start(place) else None
+
+    @property
+    def goes_on(self) -> bool:
+        """Return whether the session is not over; where slots wait for room, it is over without them if nothing is left."""
+        if not self._engine.grows:
+            return self._slots.busy
+        return any(slot.trial or slot.queued for slot in self._slots) or not self._ledger.nothing_left
 
     def began(self, slot: SlotState) -> None:
         """Note that a trial has been given to a slot."""
@@ -37,6 +52,8 @@ class SlotRules:
     def reported(self, slot: SlotState, step: int) -> None:
         """Note a report of the trial in a slot."""
         self._sharing.reported(slot.place, step)
+        if slot.trial is not None:
+            self._losses.pop(slot.trial.key, None)
 
     def ended(self, slot: SlotState, result: TrialResult, death: Died | None = None) -> Verdict:
         """Act on how the trial in a slot ended, and say what else follows: nothing if it was put back.
@@ -65,6 +82,21 @@ class SlotRules:
             self._slots.close(slot)
         return verdict
 
+    def lost(self, slot: SlotState, death: Died) -> bool:
+        """Put back the trial of a slot whose machine is gone; return False where a trial loses one machine after another."""
+        self._notes.say(f"{death.reason}; its slot waits for room")
+        if slot.trial is not None:
+            self._losses[slot.trial.key] += 1
+            if self._losses[slot.trial.key] > _MOST_LOSSES:
+                return False
+            self._sharing.ended(slot.place)
+            self._ledger.put_back(slot.trial, death.reason, slot.seconds)
+            slot.trial = None
+        if slot.queued is not None:
+            self._ledger.put_back(slot.queued, death.reason, slot.queued.duration_s or 0.0)
+            slot.queued = None
+        return True
+
     def look(self) -> bool:
         """Open and close slots as the measurements say; return whether something has changed."""
         pids = {slot.place.index: getattr(slot.worker, "pid", None) for slot in self._slots}  # threads have no process
@@ -77,7 +109,20 @@ class SlotRules:
                 self._notes.add(change.text, **change.figures)
             else:
                 self._notes.say(change.text)
+        if self._engine.grows:
+            self._tell_waiting()
+        added, texts = self._engine.look(len(self._slots), self._ledger.runs_left)
+        for place in added:
+            self._slots.open(place)
+        for text in texts:
+            self._notes.say(text)
         return bool(changes)
+
+    def _tell_waiting(self) -> None:
+        waiting = sum(getattr(slot.worker, "waits", False) for slot in self._slots)
+        if waiting != self._waiting:
+            self._waiting = waiting
+            self._notes.waiting(waiting)
 
     def end(self) -> tuple[str, ...]:
         """Return what was decided in this session, a line each, and what could not be."""

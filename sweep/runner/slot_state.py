@@ -16,6 +16,7 @@ class SlotState:
 
     Attributes:
         place: the slot itself.
+        node: where its worker is, if that is not this machine.
         began: when the running trial began, moved back by the time of its earlier attempts.
         before: the seconds of its earlier attempts; None if none is known.
         queued: the trial to start once the worker, whose process is new, is loaded: a timeout counts training alone.
@@ -27,6 +28,7 @@ class SlotState:
     place: Slot
     worker: protocol.Worker
     timer: SlotTimer
+    node: str = ""
     loaded: bool = False
     deaths_at_start: int = 0
     trial: TrialRecord | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
@@ -53,6 +54,8 @@ class Slots:
 
     def events(self, timeout_s: float) -> Iterator[tuple[SlotState, protocol.Event]]:
         """Wait for any worker's answer, and iterate over those that have come."""
+        if not self._pending:
+            time.sleep(timeout_s)
         done, _ = wait(self._pending, timeout=timeout_s, return_when=FIRST_COMPLETED)
         for future in done:
             yield self._pending.pop(future), future.result()

@@ -18,6 +18,7 @@ PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 UNUSABLE_CHECKPOINT = "checkpoint.unusable.pt"
 HISTORY = "checkpoint.history.jsonl"  # a long trial's earlier reports
 SLOT_NOTES = "slot_notes"  # their key in `environment.json`
+WAITING_SLOTS = "waiting_slots"  # the same
 # TensorBoard's folder for the projector, here with the embeddings of the trial's own model; only the best trial keeps it.
 BEST_EMBEDDINGS = "plugins/org_tensorflow_tensorboard_projector"
 # The first line of a request to stop; the second one is the session that it is for, of older versions there is none.
@@ -145,6 +146,12 @@ def slot_notes(folder: StudyFolder) -> list[dict[str, Any]]:
     """Return what the last session decided about its slots (`sweep.runner.slot_notes`), the first decision first."""
     notes = recorded(folder).get(SLOT_NOTES)
     return [one for one in notes if isinstance(one, dict) and isinstance(one.get("text"), str)] if isinstance(notes, list) else []
+
+
+def waiting_slots(folder: StudyFolder) -> int:
+    """Return how many slots of the last session waited for room on a cluster when it last said so."""
+    count = recorded(folder).get(WAITING_SLOTS)
+    return count if type(count) is int else 0
 
 
 def recorded(folder: StudyFolder) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sweep.storage.checked import check_params
 from sweep.storage.database import damage_reported, read_curves, read_records, read_time
-from sweep.storage.folder import StudyFolder, slot_notes
+from sweep.storage.folder import StudyFolder, slot_notes, waiting_slots
 from sweep.storage.lock import lock_holder
 from sweep.study.progress import TrialCounts
 from sweep.study.ranking import Ranking, objective_values, rank, verdict
@@ -76,6 +76,11 @@ class Snapshot:
         """Return how many slots have held a trial."""
         return len({span.slot for run in runs_of(self.records) for span in run.spans})
 
+    @property
+    def waiting_slots(self) -> int:
+        """Return how many slots of the running session wait for room on a cluster."""
+        return waiting_slots(self.folder) if self.runner else 0
+
     def curves(self, numbers: Iterable[int]) -> dict[int, list[tuple[int, float]]]:
         """Return step and objective value of each report of these trials."""
         return read_curves(self.folder, list(numbers))
@@ -130,4 +135,5 @@ class Snapshot:
             "running": [self.trial_json(record) for record in running],
             "runner": self.runner,
             "slot_notes": slot_notes(self.folder),
+            "waiting_slots": self.waiting_slots,
         }

@@ -10,7 +10,7 @@ from sweep.errors import one_line, printable
 from sweep.study.ranking import objective_values
 from sweep.study.record import TrialRecord
 from sweep.study.space import swept
-from sweep.study.spec import StudySpec
+from sweep.study.spec import StudySpec, WorkersSpec
 from sweep.study.timing import TimeBreakdown
 from sweep.study.trial import Params, Scalar
 
@@ -63,6 +63,18 @@ def time_shares_text(spent: TimeBreakdown) -> str:
 def slots_text(count: int) -> str:
     """Return a number of slots, such as `1 slot`."""
     return f"{count} slot{'s' * (count != 1)}"
+
+
+def cluster_text(workers: WorkersSpec) -> str:
+    """Return which Ray cluster runs the trials."""
+    if workers.address == "auto":
+        return "the Ray cluster that this machine is part of"
+    return "a Ray that is started on this machine" if workers.address is None else f"the Ray cluster at {workers.address}"
+
+
+def waiting_text(slots: int) -> str:
+    """Return that so many slots wait for a cluster."""
+    return f"{slots_text(slots)} wait{'s' * (slots == 1)} for room on the cluster"
 
 
 def states_text(counts: Mapping[str, int]) -> str:

@@ -101,6 +101,9 @@ class WorkersSpec:
     )
     threads: int | None = key(None, "compute threads of each process", "Threads")
     devices_per_trial: int | None = key(None, "GPUs of each trial, or cores on a CPU; default: 1", "Threads")
+    engine: str = key("local", "`local`: processes of this machine; `ray`: of a Ray cluster's nodes", "Engine")
+    address: str | None = key(None, "of the cluster: `auto`, or HOST:PORT; default: a Ray of this machine alone", "Address")
+    resources: Mapping[str, float] = key({}, "what each trial needs of a Ray cluster besides, by name", "Resources")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +204,7 @@ class StudySpec:
         WorkersSpec(),
         "`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: on a CPU one per core, as far as the"
         " memory goes; on a GPU 1, and more as long as that is measured to gain), `threads` of each,"
-        " `devices_per_trial` (GPUs of each trial, or cores on a CPU)",
+        " `devices_per_trial` (GPUs of each trial, or cores on a CPU); on a Ray cluster `engine: ray`, `address` and `resources`",
     )
     log: LogSpec = key(LogSpec(), "what TensorBoard shows beside the scalars, panel by panel: see `sweep docs tensorboard`")
     retries: int = key(
@@ -292,9 +295,6 @@ class StudySpec:
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """Return a seed for one purpose from the study's seed: 31 bits, which NumPy, torch and Optuna accept.
-
-    By SHA-256 instead of `hash`, so that it is the same on every machine and with every Python.
-    """
-    text = ":".join(str(part) for part in (seed, *purpose))
+    """Return a seed for one purpose from the study's seed: 31 bits, which NumPy, torch and Optuna accept."""
+    text = ":".join(str(part) for part in (seed, *purpose))  # by SHA-256, so that it is the same with every Python
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -44,9 +44,15 @@ Command = Load | Prepare | TrialSpec | Decision
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """The objective is imported; `prepare` says whether it has such a function."""
+    """The objective is imported.
+
+    Attributes:
+        prepare: whether it has such a function.
+        node: the machine of a cluster where the worker is; empty for this one.
+    """
 
     prepare: bool
+    node: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +117,14 @@ class Died:
     Attributes:
         exit_code: the code, or minus the signal's number; None if it is not known.
         log: the last lines that the process wrote outside a trial.
-        reason: why it could not be started; empty if it was.
+        reason: why it could not be started, or how its machine was lost; empty if neither.
+        lost: the machine is gone, or what runs the worker there: the trial is not to blame.
     """
 
     exit_code: int | None
     log: str = ""
     reason: str = ""
+    lost: bool = False
 
     @property
     def killed(self) -> bool:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sweep.cli import run
 from sweep.cli.commands import sweep
 from sweep.cli.main import main
+from sweep.cli.target import Target
 from sweep.cli.words import _ALIKE
 from tests.support.studies import make_study
 
@@ -52,3 +54,26 @@ def test_every_word_stands_for_a_verb_that_there_is() -> None:
     assert _ALIKE.keys() <= sweep.commands.keys()
     assert len(words) == len(set(words))
     assert not sweep.commands.keys() & set(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "address"),
+    [
+        ("run study.yaml --ray", None),
+        ("run study.yaml --ray 10.0.0.1:6379", "10.0.0.1:6379"),
+        ("run study.yaml --ray=auto", "auto"),
+        ("run --ray auto study.yaml", "auto"),
+        ("run --ray study.yaml", None),
+        ("run study.yaml --ray x.values=[1] --plain", None),
+        ("resume study.yaml workers.address=h:1 --ray --plain", None),
+    ],
+)
+def test_ray_is_an_override(words: str, address: str | None, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the engine and of the address, also of one in the file; the word after it is an address where it can be one."""
+    make_study(here, {"x": [1]}, workers={"engine": "local", "address": "old:1"})
+    ran: list[Target] = []
+    for verb in ("run_target", "resume_target"):
+        monkeypatch.setattr(run, verb, lambda target, **_options: ran.append(target))
+    assert main(words.split()) == 0
+    (target,) = ran
+    assert (target.study.workers.engine, target.study.workers.address) == ("ray", address)

@@ -35,7 +35,7 @@ from tests.conftest import REPOSITORY, Cli, Done
 README = REPOSITORY / "README.md"
 DOCS = REPOSITORY / "sweep" / "docs"
 PAGES = [README, *sorted(DOCS.glob("*.md"))]
-TOPICS = ["design", "operations", "own-code", "report", "search", "speed", "study-file", "tensorboard"]
+TOPICS = ["cluster", "design", "operations", "own-code", "report", "search", "speed", "study-file", "tensorboard"]
 # What the real study is cut down to here; the numbers in the documentation are of the whole one.
 QUICK = ["epochs.value=1", "parameters.train_samples.value=500", "batch_size.values=[64]"]
 # The keys that an excerpt of a study file may lack.

@@ -27,6 +27,9 @@ class Silent:
         """Record it."""
         self.seen.append((time.perf_counter(), change, run))
 
+    def waiting(self, slots: int) -> None:
+        """Show nothing."""
+
     def notice(self, text: str) -> None:
         """Record it."""
         self.notices.append(text)

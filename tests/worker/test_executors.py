@@ -22,12 +22,14 @@ from sweep.worker.executors.local import LocalWorker
 from sweep.worker.gpus import Gpu
 from sweep.worker.loop import IMPORTS, serve
 from sweep.worker.protocol import Command, Died, Event, Load, Loaded, LoadFailed, Resumed, Worker
+from tests.support.clusters import cluster
 from tests.support.studies import study_spec, write_objectives
 from tests.support.waiting import no_process_left, wait_for
 
 KEEPS_WORKERS = True
 # Together in one process of pytest-xdist: they share their workers.
 pytestmark = pytest.mark.xdist_group("executors")
+RAY = pytest.param("ray", marks=pytest.mark.slow)
 Make = Callable[..., Worker]
 # The last event of each worker: one that waits for a decision is stopped before the next test has it.
 _last: dict[Worker, Event] = {}
@@ -55,10 +57,35 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudySpec:
     return study_spec({"x": [1, 2], "steps": 3}, objective="mine_for_workers:train", import_dir=folder)
 
 
-@pytest.fixture(scope="module", params=["inline", "local", pytest.param("from scratch", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module")
+def connected(study: StudySpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cluster of one node that this process is connected to, as the runner is."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+    from sweep.worker.executors.ray.cluster import RayCluster
+
+    folder = tmp_path_factory.mktemp("runs") / "study"
+    folder.mkdir()
+    with cluster() as nodes:
+        nodes.add(1)
+        workers = dataclasses.replace(study.workers, engine="ray", address=nodes.address)
+        with RayCluster(dataclasses.replace(study, workers=workers), folder, None).connected():
+            yield
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> str:
+    """The executor of a test that makes workers itself; on a cluster, that there is one."""
+    if request.param == "ray":
+        request.getfixturevalue("connected")
+    return str(request.param)
+
+
+@pytest.fixture(scope="module", params=["inline", "local", pytest.param("from scratch", marks=pytest.mark.slow), RAY])
 def make(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[Make]:
     """Make one worker of each executor for each objective, and close them all in the end."""
     made: dict[str, Worker] = {}
+    if request.param == "ray":
+        request.getfixturevalue("connected")
 
     def build(objective: str = str(study.objective)) -> Worker:
         if objective not in made:
@@ -72,6 +99,12 @@ def make(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[Make]:
 
 def new_worker(executor: str, study: StudySpec, slot: Slot | None = None) -> Worker:
     slot, loop = slot or plan_slots("cpu", 1, 1)[0], functools.partial(serve, study)
+    if executor == "ray":  # a node that does not share the folder
+        from sweep.worker.executors.ray.host import Order
+        from sweep.worker.executors.ray.worker import RayWorker
+
+        order = Order(study=study, get=None, slot=slot, sign=("/nowhere", ""), code=True)
+        return RayWorker(order, {"num_cpus": 0.01}, lambda _: None)
     return InlineWorker(slot, loop) if executor == "inline" else LocalWorker(slot, loop, IMPORTS, copied=executor == "local")
 
 
@@ -207,12 +240,13 @@ def test_a_step_has_one_report_with_a_state(make: Make, tmp_path: Path) -> None:
     assert "make checkpoints inside a step with trial.save" in (result.error or "")
 
 
-@pytest.mark.parametrize("executor", ["inline", "local"])
-def test_a_stop_reaches_a_trial_that_computes(executor: str, study: StudySpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["inline", "local", RAY], indirect=True)
+def test_a_stop_reaches_a_trial_that_computes(place: str, study: StudySpec, tmp_path: Path) -> None:
     """It ends with a checkpoint, without waiting for its next report."""
-    worker = new_worker(executor, dataclasses.replace(study, objective="mine_for_workers:endless"))
+    worker = new_worker(place, dataclasses.replace(study, objective="mine_for_workers:endless"))
     running = worker.next_event(spec(tmp_path))
-    wait_for((tmp_path / "trial" / "begun").exists)
+    log = tmp_path / "trial" / "log.txt"  # of all files the one that comes from a node before the next event
+    wait_for(lambda: log.exists() and "begun" in log.read_text())
     worker.stop()
     result = running.result(timeout=10)
     worker.close()
@@ -221,24 +255,25 @@ def test_a_stop_reaches_a_trial_that_computes(executor: str, study: StudySpec, t
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_started_anew(study: StudySpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["local", RAY], indirect=True)
+def test_a_killed_worker_is_started_anew(place: str, study: StudySpec, tmp_path: Path) -> None:
     """The event that is awaited is `Died`; the next call has a new process."""
-    worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study), IMPORTS)
+    worker = new_worker(place, study)
     assert isinstance(ask(worker, spec(tmp_path, sleep=0.2, steps=1000)), Report)
     waiting = worker.next_event(Decision.CONTINUE)
     worker.kill()
     died = waiting.result(timeout=10)
     assert isinstance(died, Died)
-    assert died.exit_code == -9
+    assert (died.exit_code, died.lost) == (-9, False)
     assert ask(worker, Load()) == Loaded(prepare=False)
     worker.close()
     _last.clear()
 
 
-@pytest.mark.parametrize("executor", ["inline", "local"])
-def test_closing_a_worker_that_computes_ends_it_at_once(executor: str, study: StudySpec, tmp_path: Path) -> None:
-    """The event that is awaited is `Died`, and so is each one of a closed worker."""
-    worker = new_worker(executor, study)
+@pytest.mark.parametrize("place", ["inline", "local", RAY], indirect=True)
+def test_closing_a_worker_that_computes_ends_it_at_once(place: str, study: StudySpec, tmp_path: Path) -> None:
+    """The event that is awaited is `Died`."""
+    worker = new_worker(place, study)
     assert isinstance(ask(worker, spec(tmp_path, sleep=0.5, steps=1000)), Report)
     waiting: Future[Event] = worker.next_event(Decision.CONTINUE)
     worker.close()
@@ -246,9 +281,12 @@ def test_closing_a_worker_that_computes_ends_it_at_once(executor: str, study: St
     assert isinstance(_last[worker], Died)
 
 
-@pytest.fixture(scope="module", params=[True, pytest.param(False, marks=pytest.mark.slow)])
-def local(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[LocalWorker]:
-    worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study), IMPORTS, copied=request.param)
+@pytest.fixture(scope="module", params=["local", pytest.param("from scratch", marks=pytest.mark.slow), RAY])
+def process(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[Worker]:
+    """A worker that is a process."""
+    if request.param == "ray":
+        request.getfixturevalue("connected")
+    worker = new_worker(request.param, study)
     yield worker
     worker.close()
 
@@ -258,16 +296,17 @@ def local(request: pytest.FixtureRequest, study: StudySpec) -> Iterator[LocalWor
     [("kill", "killed by SIGKILL: usually the system was out of memory"), ("leave", "exited with code 7")],
 )
 def test_a_process_that_dies_is_an_event_and_the_next_call_has_a_new_one(
-    local: LocalWorker, tmp_path: Path, how: str, words: str
+    process: Worker, tmp_path: Path, how: str, words: str
 ) -> None:
     """The event says how the process ended; the next trial runs as usual."""
-    ask(local, spec(tmp_path, how=how))
-    first = local.pid
-    died = ask(local, Decision.CONTINUE)
+    ask(process, spec(tmp_path, how=how))
+    first = getattr(process, "pid", None)
+    died = ask(process, Decision.CONTINUE)
     assert isinstance(died, Died)
+    assert not died.lost
     assert words in died.describe()
-    assert isinstance(ask(local, spec(tmp_path)), Report)
-    assert local.pid != first
+    assert isinstance(ask(process, spec(tmp_path)), Report)
+    assert first is None or getattr(process, "pid", None) != first
 
 
 @pytest.mark.slow
@@ -319,9 +358,10 @@ def test_a_process_that_cannot_be_started_says_why(
     assert words in died.describe()
 
 
-def test_a_workers_children_end_with_it(study: StudySpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["local", RAY], indirect=True)
+def test_a_workers_children_end_with_it(place: str, study: StudySpec, tmp_path: Path) -> None:
     """What an objective started ends with its worker."""
-    worker = new_worker("local", study)
+    worker = new_worker(place, study)
     ask(worker, spec(tmp_path, how="children", steps=2))
     assert isinstance(ask(worker, Decision.CONTINUE), Report)
     child = int((tmp_path / "trial" / "child").read_text())
@@ -331,10 +371,10 @@ def test_a_workers_children_end_with_it(study: StudySpec, tmp_path: Path) -> Non
     wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, seconds=5)
 
 
-def test_prints_go_to_the_trials_log(local: LocalWorker, tmp_path: Path) -> None:
+def test_prints_go_to_the_trials_log(process: Worker, tmp_path: Path) -> None:
     """What the objective prints and the traceback of its failure are in log.txt."""
-    ask(local, spec(tmp_path, how="raise"))
-    ask(local, Decision.CONTINUE)
+    ask(process, spec(tmp_path, how="raise"))
+    ask(process, Decision.CONTINUE)
     log = (tmp_path / "trial" / "log.txt").read_text()
     assert "hello from trial 0" in log
     assert "RuntimeError: boom" in log

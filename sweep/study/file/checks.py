@@ -20,7 +20,7 @@ from sweep.study.methods import PRUNERS, SAMPLERS, WRAPPED, missing_packages
 from sweep.study.objective import ObjectiveNotFound, locate
 from sweep.study.plain import LARGEST
 from sweep.study.space import Choice, Constant, Domain, Range, axis_size, can_be, conditional, domain_text
-from sweep.study.spec import SEED, BudgetSpec, RepeatsSpec, TimeoutSpec
+from sweep.study.spec import SEED, BudgetSpec, RepeatsSpec, TimeoutSpec, WorkersSpec
 
 # The option (None for all of them together), what is wrong, and what to write instead.
 OptionProblem = tuple[str | None, str, str]
@@ -118,6 +118,7 @@ def check_together(
     method, budget = values.get("method"), values.get("budget")
     yield from _check_seed(source, method, domains.get(SEED))
     yield from _check_repeats(source, values.get("repeats"), domains)
+    yield from _check_workers(source, values.get("workers"))
     yield from _check_conditions(source, domains)
     if pruner := values.get("pruner"):
         yield from _check_pruner(source, pruner, ("pruner",), option_problems)
@@ -144,6 +145,18 @@ def check_together(
             yield source.problem(("budget",), f"method {method} never ends by itself", "add budget: {trials: 50}")
         if domains and all(isinstance(domain, Constant) for domain in domains.values()):
             yield source.problem(("parameters",), f"method {method} has nothing to choose: every parameter is a constant")
+
+
+def _check_workers(source: Source, workers: WorkersSpec | None) -> Iterator[Problem]:
+    given = source.data.get("workers")
+    if workers is None or not isinstance(given, dict):
+        return
+    if workers.engine == "ray" and isinstance(workers.devices, tuple):
+        message = "indices mean nothing on a cluster, where Ray says which GPUs a trial gets"
+        yield source.problem(("workers", "devices"), message, "write auto, or cpu for trials without GPUs")
+    elif "engine" not in given:  # with engine: local they wait for another session
+        for key in [key for key in ("address", "resources") if given.get(key)]:
+            yield source.problem(("workers", key), "is for a Ray cluster only", "add engine: ray")
 
 
 def _check_whole_numbers(source: Source, values: Mapping[str, Any], domains: dict[str, Domain]) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import re
 import shlex
 import stat
@@ -189,6 +190,8 @@ def _study(values: dict[str, Any], domains: dict[str, Domain], import_dir: str) 
         "enqueue": [{name: float(value) if name in floats else value for name, value in point.items()} for point in points],
         "pruner": {} if values["pruner"].get("type") == "none" else values["pruner"],
     }
+    if found["workers"].engine == "local":
+        found["workers"] = dataclasses.replace(found["workers"], address=None, resources={})
     found |= {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
     return StudySpec(**found)
 

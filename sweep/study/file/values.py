@@ -19,6 +19,7 @@ from sweep.study.plain import LARGEST
 _STUDY_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
 _PARAMETER_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,79}"
 _REFERENCE = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*"
+_ADDRESS = r"auto|[^\s/:=]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _MOST_THREADS = 1024  # of a machine; also of its processes
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
@@ -63,6 +64,16 @@ def _per_device(value: Any) -> int | None:
             raise ValueError(f"must be at most {_MOST_THREADS}")
         return value
     raise ValueError("must be auto or a whole number above 0")
+
+
+def _resources(value: Any) -> dict[str, float]:
+    if not isinstance(value, dict) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError("must be names with amounts, such as {accelerator_type:A100: 0.001}")
+    if own := [name for name in value if name in ("CPU", "GPU")]:
+        raise ValueError(f"must not name {own[0]}; threads, per_device and devices_per_trial say how many")
+    if wrong := [name for name, amount in value.items() if not is_finite(amount) or amount <= 0]:
+        raise ValueError(f"must give a number above 0 for {wrong[0]}")
+    return {name: float(amount) for name, amount in value.items()}
 
 
 def _scalar(value: Any) -> Any:
@@ -113,6 +124,12 @@ def _condition(value: Any) -> Any:
     if not values:
         raise ValueError("is empty; list at least one value of the parent")
     return [_scalar(item) for item in values]
+
+
+def _address(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(_ADDRESS, value):
+        return value
+    raise ValueError("must be auto, or HOST:PORT of a cluster that this machine is part of, such as 192.168.1.10:6379")
 
 
 def _text(value: Any) -> str:
@@ -169,6 +186,11 @@ Switch = bool
 Goal = Literal["maximize", "minimize"]
 TimeoutEnd = Literal["fail", "complete"]
 Determinism = Literal["strict", "default", "off"]
+Address = Annotated[str, BeforeValidator(_address), WithJsonSchema({"type": "string", "pattern": f"^({_ADDRESS})$"})]
+Engine = Literal["local", "ray"]
+Resources = Annotated[
+    dict[str, float], BeforeValidator(_resources), WithJsonSchema({"type": "object", "additionalProperties": _POSITIVE})
+]
 Method = Literal["grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii"]
 Options = dict[str, Any]
 Points = list[dict[str, Scalar]]

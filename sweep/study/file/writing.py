@@ -18,7 +18,7 @@ _PLAIN_KEY, _OTHER_WORDS = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), {"null", 
 # Format 1 has each of these keys directly before a key that it follows in the documentation.
 _MOVED = {"parameters": "sampler", "pruner": "budget"}
 # Keys that earlier programs refuse: with these values they are left out.
-_LATER = {"determinism": "default"}
+_LATER: dict[str, Any] = {"determinism": "default", "engine": "local", "resources": {}}
 
 
 def write_study(study: StudySpec) -> str:
@@ -72,7 +72,7 @@ def _mapping(spec: Any) -> Any:
     for key, value in written.items():
         if key.shorthand and changed <= {key.name}:
             return value
-    return {key.name: value for key, value in written.items() if value is not None}
+    return {key.name: value for key, value in written.items() if value not in (None, _LATER.get(key.name))}
 
 
 def flow(value: Any) -> str:

@@ -368,3 +368,32 @@ def test_no_text_makes_a_traceback(text: str, tmp_path_factory: pytest.TempPathF
     path.write_text(text)
     with pytest.raises(SweepError):
         read_study(path)
+
+
+RAY = {
+    "engine: ray, address: auto": [],
+    "engine: ray, address: '10.0.0.1:6379', resources: {spot: 0.5}": [],
+    "engine: ray, devices: cpu, address: '[::1]:6379'": [],
+    "engine: ray, address: null": [],
+    "engine: local, address: auto, resources: {spot: 1}": [],  # of a file for both
+    "engine: ray, devices: [0, 1]": ["workers.devices: indices mean nothing on a cluster"],
+    "engine: ray, address: head": ["workers.address: must be auto, or HOST:PORT of a cluster"],
+    "engine: ray, address: 'ray://head:10001'": ["workers.address: must be auto, or HOST:PORT of a cluster"],
+    "address: auto, resources: {spot: 1}": ["workers.address: is for a Ray", "workers.resources: is for a Ray"],
+    "engine: ray, resources: {GPU: 1}": ["workers.resources: must not name GPU"],
+    "engine: dask": ["workers.engine: "],
+}
+
+
+@pytest.mark.parametrize("workers", RAY)
+def test_the_keys_of_a_cluster(workers: str, here: Path) -> None:
+    """Those that mean nothing where they are written are problems; the study's own copy of the file is sound."""
+    text = f"{SOUND}\nworkers: {{{workers}}}\n"
+    if RAY[workers]:
+        found = problems(here, text)
+        assert len(found) == len(RAY[workers])
+        assert all(one in two for one, two in zip(RAY[workers], found, strict=True)), found
+        return
+    study = read_study(write(here, text))
+    assert (study.workers.address is None) == ("local" in workers or "null" in workers)
+    assert read_study(write(here, write_study(study))) == study
