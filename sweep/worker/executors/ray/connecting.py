@@ -30,7 +30,7 @@ def check_installed() -> None:
         SweepError: it is not installed.
     """
     if installed("ray") is None:
-        do = "pip install 'sweep[ray]'\npip install '.[ray]'       in a clone of the repository"
+        do = "pip install ray   here and on each node, the same version"
         raise SweepError("no-ray", "trials are to run on a Ray cluster, and Ray is not installed here", do=do)
 
 
