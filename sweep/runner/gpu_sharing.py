@@ -134,6 +134,11 @@ class GpuSharing:
             if (reading := read(slot.gpus[0])) is not None:
                 self._open.append(_Shared(slots=[slot], used_before=reading.used_bytes, rates=StepRates(now)))
 
+    @property
+    def measures(self) -> bool:
+        """Return whether the number of slots of a GPU is still open."""
+        return bool(self._open)
+
     def began(self, place: Slot) -> None:
         """Note that a trial begins in a slot."""
         if (gpu := self._of(place)) is not None:
@@ -187,7 +192,8 @@ class GpuSharing:
     def _grow(self, gpu: _Shared, pids: Mapping[int, int | None], left: int | None) -> Change | None:
         """Double a GPU's slots if a trial has been measured beside the others, and there is room."""
         count, first = len(gpu.slots), gpu.slots[0]
-        reading = self._read(first.gpus[0]) if gpu.rates.known(count) and gpu.rates.computing == count else None
+        ready = left != 0 and gpu.rates.known(count) and gpu.rates.computing == count
+        reading = self._read(first.gpus[0]) if ready else None
         if reading is None:
             return None
         limits, taken = self._limits(gpu, reading, pids)

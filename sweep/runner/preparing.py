@@ -5,6 +5,7 @@ On one machine there is one node, whose name is empty.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from sweep.runner.slot_state import SlotState
@@ -25,6 +26,7 @@ class Preparation:
         self._slots, self._params = slots, params
         self._ready: set[str] = set()
         self._under_way: dict[str, SlotState] = {}
+        self._deaths: Counter[str] = Counter()  # of workers that were preparing, by node
 
     def ready(self, slot: SlotState) -> bool:
         """Return whether trials may start on a slot's node."""
@@ -45,6 +47,7 @@ class Preparation:
     def died(self, slot: SlotState) -> None:
         """Let another slot of the node go on if this one, whose worker has died, was preparing it."""
         if self._under_way.get(slot.node) is slot:
+            self._deaths[slot.node] = slot.deaths_at_start
             del self._under_way[slot.node]
             for other in self._slots.idle:
                 if other.node == slot.node and other.loaded and other is not slot:
@@ -53,4 +56,5 @@ class Preparation:
 
     def _begin(self, slot: SlotState) -> None:
         self._under_way[slot.node] = slot
+        slot.deaths_at_start = max(slot.deaths_at_start, self._deaths[slot.node])  # whichever worker does it, they count together
         self._slots.send(slot, protocol.Prepare(params=dict(self._params())))

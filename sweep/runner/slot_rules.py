@@ -98,9 +98,11 @@ class SlotRules:
         return True
 
     def look(self) -> bool:
-        """Open and close slots as the measurements say; return whether something has changed."""
+        """Open and close slots as the measurements say; return whether an idle slot may have something to do now."""
+        # Asked only where it is used: it may end the search, which on one machine depends on results alone, and not on the time.
+        left = self._ledger.runs_left if self._engine.grows or self._sharing.measures else None
         pids = {slot.place.index: getattr(slot.worker, "pid", None) for slot in self._slots}  # threads have no process
-        changes = list(self._sharing.look(pids, self._ledger.runs_left))
+        changes = list(self._sharing.look(pids, left))
         for change in changes:
             for place in change.opens:
                 self._slots.open(place)
@@ -111,12 +113,13 @@ class SlotRules:
                 self._notes.say(change.text)
         if self._engine.grows:
             self._tell_waiting()
-        added, texts = self._engine.look(len(self._slots), self._ledger.runs_left)
+        added, texts = self._engine.look(len(self._slots), left)
         for place in added:
             self._slots.open(place)
         for text in texts:
             self._notes.say(text)
-        return bool(changes)
+        # A slot that has waited for a comparison may start now, though no trial has ended.
+        return bool(changes) or any(slot.place.gpus for slot in self._slots.idle)
 
     def _tell_waiting(self) -> None:
         waiting = sum(getattr(slot.worker, "waits", False) for slot in self._slots)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import re
 
+from sweep.study import plain
 from sweep.study.trial import DEVICE_ERROR, OUT_OF_MEMORY
 
 # As torch's libraries say it; torch.OutOfMemoryError too has such a text, or one of its own.
@@ -36,11 +37,11 @@ def cause_of(error: BaseException) -> str:
         if isinstance(one, torch.OutOfMemoryError):
             found.add(OUT_OF_MEMORY)
         elif isinstance(one, torch.AcceleratorError):
-            found |= {DEVICE_ERROR, cause_in(str(one))}
+            found |= {DEVICE_ERROR, cause_in(plain.text(one))}
         elif type(one) is RuntimeError or (isinstance(one, RuntimeError) and type(one).__module__.startswith("torch")):
-            found.add(cause_in(str(one)))
+            found.add(cause_in(plain.text(one)))
         earlier = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-        shown.append(None if earlier in shown else earlier)
+        shown.append(None if any(earlier is known for known in shown) else earlier)  # by `==` it would be the user's code
     return next((cause for cause in (OUT_OF_MEMORY, DEVICE_ERROR) if cause in found), "exception")
 
 

@@ -7,6 +7,7 @@ torch's own queue, in which a seed and a restored state replace each other as th
 from __future__ import annotations
 
 import functools
+import os
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,14 +25,15 @@ def seed_all(seed: int, device: str) -> None:
 
     Args:
         seed: the same for all of them.
-        device: what the trial computes on; on a CPU nothing asks the driver for GPUs.
+        device: what the trial computes on; on a CPU nothing asks the driver for GPUs. Inline they are visible all the same.
     """
     random.seed(seed)
     _waiting.clear()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)
     # Without an accelerator, `torch.manual_seed` only remembers its callers, for when there is one: a tenth of a millisecond.
-    every_device = device != "cpu" or _cuda_is_used() or _other_accelerator()
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+    every_device = device != "cpu" or not hidden or _cuda_is_used() or _other_accelerator()
     (torch.manual_seed if every_device else torch.default_generator.manual_seed)(seed)
     if _cuda_is_used():
         torch.cuda.reset_peak_memory_stats()

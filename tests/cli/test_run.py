@@ -227,6 +227,15 @@ def test_a_preparation_that_dies_ends_the_sweep(cli: Cli, study: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_preparation_that_dies_is_not_tried_by_each_worker(cli: Cli, study: Path) -> None:
+    """Another worker goes on with it, and the deaths count together."""
+    done = cli("run", str(study), "objective=mine:never_prepared", "retries=1", "workers.per_device=3", "x.values=[1, 2, 3]")
+    assert done.code == 2
+    assert "[worker-died-at-start]" in done.err
+    assert done.out.count("is started again") == 1
+
+
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_result(cli: Cli, here: Path, fashion_data: Path) -> None:
     """Real trials on FashionMNIST give the same metrics with one and with two workers, bit for bit."""
     path = write_study(

@@ -84,6 +84,26 @@ def test_errors_in_a_circle_are_read_once() -> None:
     assert cause_of(one) == "device-error"
 
 
+class Odd(RuntimeError):
+    """An error whose text and comparison are broken, as a user's class may be."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("no comparison")
+
+    __hash__ = RuntimeError.__hash__
+
+
+def test_errors_of_any_class_are_read() -> None:
+    """None of its methods can end the worker."""
+    error = RuntimeError(Odd())
+    error.__cause__ = Odd()
+    error.__cause__.__context__ = torch.AcceleratorError(ASSERT)
+    assert cause_of(error) == "device-error"
+
+
 def test_the_last_words_of_a_script_tell_as_much() -> None:
     """A script's process is not this one, so there is only its text."""
     assert cause_in(f"torch.OutOfMemoryError: {FULL} (exit code 1)") == "out-of-memory"
