@@ -1,4 +1,4 @@
-"""Trials inline, on a machine with GPUs that a file describes: they compute on the slot's GPU, not on torch's current one."""
+"""Trials inline: on the slot's GPU, of a machine that a file describes; and a worker's loop that breaks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sweep.study.trial import Decision, Report, TrialResult, TrialSpec, TrialSta
 from sweep.worker.devices import plan_slots
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.loop import serve
+from sweep.worker.protocol import Channel, Died, Load, Loaded
 from tests.support.fake_driver import fake_machine
 from tests.support.studies import study_spec
 
@@ -48,3 +49,23 @@ def test_an_inline_trial_computes_on_its_slots_gpu(
     assert ended.state is TrialState.COMPLETE
     assert (here / "device").read_text() == device
     assert chosen == current
+
+
+def test_a_loop_that_breaks_is_begun_again() -> None:
+    """The event says how, and the next command is obeyed."""
+    begun = []
+
+    def loop(channel: Channel, *_: object) -> None:
+        begun.append(channel.recv())
+        if len(begun) == 1:
+            raise ValueError("broken")
+        channel.send(Loaded(prepare=False))
+
+    worker = InlineWorker(plan_slots("cpu", 1, 1)[0], loop)
+    try:
+        died = worker.next_event(Load()).result(60)
+        assert isinstance(died, Died)
+        assert "ValueError: broken" in died.log
+        assert worker.next_event(Load()).result(60) == Loaded(prepare=False)
+    finally:
+        worker.close()

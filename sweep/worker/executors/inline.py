@@ -73,10 +73,12 @@ class InlineWorker:
 
     def _run(self) -> None:
         channel = Channel(send=self._answer, recv=self._commands.get, stop_requested=self._stop.is_set)
-        try:
-            self._serve(channel, self.slot, _header_only)
-        except BaseException:  # like a process that dies
-            self._answer(Died(exit_code=None, log=traceback.format_exc()))
+        while True:
+            try:
+                self._serve(channel, self.slot, _header_only)
+                return
+            except BaseException:  # like a process that dies, after which the next command has a new one
+                self._answer(Died(exit_code=None, log=traceback.format_exc()))
 
     def _answer(self, event: Event) -> None:
         if isinstance(event, TrialResult | Prepared):
