@@ -133,6 +133,7 @@ def out_of_memory(trial: Trial) -> None:
 
 def endless(trial: Trial) -> None:
     """Compute without a report until a stop is requested."""
+    (trial.dir / "begun").touch()
     print("begun", flush=True)
     while not trial.stop_requested:
         time.sleep(0.01)
