@@ -61,6 +61,7 @@ def test_each_trial_sees_its_gpu_by_its_uuid(machine: Machine, cli: Cli, here: P
     ]
 
 
+@pytest.mark.slow
 def test_gpus_that_are_not_used_are_told(machine: Machine, cli: Cli, here: Path) -> None:
     """One that is lost and one that lets nobody in; the others train. What would run is told by `sweep plan`, too."""
     lost = {"uuid": A, "fails": {"*": pynvml.NVML_ERROR_GPU_IS_LOST}}
@@ -73,6 +74,7 @@ def test_gpus_that_are_not_used_are_told(machine: Machine, cli: Cli, here: Path)
     assert seen(here) == {("gpu 1", f"sees {C}")}
 
 
+@pytest.mark.slow
 def test_a_trial_on_two_gpus_sees_both(machine: Machine, cli: Cli, here: Path) -> None:
     """The third one is left over, and that is told; four are too many."""
     machine({"uuid": A, **FAST}, {"uuid": B, **FAST}, {"uuid": C, **FAST})

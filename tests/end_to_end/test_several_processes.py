@@ -51,6 +51,7 @@ def check(cli: Cli, study: str) -> None:
     assert second["started"] < first["ended"]
 
 
+@pytest.mark.slow
 def test_a_function_starts_processes_of_its_own(examples: Path, cli: Cli) -> None:
     """Two trials at once do not meet, and each comes to what one process comes to with all of the data."""
     done = cli("run", "pair.yaml", *AT_ONCE)

@@ -79,6 +79,7 @@ def test_a_result_in_python_has_the_statements(here: Path) -> None:
     assert any("trained once" in text for text in result.statements)
 
 
+@pytest.mark.slow
 def test_the_command_that_settles_is_one_that_runs(cli: Cli, here: Path) -> None:
     """It names another study with these settings only, other seeds, and repeats; also where a parameter is the seed."""
     cases: list[tuple[dict[str, Any], dict[str, Any]]] = [

@@ -44,6 +44,7 @@ def train(trial):
 """
 
 
+@pytest.mark.slow
 def test_what_the_program_says_itself_replaces_no_process(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial that is given up, and one that diverged, leave the process as it is; any other exception on a GPU does not."""
     outcome, _ = run_on(gpu_slots(1), OWN_ERRORS, {"x": [0, 1, 2, 3, 4, 5]}, here, monkeypatch)
@@ -52,6 +53,7 @@ def test_what_the_program_says_itself_replaces_no_process(here: Path, monkeypatc
     assert before == then != after
 
 
+@pytest.mark.slow
 def test_a_swallowed_error_is_found_after_the_trial(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An objective that catches it and gives up, or even goes on, leaves a dead device to nobody."""
     objective = """

@@ -249,6 +249,7 @@ def train(trial):
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_measures_while_it_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials that only sleep take no more time beside each other: a second slot is opened in the first trial, and stays."""
     reading = GpuReading(used_bytes=GIB, total_bytes=16 * GIB)

@@ -95,6 +95,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_the_last_lines_of_a_sweep_say_it(here: Path) -> None:
     """The command is the real one, but for its slots."""
     (here / "as_gpus.py").write_text(AS_GPUS)
@@ -109,6 +110,7 @@ def test_the_last_lines_of_a_sweep_say_it(here: Path) -> None:
     assert done.out.index("1 failed; all trials are done") < done.out.index(line) < done.out.index("read the report:")
 
 
+@pytest.mark.slow
 def test_each_slot_on_a_broken_gpu_is_closed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed on one of them is tried on another GPU, so that it does not look like the trial's fault."""
     outcome, _ = run_on(gpu_slots(2, 2), BROKEN, {"x": list(range(16))}, here, monkeypatch)
@@ -120,6 +122,7 @@ def test_each_slot_on_a_broken_gpu_is_closed(here: Path, monkeypatch: pytest.Mon
         assert (broken % 2, whole % 2) == (1, 0)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_on_one_gpu_alone_costs_no_trial(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is tried once more there, as its retries say, and then elsewhere."""
     objective = BROKEN.replace('hurt_device("CUDA error: unspecified launch failure")', "os.kill(os.getpid(), signal.SIGKILL)")
@@ -144,6 +147,7 @@ def train(trial):
 """
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_elsewhere_too_opens_the_slot_again(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was the trial, which fails once; the slot trains others from then on."""
     outcome, _ = run_on(gpu_slots(2), HURTS_EVERYWHERE, {"x": list(range(24))}, here, monkeypatch)
@@ -158,6 +162,7 @@ def test_a_trial_that_fails_elsewhere_too_opens_the_slot_again(here: Path, monke
     assert any(record.device == "gpu B" and record.state is TrialState.COMPLETE for record in later)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ["ValueError(x)", "KeyError('width')", "RuntimeError('shapes cannot be multiplied')"])
 def test_the_exceptions_of_an_objective_close_nothing(here: Path, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
     """However many of them come in a row on a slot."""
@@ -175,6 +180,7 @@ def train(trial):
     assert sum(record.device == "gpu B" for record in outcome.records) >= 3
 
 
+@pytest.mark.slow
 def test_the_last_slot_is_not_closed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the study stops after some failures, as it does on a CPU."""
     outcome, _ = run_on(gpu_slots(1), "def train(trial):\n    hurt_device()\n", TEN, here, monkeypatch)
@@ -216,6 +222,7 @@ def test_trials_that_fit_only_alone_end_alone(here: Path, monkeypatch: pytest.Mo
     assert len({record.spans[-1].slot for record in outcome.records[4:]}) == 1
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_too_large_fails_alone(here: Path, monkeypatch: pytest.MonkeyPatch, asked: Callable[..., None]) -> None:
     """It ends alone on its GPU, fails there, and leaves the others the slots that they had."""
     asked(used=0.3)
@@ -232,6 +239,7 @@ def test_a_trial_that_is_too_large_fails_alone(here: Path, monkeypatch: pytest.M
     assert {record.spans[0].slot for record in outcome.records[6:]} == {0, 1}
 
 
+@pytest.mark.slow
 def test_a_trial_beside_idle_slots_is_tried_once_more(
     here: Path, monkeypatch: pytest.MonkeyPatch, asked: Callable[..., None]
 ) -> None:
@@ -245,6 +253,7 @@ def test_a_trial_beside_idle_slots_is_tried_once_more(
     assert outcome.notes == (text,)
 
 
+@pytest.mark.slow
 def test_memory_that_others_hold_is_no_fault_of_the_trial(
     here: Path, monkeypatch: pytest.MonkeyPatch, asked: Callable[..., None]
 ) -> None:
@@ -261,6 +270,7 @@ def test_memory_that_others_hold_is_no_fault_of_the_trial(
     )
 
 
+@pytest.mark.slow
 def test_where_others_hold_the_memory_another_gpu_is_tried(
     here: Path, monkeypatch: pytest.MonkeyPatch, asked: Callable[..., None]
 ) -> None:
@@ -275,6 +285,7 @@ def test_where_others_hold_the_memory_another_gpu_is_tried(
     assert outcome.records[-1].device == "gpu B"
 
 
+@pytest.mark.slow
 def test_python_s_own_memory_errors_are_the_trials(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's memory is another matter: nothing is closed."""
     objective = MEMORY.replace("torch.OutOfMemoryError(full)", "MemoryError").replace("TOO_LARGE", "False")

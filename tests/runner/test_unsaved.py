@@ -81,6 +81,7 @@ def test_a_session_that_is_interrupted_says_it_once(objective: str, count: int, 
     assert running.out.count(WORDS) == count
 
 
+@pytest.mark.slow
 def test_two_trials_that_resume_on_another_device_say_so_once(here: Path, cli: Cli) -> None:
     """And each in its own log; the checkpoints are made to say that they come from a GPU."""
     keys = {"x": [1, 2], "steps": 40, "sleep": 0.1}

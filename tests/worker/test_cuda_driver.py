@@ -63,6 +63,7 @@ def test_the_driver_sees_who_starts_cuda(driver: CudaDriver) -> None:
     assert driver.started_by()
 
 
+@pytest.mark.slow
 def test_a_sweep_on_the_cpu_does_not_start_cuda(driver: CudaDriver, cli: Cli, here: Path) -> None:
     """With checkpoints, an interruption, panels, and all that a trial leaves compared and put back.
 
@@ -77,6 +78,7 @@ def test_a_sweep_on_the_cpu_does_not_start_cuda(driver: CudaDriver, cli: Cli, he
     assert driver.started_by() == []
 
 
+@pytest.mark.slow
 def test_an_objective_on_the_cpu_that_asks_for_gpus_does_not_start_cuda(driver: CudaDriver, cli: Cli, here: Path) -> None:
     """As most programs do: the answer is no, at once."""
     (here / "asks.py").write_text(ASKS)
