@@ -7,7 +7,7 @@ is opened again. Errors that CUDA reports count, and workers that are killed by 
 
 **Memory.** A trial that runs out of it beside others is put back, and its slot is closed, so that fewer share the GPU; with
 each such failure there is one less. Alone it fails, and what was closed for it is opened again. If processes of others
-hold memory, or slots beside it are idle, it is put back once for each GPU, and nothing is closed.
+hold memory, it is put back once for each GPU, and nothing is closed.
 
 The last slot of a session is never closed, nor the last one on a GPU for memory. A trial that is put back waits for a slot on
 another GPU, if there is an open one. Nothing of this has run on a GPU yet.
@@ -115,20 +115,18 @@ class SlotHealth:
         return Verdict(puts_back=True, closes=True, text=f"{text} ({told})" if told else text)
 
     def _memory_ran_out(self, slot: SlotState, run: _Run) -> Verdict:
-        place, others = slot.place, self._slots.beside(slot.place)
-        beside = sum(other.trial is not None for other in others)
+        place, beside = slot.place, len(self._slots.beside(slot.place))
         _, failed = self._waiting.pop(run, ("", []))
         if beside:
             self._closed.setdefault(run, []).append(place)
             self._waiting[run] = OUT_OF_MEMORY, failed
-            several = f"{beside} other slot{'s' * (beside > 1)}"
-            text = f"{place.device}: trial {run[0]} ran out of memory beside {several}. Slot {place.index} is closed,"
+            others = f"{beside} other slot{'s' * (beside > 1)}"
+            text = f"{place.device}: trial {run[0]} ran out of memory beside {others}. Slot {place.index} is closed,"
             return Verdict(puts_back=True, closes=True, text=f"{text} and the trial waits for another one")
         held = [text for gpu in place.gpus if (text := self._held_by_others(gpu))]
-        if (held or others) and not _among(place, failed):  # the trial of an idle slot may have ended a moment ago
+        if held and not _among(place, failed):
             self._waiting[run] = OUT_OF_MEMORY, [*failed, place]
-            why = f"while others hold {', '.join(held)}" if held else "perhaps beside a trial that has ended since"
-            text = f"{place.device}: trial {run[0]} ran out of memory {why}. It is tried once more"
+            text = f"{place.device}: trial {run[0]} ran out of memory while others hold {', '.join(held)}. It is tried once more"
             return Verdict(puts_back=True, text=text)
         return self._blame(run, f"{place.device}: trial {run[0]} runs out of memory alone, too, and fails")
 

@@ -240,20 +240,6 @@ def test_a_trial_that_is_too_large_fails_alone(here: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_a_trial_beside_idle_slots_is_tried_once_more(
-    here: Path, monkeypatch: pytest.MonkeyPatch, asked: Callable[..., None]
-) -> None:
-    """The last one of a study: no slot is closed, and it does not go round all of them."""
-    asked(used=0.3)
-    objective = MEMORY.replace("taken() or TOO_LARGE", "trial.params['x'] == 9 and not time.sleep(3)")
-    outcome, _ = run_on(gpu_slots(1, 3), objective, TEN, here, monkeypatch)
-    assert states(outcome) == {"complete": 9, "failed": 1}
-    assert outcome.records[9].attempts == 2
-    text = "gpu A: trial 9 ran out of memory perhaps beside a trial that has ended since. It is tried once more"
-    assert outcome.notes == (text,)
-
-
-@pytest.mark.slow
 def test_memory_that_others_hold_is_no_fault_of_the_trial(
     here: Path, monkeypatch: pytest.MonkeyPatch, asked: Callable[..., None]
 ) -> None:
