@@ -15,11 +15,11 @@ from typing import Any
 
 from sweep.cli.gpu_trouble import Driver, trouble
 from sweep.objectives import datasets
-from sweep.runner.environment import version
 from sweep.worker.devices import cpu_cores
 from sweep.worker.gpus import Gpu, Note, driver_versions
 from sweep.worker.probe import ProbeFailed, run_probe
 from sweep.worker.torch_build import unused_accelerator
+from sweep.worker.versions import version
 from sweep.worker.visible import VARIABLE, gpu_notes, prohibition, visible_gpus
 
 _CHECK_S = 120.0  # importing torch from a slow disk takes most of it

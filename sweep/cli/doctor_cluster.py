@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sweep.cli.doctor import print_result
-from sweep.runner.environment import version
 from sweep.worker.executors.ray.nodes import Node, ask_nodes
+from sweep.worker.versions import COMPARED, version
 
-COMPARED = ("sweep", "torch")
 _ANSWER_S = 60.0  # a node's first process imports Ray from its disk
 _UNPROTECTED = "unless Ray was set up to ask for a token, whoever reaches its ports can run any program on every node"
 

@@ -6,12 +6,12 @@ import os
 import platform
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from sweep.study.spec import WorkersSpec
 from sweep.worker.devices import Slot, cpu_cores
+from sweep.worker.versions import version
 from sweep.worker.visible import visible_gpus
 
 _PACKAGES = ("sweep", "torch", "torchvision", "tensorboard", "optuna", "joblib", "numpy", "ray")
@@ -37,14 +37,6 @@ def describe(study_path: Path, import_dir: str, slots: list[Slot], workers: Work
         "slots": [{"device": slot.device, "threads": slot.threads} for slot in slots],
         "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
-
-
-def version(package: str) -> str | None:
-    """Return an installed package's version, None when it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _git_commit(folder: Path) -> str | None:

@@ -45,8 +45,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep.objectives import datasets
-from sweep.runner.environment import version
 from sweep.worker.devices import cpu_cores
+from sweep.worker.versions import version
 from sweep.worker.visible import visible_gpus
 from tests.benchmarks import peers, timer
 from tests.benchmarks.contenders import CONTENDERS, REPOSITORY, Contender, command

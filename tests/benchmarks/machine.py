@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sweep.runner.environment import version
 from sweep.worker.devices import cpu_cores
+from sweep.worker.versions import version
 from sweep.worker.visible import visible_gpus
 
 

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.runner.environment import version
+from sweep.worker.versions import version
 from tests.benchmarks.machine import describe, not_installed
 
 OBJECTIVE = """

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sweep.runner.environment import version
+from sweep.worker.versions import version
 from tests.benchmarks import timer
 from tests.benchmarks.compare import against, sides, table
 from tests.benchmarks.contenders import CONTENDERS, command

@@ -14,8 +14,9 @@ import pytest
 
 from sweep.errors import SweepError
 from sweep.study.spec import WorkersSpec
-from sweep.worker.executors.ray import code, connecting
+from sweep.worker.executors.ray import code
 from sweep.worker.executors.ray.cluster import RayCluster, asked_for, capacity
+from sweep.worker.versions import version
 from tests.support.studies import study_spec
 
 GIT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
@@ -84,7 +85,7 @@ def test_slots_are_added_as_nodes_join_and_not_more_than_there_are_trials(tmp_pa
 def test_another_sweep_is_refused_and_another_torch_is_told(tmp_path: Path) -> None:
     """By the node's name, with both versions, once."""
     cluster = RayCluster(study_spec({"x": [1]}), tmp_path, None)
-    mine = {name: connecting.installed(name) for name in ("sweep", "torch")}
+    mine = {name: version(name) for name in ("sweep", "torch")}
     here = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
 
     def check(**versions: str | None) -> str | None:

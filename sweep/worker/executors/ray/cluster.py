@@ -9,7 +9,6 @@ Ray itself asks nobody for a password: whoever reaches its ports can run program
 from __future__ import annotations
 
 import contextlib
-import platform
 import secrets
 import tempfile
 import threading
@@ -23,8 +22,9 @@ from sweep.storage.folder import StudyFolder
 from sweep.study.spec import StudySpec, WorkersSpec
 from sweep.worker.devices import THREAD_VARIABLES, Slot
 from sweep.worker.executors.ray.code import package
-from sweep.worker.executors.ray.connecting import connect, imported, installed
+from sweep.worker.executors.ray.connecting import connect, imported
 from sweep.worker.protocol import Worker
+from sweep.worker.versions import compared
 
 _SIGN = ".ray-"
 _LOOK_EVERY_S = 1.0
@@ -178,7 +178,7 @@ class RayCluster:
 
     def _check(self, joined: Any) -> str | None:
         """Return why a node cannot be used: another Python or another version of this program."""
-        here = {"python": platform.python_version(), **{name: installed(name) for name in ("sweep", "torch")}}
+        here = compared()
         for name, version in joined.versions.items():
             mine = here[name]
             if version == mine:

@@ -7,12 +7,12 @@ import secrets
 import signal
 import socket
 import threading
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from sweep.errors import SweepError
 from sweep.worker.devices import cpu_cores
+from sweep.worker.versions import version
 
 _REACHED_S = 5.0
 _LOCAL_STORE_BYTES = 256 << 20
@@ -29,7 +29,7 @@ def check_installed() -> None:
     Raises:
         SweepError: it is not installed.
     """
-    if installed("ray") is None:
+    if version("ray") is None:
         do = "pip install ray   here and on each node, the same version"
         raise SweepError("no-ray", "trials are to run on a Ray cluster, and Ray is not installed here", do=do)
 
@@ -99,11 +99,3 @@ def _no_cluster(address: str | None, why: str) -> SweepError:
         "ray start --address=HOST:6379    on each other, and on this one\n"
         "workers.address=auto             finds the cluster that this machine is part of",
     )
-
-
-def installed(name: str) -> str | None:
-    """Return the version of a package that is installed, else None."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

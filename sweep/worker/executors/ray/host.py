@@ -6,14 +6,12 @@ import contextlib
 import functools
 import os
 import pickle
-import platform
 import shutil
 import socket
 import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,10 @@ from sweep.worker.executors.local import LocalWorker
 from sweep.worker.executors.ray.folder_copy import Change, Watched, apply
 from sweep.worker.loop import IMPORTS, serve
 from sweep.worker.protocol import Command, Died
+from sweep.worker.versions import compared
 from sweep.worker.visible import visible_gpus
 
 _PREFIX = "sweep-node-"
-COMPARED = ("sweep", "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +78,8 @@ class Host:
 
     def joined(self) -> Joined:
         """Return what the runner asks first."""
-        versions: dict[str, str | None] = {"python": platform.python_version()}
-        for name in COMPARED:
-            versions[name] = None
-            with contextlib.suppress(metadata.PackageNotFoundError):
-                versions[name] = metadata.version(name)
         node = f"{socket.gethostname()}/{ray.get_runtime_context().get_node_id()[:6]}"
-        return Joined(node=node, versions=versions, shared=self._shared)
+        return Joined(node=node, versions=compared(), shared=self._shared)
 
     def next_event(self, command: Command, changes: list[Change]) -> tuple[bytes, list[Change]]:
         """Give the worker a command; return its event, packed, and what changed in the trial's folder.
