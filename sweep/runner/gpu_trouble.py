@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep.worker.gpus import Gpu
+from sweep.worker.gpus import Gpu, of_the_driver, say
 
 KERNEL_LOG = Path("/dev/kmsg")  # readable for few
 _MOST_BYTES = 4_000_000
@@ -21,32 +21,21 @@ _XID = re.compile(r"NVRM: Xid \(PCI:([0-9A-Fa-f:.]+)\): (\d+)[^\n]*")
 
 def trouble(gpu: Gpu) -> str:
     """Return in one line what is known to be wrong with a GPU; empty if nothing is, or nobody tells."""
-    import pynvml
 
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return ""
-    try:
-        return ", ".join(_found(pynvml, gpu))
-    except pynvml.NVMLError as error:  # a lost GPU answers every question so
-        return f"NVIDIA's driver says: {error}"
-    finally:
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
+    def ask(nvml: Any) -> str:
+        try:
+            return ", ".join(_found(nvml, gpu))
+        except nvml.NVMLError as error:  # a lost GPU answers every question so
+            return f"NVIDIA's driver says: {error}"
+
+    return of_the_driver(ask, lambda _: "")
 
 
 def _found(nvml: Any, gpu: Gpu) -> Iterator[str]:
     handle = nvml.nvmlDeviceGetHandleByUUID(gpu.uuid)
 
     def asked(question: str, *words: Any) -> Any:
-        """Return the answer, None if this GPU has none."""
-        try:
-            return getattr(nvml, f"nvmlDeviceGet{question}")(handle, *words)
-        except nvml.NVMLError as error:
-            if error.value in (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED):
-                raise
-            return None
+        return say(nvml, handle, f"nvmlDeviceGet{question}", None, *words)
 
     if errors := asked("TotalEccErrors", nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC):
         yield f"{errors} memory error{'s' * (errors != 1)} that could not be corrected since the driver was loaded (ECC)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from sweep.runner.engine import Engine
-from sweep.runner.gpu_sharing import GpuSharing
+from sweep.runner.gpu_sharing import Change, GpuSharing
 from sweep.runner.ledger import Ledger
 from sweep.runner.slot_health import KILLED, SlotHealth, Verdict
 from sweep.runner.slot_notes import SlotNotes
@@ -101,8 +101,10 @@ class SlotRules:
         """Open and close slots as the measurements say; return whether an idle slot may have something to do now."""
         # Asked only where it is used: it may end the search, which on one machine depends on results alone, and not on the time.
         left = self._ledger.runs_left if self._engine.grows or self._sharing.measures else None
-        pids = {slot.place.index: getattr(slot.worker, "pid", None) for slot in self._slots}  # threads have no process
-        changes = list(self._sharing.look(pids, left))
+        changes: list[Change] = []
+        if self._sharing.measures:
+            pids = {slot.place.index: getattr(slot.worker, "pid", None) for slot in self._slots}  # threads have no process
+            changes += self._sharing.look(pids, left)
         for change in changes:
             for place in change.opens:
                 self._slots.open(place)

@@ -52,11 +52,18 @@ def cause_in(text: str) -> str:
     return DEVICE_ERROR if _DEVICE.search(text) else "exception"
 
 
+def in_use() -> bool:
+    """Return whether this process has initialised CUDA."""
+    import torch
+
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+
+
 def memory_text() -> str:
     """Return how much memory a trial has used that ran out of it."""
     import torch
 
-    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    if not in_use():
         return "the device's memory ran out"
     try:
         peak, total = torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()[1]
@@ -72,7 +79,7 @@ def give_memory_back() -> bool:
     """
     import torch
 
-    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # as above
+    if not in_use():
         return True
     gc.collect()
     try:

@@ -8,6 +8,7 @@ This was written without a GPU: it is tested with a library that answers as a fi
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -106,7 +107,7 @@ def read_gpu(gpu: Gpu) -> GpuReading | None:
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         return GpuReading(used_bytes=int(memory.used), total_bytes=int(memory.total))
 
-    return _of_the_driver(read, lambda _: None)
+    return of_the_driver(read, lambda _: None)
 
 
 def driver_versions() -> tuple[str, tuple[int, int]] | None:
@@ -116,12 +117,12 @@ def driver_versions() -> tuple[str, tuple[int, int]] | None:
         number = int(nvml.nvmlSystemGetCudaDriverVersion())  # 12040 is 12.4
         return str(nvml.nvmlSystemGetDriverVersion()), (number // 1000, number % 1000 // 10)
 
-    return _of_the_driver(read, lambda _: None)
+    return of_the_driver(read, lambda _: None)
 
 
 def list_gpus() -> Listing:
     """Return the GPUs of this machine that answer, and what is wrong with the others."""
-    return _of_the_driver(_listing, _no_listing)
+    return of_the_driver(_listing, _no_listing)
 
 
 def _no_listing(error: Any) -> Listing:
@@ -147,19 +148,28 @@ def _listing(nvml: Any) -> Listing:
     return Listing(wholes=wholes, notes=notes, lost=bool(notes))
 
 
+def say(nvml: Any, handle: Any, function: str, default: Any, *args: Any) -> Any:
+    """Return what the management library says of a device, or the default if it does not.
+
+    Raises:
+        NVMLError: the device is lost.
+    """
+    try:
+        return getattr(nvml, function)(handle, *args)
+    except nvml.NVMLError as error:
+        if error.value in (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED):
+            raise
+        return default
+
+
 class _Asked:
-    """A device of the management library: what it does not say has a default, but one that is lost raises."""
+    """A device of the management library, with questions about it."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
 
     def _say(self, function: str, default: Any, *args: Any) -> Any:
-        try:
-            return getattr(self._nvml, function)(self._handle, *args)
-        except self._nvml.NVMLError as error:
-            if error.value in (self._nvml.NVML_ERROR_GPU_IS_LOST, self._nvml.NVML_ERROR_RESET_REQUIRED):
-                raise
-            return default
+        return say(self._nvml, self._handle, function, default, *args)
 
     def whole(self, number: int) -> Whole:
         """Return the GPU; `number` is its name where it has no UUID.
@@ -199,7 +209,7 @@ class _Asked:
         )
 
 
-def _of_the_driver(ask: Callable[[Any], _Answer], otherwise: Callable[[Any], _Answer]) -> _Answer:
+def of_the_driver(ask: Callable[[Any], _Answer], otherwise: Callable[[Any], _Answer]) -> _Answer:
     """Return what NVIDIA's driver answers, or what is made of its error: there is no driver, or it does not say."""
     import pynvml
 
@@ -208,6 +218,7 @@ def _of_the_driver(ask: Callable[[Any], _Answer], otherwise: Callable[[Any], _An
         try:
             return ask(pynvml)
         finally:
-            pynvml.nvmlShutdown()
+            with contextlib.suppress(pynvml.NVMLError):
+                pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
         return otherwise(error)

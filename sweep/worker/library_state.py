@@ -12,7 +12,7 @@ import numpy.fft  # or the first trial that uses it would import it
 import torch
 from torch.nn.modules import module as modules
 
-from sweep.worker import replaced
+from sweep.worker import cuda, replaced
 from sweep.worker.interpreter_state import State
 
 # Pairs of `torch._C._get_NAME` and `_set_NAME` that are no flags of the process.
@@ -172,7 +172,7 @@ def _process_group() -> bool:
 
 def _current_gpu() -> int:
     # The first one until it is asked for another: that a trial has initialised CUDA is no difference.
-    return torch.cuda.current_device() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]  # unannotated
+    return torch.cuda.current_device() if cuda.in_use() else 0
 
 
 def _forget_compiled() -> None:

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sweep.worker import cuda
+
 # CUDA's states that are to be restored when it is initialised: until then they are what a checkpoint must have.
 _waiting: list[Sequence[Tensor]] = []
 
@@ -33,9 +35,9 @@ def seed_all(seed: int, device: str) -> None:
         sys.modules["numpy"].random.seed(seed)
     # Without an accelerator, `torch.manual_seed` only remembers its callers, for when there is one: a tenth of a millisecond.
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
-    every_device = device != "cpu" or not hidden or _cuda_is_used() or _other_accelerator()
+    every_device = device != "cpu" or not hidden or cuda.in_use() or _other_accelerator()
     (torch.manual_seed if every_device else torch.default_generator.manual_seed)(seed)
-    if _cuda_is_used():
+    if cuda.in_use():
         torch.cuda.reset_peak_memory_stats()
 
 
@@ -47,7 +49,7 @@ def random_states() -> dict[str, Any]:
 
         name, keys, place, has_gauss, gauss = numpy.random.get_state(legacy=True)
         states["numpy"] = [name, torch.from_numpy(numpy.asarray(keys, dtype="int64")), int(place), int(has_gauss), float(gauss)]
-    if _cuda_is_used():
+    if cuda.in_use():
         states["cuda"] = torch.cuda.get_rng_state_all()
     elif _waiting:
         states["cuda"] = list(_waiting[-1])
@@ -77,10 +79,6 @@ def _restore_cuda(states: Sequence[Tensor]) -> None:
     if len(states) == len(generators):  # else these are other GPUs, and the seed counts
         for generator, state in zip(generators, states, strict=True):
             generator.set_state(state)
-
-
-def _cuda_is_used() -> bool:
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch leaves it unannotated
 
 
 def _other_accelerator() -> bool:
