@@ -107,7 +107,7 @@ def _busy(records: Iterable[TrialRecord]) -> tuple[Busy, ...]:
             runs = span.how is None and record.state is TrialState.RUNNING and place == len(record.spans) - 1
             began, ended = datetime.fromisoformat(span.started), datetime.now(UTC) if runs else datetime.fromisoformat(span.ended)
             how = span.how or ("running" if runs else "killed")
-            node = (record.device or "").partition(" on ")[2] if place == len(record.spans) - 1 else ""
+            node = record.node if place == len(record.spans) - 1 else ""
             times = {"began": began.timestamp(), "ended": ended.timestamp()}
             found.append(Busy(slot=span.slot, number=record.number, how=how, node=node, **times))
     found.sort(key=lambda item: item.began)

@@ -77,7 +77,7 @@ def slots_for(workers: WorkersSpec) -> list[Slot]:
     """
     if workers.engine != "local":
         return []
-    return plan_slots(workers.devices, workers.per_device, workers.threads, devices_per_trial=workers.devices_per_trial or 1)
+    return plan_slots(workers.devices, workers.per_device, workers.threads, devices_per_trial=workers.devices_per_trial)
 
 
 def may_grow(workers: WorkersSpec, slots: Sequence[Slot]) -> bool:

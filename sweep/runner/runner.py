@@ -28,7 +28,7 @@ from sweep.runner.stopping import StopRequests
 from sweep.runner.timers import SessionTimer
 from sweep.storage.folder import StudyFolder
 from sweep.storage.messages import write_failed
-from sweep.study.record import TrialRecord
+from sweep.study.record import TrialRecord, device_on
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Decision, Report, TrialResult, TrialSpec, TrialState
 from sweep.worker import protocol
@@ -188,7 +188,7 @@ class Runner:
     def _on_loaded(self, slot: SlotState, event: protocol.Loaded) -> None:
         slot.loaded, slot.node = True, event.node
         if event.node:
-            slot.place = replace(slot.place, device=f"{slot.place.device.partition(' on ')[0]} on {event.node}")
+            slot.place = replace(slot.place, device=device_on(slot.place.device, event.node))
         if slot.queued is not None:
             slot.timer.turn_to("waiting")
             if not self._stops.begun:

@@ -14,6 +14,13 @@ from sweep.study.space import swept
 from sweep.study.spec import SEED, StudySpec, derive_seed
 from sweep.study.trial import Params, Scalar, TrialState
 
+_ON = " on "  # between a device and its node
+
+
+def device_on(device: str, node: str) -> str:
+    """Return the name of a device of a node; one that was of another node moves to this one."""
+    return f"{device.partition(_ON)[0]}{_ON}{node}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
@@ -71,6 +78,11 @@ class TrialRecord:
     repeat: int = 0
     standard_error: float | None = None
     runs: tuple[TrialRecord, ...] = ()
+
+    @property
+    def node(self) -> str:
+        """Return the node of a cluster on which it ran last; empty for this machine."""
+        return (self.device or "").partition(_ON)[2]
 
     @property
     def key(self) -> tuple[int, int]:

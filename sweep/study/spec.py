@@ -100,7 +100,7 @@ class WorkersSpec:
         None, "processes on each device; auto: one per core of a CPU, 1 or more on a GPU", "PerDevice", none="auto"
     )
     threads: int | None = key(None, "compute threads of each process", "Threads")
-    devices_per_trial: int | None = key(None, "GPUs of each trial, or cores on a CPU; default: 1", "Threads")
+    devices_per_trial: int = key(1, "GPUs of each trial, or cores on a CPU", "Threads")
     engine: str = key("local", "`local`: processes of this machine; `ray`: of a Ray cluster's nodes", "Engine")
     address: str | None = key(None, "of the cluster: `auto`, or HOST:PORT; default: a Ray of this machine alone", "Address")
     resources: Mapping[str, float] = key({}, "what each trial needs of a Ray cluster besides, by name", "Resources")

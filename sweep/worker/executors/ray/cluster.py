@@ -193,7 +193,7 @@ class RayCluster:
 
 def asked_for(workers: WorkersSpec, *, has_gpus: bool) -> dict[str, float]:
     """Return what each worker asks of Ray: `CPU`, `GPU` where there are any, and the study's own resources by their names."""
-    several = workers.devices_per_trial or 1
+    several = workers.devices_per_trial
     asked = {"CPU": float(workers.threads or 1)}
     if has_gpus and workers.devices != "cpu":
         asked["GPU"] = float(several) if several > 1 else 1 / (workers.per_device or 1)
