@@ -2,7 +2,8 @@
 
     [python, train.py, "${args}", "--out=${dir}"]  ──►  [/usr/bin/python3, train.py, --lr=0.01, --shuffle=true, --out=/…/0003_…]
 
-`${args}` must be a whole word and becomes one word for each parameter. Every other placeholder may be part of a word.
+A placeholder of `WHOLE_WORDS`, such as `${args}`, must be a whole word and becomes words for all parameters. Every other one may
+be part of a word.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,23 @@ from sweep.study.trial import Params, Scalar
 
 PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _OPERATOR = re.compile(r"[^'\" ]*;|\|{1,2}|&{1,2}|[012&]?>{1,2}(&[12])?|<")
-_ARGS = "args"
 _STEP = "step"
 _SCRIPTS = (".py", ".sh")
 NOT_STUDIES = (*_SCRIPTS, ".ipynb")
 _MOST_FILES = 500
+
+
+def text(value: Scalar) -> str:
+    """Write a value as a word: a string as it is, everything else as in JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+# The placeholders that become words for all parameters of a trial.
+WHOLE_WORDS: dict[str, Callable[[Params], list[str]]] = {
+    "args": lambda params: [f"--{name}={text(value)}" for name, value in params.items()],
+}
 # A parameter of the same name has precedence: the author of the study file chose its name.
-OWN = (_ARGS, "json", "number", "seed", "dir", "logdir", "device", _STEP)
+OWN = (*WHOLE_WORDS, "json", "number", "seed", "dir", "logdir", "device", _STEP)
 
 
 def problems(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) -> Iterator[tuple[int, str, str]]:
@@ -45,8 +56,9 @@ def problems(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) 
     yield from found
     for place, word in enumerate(words):
         if place and _OPERATOR.fullmatch(word) and not words[place - 1].startswith("-"):
-            text = " ".join('"$@"' if one == f"${{{_ARGS}}}" else one for one in words)
-            yield place, f"{word} is for a shell, and none runs the command", f"write bash -c {shlex.quote(text)} - ${{{_ARGS}}}"
+            script = " ".join('"$@"' if _whole(one) else one for one in words)
+            every = next(filter(_whole, words), "${args}")
+            yield place, f"{word} is for a shell, and none runs the command", f"write bash -c {shlex.quote(script)} - {every}"
             return
     if not PLACEHOLDER.search(words[0]) and (wrong := trouble(program(words[0], folder))):
         message, hint = wrong
@@ -58,7 +70,7 @@ def problems(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) 
         yield (
             0,
             "no word names a parameter, so each trial would run the same command",
-            f"add ${{{_ARGS}}}, or use trial.params of `from sweep import trial` in the script",
+            "add ${args}, or use trial.params of `from sweep import trial` in the script",
         )
 
 
@@ -73,11 +85,11 @@ def _wrong_placeholders(
         for name in PLACEHOLDER.findall(word):
             if name not in known:
                 yield place, f"${{{name}}} is neither a parameter nor a placeholder", did_you_mean(name, known)
-            elif name == _ARGS and name not in parameters and word != f"${{{_ARGS}}}":
-                yield place, "${args} becomes several words and must be a whole word", "put spaces around it"
+            elif name in WHOLE_WORDS and name not in parameters and word != f"${{{name}}}":
+                yield place, f"${{{name}}} becomes several words and must be a whole word", "put spaces around it"
             elif isinstance(parameters.get(name), Mapping) and parameters[name].get("when"):
                 message = f"${{{name}}} has no value in trials to which its condition (when) does not apply"
-                yield place, message, f"write ${{{_ARGS}}}, which has the parameters that apply, or ${{json}}"
+                yield place, message, "write ${args}, which has the parameters that apply, or ${json}"
         if " " in word or (place and words[place - 1] == "-c"):
             continue  # the text of a program, for a shell, say
         for match in other.finditer(PLACEHOLDER.sub("", word)):
@@ -90,7 +102,7 @@ def _gets_no_parameter(words: Sequence[str], parameters: Mapping[str, Any], fold
     swept = [name for name, keys in parameters.items() if not (isinstance(keys, Mapping) and "value" in keys)]
     named = {name for word in words for name in PLACEHOLDER.findall(word)}
     script = next((folder / word for word in words if word.endswith(_SCRIPTS) and (folder / word).is_file()), None)
-    if not swept or script is None or named & {*parameters, _ARGS, "json", "number", "dir"}:
+    if not swept or script is None or named & {*parameters, *WHOLE_WORDS, "json", "number", "dir"}:
         return False
     try:
         files = [script, *itertools.islice(filter(Path.is_file, folder.rglob("*.py")), _MOST_FILES)]
@@ -161,16 +173,17 @@ def filled(words: Sequence[str], params: Params, own: Mapping[str, Scalar]) -> l
     values = {**own, "json": json.dumps(dict(params)), **params}
     found: list[str] = []
     for word in words:
-        if word == f"${{{_ARGS}}}" and _ARGS not in params:
-            found += [f"--{name}={text(value)}" for name, value in params.items()]
+        if (name := _whole(word)) is not None and name not in params:
+            found += WHOLE_WORDS[name](params)
         else:
             found.append(PLACEHOLDER.sub(lambda match: text(values[match[1]]), word))
     return found
 
 
-def text(value: Scalar) -> str:
-    """Write a value as a word: a string as it is, everything else as in JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
+def _whole(word: str) -> str | None:
+    """Return the name of the placeholder that a word is, if it stands for all parameters."""
+    name = word.removeprefix("${").removesuffix("}")
+    return name if name in WHOLE_WORDS and word == f"${{{name}}}" else None
 
 
 def not_a_study(path: Path) -> SweepError:
@@ -188,7 +201,7 @@ def not_a_study(path: Path) -> SweepError:
     if function:
         runs = f"objective: {path.stem}:{function[1].decode()}"
     else:
-        runs = f"command: {'python' if path.suffix == '.py' else 'sh'} {shlex.quote(path.name)} ${{{_ARGS}}}"
+        runs = f"command: {'python' if path.suffix == '.py' else 'sh'} {shlex.quote(path.name)} ${{args}}"
     return SweepError(
         "not-a-study-file",
         f"{path} is a {'script' if not function else 'Python file'}, not a study file",
