@@ -2,12 +2,15 @@
 
     python -m tests.benchmarks.cluster [--trials 200] [--reports 200] [--rounds 3] [--only trial report]
 
+The row `tune` needs Ray Tune: `pip install '.[bench]'`.
+
 All of these, or only some (`--only`):
 
 - trial: ms of a trial that only reports 5 times, on 2 slots;
 - report: ms of a report with a checkpoint of 1 MB, seen from the trial;
 - study: seconds of twelve trials of 10 steps of 0.2 s on 2 slots, from the first trial's start to the last one's end;
 - start: seconds from the command to the first trial's start;
+- tune: ms a trial of 500 that report once, on 4 slots of a node, of Ray Tune with reused actors and of this program;
 - join: seconds from the start of a node, and from its joining, to its first trial's start;
 - lost: seconds from the kill of a node until the session says so: of all its processes, of its raylet alone, and with all of them
   suspended as by a cut network;
@@ -18,7 +21,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +37,7 @@ import psutil
 
 from tests.benchmarks.machine import describe
 from tests.benchmarks.timer import idle_share
-from tests.support.clusters import Cluster, Node, cluster
+from tests.support.clusters import QUIET, Cluster, Node, cluster
 from tests.support.command_line import Running
 from tests.support.reading import records
 from tests.support.studies import study_text, write_study
@@ -56,22 +62,43 @@ def reports(trial):
         spent.append((time.perf_counter() - began) * 1000)
     print("SPENT", json.dumps(spent), flush=True)
 """
+_TUNE = """
+import sys, time
+import ray
+from ray import tune
+
+def train(config):
+    tune.report({"score": config["x"]})
+    with open(ends, "a") as file:
+        file.write(f"{time.time()}\\n")
+
+address, folder, ends, trials = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+ray.init(address=address, log_to_driver=False)
+tune.Tuner(
+    tune.with_resources(train, {"cpu": 1}),
+    param_space={"x": tune.grid_search([*range(trials)])},
+    tune_config=tune.TuneConfig(metric="score", mode="max", reuse_actors=True),
+    run_config=tune.RunConfig(storage_path=folder, name="trivial", verbose=0),
+).fit()
+"""
 _SLOTS = 64
+_FEW_SLOTS, _MANY_TRIALS = 4, 500
 Row = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ran:
-    """A session that has ended: when it was started, its trials' logs, and what the runner's process used."""
+    """A session that has ended: its start, its trials' logs, how many workers were lost, what the runner's process used."""
 
     began: float
     logs: list[str]
+    lost: int = 0
     cpu_share: float = 0.0
     peak_mb: float = 0.0
 
     def marks(self, name: str) -> list[float]:
-        """Return the times at which trials printed this, in the order of the trials."""
-        return [float(line.split()[1]) for log in self.logs for line in log.splitlines() if line.startswith(name)]
+        """Return the time at which each trial printed this for the last time, in the order of the trials."""
+        return [[float(line.split()[1]) for line in log.splitlines() if line.startswith(name)][-1] for log in self.logs]
 
     @property
     def spans(self) -> list[tuple[float, float]]:
@@ -107,11 +134,13 @@ def run(base: Path, engine: list[str], parameters: dict[str, Any], objective: st
         logs = [
             (folder / "runs" / "study" / record.folder / "log.txt").read_text() for record in records(folder / "runs" / "study")
         ]
-        return Ran(began=began, logs=logs, cpu_share=share, peak_mb=peak)
+        lost = sum("is gone" in line for line in running.lines)
+        return Ran(began=began, logs=logs, lost=lost, cpu_share=share, peak_mb=peak)
 
 
-def per_trial_ms(ran: Ran, slots: int) -> float:
-    ends = sorted(ran.marks("ENDED"))
+def per_trial_ms(ends: list[float], slots: int) -> float:
+    """Return the ms a trial from when every slot has had one."""
+    ends = sorted(ends)
     return (ends[-1] - ends[slots - 1]) / (len(ends) - slots) * 1000
 
 
@@ -125,6 +154,16 @@ def both(name: str, bar: str, far: list[str], rounds: int, measured: Callable[[l
     found = [(measured(["workers.per_device=2"]), measured(far)) for _ in range(rounds)]
     here, there = (statistics.median(values) for values in zip(*found, strict=True))
     return name, f"{here:.{digits}f}", f"{there:.{digits}f} ({there - here:+.{digits}f})", bar
+
+
+def tune_ends(address: str, trials: int) -> list[float]:
+    """Return when each trial of Ray Tune's ended."""
+    with tempfile.TemporaryDirectory() as name:
+        script, ends = Path(name, "trivial.py"), Path(name, "ends")
+        script.write_text(_TUNE)
+        words = [sys.executable, str(script), address, name, str(ends), str(trials)]
+        subprocess.run(words, check=True, env=os.environ | QUIET, stdout=subprocess.DEVNULL)
+        return [float(line) for line in ends.read_text().split()]
 
 
 def joining(nodes: Cluster, folder: Path, hidden: list[Path]) -> list[Row]:
@@ -169,7 +208,7 @@ def main() -> None:
     parser.add_argument("--reports", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--start-s", type=float, default=300, help="how long the 64 workers take to start")
-    names = ["trial", "report", "study", "start", "join", "lost", "busy"]
+    names = ["trial", "report", "study", "start", "tune", "join", "lost", "busy"]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     options = parser.parse_args()
     wanted, rounds = set(options.only), options.rounds
@@ -182,12 +221,18 @@ def main() -> None:
         far = ["workers.engine=ray", f"workers.address={nodes.address}", "workers.per_device=2"]
         if wanted & {"join", "lost"}:
             rows += joining(nodes, base, hidden)
-        if wanted - {"join", "lost", "busy"}:
+        if wanted - {"tune", "join", "lost", "busy"}:
             node = nodes.add(2, hidden=hidden)
             if "trial" in wanted:
                 space = {"x": list(range(options.trials))}
                 rows.append(
-                    both("ms a trial of 5 reports", "+ <= 20", far, rounds, lambda e: per_trial_ms(run(base, e, space), 2))
+                    both(
+                        "ms a trial of 5 reports",
+                        "+ <= 20",
+                        far,
+                        rounds,
+                        lambda e: per_trial_ms(run(base, e, space).marks("ENDED"), 2),
+                    )
                 )
             if "report" in wanted:
                 space = {"x": [1], "count": options.reports}
@@ -211,6 +256,16 @@ def main() -> None:
 
                 rows.append(both("s to the first trial", "+ <= 15", far, rounds, start))
             node.end()
+        if "tune" in wanted:
+            node = nodes.add(_FEW_SLOTS, hidden=hidden)
+            found = []
+            for _ in range(rounds):
+                theirs = per_trial_ms(tune_ends(nodes.address, _MANY_TRIALS), _FEW_SLOTS)
+                ran = run(base, [*far[:2]], {"x": list(range(_MANY_TRIALS)), "steps": 1})
+                found.append((theirs, per_trial_ms(ran.marks("ENDED"), _FEW_SLOTS)))
+            node.end()
+            theirs, ours = (statistics.median(values) for values in zip(*found, strict=True))
+            rows.append((f"ms a trial, {_FEW_SLOTS} slots: Ray Tune; Ray", f"{theirs:.1f}", f"{ours:.1f}", "less"))
         if "busy" in wanted:
             node = nodes.add(_SLOTS, hidden=hidden)
             far[-1] = f"workers.per_device={_SLOTS}"
@@ -219,7 +274,7 @@ def main() -> None:
             node.end()
             began = sorted(ran.marks("BEGAN"))[_SLOTS - 1]  # from when on every slot has a worker
             spans = [(max(begin, began), end) for begin, end in ran.spans if end > began]
-            busy = f"{(1 - idle_share(spans, _SLOTS)) * 100:.1f} %; {ran.cpu_share:.2f}, {ran.peak_mb:.0f}"
+            busy = f"{(1 - idle_share(spans, _SLOTS)) * 100:.1f} %; {ran.cpu_share:.2f}, {ran.peak_mb:.0f}; lost {ran.lost}"
             rows.append((f"{_SLOTS} slots: busy; runner's cores, MB", "", busy, ">= 95 %; < 1, < 300"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:

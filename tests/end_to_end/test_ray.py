@@ -14,17 +14,21 @@ import psutil
 import pytest
 
 from sweep.study.trial import TrialState
+from tests.conftest import REPOSITORY
 from tests.support.clusters import Cluster, cluster
 from tests.support.command_line import Running, run_sweep
 from tests.support.interrupting import reached, without
-from tests.support.reading import outcome, records
+from tests.support.reading import event_records, outcome, records
 from tests.support.studies import study_text, write_objectives, write_study
 from tests.support.waiting import alive, eventually
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 KEEPS_WORKERS = True  # the nodes
-SEED, KILLS = int(os.environ.get("RAY_SEED", "16")), int(os.environ.get("RAY_KILLS", "12"))
+TIMINGS = ("time/epoch_s",)
+SEED, KILLS = int(os.environ.get("RAY_SEED", "16")), int(os.environ.get("RAY_KILLS", "8"))
+LEARNING: dict[str, Any] = {"objective": "mine:learn", "checkpoints": {"keep_best": 100}, "retries": 0}
+EPOCHS = int(os.environ.get("RAY_EPOCHS", "1"))
 
 
 @pytest.fixture
@@ -32,8 +36,7 @@ def study(here: Path) -> Path:
     """A study with checkpoints, beside its objectives."""
     write_objectives(here)
     (here / "runs").mkdir()
-    keys: dict[str, Any] = {"objective": "mine:learn", "checkpoints": {"keep_best": 100}, "retries": 0}
-    return write_study(here, study_text({"x": [1, 2, 3, 4, 5, 6], "steps": 8, "sleep": 0.1}, **keys))
+    return write_study(here, study_text({"x": [1, 2, 3, 4, 5, 6], "steps": 8, "sleep": 0.1}, **LEARNING))
 
 
 def far(nodes: Cluster) -> list[str]:
@@ -68,14 +71,33 @@ def test_a_shared_folder_is_found_by_trying(nodes: Cluster, study: Path, here: P
     node.end()
 
 
+def test_fashion_mnist_on_two_nodes(nodes: Cluster, here: Path) -> None:
+    """The twelve trials, on nodes that have homes and caches of their own: each record of the event files is the same."""
+    added = [nodes.add(hidden=[here], env={"HOME": str(nodes.disk / name)}) for name in ("one", "two")]
+    words = [str(REPOSITORY / "studies" / "fashion.yaml"), f"epochs.value={EPOCHS}", "checkpoints.keep_best=12"]
+    for extra in (far(nodes), ["name=near", "workers.devices=cpu", "workers.per_device=2"]):
+        done = run_sweep("run", *words, *extra, here=here, timeout=1500)
+        assert done.code == 0, done.out + done.err
+    there, calm = here / "runs" / "far", here / "runs" / "near"
+    assert outcome(there, timings=TIMINGS) == outcome(calm, timings=TIMINGS)
+    for record in records(there):
+        found, expected = (event_records(folder / record.folder, timings=TIMINGS) for folder in (there, calm))
+        assert len(found) > 20 * EPOCHS
+        assert found == expected
+    assert len({record.device for record in records(there)}) == 2
+    for node in added:
+        node.end()
+
+
 def test_random_kills_change_no_number(nodes: Cluster, study: Path, here: Path) -> None:
     """Of workers, of what hosts them, of Ray's own processes, of nodes and of the runner, until the study is done."""
     draws = random.Random(SEED)
     print(f"RAY_SEED={SEED}")
+    study = write_study(here, study_text({"x": [*range(1, KILLS + 1)], "steps": 12, "sleep": 0.2}, **LEARNING))
     expected = near(study, here)
     alive = [nodes.add(hidden=[here]) for _ in range(2)]
     folder = here / "runs" / "far"
-    kills = []
+    kills: list[str] = []
     running = Running("run", str(study), *far(nodes), "retries=30", here=here)
     try:
         for _ in range(KILLS):
@@ -102,11 +124,12 @@ def test_random_kills_change_no_number(nodes: Cluster, study: Path, here: Path) 
                 for process in node.named(name)[:1]:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process.kill()
-        assert running.end(240) == 0, running.out
+        assert running.end(400) == 0, running.out
     finally:
         running.process.kill()
         running.end()
-    print(kills)
+    print(len(kills), kills)
+    assert len(kills) == KILLS
     assert outcome(folder) == expected
     for node in alive:
         node.end()

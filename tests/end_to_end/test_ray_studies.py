@@ -21,6 +21,7 @@ from tests.support.interrupting import interrupt, reached
 from tests.support.reading import outcome, records
 from tests.support.studies import study_text, write_objectives, write_study
 from tests.support.waiting import eventually, wait_for
+from tests.test_lightning import OBJECTIVE, STUDY, numbers
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
@@ -208,6 +209,16 @@ def test_a_function_by_value(pair: Cluster, here: Path) -> None:
     done = run_sweep(here=here, command=[sys.executable, "script.py"])
     assert done.code == 0, done.out + done.err
     assert "[3.0, 6.0, 9.0]" in done.out
+
+
+def test_a_lightning_training(pair: Cluster, here: Path) -> None:
+    """Whose worker is killed on its node in the middle of an epoch, and goes on from its checkpoint."""
+    pytest.importorskip("lightning", reason="Lightning is not installed: pip install '.[test]'")
+    (here / "mine.py").write_text(OBJECTIVE)
+    write_study(here, STUDY)
+    good("name=far", "kill.values=[no, epoch 2 batch 1]", *far(pair), here=here)
+    good("name=near", "kill.values=[no, epoch 2 batch 1]", here=here)
+    assert numbers(here / "runs" / "far") == numbers(here / "runs" / "near")
 
 
 def test_an_objective_that_cannot_be_imported_on_a_node(pair: Cluster, here: Path) -> None:

@@ -21,7 +21,7 @@ from tests.support.waiting import alive, wait_for
 _RAY = (sys.executable, "-m", "ray.scripts.scripts")
 _MARK = "SWEEP_TEST_CLUSTER"
 _OF_A_STUDY = ("sweep-slot", "sweep-template", "ray::Host")
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}  # else a head wants the token that is at home, if one is
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}  # else a head wants the token that is at home, if one is
 
 
 class Node:
@@ -34,7 +34,7 @@ class Node:
             command = ["unshare", "-m", "sh", "-c", f'{mounts} && exec "$@"', "sh", *command]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, **_QUIET, **env}
+                command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, **QUIET, **env}
             )
         self.log = log
 
@@ -142,7 +142,7 @@ def cluster() -> Iterator[Cluster]:
         pytest.MonkeyPatch.context() as patch,
         tempfile.TemporaryDirectory(prefix="sweep-cluster-", ignore_cleanup_errors=True) as folder,
     ):
-        for name, value in _QUIET.items():  # also for what connects to it
+        for name, value in QUIET.items():  # also for what connects to it
             patch.setenv(name, value)
         found = Cluster(Path(folder), port)
         try:

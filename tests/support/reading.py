@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from sweep.storage.database import read_records
 from sweep.storage.folder import StudyFolder
@@ -44,6 +45,32 @@ def points(folder: Path) -> list[tuple[str, str, int]]:
                 for value in event.summary.value:
                     kind = value.metadata.plugin_data.plugin_name or value.WhichOneof("value") or ""
                     found.append((kind, value.tag, event.step))
+    return found
+
+
+def event_records(folder: Path, *, timings: tuple[str, ...] = ()) -> list[bytes]:
+    """Return every record of a run's event files in order, without when, by whom and in which file each was written.
+
+    Args:
+        timings: tags whose values are times, which are left out.
+    """
+    found = []
+    for path in sorted(folder.glob(event_files.PATTERN)):
+        with path.open("rb") as file:
+            for start, length in list(event_files.records(file)):
+                file.seek(start)
+                event = Event.FromString(file.read(length))
+                event.wall_time = 0
+                for value in event.summary.value:
+                    if value.tag in timings:
+                        value.ClearField("value")
+                    if value.metadata.plugin_data.plugin_name == "hparams":
+                        data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                        data.session_start_info.ClearField("start_time_secs")
+                        data.session_end_info.ClearField("end_time_secs")
+                        data.experiment.ClearField("time_created_secs")
+                        value.metadata.plugin_data.content = data.SerializeToString(deterministic=True)
+                found.append(event.SerializeToString(deterministic=True))
     return found
 
 

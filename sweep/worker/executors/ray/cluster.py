@@ -156,9 +156,7 @@ class RayCluster:
             request_resources(bundles=[self._asked] * count)
 
     def _count(self) -> None:
-        import ray
-
-        nodes = ray.nodes()
+        nodes: list[Any] = imported().nodes()
         self._answered = time.monotonic()
         alive = [dict(node["Resources"]) for node in nodes if node["Alive"]]
         asked = asked_for(self._study.workers, has_gpus=any(node.get("GPU", 0) > 0 for node in alive))

@@ -23,7 +23,7 @@ from sweep.worker.devices import Slot
 from sweep.worker.executors.local import LocalWorker
 from sweep.worker.executors.ray.folder_copy import Change, Watched, apply
 from sweep.worker.loop import IMPORTS, serve
-from sweep.worker.protocol import Command, Died
+from sweep.worker.protocol import Command, Died, LoadFailed
 from sweep.worker.versions import compared
 from sweep.worker.visible import visible_gpus
 
@@ -69,7 +69,8 @@ class Host:
         self._shared = _holds(*order.sign)
         _remove_leftovers()
         self._root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-        study = replace(order.study, import_dir=str(Path.cwd())) if order.code else order.study
+        self._sent = order.code
+        study = replace(order.study, import_dir=str(_working_folder())) if order.code else order.study
         # Ray chooses the GPUs, and says which in this process's environment.
         gpus = tuple(visible_gpus()) if order.slot.torch_device == "cuda" else ()
         chosen = {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus)}
@@ -93,6 +94,8 @@ class Host:
                 command = self._begin(command, changes)
             self._waits = True
         event = self._worker.next_event(command).result()
+        if isinstance(event, Died | LoadFailed) and self._sent and _working_folder() is None:
+            event = Died(exit_code=None, lost=True, reason="the study's files are gone there, as they are when Ray ends")
         with self._lock:
             self._waits = False
             found = self._watched.changes() if self._watched is not None else []
@@ -139,6 +142,14 @@ class Host:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._folder = self._watched = None
+
+
+def _working_folder() -> Path | None:
+    """Return this process's working folder, into which Ray has put the study's files; None if Ray has removed it."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def _holds(path: str, content: str) -> bool:

@@ -96,6 +96,9 @@ class RayWorker:
         except OSError as error:  # the study's folder cannot be written
             self._end_actor()
             return TrialResult(state=TrialState.WAITING, metrics={}, error=plain.text(error), cause="write-failed")
+        if isinstance(event, Died) and event.lost:
+            self._end_actor()
+            return replace(event, reason=f"the worker on {joined.node} is gone: {event.reason}")
         return replace(event, node=joined.node) if isinstance(event, Loaded) else event
 
     def _host(self) -> Any:
