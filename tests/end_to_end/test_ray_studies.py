@@ -216,8 +216,8 @@ def test_a_lightning_training(pair: Cluster, here: Path) -> None:
     pytest.importorskip("lightning", reason="Lightning is not installed: pip install '.[test]'")
     (here / "mine.py").write_text(OBJECTIVE)
     write_study(here, STUDY)
-    good("name=far", "kill.values=[no, epoch 2 batch 1]", *far(pair), here=here)
-    good("name=near", "kill.values=[no, epoch 2 batch 1]", here=here)
+    good("name=far", "kill.values=['no', 'epoch 2 batch 1']", *far(pair), here=here)
+    good("name=near", "kill.values=['no', 'epoch 2 batch 1']", here=here)
     assert numbers(here / "runs" / "far") == numbers(here / "runs" / "near")
 
 
