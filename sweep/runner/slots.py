@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
+import queue
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 
 from sweep.runner.slot_state import SlotState
 from sweep.runner.timers import SessionTimer
@@ -23,7 +24,8 @@ class Slots:
     def __init__(self, make_worker: Callable[[Slot], protocol.Worker], timer: SessionTimer) -> None:
         self._make_worker, self._timer = make_worker, timer
         self._open: list[SlotState] = []
-        self._pending: dict[Future[protocol.Event], SlotState] = {}
+        self._asked: set[SlotState] = set()  # whose workers owe an answer
+        self._answers: queue.SimpleQueue[tuple[SlotState, Future[protocol.Event]]] = queue.SimpleQueue()
 
     def __iter__(self) -> Iterator[SlotState]:
         return iter(self._open)
@@ -34,13 +36,12 @@ class Slots:
     @property
     def busy(self) -> bool:
         """Return whether any worker owes an answer."""
-        return bool(self._pending)
+        return bool(self._asked)
 
     @property
     def idle(self) -> list[SlotState]:
         """Return the slots that could start a trial now."""
-        asked = set(self._pending.values())
-        return [slot for slot in self._open if slot not in asked and slot.trial is None and slot.queued is None]
+        return [slot for slot in self._open if slot not in self._asked and slot.trial is None and slot.queued is None]
 
     def open(self, place: Slot, *, from_start: bool = False) -> None:
         """Open a slot, whose worker begins to load; one of the first slots has been starting since the session began."""
@@ -50,15 +51,18 @@ class Slots:
 
     def send(self, slot: SlotState, command: protocol.Command) -> None:
         """Give a slot's worker a command."""
-        self._pending[slot.worker.next_event(command)] = slot
+        self._asked.add(slot)
+        slot.worker.next_event(command).add_done_callback(lambda answer: self._answers.put((slot, answer)))
 
     def events(self, timeout_s: float) -> Iterator[tuple[SlotState, protocol.Event]]:
         """Wait for any worker's answer, and iterate over those that have come."""
-        if not self._pending:
-            time.sleep(timeout_s)
-        done, _ = wait(self._pending, timeout=timeout_s, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield self._pending.pop(future), future.result()
+        # A queue, since waiting for 1,000 futures takes longer the more there are.
+        with contextlib.suppress(queue.Empty):
+            found = [self._answers.get(timeout=timeout_s)]
+            found += [self._answers.get_nowait() for _ in range(self._answers.qsize())]
+            for slot, answer in found:
+                self._asked.discard(slot)
+                yield slot, answer.result()
 
     def beside(self, place: Slot) -> list[SlotState]:
         """Return the other open slots that compute on a GPU of this one."""
