@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import queue
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from sweep.runner.slot_state import SlotState
 from sweep.runner.timers import SessionTimer
 from sweep.worker import protocol
 from sweep.worker.devices import Slot
+
+_AT_A_TIME = 64
 
 
 class Slots:
@@ -87,9 +89,11 @@ class Slots:
     def end(self) -> None:
         """End all workers at once."""
         for slot in self._open:
-            slot.worker.kill()  # all at once, and only then one after another
-        for slot in self._open:
-            slot.worker.close()
+            slot.worker.kill()
+        # Side by side: of a machine that does not answer, each is waited for.
+        with ThreadPoolExecutor(max_workers=_AT_A_TIME) as threads:
+            for closed in [threads.submit(slot.worker.close) for slot in self._open]:
+                closed.result()
 
 
 def share_gpu(one: Slot, other: Slot) -> bool:

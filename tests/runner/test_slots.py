@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -61,3 +64,17 @@ def test_the_last_slot_on_a_gpu_that_was_to_be_closed_stays(slots: Slots) -> Non
     slots.close(first)
     assert names(slots) == ["1 gpu 5", "2 gpu 4"]
     assert not last.closing
+
+
+def test_workers_that_do_not_answer_are_waited_for_together() -> None:
+    """Not one after another, since each of them may take seconds."""
+    together = threading.Barrier(3)  # which is broken, and raises, unless all three close at the same time
+    workers = [
+        mock.Mock(**{"next_event.return_value": Future(), "close.side_effect": lambda: together.wait(20)}) for _ in range(3)
+    ]
+    made = iter(workers)
+    found = Slots(lambda _: next(made), SessionTimer())
+    for place in plan_slots("cpu", 3, 1, gpus=[], cores=4):
+        found.open(place)
+    found.end()
+    assert [worker.close.call_count for worker in workers] == [1, 1, 1]
