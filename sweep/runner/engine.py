@@ -27,7 +27,7 @@ class Engine(Protocol):
 
         Args:
             open_slots: how many there are already.
-            wanted: how many trials are still to start; None if that is open.
+            wanted: how many trials run and are still to start; None if that is open.
         """
 
 

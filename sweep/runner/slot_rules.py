@@ -115,7 +115,8 @@ class SlotRules:
                 self._notes.say(change.text)
         if self._engine.grows:
             self._tell_waiting()
-        added, texts = self._engine.look(len(self._slots), left)
+        running = sum(slot.trial is not None or slot.queued is not None for slot in self._slots)
+        added, texts = self._engine.look(len(self._slots), None if left is None else running + left)
         for place in added:
             self._slots.open(place)
         for text in texts:

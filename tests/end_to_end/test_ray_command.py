@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -66,6 +67,32 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write_program(path: Path, text: str) -> None:
     path.write_text(f"#!/bin/bash\n{text}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+# What an autoscaler reads.
+ASKED = """
+import sys, ray
+from ray.experimental.internal_kv import _internal_kv_get
+ray.init(sys.argv[1], log_to_driver=False, logging_level="error")
+print((_internal_kv_get("autoscaler_resource_request") or b"none").decode())
+"""
+
+
+def test_an_autoscaler_is_asked_for_room(nodes: Cluster, study: Path, here: Path) -> None:
+    """For all trials that run or are left while the session runs, and for nothing afterwards."""
+
+    def asked() -> Any:
+        words = [sys.executable, "-c", ASKED, nodes.address]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    with Running("run", str(study), "x.values=[1, 2, 3]", "steps.value=200", "--ray", nodes.address, here=here) as running:
+        running.wait_until(reached(here / "runs" / "study", 1), 60)
+        running.wait_until(lambda: len(asked()) == 3, 30)
+        assert all(one.get("resources", one) == {"CPU": 1.0} for one in asked())
+        running.send(signal.SIGINT)
+        assert running.end(60) == 130, running.out
+    assert asked() == []
 
 
 def test_the_doctor_asks_each_node(nodes: Cluster, here: Path) -> None:

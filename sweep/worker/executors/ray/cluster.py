@@ -88,7 +88,7 @@ class RayCluster:
 
         Args:
             open_slots: how many there are.
-            wanted: how many trials are left; None if that is open.
+            wanted: how many trials run and are left; None if that is open.
 
         Raises:
             SweepError: the cluster is gone.
