@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sweep.study.formatting import param_text
 from sweep.study.record import TrialRecord
-from sweep.study.space import Choice, Range, swept
+from sweep.study.space import Choice, Numbers, swept
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar
 
@@ -42,7 +42,7 @@ def parameter_axes(study: StudySpec, records: Sequence[TrialRecord]) -> tuple[Ax
     found = []
     for name in swept(study.parameters):
         domain = study.parameters[name]
-        if isinstance(domain, Range):
+        if isinstance(domain, Numbers):
             found.append(Axis(name=name, log=domain.log))
             continue
         values = domain.values if isinstance(domain, Choice) else ()

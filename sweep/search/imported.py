@@ -16,7 +16,7 @@ from typing import Any
 from sweep.errors import EXIT_LOCKED, SweepError
 from sweep.storage.files import read_json, write_json
 from sweep.storage.folder import StudyFolder
-from sweep.study.space import Constant, Domain, Range, can_be, domain_text
+from sweep.study.space import Constant, Domain, Numbers, Range, can_be, domain_text
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Params, Scalar, TrialState
 
@@ -176,5 +176,5 @@ def _allowed(domain: Domain, value: Scalar) -> bool:
 
 
 def _typed(domain: Domain, value: Scalar) -> Scalar:
-    whole = isinstance(domain, Range) and not domain.integer and isinstance(value, int)
+    whole = isinstance(domain, Numbers) and not domain.integer and isinstance(value, int)
     return float(value) if whole and value is not None else value

@@ -26,12 +26,14 @@ from sweep.storage.optuna_terms import (
     Drawn,
     SamplerState,
     StoredSearch,
-    distributions,
     result_told,
+    searched,
+    searched_distributions,
 )
 from sweep.study.record import TrialRecord
+from sweep.study.space import by_shares
 from sweep.study.spec import StudySpec, derive_seed
-from sweep.study.trial import Params, TrialState
+from sweep.study.trial import Params, Scalar, TrialState
 
 _SEEDS = 2**32  # NumPy's generators have no others
 Curve = Iterable[tuple[int, float | None]]
@@ -65,7 +67,7 @@ class OptunaStudy:
             raise imported_changed(state.get("prior", 0), len(imported))
         self._spec = study
         self._storage = InMemoryStorage()
-        self.distributions = distributions(study.parameters)
+        self.distributions = searched_distributions(study.parameters)
         self.study = create_study(study, self._storage, sampler=self._sampler(study.seed), pruner=make_pruner(study.pruner))
         self._study_id = self._storage.get_study_id_from_name(study.name)
         self._places: dict[int, int] = {}  # a trial's number in the Optuna study, which is also its id there
@@ -96,7 +98,7 @@ class OptunaStudy:
     ) -> None:
         from optuna.trial import create_trial
 
-        drawn = {name: params[name] for name in self.distributions if name in params}
+        drawn = searched(self._spec.parameters, params)
         trial = create_trial(
             state=_in_optuna(state),
             values=values,
@@ -108,12 +110,24 @@ class OptunaStudy:
         self.study.add_trial(trial)
         self._size += 1
 
-    def begin(self, number: int) -> Any:
-        """Return a new Optuna trial for the trial with this number; none of its parameters are drawn yet."""
+    def begin(self, number: int, point: Params | None = None) -> Any:
+        """Return a new Optuna trial for the trial with this number; of its parameters only those of a point are known yet."""
+        if point is not None:
+            self.study.enqueue_trial(searched(self._spec.parameters, point))
         trial = self.study.ask()
         self._places[number] = trial.number
         self._size += 1
         return trial
+
+    def draw(self, trial: Any, name: str, point: Params) -> Scalar:
+        """Return the value that the sampler draws for a parameter of a new Optuna trial; one of its point is kept exactly."""
+        domain, found = self._spec.parameters[name], _suggested(trial, name, self.distributions[name])
+        if not by_shares(domain):
+            return found  # type: ignore[no-any-return]  # of the distribution's type
+        value = point[name] if name in point else domain.at(found)
+        # The sampler sees the share of this very value, which is what it sees of the stored value after an interruption.
+        self._storage.set_trial_param(trial.number, name, domain.share_of(value), self.distributions[name])
+        return value
 
     def discard(self, number: int) -> None:
         """Fail the Optuna trial of this number; another one will be begun for it."""
@@ -192,6 +206,14 @@ class OptunaStudy:
         """Add a failed trial wherever one was discarded: samplers use Optuna's numbers."""
         while self._size in self._discarded:
             self._add(TrialState.FAILED, {}, None, ())
+
+
+def _suggested(trial: Any, name: str, distribution: Any) -> Any:
+    if hasattr(distribution, "choices"):
+        return trial.suggest_categorical(name, distribution.choices)
+    kind, suggest = (int, trial.suggest_int) if isinstance(distribution.low, int) else (float, trial.suggest_float)
+    # Of Python's type: Optuna returns NumPy's numbers of some ranges.
+    return kind(suggest(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log))
 
 
 def _in_optuna(state: TrialState) -> Any:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from sweep.search.methods import make_sampler
 from sweep.search.optuna_study import OptunaStudy
 from sweep.study.record import TrialRecord
 from sweep.study.space import Choice, assignment
 from sweep.study.spec import StudySpec, derive_seed
-from sweep.study.trial import Scalar
+from sweep.study.trial import Params, Scalar
 
 _MOST_DISCARDED = 20
 
@@ -34,13 +33,13 @@ class Sampling:
 
     def draw(self, number: int) -> dict[str, Scalar]:
         """Return a trial's parameters, constants too; no other trial has the same."""
-        if number < len(self._study.enqueue):
-            self._optuna.study.enqueue_trial(dict(self._study.enqueue[number]))
+        point = self._study.enqueue[number] if number < len(self._study.enqueue) else None
         for _ in range(_MOST_DISCARDED):
-            params = self._draw(number)
+            params = self._draw(number, point)
             if self._key(params) not in self._seen:
                 break
             self._optuna.discard(number)
+            point = None
         else:
             params = self._draw_untried(number)
         self._seen.add(self._key(params))
@@ -51,24 +50,24 @@ class Sampling:
         """Return whether every point of a finite space has been proposed."""
         return self._points is not None and len(self._seen) >= self._points
 
-    def _draw(self, number: int) -> dict[str, Scalar]:
+    def _draw(self, number: int, point: Params | None = None) -> dict[str, Scalar]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna's, such as that a parameter with conditions is drawn independently
-            trial, found = self._optuna.begin(number), self._optuna.distributions
-            return assignment(self._study.parameters, lambda name, _: _suggested(trial, name, found[name]))
+            trial = self._optuna.begin(number, point)
+            return assignment(self._study.parameters, lambda name, _: self._optuna.draw(trial, name, point or {}))
 
     def _draw_untried(self, number: int) -> dict[str, Scalar]:
         """Draw a point at random, because the sampler repeats itself: near the end of a finite space, or at a sharp optimum."""
         seed, optuna, grid = derive_seed(self._study.seed, "untried", number), self._optuna.study, self._study.grid
+        point: Params | None = None
         if self._points is not None:
             place = random.Random(seed).randrange(self._points)  # noqa: S311  # not for security
             while self._key(grid.point(place)) in self._seen:
                 place = (place + 1) % self._points
             point = grid.point(place)
-            optuna.enqueue_trial({name: point[name] for name in self._optuna.distributions if name in point})
         sampler, optuna.sampler = optuna.sampler, make_sampler("random", seed, {})
         try:
-            return self._draw(number)
+            return self._draw(number, point)
         finally:
             optuna.sampler = sampler
 
@@ -80,11 +79,3 @@ class Sampling:
             (name, f"{value:.12g}." if isinstance(value, float) and name not in exact else repr(value))
             for name, value in params.items()
         )
-
-
-def _suggested(trial: Any, name: str, distribution: Any) -> Any:
-    if hasattr(distribution, "choices"):
-        return trial.suggest_categorical(name, distribution.choices)
-    kind, suggest = (int, trial.suggest_int) if isinstance(distribution.low, int) else (float, trial.suggest_float)
-    # Of Python's type: Optuna returns NumPy's numbers of some ranges.
-    return kind(suggest(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log))

@@ -10,7 +10,7 @@ from typing import Any
 
 from sweep.study.plain import LARGEST, fits
 from sweep.study.record import TrialRecord
-from sweep.study.space import Range
+from sweep.study.space import Numbers
 from sweep.study.spec import StudySpec
 
 _WHOLE = ("number", "repeat", "attempts", "total")
@@ -54,7 +54,7 @@ def check_params(record: TrialRecord, study: StudySpec) -> None:
         ValueError: one is no number where the study has a range, or is missing.
     """
     for name, domain in study.parameters.items():
-        if isinstance(domain, Range):
+        if isinstance(domain, Numbers):
             value = record.params.get(name)
             if name in record.params and (type(value) is bool or not isinstance(value, int | float)):
                 raise ValueError(f"trial {record.number} has {name}={_text(value)}, and the study has a range of numbers")

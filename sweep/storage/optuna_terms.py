@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sweep.study.distribution import EDGE, Distribution
 from sweep.study.ranking import excesses, objective_values
-from sweep.study.space import Choice, Range, Space
+from sweep.study.space import Choice, Range, Space, by_shares, swept
 from sweep.study.spec import StudySpec
-from sweep.study.trial import TrialState
+from sweep.study.trial import Params, Scalar, TrialState
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -81,9 +82,26 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
             result[name] = CategoricalDistribution(domain.values)
         elif isinstance(domain, Range) and domain.integer:
             result[name] = IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=int(domain.step or 1))
+        elif isinstance(domain, Distribution):  # Optuna has no such distribution: its tools see the lowest and highest value
+            low, high = domain.low, domain.high
+            result[name] = IntDistribution(int(low), int(high)) if domain.integer else FloatDistribution(float(low), float(high))
         elif isinstance(domain, Range):
             # Optuna cuts off, with a warning, what is no whole number of steps; half a step more hides the errors of floats.
             high = domain.high if domain.step is None else min(domain.high + domain.step / 2, sys.float_info.max)
             with warnings.catch_warnings(action="ignore"):
                 result[name] = FloatDistribution(float(domain.low), float(high), log=domain.log, step=domain.step)
     return result
+
+
+def searched_distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Return the distribution of what a sampler draws for each swept parameter: its value, or its share in (0, 1)."""
+    from optuna.distributions import FloatDistribution
+
+    shares = (name for name, domain in space.items() if by_shares(domain))
+    return distributions(space) | dict.fromkeys(shares, FloatDistribution(EDGE, 1 - EDGE))
+
+
+def searched(space: Space, params: Params) -> dict[str, Scalar]:
+    """Return what a sampler draws in place of these values; constants have none."""
+    drawn = {name: space[name] for name in swept(space) if name in params}
+    return {name: domain.share_of(params[name]) if by_shares(domain) else params[name] for name, domain in drawn.items()}

@@ -9,28 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from typing import TypeGuard
 
-from sweep.study.trial import Params, Scalar
+from sweep.study.condition import Condition
+from sweep.study.distribution import EDGE, PARAMETERS_OF, Distribution, middle_of, place_at, steps_from
+from sweep.study.trial import Scalar
 
 # Values of a range are told apart by 12 significant digits; finer steps, relative to the largest value, are refused.
 RESOLUTION = 1e-11
-
-
-@dataclass(frozen=True, kw_only=True)
-class Condition:
-    """A condition: the parameter applies only if its `parent`, an earlier parameter, applies and has one of `values`."""
-
-    parent: str
-    values: tuple[Scalar, ...]
-
-    def holds(self, params: Params) -> bool:
-        """Return whether an assignment of the earlier parameters fulfils the condition."""
-        return self.parent in params and self.accepts(params[self.parent])
-
-    def accepts(self, value: Scalar) -> bool:
-        """Return whether a value of the parent fulfils the condition; 1 equals 1.0, but not true."""
-        return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in self.values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +29,24 @@ class Constant:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A parameter that takes one of `values`."""
+    """A parameter that takes one of `values`.
+
+    Attributes:
+        probabilities: how often each of them is drawn at random; None if all are equally likely.
+    """
 
     values: tuple[Scalar, ...]
+    probabilities: tuple[float, ...] | None = None
     when: tuple[Condition, ...] = ()
+
+    def at(self, share: float) -> Scalar:
+        """Return the value that a share in (0, 1) falls to; each value has its probability of the shares."""
+        return self.values[place_at(self.probabilities or (), share)]
+
+    def share_of(self, value: Scalar) -> float:
+        """Return the middle of the shares that fall to a value."""
+        place = place_of(self, value) or 0
+        return min(max(middle_of(self.probabilities or (), place), EDGE), 1 - EDGE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +76,14 @@ class Range:
         return self.step or (1 if self.integer else None)
 
 
-Domain = Constant | Choice | Range
+Numbers = Range | Distribution  # what has a lowest and a highest value
+Domain = Constant | Choice | Range | Distribution
 Space = Mapping[str, Domain]
+
+
+def by_shares(domain: Domain) -> TypeGuard[Choice | Distribution]:
+    """Return whether a sampler draws a share in (0, 1) of the domain in place of its value."""
+    return isinstance(domain, Distribution) or (isinstance(domain, Choice) and domain.probabilities is not None)
 
 
 def swept(space: Space) -> list[str]:
@@ -105,7 +111,7 @@ def axis_size(domain: Domain) -> int | None:
         return 1
     if isinstance(domain, Choice):
         return len(domain.values)
-    if domain.spacing is None:
+    if isinstance(domain, Distribution) or domain.spacing is None:
         return None
     length = domain.high - domain.low
     if domain.integer:
@@ -121,10 +127,11 @@ def axis_value(domain: Domain, place: int) -> Scalar:
         return domain.value
     if isinstance(domain, Choice):
         return domain.values[place]
+    if isinstance(domain, Distribution):
+        raise ValueError("a distribution has no grid points")
     if domain.integer:
         return domain.low + place * int(domain.spacing or 0)
-    # In decimals, as the numbers are written, since binary fractions have rounding errors: 0.1 + 2 * 0.1 is 0.3.
-    return float(Decimal(str(domain.low)) + place * Decimal(str(domain.spacing or 0)))
+    return steps_from(domain.spacing or 0, place, domain.low)
 
 
 def place_of(domain: Domain, value: Scalar) -> int | None:
@@ -137,6 +144,8 @@ def place_of(domain: Domain, value: Scalar) -> int | None:
         place = int(beyond // domain.spacing) if domain.integer else round(beyond / domain.spacing)
         inside = 0 <= place < (axis_size(domain) or 0)
         return place if inside and _same(axis_value(domain, place), value) else None
+    if isinstance(domain, Distribution):
+        return None
     return next((place for place, other in enumerate(_ends(domain)) if _same(other, value)), None)
 
 
@@ -144,6 +153,8 @@ def covers(domain: Domain, other: Domain) -> bool:
     """Return whether `domain` contains every value of `other`, with the same scale and conditions."""
     if domain.when != other.when:
         return False
+    if isinstance(other, Distribution):
+        return domain == other
     if not isinstance(other, Range):
         return all(_holds(domain, value) for value in _ends(other))
     if not isinstance(domain, Range) or (domain.integer, domain.log) != (other.integer, other.log):
@@ -155,7 +166,7 @@ def covers(domain: Domain, other: Domain) -> bool:
 
 def can_be(domain: Domain, value: Scalar) -> bool:
     """Return whether a domain contains a value; a range of floats also accepts whole numbers."""
-    if isinstance(domain, Range) and not domain.integer and isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(domain, Numbers) and not domain.integer and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     return _holds(domain, value)
 
@@ -166,10 +177,16 @@ def domain_keys(domain: Domain) -> dict[str, object]:
     match domain:
         case Constant(value=value):
             keys = {"value": value}
-        case Choice(values=values):
-            keys = {"values": list(values)}
+        case Choice(values=values, probabilities=probabilities):
+            keys = {"values": list(values), **({"probabilities": list(probabilities)} if probabilities else {})}
         case Range(low=low, high=high, step=step, log=log):
             keys = {"min": low, "max": high, **({} if step is None else {"step": step}), **({"log": log} if log else {})}
+        case Distribution(kind=kind, first=first, second=second, multiple=multiple):
+            if kind in PARAMETERS_OF:
+                keys = {"distribution": kind, **dict(zip(PARAMETERS_OF[kind], (first, second), strict=True))}
+            else:
+                keys = {"min": first, "max": second, **({"log": True} if kind == "log_uniform" else {})}
+            keys |= {} if multiple is None else {"round": multiple}
     return keys | ({"when": {one.parent: list(one.values) for one in domain.when}} if domain.when else {})
 
 
@@ -197,7 +214,7 @@ def side_by_side_space(spaces: Sequence[Space]) -> dict[str, Domain | None]:
     result: dict[str, Domain | None] = {}
     for name in dict.fromkeys(name for space in spaces for name in space):
         domains = [space[name] for space in spaces if name in space]
-        if any(isinstance(domain, Range) for domain in domains):
+        if any(isinstance(domain, Numbers) for domain in domains):
             ends = [end for domain in domains for end in _ends(domain)]
             numbers = [end for end in ends if isinstance(end, (int, float)) and not isinstance(end, bool)]
             result[name] = Range(low=min(numbers), high=max(numbers)) if len(numbers) == len(ends) else None
@@ -208,14 +225,20 @@ def side_by_side_space(spaces: Sequence[Space]) -> dict[str, Domain | None]:
 
 
 def _holds(domain: Domain, value: Scalar) -> bool:
+    if isinstance(domain, Distribution):
+        if not isinstance(value, int if domain.integer else float) or isinstance(value, bool) or value is None:
+            return False
+        multiple = domain.multiple
+        whole = multiple is None or steps_from(multiple, round(value / multiple)) == value
+        return domain.low <= value <= domain.high and whole
     if isinstance(domain, Range) and domain.spacing is None:
         return isinstance(value, float) and domain.low <= value <= domain.high
     return place_of(domain, value) is not None
 
 
 def _ends(domain: Domain) -> tuple[Scalar, ...]:
-    """Return the values of a constant or choice, or the ends of a range."""
-    if isinstance(domain, Range):
+    """Return the values of a constant or choice, or the ends of a range or distribution."""
+    if isinstance(domain, Numbers):
         return domain.low, domain.high
     return domain.values if isinstance(domain, Choice) else (domain.value,)
 

@@ -29,7 +29,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from sweep.storage.regular import open_own
-from sweep.study.space import Choice, Constant, Domain, Range
+from sweep.study.space import Choice, Constant, Domain, Numbers
 from sweep.study.trial import Params, Scalar
 from sweep.tensorboard import event_files
 from sweep.tensorboard.columns import FRONT
@@ -152,7 +152,7 @@ def plain(value: Any) -> Scalar:
 
 def _hparam_info(name: str, domain: Domain | None) -> api_pb2.HParamInfo:
     info = api_pb2.HParamInfo(name=name, type=_data_type(domain), differs=True)
-    if isinstance(domain, Range):
+    if isinstance(domain, Numbers):
         info.domain_interval.min_value, info.domain_interval.max_value = domain.low, domain.high
     elif domain is not None:
         values = _values(domain)
@@ -171,7 +171,7 @@ def _values(domain: Choice | Constant) -> tuple[Scalar, ...]:
 
 
 def _data_type(domain: Domain | None) -> int:
-    if isinstance(domain, Range):
+    if isinstance(domain, Numbers):
         return int(api_pb2.DATA_TYPE_FLOAT64)
     types = {type(value) for value in _values(domain)} if domain is not None else {str}
     if types <= {bool}:

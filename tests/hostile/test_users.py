@@ -110,7 +110,7 @@ DOMAINS = {
     "Keras Tuner's min_value": ("{min_value: 1, max_value: 8}", "write min: 1"),
     "Keras Tuner's sampling": ("{min: 1, max: 8, sampling: log}", "log: true}"),
     "Keras Tuner's default": ("{default: 0.1}", "write value: 0.1"),
-    "W&B's normal": ("{distribution: normal, mu: 0, sigma: 1}", "write min and max: draws are uniform"),
+    "W&B's q_normal": ("{distribution: q_normal, mu: 0, q: 1}", "write distribution: normal, with round in place of q"),
     "W&B's log_uniform": ("{distribution: log_uniform, min: -4, max: -1}", "write min, max and log: true"),
     "W&B's inv_log_uniform": ("{distribution: inv_log_uniform_values, min: 1, max: 2}", "write min, max and log: true"),
     "W&B's uniform without ends": ("{distribution: uniform}", "has no domain; give exactly one of value, values, or min and max"),

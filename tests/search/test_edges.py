@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from sweep.errors import StudyFileError
 from sweep.search.planner import Planner
+from sweep.study.condition import Condition
 from sweep.study.file.reading import read_study
 from sweep.study.file.writing import write_study
 from sweep.study.grid import Grid
-from sweep.study.space import Choice, Condition, Constant, Domain, Range, assignment, axis_size, axis_value
+from sweep.study.space import Choice, Constant, Domain, Range, assignment, axis_size, axis_value
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 from tests.support.studies import study_spec

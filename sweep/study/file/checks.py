@@ -140,6 +140,9 @@ def check_together(
             if axis_size(domain) is None:
                 hint = "give values or a step, or use method: random or tpe"
                 yield source.problem(("parameters", name), "a grid needs finitely many values", hint)
+            elif isinstance(domain, Choice) and domain.probabilities is not None:
+                where = ("parameters", name, "probabilities")
+                yield source.problem(where, "a grid has each value equally often", "remove it, or use method: random or tpe")
     elif method is not None:
         if budget is not None and budget == BudgetSpec():
             yield source.problem(("budget",), f"method {method} never ends by itself", "add budget: {trials: 50}")

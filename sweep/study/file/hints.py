@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sweep.errors import did_you_mean
+from sweep.study.distribution import PARAMETERS_OF
 from sweep.study.file.document import shortened
 from sweep.study.file.writing import flow
 
@@ -68,7 +69,9 @@ _GOALS = {
 _LOG = "min, max and log: true"
 _DISTRIBUTIONS = {
     **dict.fromkeys(("log_uniform", "loguniform", "inv_log_uniform", "inv_log_uniform_values", "q_log_uniform_values"), _LOG),
-    **dict.fromkeys(("normal", "log_normal", "q_normal", "q_log_normal", "beta", "q_beta"), "min and max: draws are uniform"),
+    **{f"q_{name}": f"{name}, with round in place of q" for name in PARAMETERS_OF},
+    **dict.fromkeys(("gaussian", "randn"), "normal"),
+    **dict.fromkeys(("lognormal", "lognorm"), "log_normal"),
     **dict.fromkeys(("choice", "choices", "grid"), "values"),
     **dict.fromkeys(("int", "randint", "integer"), "int_uniform"),
     "float": "uniform",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
+from sweep.study.condition import Condition
+from sweep.study.distribution import PARAMETERS_OF, Distribution
 from sweep.study.file.values import ConditionValues, Number, ParameterName, Scalar, Values, is_finite
-from sweep.study.space import RESOLUTION, Choice, Condition, Constant, Domain, Range, axis_size, axis_value
+from sweep.study.space import RESOLUTION, Choice, Constant, Domain, Range, axis_size, axis_value
 
+_DISTRIBUTIONS = (*PARAMETERS_OF, "uniform", "log_uniform_values", "int_uniform", "q_uniform", "constant", "categorical")
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
@@ -19,18 +23,31 @@ class Parameter(BaseModel):
 
     # The extra part is for editors; `to_domain` checks it.
     model_config = STRICT | ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["value"]}, {"required": ["values"]}, {"required": ["min", "max"]}]}
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["value"]},
+                {"required": ["values"]},
+                {"required": ["min", "max"]},
+                {"required": ["distribution"], "properties": {"distribution": {"enum": [*PARAMETERS_OF]}}},
+            ]
+        }
     )
     value: Scalar = Field(default=None, description="a constant")
     values: Values | None = Field(default=None, description="the values to choose from")
+    probabilities: list[Number] | None = Field(default=None, description="of each of the values; together 1")
     min: Number | None = Field(default=None, description="the smallest value; a range of two whole numbers has whole numbers")
     max: Number | None = Field(default=None, description="the largest value")
     step: Number | None = Field(default=None, description="the distance between neighbours, counted from `min`")
     q: Number | None = Field(default=None, description="W&B's word for `step`")
     log: bool = Field(default=False, description="on a logarithmic scale")
-    distribution: Literal["uniform", "log_uniform_values", "int_uniform", "q_uniform", "constant", "categorical"] | None = Field(
-        default=None, description="W&B's name of the domain; not needed"
+    round: Number | None = Field(default=None, description="values are drawn and rounded to a multiple of this")
+    distribution: Literal[_DISTRIBUTIONS] | None = Field(  # type: ignore[valid-type]  # these words
+        default=None, description="`normal`, `log_normal` or `beta`; W&B's other names are not needed"
     )
+    mu: Number = Field(default=0, description="the mean of a normal distribution, or of the logarithm of a log_normal one")
+    sigma: Number = Field(default=1, description="its standard deviation")
+    a: Number = Field(default=1, description="the first parameter of a beta distribution")
+    b: Number = Field(default=1, description="the second one")
     when: dict[str, ConditionValues] | None = Field(
         default=None, description="it applies only if these, above it, have these values"
     )
@@ -53,6 +70,11 @@ def to_domain(parameter: Parameter) -> Domain:
     """
     given = parameter.model_fields_set - {"when"}
     when = tuple(Condition(parent=name, values=tuple(values)) for name, values in (parameter.when or {}).items())
+    if parameter.distribution in PARAMETERS_OF:
+        return replace(_distributed(parameter, given), when=when)
+    if own := sorted(given & {name for names in PARAMETERS_OF.values() for name in names}):
+        able = " or ".join(kind for kind, names in PARAMETERS_OF.items() if own[0] in names)
+        raise ValueError(f"{own[0]} needs distribution: {able}")
     kinds = [kind for kind in ("value", "values") if kind in given] + ["min and max"] * bool(given & {"min", "max"})
     if len(kinds) != 1:
         what = "has no domain" if not kinds else f"has both {' and '.join(kinds)}"
@@ -61,8 +83,11 @@ def to_domain(parameter: Parameter) -> Domain:
         _only("value", given, parameter, "constant")
         return Constant(value=parameter.value, when=when)
     if "values" in given:
-        _only("values", given, parameter, "categorical")
-        return Choice(values=_distinct(parameter.values or []), when=when)
+        _only("values", given - {"probabilities"}, parameter, "categorical")
+        values = _distinct(parameter.values or [])
+        return Choice(values=values, probabilities=_probabilities(parameter.probabilities, len(values)), when=when)
+    if "probabilities" in given:
+        raise ValueError("probabilities needs values")
     return replace(_range(parameter, given), when=when)
 
 
@@ -71,6 +96,46 @@ def _only(kind: str, given: set[str], parameter: Parameter, distribution: str) -
         raise ValueError(f"{', '.join(extra)}: only ranges (min and max) have that")
     if parameter.distribution not in (None, distribution):
         raise ValueError(f"distribution {parameter.distribution} needs min and max")
+
+
+def _probabilities(given: list[int | float] | None, count: int) -> tuple[float, ...] | None:
+    if given is None:
+        return None
+    if len(given) != count:
+        raise ValueError(f"has {count} values and {len(given)} probabilities; give one for each value")
+    if min(given) < 0 or not math.isclose(sum(given), 1, rel_tol=1e-5):
+        raise ValueError(f"probabilities must not be below 0 and must sum to 1, not to {sum(given):g}")
+    return tuple(map(float, given))
+
+
+def _distributed(parameter: Parameter, given: set[str]) -> Distribution:
+    """Return the domain of a distribution that has other parameters than min and max."""
+    kind = str(parameter.distribution)
+    names = PARAMETERS_OF[kind]
+    if other := sorted(given - {"distribution", "round", *names}):
+        raise ValueError(f"distribution {kind} has {' and '.join(names)}, not {', '.join(other)}")
+    first, second = (float(getattr(parameter, name)) for name in names)
+    if wrong := [name for name, value in zip(names, (first, second), strict=True) if name != "mu" and value <= 0]:
+        raise ValueError(f"{wrong[0]} must be above 0")
+    return _drawable(Distribution(kind=kind, first=first, second=second, multiple=parameter.round))
+
+
+def _drawable(domain: Distribution) -> Distribution:
+    """Return a distribution if its values can be drawn and told apart."""
+    if domain.multiple is not None and domain.multiple <= 0:
+        raise ValueError(f"round must be above 0, got {domain.multiple}")
+    try:
+        low, high = domain.low, domain.high
+        finite = is_finite(low) and is_finite(high)
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise ValueError("its values are too large for a number: numbers go to 1.8e308")
+    if low == high:
+        raise ValueError(f"every value is {low}" + f" when rounded to a multiple of {domain.multiple}" * bool(domain.multiple))
+    if domain.multiple is not None and domain.multiple < max(abs(low), abs(high)) * RESOLUTION:
+        raise ValueError(f"multiples of {domain.multiple} cannot be told apart in 12 digits; use a larger number for round")
+    return domain
 
 
 def _distinct(values: list[Any]) -> tuple[Any, ...]:
@@ -85,14 +150,14 @@ def _distinct(values: list[Any]) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _range(parameter: Parameter, given: set[str]) -> Range:
+def _range(parameter: Parameter, given: set[str]) -> Range | Distribution:
     low, high, kind = parameter.min, parameter.max, parameter.distribution
     if low is None or high is None:
         raise ValueError(f"has {'max' if low is None else 'min'} without {'min' if low is None else 'max'}")
     if kind in ("constant", "categorical"):
         raise ValueError(f"distribution {kind} needs {'value' if kind == 'constant' else 'values'}, not min and max")
-    if {"step", "q"} <= given:
-        raise ValueError("has both step and q, which mean the same; keep one")
+    if len(both := [key for key in ("step", "q", "round") if key in given]) > 1:
+        raise ValueError(f"has both {' and '.join(both)}; keep one")
     if kind == "q_uniform" and parameter.q is None and parameter.step is None:
         raise ValueError("distribution q_uniform needs q")
     step, log = (parameter.q if parameter.step is None else parameter.step), parameter.log or kind == "log_uniform_values"
@@ -108,6 +173,9 @@ def _range(parameter: Parameter, given: set[str]) -> Range:
         raise ValueError(f"a log scale needs min above 0, got {low}")
     if not log and not is_finite(high - low):
         raise ValueError(f"max - min is too large for a number; use log: true, or a range of less than {sys.float_info.max:.2g}")
+    if parameter.round is not None:
+        kind = "log_uniform" if log else "uniform"
+        return _drawable(Distribution(kind=kind, first=low, second=high, multiple=parameter.round))
     if step is not None:
         return _stepped(low, high, step, log=log)
     return Range(low=low, high=high, log=log)

@@ -33,7 +33,7 @@ from sweep.study.file.source import Overrides, Source, given_source, read_source
 from sweep.study.file.values import ParameterName
 from sweep.study.file.writing import FORMAT
 from sweep.study.keys import keys_of
-from sweep.study.space import Domain, Range
+from sweep.study.space import Domain, Numbers
 from sweep.study.spec import StudySpec
 
 _FORMAT = re.compile(r"# sweep format (\d+)")
@@ -181,7 +181,7 @@ def _valid(source: Source, path: tuple[str, ...], kind: Any, given: Any) -> dict
 
 def _study(values: dict[str, Any], domains: dict[str, Domain], import_dir: str) -> StudySpec:
     # In a range of floats `lr: 1` is 1.0.
-    floats = {name for name, domain in domains.items() if isinstance(domain, Range) and not domain.integer}
+    floats = {name for name, domain in domains.items() if isinstance(domain, Numbers) and not domain.integer}
     points = values["enqueue"]
     found: dict[str, Any] = {field.name: values[key.name] for key, field in keys_of(StudySpec)} | {
         "import_dir": import_dir,

@@ -20,8 +20,13 @@ _LONGEST_KEY = 200  # in messages
 # Words that count as booleans elsewhere, by the key whose value they may be without quotes.
 _WORDS: dict[KeyPath, str] = {("determinism",): "off"}
 _EXAMPLES = "for example lr.values='[0.1, 0.01]' or epochs.value=1"
-# The kind of domain that each key of a parameter describes; the keys of different kinds exclude each other.
-_KIND = {"value": 0, "values": 1, "min": 2, "max": 2, "step": 2, "log": 2, "q": 2}
+# The keys of each kind of domain; a key that is overridden excludes those of other kinds.
+_KINDS = (
+    {"value"},
+    {"values", "probabilities"},
+    {"min", "max", "step", "log", "q", "round"},
+    {"distribution", "mu", "sigma", "a", "b", "round"},
+)
 
 
 @dataclass(kw_only=True)
@@ -177,12 +182,15 @@ def _override(source: Source, key: str, plain: Callable[[KeyPath], Any], known_k
     # `seed.values` can only mean the parameter, because the key `seed` is no mapping.
     means_parameter = len(parts) > 1 and parts[0] in known_keys and not known_keys[parts[0]]
     if parts[0] not in known_keys or means_parameter:
-        if parts[0] not in names and not means_parameter:
+        if not _begins(parts, names) and not means_parameter:
             nearest = did_you_mean(parts[0], [*names, *sorted(known_keys)])
             hint = f"{nearest} a new parameter is added with parameters.{parts[0]}.value=..."
             _refuse(source, key, "no such key or parameter", hint)
             return
         parts = ["parameters", *parts]
+    if parts[0] == "parameters" and len(parts) > 2:  # a parameter's name may have dots
+        name = _begins(parts[1:], names) or ".".join(parts[1:-1])
+        parts = ["parameters", name, *parts[1 + len(name.split(".")) :]]
     path: KeyPath = tuple(parts)
     node: Any = source.data
     for depth, part in enumerate(parts[:-1], start=1):
@@ -192,10 +200,16 @@ def _override(source: Source, key: str, plain: Callable[[KeyPath], Any], known_k
         if not isinstance(node, dict):
             _refuse(source, key, "the value that should contain this key is no mapping", "")
             return
-    kind = _KIND.get(parts[2]) if len(parts) == 3 and parts[0] == "parameters" else None
-    if kind is not None:  # `lr.value=1` means a constant, whatever the file says
-        for other in [other for other in node if other == "distribution" or _KIND.get(other, kind) != kind]:
+    kept = {key for kind in _KINDS for key in kind if parts[2] in kind} if len(parts) == 3 and parts[0] == "parameters" else set()
+    if kept and parts[2] != "distribution":  # `lr.value=1` means a constant, whatever the file says
+        for other in [other for other in node if other not in kept and any(other in kind for kind in _KINDS)]:
             del node[other]
     # The parts of a value that is replaced as a whole have no line any more.
     source.lines = {place: line for place, line in source.lines.items() if place[: len(path)] != path} | {path: 0}
     node[parts[-1]] = plain(path)
+
+
+def _begins(parts: Sequence[str], names: Sequence[str]) -> str:
+    """Return the longest of these names with which a dotted key begins; an empty text if there is none."""
+    found = (name for name in names if [*parts[: name.count(".") + 1]] == name.split("."))
+    return max(found, key=len, default="")

@@ -17,7 +17,7 @@ from sweep.study.methods import PRUNERS
 from sweep.study.plain import LARGEST
 
 _STUDY_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
-_PARAMETER_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,79}"
+_PARAMETER_NAME = r"(?=.{1,80}$)[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*"
 _REFERENCE = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*"
 _ADDRESS = r"auto|[^\s/:=]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}"
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -164,7 +164,10 @@ StudyName = Annotated[
 ]
 ParameterName = Annotated[
     str,
-    _matching(_PARAMETER_NAME, "a parameter's name has letters, digits, '_' and '-', begins with a letter, and has no dot"),
+    _matching(
+        _PARAMETER_NAME,
+        "a parameter's name has letters, digits, '_' and '-', begins with a letter, and has dots between",
+    ),
     WithJsonSchema({"type": "string", "pattern": f"^{_PARAMETER_NAME}$"}),
 ]
 Reference = Annotated[

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweep.study.keys import Key, default_of, keys_of
-from sweep.study.space import Choice, Constant, Range, domain_keys
+from sweep.study.space import Domain, domain_keys
 from sweep.study.spec import StudySpec
 
 # Of what `write_study` writes, and of the folder beside it; a later program raises it when an earlier one would misread them.
@@ -57,7 +57,7 @@ def _values(study: StudySpec) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Constant | Choice | Range):
+    if isinstance(value, Domain):
         return domain_keys(value)
     if dataclasses.is_dataclass(value):
         return _mapping(value)

@@ -134,9 +134,9 @@ def test_what_the_program_takes_the_schema_takes(validator: Any, key: str, value
         ("parameters.p", {"min": 1}),
         ("parameters.p", {"min": 1, "max": "many"}),
         ("parameters.p", {"min": 1, "max": 2, "distribution": "normal"}),
-        ("parameters", {"a.b": {"value": 1}}),
+        ("parameters", {"a..b": {"value": 1}}),
         ("earlier", [{"x": {"valus": [0.1]}}]),
-        ("earlier", [{"a.b": {"value": 1}}]),
+        ("earlier", [{".b": {"value": 1}}]),
     ],
 )
 def test_what_the_schema_refuses_the_program_refuses(validator: Any, key: str, value: Any) -> None:

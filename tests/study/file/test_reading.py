@@ -176,7 +176,7 @@ def test_every_problem_is_reported_at_once(here: Path) -> None:
         "study.yaml:4: method: 'gridd' is not known; did you mean 'grid'?",
         "study.yaml:6: parameters.lr.vales: unknown key; did you mean 'values'?",
         "study.yaml:8: parameters.b c: a parameter's name has letters, digits, '_' and '-', begins with a letter, "
-        "and has no dot, got 'b c'",
+        "and has dots between, got 'b c'",
         "study.yaml:9: repeats.count: input should be greater than 0, got 0",
         "study.yaml:10: workers.devices: must be auto, cpu, or a list of GPU indices such as [0, 1], got [0, 'a']",
         "study.yaml:10: workers.per_device: must be auto or a whole number above 0, got 0",
