@@ -144,6 +144,8 @@ def run(
             handlers.update(stop_in_order(runner.stop, stopped_by))
 
     observer = PlainLines(quiet=quiet)
+    for note in spec.notes:
+        observer.notice(note)
     try:
         outcome = run_study(
             spec,

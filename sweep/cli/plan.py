@@ -16,12 +16,16 @@ from sweep.runner.gpu_sharing import may_grow, slots_for
 from sweep.search.methods import learns_constraints
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import continued_study
+from sweep.study.file.writing import write_study
 from sweep.study.formatting import cluster_text
 from sweep.study.record import TrialRecord
-from sweep.study.spec import StudySpec, WorkersSpec
+from sweep.study.spec import BudgetSpec, StudySpec, WorkersSpec
 from sweep.study.trial import TrialState
 from sweep.worker.devices import Slot, device_notes, plan_slots
 from sweep.worker.protocol import Died, Load, LoadFailed
+
+# The keys that a file of another tool has in other words.
+_OF_ANOTHER_TOOL = ("command", "nested", "env", "metric", "metrics", "method", "parameters", "sampler", "pruner", "budget")
 
 
 def show_plan(target: Target, first: int, *, as_json: bool) -> None:
@@ -36,7 +40,8 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
         return
     total = study.total
     done = sum(record.state.finished for record in snapshot.records)
-    size = f"{total:,} trials" if total is not None else "trials until the budget is used up"
+    endless = "it is stopped (Ctrl-C, or sweep stop)" if study.budget == BudgetSpec(unlimited=True) else "the budget is used up"
+    size = f"{total:,} trials" if total is not None else f"trials until {endless}"
     size += f" of {study.repeats} runs each" if study.repeats > 1 else ""
     print(f"{study.name}: {study.method}, {size}{f', {done} finished' if done else ''}")
     aims = [f"{metric.goal} {metric.name}" for metric in study.metrics]
@@ -52,6 +57,10 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
             print(f"           {note}")
     if len(slots) != 1 and study.in_any_order:
         print("order      the trials that are expected to take longest start first, under their own numbers")
+    for note in study.notes:
+        print(f"note       {note}")
+    if study.notes:
+        print("\nas a study file of sweep's own:\n", *_understood(study), sep="\n    ")
     print()
     if planned:
         print_trial_table(planned, study)
@@ -59,6 +68,12 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
             print(f"... and {total - done - len(planned):,} more")
     elif study.method != "grid" and not done:
         print(f"{study.method} proposes each trial just before it starts: there is nothing to list yet")
+
+
+def _understood(study: StudySpec) -> list[str]:
+    """Return what became of another tool's file, as lines of a study file."""
+    lines = write_study(study).splitlines()
+    return [line for line in lines if line.startswith(" ") or line.partition(":")[0] in _OF_ANOTHER_TOOL]
 
 
 def check_study(target: Target) -> None:

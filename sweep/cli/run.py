@@ -68,6 +68,8 @@ def run_target(
     began = time.monotonic()
     with contextlib.nullcontext() if inline else in_background(stopped_by):  # a debugger waits for what it prints
         with observer_for(console(), plain=plain or inline) as observer:
+            for note in target.study.notes:
+                observer.notice(note)
             outcome = run_study(
                 target.study,
                 target.folder,

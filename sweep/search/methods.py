@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.errors import did_you_mean
 from sweep.study.file.checks import OptionProblem
-from sweep.study.methods import PRUNERS, SAMPLERS, WRAPPED
+from sweep.study.methods import BRACKETS, PRUNERS, SAMPLERS, WRAPPED
 
 if TYPE_CHECKING:
     import optuna
 
 
 # The types that a study file can contain; options of other types are functions and objects of Optuna's.
-_PLAIN: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str, "None": type(None), "dict[str, Any]": dict}
+_PLAIN: dict[str, type] = {
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "str": str,
+    "None": type(None),
+    "dict[str, Any]": dict,
+    "list[int]": list,
+}
 _OURS = {"self", "seed"}  # the study's seed is the sampler's
 
 
@@ -41,7 +49,7 @@ def option_problems(key: str, name: str, options: Mapping[str, Any]) -> Iterator
         found = [*_option_problems(f"method {name}", getattr(optuna.samplers, SAMPLERS[name].optuna), options)]
         yield from found or _refusal(lambda: make_sampler(name, 0, options))
         return
-    pruner = getattr(optuna.pruners, PRUNERS[name].optuna)
+    pruner = _pruner_class(name)
     found = [*_option_problems(f"pruner {name}", pruner, {key: value for key, value in options.items() if key != WRAPPED})]
     if wrapped := options.get(WRAPPED):
         own = {key: value for key, value in wrapped.items() if key != "type"}
@@ -72,15 +80,23 @@ def make_pruner(options: Mapping[str, Any]) -> optuna.pruners.BasePruner:
     Raises:
         ValueError, TypeError: Optuna refuses the options.
     """
-    import optuna
-
     own = {name: value for name, value in options.items() if name != "type"}
     kind = options.get("type", "none")
     if kind == "patient":
         wrapped = own.get(WRAPPED)
         own[WRAPPED] = make_pruner(wrapped) if wrapped else None
     with _quiet():
-        return getattr(optuna.pruners, PRUNERS[kind].optuna)(**own)  # type: ignore[no-any-return]
+        return _pruner_class(kind)(**own)
+
+
+def _pruner_class(kind: str) -> type[optuna.pruners.BasePruner]:
+    import optuna
+
+    if kind == BRACKETS:
+        from sweep.search.brackets import BracketsPruner
+
+        return BracketsPruner
+    return getattr(optuna.pruners, PRUNERS[kind].optuna)  # type: ignore[no-any-return]  # getattr knows no types
 
 
 def _quiet() -> warnings.catch_warnings[None]:

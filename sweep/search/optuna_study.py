@@ -31,8 +31,9 @@ from sweep.storage.optuna_terms import (
     searched_distributions,
 )
 from sweep.study.record import TrialRecord
+from sweep.study.seeds import derive_seed
 from sweep.study.space import by_shares
-from sweep.study.spec import StudySpec, derive_seed
+from sweep.study.spec import StudySpec
 from sweep.study.trial import Params, Scalar, TrialState
 
 _SEEDS = 2**32  # NumPy's generators have no others

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from sweep.search.methods import make_sampler
 from sweep.search.optuna_study import OptunaStudy
 from sweep.study.record import TrialRecord
+from sweep.study.seeds import derive_seed
 from sweep.study.space import Choice, assignment
-from sweep.study.spec import StudySpec, derive_seed
+from sweep.study.spec import StudySpec
 from sweep.study.trial import Params, Scalar
 
 _MOST_DISCARDED = 20

@@ -15,32 +15,36 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweep.errors import SweepError, did_you_mean
+from sweep.study.python_words import PYTHON_WORDS, nested
 from sweep.study.trial import Params, Scalar
 
 PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _OPERATOR = re.compile(r"[^'\" ]*;|\|{1,2}|&{1,2}|[012&]?>{1,2}(&[12])?|<")
 _STEP = "step"
+JSON_FILE = "json_file"
+_VARIABLE = "env:"  # before the name of a variable of the environment
 _SCRIPTS = (".py", ".sh")
 NOT_STUDIES = (*_SCRIPTS, ".ipynb")
 _MOST_FILES = 500
 
 
-def text(value: Scalar) -> str:
+def text(value: Any) -> str:
     """Write a value as a word: a string as it is, everything else as in JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 # The placeholders that become words for all parameters of a trial.
-WHOLE_WORDS: dict[str, Callable[[Params], list[str]]] = {
+WHOLE_WORDS: dict[str, Callable[[Mapping[str, Any]], Iterable[str]]] = {
     "args": lambda params: [f"--{name}={text(value)}" for name, value in params.items()],
+    **PYTHON_WORDS,
 }
 # A parameter of the same name has precedence: the author of the study file chose its name.
-OWN = (*WHOLE_WORDS, "json", "number", "seed", "dir", "logdir", "device", _STEP)
+OWN = (*WHOLE_WORDS, "json", JSON_FILE, "number", "seed", "dir", "logdir", "device", _STEP)
 
 
 def problems(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) -> Iterator[tuple[int, str, str]]:
@@ -83,7 +87,11 @@ def _wrong_placeholders(
     )
     for place, word in enumerate(words):
         for name in PLACEHOLDER.findall(word):
-            if name not in known:
+            if name.startswith(_VARIABLE):
+                variable = name.removeprefix(_VARIABLE)
+                if variable not in os.environ:
+                    yield place, f"the environment has no variable {variable!r}", f"export {variable}=... before sweep is started"
+            elif name not in known:
                 yield place, f"${{{name}}} is neither a parameter nor a placeholder", did_you_mean(name, known)
             elif name in WHOLE_WORDS and name not in parameters and word != f"${{{name}}}":
                 yield place, f"${{{name}}} becomes several words and must be a whole word", "put spaces around it"
@@ -102,7 +110,7 @@ def _gets_no_parameter(words: Sequence[str], parameters: Mapping[str, Any], fold
     swept = [name for name, keys in parameters.items() if not (isinstance(keys, Mapping) and "value" in keys)]
     named = {name for word in words for name in PLACEHOLDER.findall(word)}
     script = next((folder / word for word in words if word.endswith(_SCRIPTS) and (folder / word).is_file()), None)
-    if not swept or script is None or named & {*parameters, *WHOLE_WORDS, "json", "number", "dir"}:
+    if not swept or script is None or named & {*parameters, *WHOLE_WORDS, "json", JSON_FILE, "number", "dir"}:
         return False
     try:
         files = [script, *itertools.islice(filter(Path.is_file, folder.rglob("*.py")), _MOST_FILES)]
@@ -165,19 +173,32 @@ def program(word: str, folder: Path) -> str:
 
 def resumes_itself(words: Sequence[str], parameters: Collection[str]) -> bool:
     """Return whether the command has the placeholder for the last reported step, so that it resumes after it by itself."""
-    return _STEP not in parameters and any(_STEP in PLACEHOLDER.findall(word) for word in words)
+    return uses(words, _STEP, parameters)
 
 
-def filled(words: Sequence[str], params: Params, own: Mapping[str, Scalar]) -> list[str]:
-    """Return a command's words for a trial: its parameters replace their placeholders, and `own` the others."""
-    values = {**own, "json": json.dumps(dict(params)), **params}
+def filled(words: Sequence[str], params: Params, own: Mapping[str, Scalar], groups: Sequence[str] = ()) -> list[str]:
+    """Return a command's words for a trial: its parameters replace their placeholders, and `own` the others.
+
+    Where they are given all together, each of the `groups` is one mapping.
+    """
+    together = nested(params, groups)
+    values = {**own, "json": json.dumps(together), **params}
     found: list[str] = []
     for word in words:
         if (name := _whole(word)) is not None and name not in params:
-            found += WHOLE_WORDS[name](params)
+            found += WHOLE_WORDS[name](together)
         else:
-            found.append(PLACEHOLDER.sub(lambda match: text(values[match[1]]), word))
+            found.append(PLACEHOLDER.sub(lambda match: text(_value(match[1], values)), word))
     return found
+
+
+def uses(words: Sequence[str], name: str, parameters: Collection[str]) -> bool:
+    """Return whether a command has a placeholder that is no parameter's."""
+    return name not in parameters and any(name in PLACEHOLDER.findall(word) for word in words)
+
+
+def _value(name: str, values: Mapping[str, Any]) -> Any:
+    return os.environ.get(name.removeprefix(_VARIABLE), "") if name.startswith(_VARIABLE) else values[name]
 
 
 def _whole(word: str) -> str | None:

@@ -11,7 +11,7 @@ class Strategy:
     """A sampler or pruner of Optuna's.
 
     Attributes:
-        optuna: the name of its class.
+        optuna: the name of its class; empty if it is this program's own.
         packages: its requirements beyond this package's own; each is an extra of this package.
         several_metrics: the sampler can search for a Pareto front.
         constraints: the sampler avoids trials that break a constraint.
@@ -33,6 +33,7 @@ SAMPLERS = {
     "qmc": Strategy(optuna="QMCSampler"),
     "nsgaii": Strategy(optuna="NSGAIISampler", constraints=True),
 }
+BRACKETS = "brackets"
 PRUNERS = {
     "none": Strategy(optuna="NopPruner"),
     "median": Strategy(optuna="MedianPruner"),
@@ -42,6 +43,7 @@ PRUNERS = {
     "patient": Strategy(optuna="PatientPruner"),
     "wilcoxon": Strategy(optuna="WilcoxonPruner"),
     "threshold": Strategy(optuna="ThresholdPruner"),
+    BRACKETS: Strategy(optuna=""),
 }
 WRAPPED = "wrapped_pruner"  # the option of a pruner that is another pruner
 

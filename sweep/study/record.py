@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweep.study.code.digest import codes_in
+from sweep.study.seeds import derive_seed
 from sweep.study.space import swept
-from sweep.study.spec import SEED, StudySpec, derive_seed
+from sweep.study.spec import SEED, StudySpec
 from sweep.study.trial import Params, Scalar, TrialState
 
 _ON = " on "  # between a device and its node

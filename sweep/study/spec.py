@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 import re
 import shlex
@@ -76,6 +75,7 @@ class BudgetSpec:
     time_s: float | None = key(None, "no trial of this session starts after it", "Duration", name="time")
     patience: int | None = key(None, "the sweep ends after this many finished trials in a row without a new best", "Count")
     epochs: int | None = key(None, "the sweep plans no further trial once all trials together have this many steps", "Count")
+    unlimited: bool = key(False, "the sweep may go on until it is stopped", "Switch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +138,7 @@ class StudySpec:
         pruner: `{type: ..., options}` of Optuna's pruner (`sweep.study.methods.PRUNERS`); empty for none.
         earlier: the oldest first.
         import_dir: the study file's folder; the objective can be imported from it, and a command runs in it.
+        notes: what is to be told of a file that another tool reads otherwise; not stored.
     """
 
     name: str = field(metadata=definition("the output folder's name; default: the file's stem", "StudyName", optional=True))
@@ -145,6 +146,7 @@ class StudySpec:
     command: tuple[str, ...] | None = key(
         None, "in place of `objective`: a script, such as `python train.py ${args}`, or a list of its words", "Command"
     )
+    nested: tuple[str, ...] = key((), "of a `command`: `[optimizer]` gives it `optimizer.lr` and such as one mapping", "Names")
     metrics: tuple[MetricSpec, ...] = field(
         metadata=definition(
             "`{name, goal: maximize or minimize}`, optionally `target:`, which ends the sweep when reached",
@@ -192,12 +194,12 @@ class StudySpec:
     budget: BudgetSpec = key(
         BudgetSpec(),
         "`trials` (in total), `time` (no trial starts after it), `patience` (finished trials without a new best), `epochs`"
-        " (steps of all trials together); optional for a grid",
+        " (steps of all trials together), or `unlimited: true`; optional for a grid",
     )
     pruner: Mapping[str, Any] = key(
         {},
         "`{type: median}` with Optuna's options ends trials early: `median`, `percentile`, `asha`, `hyperband`, `patient`,"
-        " `wilcoxon`, `threshold`",
+        " `wilcoxon`, `threshold`, and `brackets`",
         "Pruner",
     )
     workers: WorkersSpec = key(
@@ -228,6 +230,7 @@ class StudySpec:
         "Spaces",
     )
     import_dir: str
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def repeats(self) -> int:
@@ -292,9 +295,3 @@ class StudySpec:
     def total(self) -> int | None:
         """Return the number of trials, None if only time, a target, patience or epochs end the study."""
         return min((limit for limit in (self.points, self.budget.trials) if limit is not None), default=None)
-
-
-def derive_seed(seed: int, *purpose: str | int) -> int:
-    """Return a seed for one purpose from the study's seed: 31 bits, which NumPy, torch and Optuna accept."""
-    text = ":".join(str(part) for part in (seed, *purpose))  # by SHA-256, so that it is the same with every Python
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -67,6 +67,9 @@ def check_objective(source: Source, values: Mapping[str, Any], import_dir: str) 
         parameters = {name: keys for name, keys in given.items() if isinstance(name, str)} if isinstance(given, dict) else {}
         for place, message, hint in command_problems(values["command"], parameters, Path(import_dir)):
             yield source.problem(("command", place), message, hint)
+    for place, group in enumerate(values.get("nested", ())):
+        if not any(name.startswith(f"{group}.") for name in values.get("parameters", {})):
+            yield source.problem(("nested", place), f"no parameter's name begins with {group}.", "remove it")
     if values.get("objective") is not None:
         try:
             locate(values["objective"], import_dir)

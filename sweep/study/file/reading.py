@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import EXIT_LOCKED, Problem, StudyFileError, SweepError
 from sweep.study.command import NOT_STUDIES, not_a_study
-from sweep.study.file import hints
+from sweep.study.file import hints, wandb
 from sweep.study.file.checks import (
     OptionProblem,
     OptionProblems,
@@ -77,7 +77,7 @@ def read_study(
             do="pip install --upgrade sweep\nor keep the folder and start another study:  sweep run STUDY name=another-name",
             exit_code=EXIT_LOCKED,
         )
-    source = read_source(str(path), text, overrides, _KNOWN_KEYS)
+    source = read_source(str(path), text, overrides, _KNOWN_KEYS, wandb.translate)
     folder = str((import_dir or path.parent).resolve())
     return _checked(source, folder, path.stem, find_objective, option_problems)
 
@@ -117,7 +117,7 @@ def given_study(
     option_problems: OptionProblems = no_problems,
 ) -> StudySpec:
     """Check a study given as a dict of a study file's keys, which must have a name; the rest is as for `read_study`."""
-    source = given_source(data, overrides, _KNOWN_KEYS)
+    source = given_source(data, overrides, _KNOWN_KEYS, wandb.translate)
     return _checked(source, str(import_dir.resolve()), None, find_objective, option_problems)
 
 
@@ -144,7 +144,7 @@ def _checked(
         # What cannot be read has no value, which is no further problem, neither its own nor of what contains it.
         problems = [one for place, one in enumerate(problems) if place < unread or not _concerns(one.key, broken)]
         raise StudyFileError(source.name or "the dict", sorted(dict.fromkeys(problems), key=_order))
-    return _study(values, domains, import_dir)
+    return _study(values, domains, import_dir, source.notes)
 
 
 def _valid_keys(source: Source) -> dict[str, Any]:
@@ -179,12 +179,13 @@ def _valid(source: Source, path: tuple[str, ...], kind: Any, given: Any) -> dict
         return {}
 
 
-def _study(values: dict[str, Any], domains: dict[str, Domain], import_dir: str) -> StudySpec:
+def _study(values: dict[str, Any], domains: dict[str, Domain], import_dir: str, notes: list[str]) -> StudySpec:
     # In a range of floats `lr: 1` is 1.0.
     floats = {name for name, domain in domains.items() if isinstance(domain, Numbers) and not domain.integer}
     points = values["enqueue"]
     found: dict[str, Any] = {field.name: values[key.name] for key, field in keys_of(StudySpec)} | {
         "import_dir": import_dir,
+        "notes": notes,
         "metrics": values["metrics"] or [values["metric"]],
         "parameters": domains,
         "enqueue": [{name: float(value) if name in floats else value for name, value in point.items()} for point in points],

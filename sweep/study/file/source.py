@@ -40,6 +40,8 @@ class Source:
         problems: found so far.
         overridden_in: the origin of overrides, for messages.
         is_whole: all of it could be read, so that what is missing is missing indeed.
+        notes: what its reader is told about keys of another tool.
+        hints: what to write instead at key paths of which more is known than where a problem is found.
     """
 
     name: str | None
@@ -48,10 +50,12 @@ class Source:
     problems: list[Problem] = field(default_factory=list)
     overridden_in: str = "command line"
     is_whole: bool = True
+    notes: list[str] = field(default_factory=list)
+    hints: dict[KeyPath, str] = field(default_factory=dict)
 
     def problem(self, path: Sequence[str | int], message: str, hint: str = "", line: int | None = None) -> Problem:
         """Return a problem at a key path; its line, if none is given, is that of its longest part that has one."""
-        known = tuple(path)
+        hint, known = self.hints.get(tuple(path), hint), tuple(path)
         while known and known not in self.lines:
             known = known[:-1]
         if line is None:
@@ -67,7 +71,9 @@ class Source:
         self.problems.append(self.problem(path, message, hint, line))
 
 
-def read_source(name: str, text: str, overrides: Overrides, known_keys: Mapping[str, bool]) -> Source:
+def read_source(
+    name: str, text: str, overrides: Overrides, known_keys: Mapping[str, bool], translate: Callable[[Source], None] | None = None
+) -> Source:
     """Parse a study file's text and apply overrides.
 
     Args:
@@ -75,6 +81,7 @@ def read_source(name: str, text: str, overrides: Overrides, known_keys: Mapping[
         text: of the file.
         overrides: a key whose first part is neither known nor a parameter of the file is a problem.
         known_keys: for each key of the file, whether its value is a mapping.
+        translate: is called with the source before the overrides are applied.
     """
     source = Source(name=name)
     try:
@@ -85,6 +92,8 @@ def read_source(name: str, text: str, overrides: Overrides, known_keys: Mapping[
         source.data = _from_yaml(source, root, (), source.lines)
     elif root is not None and (root.items is not None or root.value is not None or root.faults):
         return _unreadable(source, "a study file is a list of `key: value` lines")
+    if translate is not None:
+        translate(source)
     _apply(source, overrides, known_keys)
     if not source.data:
         message = "the file has no keys" if text.strip() else "the file is empty"
@@ -98,13 +107,16 @@ def _unreadable(source: Source, message: str, hint: str = "", line: int | None =
     return source
 
 
-def given_source(data: Mapping[str, Any], overrides: Overrides, known_keys: Mapping[str, bool]) -> Source:
+def given_source(
+    data: Mapping[str, Any], overrides: Overrides, known_keys: Mapping[str, bool], translate: Callable[[Source], None]
+) -> Source:
     """Read a study file's keys from a dict and apply overrides, as `read_source` does; the dict is not changed."""
     source = Source(name=None)
     try:
         source.data = _from_python(source, data, ())
     except RecursionError:
         return _unreadable(source, "the dict is too deeply nested, or contains itself")
+    translate(source)
     _apply(source, overrides, known_keys)
     return source
 

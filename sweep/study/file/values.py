@@ -195,5 +195,6 @@ Resources = Annotated[
     dict[str, float], BeforeValidator(_resources), WithJsonSchema({"type": "object", "additionalProperties": _POSITIVE})
 ]
 Method = Literal["grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii"]
+Names = list[ParameterName]
 Options = dict[str, Any]
 Points = list[dict[str, Scalar]]

@@ -18,7 +18,13 @@ _PLAIN_KEY, _OTHER_WORDS = re.compile(r"[A-Za-z_][\w/.-]*", re.ASCII), {"null", 
 # Format 1 has each of these keys directly before a key that it follows in the documentation.
 _MOVED = {"parameters": "sampler", "pruner": "budget"}
 # Keys that earlier programs refuse: with these values they are left out.
-_LATER: dict[str, Any] = {"determinism": "default", "devices_per_trial": 1, "engine": "local", "resources": {}}
+_LATER: dict[str, Any] = {
+    "determinism": "default",
+    "devices_per_trial": 1,
+    "engine": "local",
+    "resources": {},
+    "unlimited": False,
+}
 
 
 def write_study(study: StudySpec) -> str:

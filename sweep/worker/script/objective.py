@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep.study.command import filled, program, resumes_itself
+from sweep.study.command import JSON_FILE, filled, program, resumes_itself, uses
+from sweep.study.python_words import nested
 from sweep.study.trial import Scalar
 from sweep.worker.handle import Trial, TrialFailed, TrialStopped
 from sweep.worker.protocol import death_of
@@ -36,13 +37,14 @@ _REST_S = 2.0  # for what is still in the pipes when it has ended
 _LAST_LINES, _KEPT_LINES = 30, 200
 
 
-def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[[Trial], None]:
+def objective_of(command: Sequence[str], folder: Path, metric: str, groups: Sequence[str] = ()) -> Callable[[Trial], None]:
     """Return the objective that a command is.
 
     Args:
         command: its words, with placeholders (`sweep.study.command`).
         folder: where it runs.
         metric: output that has this name is a report.
+        groups: of parameters that are one mapping each where all parameters are given together.
     """
 
     def train(trial: Trial) -> None:
@@ -51,7 +53,7 @@ def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[
             logdir.mkdir()
             reports = Reports(trial, metric, logdir, continues=resumes_itself(command, trial.params))
             try:
-                _Run(trial, reports, command, folder, logdir).run()
+                _Run(trial, reports, command, folder, groups, logdir).run()
             finally:
                 if not isinstance(sys.exception(), TrialStopped):
                     reports.events.remove()
@@ -62,8 +64,11 @@ def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[
 
 
 class _Run:
-    def __init__(self, trial: Trial, reports: Reports, command: Sequence[str], folder: Path, logdir: Path) -> None:
+    def __init__(
+        self, trial: Trial, reports: Reports, command: Sequence[str], folder: Path, groups: Sequence[str], logdir: Path
+    ) -> None:
         self._trial, self._reports, self._command, self._folder, self._logdir = trial, reports, command, folder, logdir
+        self._groups = groups
         self._selector = selectors.DefaultSelector()
         self._requests = Requests(trial, reports, lambda: self._reason, self._end)
         self._connections = Connections(logdir.parent, self._selector, self._requests.answer)
@@ -185,7 +190,11 @@ class _Run:
             "device": trial.device,
             "step": self._reports.after or 0,
         }
-        words = filled(self._command, trial.params, own)
+        if uses(self._command, JSON_FILE, trial.params):
+            file = self._logdir.with_name("params.json")
+            file.write_text(json.dumps(nested(trial.params, self._groups)), encoding="utf-8")
+            own[JSON_FILE] = str(file)
+        words = filled(self._command, trial.params, own, self._groups)
         facts = own | {"attempt": trial.attempt, "params": trial.params} | connection
         # Else Python buffers what it prints into a pipe, and every report would be late.
         environment = {"PYTHONUNBUFFERED": "1"} | os.environ | {VARIABLE: json.dumps(facts)}
