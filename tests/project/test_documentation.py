@@ -35,7 +35,7 @@ from tests.conftest import REPOSITORY, Cli, Done
 README = REPOSITORY / "README.md"
 DOCS = REPOSITORY / "sweep" / "docs"
 PAGES = [README, *sorted(DOCS.glob("*.md"))]
-TOPICS = ["cluster", "design", "operations", "own-code", "report", "search", "speed", "study-file", "tensorboard"]
+TOPICS = ["cluster", "design", "from-wandb", "operations", "own-code", "report", "search", "speed", "study-file", "tensorboard"]
 # What the real study is cut down to here; the numbers in the documentation are of the whole one.
 QUICK = ["epochs.value=1", "parameters.train_samples.value=500", "batch_size.values=[64]"]
 # The keys that an excerpt of a study file may lack.
@@ -267,7 +267,7 @@ def test_every_study_file_of_a_page_is_sound(page: Path, here: Path) -> None:
 
 def study(folder: Path, block: str) -> StudySpec:
     keys = set(re.findall(r"^(\w+):", block, flags=re.MULTILINE))
-    left_out = {"metrics": "metric", "command": "objective"}
+    left_out = {"metrics": "metric", "command": "objective", "program": "objective", "run_cap": "budget"}
     missing = [line for key, line in REST.items() if key not in keys | {left_out[key] for key in keys & left_out.keys()}]
     path = folder / "excerpt.yaml"
     path.write_text("\n".join([*missing, block]))
@@ -278,7 +278,7 @@ def test_the_domains_are_accepted(here: Path) -> None:
     """Each row is one, and no two are the same."""
     domains = [named(row[0])[0] for row in rows(section("study-file", "Domains"))]
     found = [study(here, f"parameters: {{x: {domain}, y: {{min: 0, max: 1}}}}\n").parameters["x"] for domain in domains]
-    assert len(domains) == 5
+    assert len(domains) == 10
     assert all(one != other for place, one in enumerate(found) for other in found[:place])
 
 
@@ -367,7 +367,7 @@ def test_the_panels_calls_are_the_programs() -> None:
 def test_the_placeholders_are_the_programs() -> None:
     """Its own, and that of a parameter."""
     found = [named(row[0])[0] for row in rows(section("own-code", "Scripts"))]
-    assert sorted(found) == sorted(f"${{{name}}}" for name in (*OWN, "lr"))
+    assert sorted(found) == sorted(f"${{{name}}}" for name in (*OWN, "lr", "env:NAME"))
 
 
 # ---------------------------------------------------------------- design

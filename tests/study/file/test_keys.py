@@ -51,6 +51,9 @@ FULL: dict[str, Any] = {
 OTHER = {key: value for key, value in FULL.items() if key not in ("objective", "metric", "pruner", "repeats", "workers")} | {
     "determinism": "off",
     "command": "python -c pass ${args}",
+    "nested": ["optimizer"],
+    "parameters": FULL["parameters"] | {"optimizer.lr": {"distribution": "normal", "round": 0.1}},
+    "budget": {"trials": 20, "unlimited": True},
     "metrics": [{"name": "loss", "goal": "minimize"}, {"name": "score", "goal": "maximize", "target": 1}],
     "repeats": 2,
     "workers": {"devices": "cpu", "devices_per_trial": 2},
@@ -89,8 +92,11 @@ earlier: [{lr: {min: 0.1, max: 1, log: true}}]
 """
 WRITTEN_OTHER = """\
 command: ["python", "-c", "pass", "${args}"]
+nested: ["optimizer"]
 metrics: [{name: "loss", goal: "minimize"}, {name: "score", goal: "maximize", target: 1}]
+  optimizer.lr: {distribution: "normal", mu: 0.0, sigma: 1.0, round: 0.1}
 repeats: 2
+budget: {trials: 20, unlimited: true}
 workers: {devices: "cpu", per_device: "auto", devices_per_trial: 2}
 timeout: {after: 90.0, then: "complete"}
 """
@@ -108,8 +114,8 @@ def read_back(study: StudySpec) -> StudySpec:
 
 
 def test_every_field_of_a_study_is_a_key() -> None:
-    """Except for the folder of the study file. Each key has a description and a place in the schema."""
-    assert {field.name for field in dataclasses.fields(StudySpec) if not field.metadata} == {"import_dir"}
+    """Except for the folder of the study file, and what is told of it. Each key has a description and a place in the schema."""
+    assert {field.name for field in dataclasses.fields(StudySpec) if not field.metadata} == {"import_dir", "notes"}
     assert all(key.description for key in KEYS)
     rows = [(key.name, key.description) for key in KEYS]
     properties = json_schema()["properties"]

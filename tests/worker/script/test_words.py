@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sweep.study.file.reading import read_study
 from sweep.study.file.writing import write_study
 from sweep.study.trial import Scalar
 from tests.support.studies import write_study as write
+from tests.worker.script.conftest import Run
 
 STUDY = """
 command: python script.py ${args}
@@ -34,12 +36,52 @@ def test_placeholders_are_filled_in() -> None:
     assert command.filled(["${seed}", "${args}"], {"seed": 1}, own) == ["1", "--seed=1"]
 
 
+def test_words_may_have_the_values_that_python_writes() -> None:
+    """As W&B's agent passes them: `True`, a mapping for each group of names with dots, flags for true alone."""
+    params: dict[str, Scalar] = {"amp": True, "fast": False, "n": None, "opt.lr": 0.1, "opt.name.first": "a b", "data.x": 1}
+    groups = {"opt.lr": 0.1, "opt": {"lr": 0.1, "name": {"first": "a b"}}}
+
+    def words(word: str) -> list[str]:
+        return command.filled([word], params, {}, ["opt"])
+
+    opt = str(groups["opt"])
+    assert words("${python_args}") == ["--amp=True", "--fast=False", "--n=None", f"--opt={opt}", "--data.x=1"]
+    assert words("${python_args_apart}")[:4] == ["--amp", "True", "--fast", "False"]
+    assert words("${python_flags}") == ["--amp", "--n=None", f"--opt={opt}", "--data.x=1"]
+    assert words("${python_pairs}") == ["amp=True", "fast=False", "n=None", f"opt={opt}", "data.x=1"]
+    assert words("${python_pairs_added}")[0] == "+amp=True"
+    assert words("${python_pairs_forced}")[-1] == "++data.x=1"
+    assert words("${args}")[3] == f"--opt={json.dumps(groups['opt'])}"
+    assert json.loads(words("${json}")[0])["opt"] == groups["opt"]
+    assert words("lr=${opt.lr}") == ["lr=0.1"], "a parameter of a group has a placeholder of its own"
+
+
+def test_a_placeholder_is_a_variable_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filled in where the trial runs."""
+    monkeypatch.setenv("MY_DATA", "/data")
+    assert command.filled(["--data=${env:MY_DATA}/x"], {}, {}) == ["--data=/data/x"]
+
+
+def test_a_script_may_read_its_parameters_from_a_file(trial: Run) -> None:
+    """As JSON, outside the run folder."""
+    script = """
+        import json, sys
+        params = json.load(open(sys.argv[1]))
+        print(json.dumps({"step": 1, "score": params["size"] if params["shuffle"] is True else 0}))
+    """
+    assert trial(script, "${json_file}").metrics["score"] == 32
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
         ("python here.py ${xx}", "command[2]: ${xx} is neither a parameter nor a placeholder; did you mean 'x'?"),
         ("python here.py ${ars}", "did you mean 'args'?"),
         ("python here.py a=${args}", "command[2]: ${args} becomes several words and must be a whole word; put spaces around it"),
+        (
+            "python here.py --d=${env:NO_SUCH} ${args}",
+            "the environment has no variable 'NO_SUCH'; export NO_SUCH=...",
+        ),
         ("python there.py", "command[1]: there is no file 'there.py' in FOLDER"),
         ("pyhton here.py", "command[0]: there is no program 'pyhton' on the PATH"),
         ("./none.sh", "command[0]: there is no program 'FOLDER/none.sh'"),
