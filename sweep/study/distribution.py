@@ -21,7 +21,8 @@ from sweep.study.trial import Scalar
 # The keys of the distributions that a study file names.
 PARAMETERS_OF = {"normal": ("mu", "sigma"), "log_normal": ("mu", "sigma"), "beta": ("a", "b")}
 KINDS = ("uniform", "log_uniform", "normal", "log_normal", "beta")
-# Shares are at least this and at most 1 minus this: the quantiles of 0 and 1 may be infinite. A normal distribution ends 4.3 sigma from its mean.
+# Shares are at least this and at most 1 minus this: the quantiles of 0 and 1 may be infinite. A normal distribution's are then
+# 4.3 sigma from its mean.
 EDGE = 1e-5
 
 

@@ -138,7 +138,6 @@ class StudySpec:
         pruner: `{type: ..., options}` of Optuna's pruner (`sweep.study.methods.PRUNERS`); empty for none.
         earlier: the oldest first.
         import_dir: the study file's folder; the objective can be imported from it, and a command runs in it.
-        notes: what is to be told of a file that another tool reads otherwise; not stored.
     """
 
     name: str = field(metadata=definition("the output folder's name; default: the file's stem", "StudyName", optional=True))
@@ -230,7 +229,7 @@ class StudySpec:
         "Spaces",
     )
     import_dir: str
-    notes: tuple[str, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)  # what is to be told of another tool's file; not stored
 
     @property
     def repeats(self) -> int:

@@ -42,7 +42,7 @@ def test_words_may_have_the_values_that_python_writes() -> None:
     groups = {"opt.lr": 0.1, "opt": {"lr": 0.1, "name": {"first": "a b"}}}
 
     def words(word: str) -> list[str]:
-        return command.filled([word], params, {}, ["opt"])
+        return command.filled([word], params, {}, groups=["opt"])
 
     opt = str(groups["opt"])
     assert words("${python_args}") == ["--amp=True", "--fast=False", "--n=None", f"--opt={opt}", "--data.x=1"]
