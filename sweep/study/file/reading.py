@@ -77,7 +77,7 @@ def read_study(
             do="pip install --upgrade sweep\nor keep the folder and start another study:  sweep run STUDY name=another-name",
             exit_code=EXIT_LOCKED,
         )
-    source = read_source(str(path), text, overrides, _KNOWN_KEYS, wandb.translate)
+    source = read_source(str(path), text, overrides, _KNOWN_KEYS, None if written else wandb.translate)
     folder = str((import_dir or path.parent).resolve())
     return _checked(source, folder, path.stem, find_objective, option_problems)
 

@@ -63,7 +63,10 @@ def _is_sweep(data: Mapping[str, Any]) -> bool:
     command = data.get("command")
     if "objective" in data or isinstance(command, str):
         return False
-    macros = isinstance(command, list) and any(str(word) in MACROS or "${envvar:" in str(word) for word in command)
+    parameters = data.get("parameters")
+    own = {f"${{{name}}}" for name in parameters} if isinstance(parameters, dict) else set()
+    words = [str(word) for word in command] if isinstance(command, list) else []
+    macros = any(word in MACROS - own or "${envvar:" in word for word in words)
     return macros or data.get("method") in ("bayes", "custom") or any(key in data for key in _MARKS)
 
 

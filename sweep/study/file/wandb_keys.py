@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, TypeGuard
 
 from sweep.study.file.source import KeyPath, Source
+from sweep.study.file.values import is_finite
 
 
 def number(value: Any) -> TypeGuard[int | float]:
-    """Return whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a value is a number that a float can hold."""
+    return is_finite(value)
 
 
 class Keys:

@@ -261,6 +261,7 @@ def with_domain(domain: str) -> str:
             RANDOM + "early_terminate: {type: hyperband, max_iter: 27, s: 2, eta: 0.5}\n",
             "sweep.yaml:5: early_terminate.eta: must be a number above 1, got 0.5; write eta: 3",
         ),
+        (RANDOM + f"early_terminate: {{max_iter: 1{'0' * 390}, s: 2}}\n", "early_terminate: needs min_iter, or max_iter and s"),
         (RANDOM + "early_terminate: {type: median}\n", "early_terminate.type: W&B has hyperband only; write type: hyperband"),
         (RANDOM + "early_terminate: {type: hyperband}\n", "early_terminate: needs min_iter, or max_iter and s; write early_term"),
         (
@@ -312,6 +313,14 @@ def test_a_study_file_with_a_key_of_wandbs_is_still_one(here: Path, key: str, hi
     for ours in ("objective: sweep.objectives.toy:train", "command: python train.py ${args}"):
         text = f"{ours}\nmetric: {{name: loss, goal: minimize}}\nmethod: grid\nparameters: {{x: {{values: [1]}}}}\n{key}\n"
         assert hint in "\n".join(problems(here, text))
+
+
+def test_a_parameter_may_have_the_name_of_a_macro(here: Path) -> None:
+    """In a study file of ours, whose author chose its name."""
+    text = "command: [python, '${program}']\nmetric: {name: loss, goal: minimize}\nmethod: grid\n"
+    study = read(here, text + "parameters: {program: {values: [train.py, other.py]}}\n")
+    assert study.command == ("python", "${program}")
+    assert not study.notes
 
 
 def test_a_dict_may_have_wandbs_keys(here: Path) -> None:
