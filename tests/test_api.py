@@ -305,7 +305,8 @@ def test_every_mistake_in_a_dict_is_reported_at_once() -> None:
         "metrik: unknown key",
         "metric.goal: 'maximise' is not known",
         "parameters.x.valus: unknown key",
-        "parameters.z: needs keys (value, values, min, max, step, q, log, distribution, when), got 3",
+        "parameters.z: needs keys (value, values, probabilities, min, max, step, q, log, round, distribution, mu, sigma, a, b,"
+        " when), got 3",
         "name: missing",
     ]
 
