@@ -26,11 +26,13 @@ from sweep.storage.optuna_terms import (
     Drawn,
     SamplerState,
     StoredSearch,
+    category,
     distributions,
     result_told,
 )
 from sweep.study.record import TrialRecord
-from sweep.study.spec import StudySpec, derive_seed
+from sweep.study.seeds import derive_seed
+from sweep.study.spec import StudySpec
 from sweep.study.trial import Params, TrialState
 
 _SEEDS = 2**32  # NumPy's generators have no others
@@ -96,7 +98,7 @@ class OptunaStudy:
     ) -> None:
         from optuna.trial import create_trial
 
-        drawn = {name: params[name] for name in self.distributions if name in params}
+        drawn = {name: category(params[name]) for name in self.distributions if name in params}
         trial = create_trial(
             state=_in_optuna(state),
             values=values,

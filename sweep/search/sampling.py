@@ -9,9 +9,11 @@ from typing import Any
 
 from sweep.search.methods import make_sampler
 from sweep.search.optuna_study import OptunaStudy
+from sweep.storage.optuna_terms import category
 from sweep.study.record import TrialRecord
-from sweep.study.space import Choice, assignment
-from sweep.study.spec import StudySpec, derive_seed
+from sweep.study.seeds import derive_seed
+from sweep.study.space import Choice, Domain, assignment
+from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar
 
 _MOST_DISCARDED = 20
@@ -35,7 +37,7 @@ class Sampling:
     def draw(self, number: int) -> dict[str, Scalar]:
         """Return a trial's parameters, constants too; no other trial has the same."""
         if number < len(self._study.enqueue):
-            self._optuna.study.enqueue_trial(dict(self._study.enqueue[number]))
+            self._optuna.study.enqueue_trial({name: category(value) for name, value in self._study.enqueue[number].items()})
         for _ in range(_MOST_DISCARDED):
             params = self._draw(number)
             if self._key(params) not in self._seen:
@@ -55,7 +57,7 @@ class Sampling:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna's, such as that a parameter with conditions is drawn independently
             trial, found = self._optuna.begin(number), self._optuna.distributions
-            return assignment(self._study.parameters, lambda name, _: _suggested(trial, name, found[name]))
+            return assignment(self._study.parameters, lambda name, domain: _suggested(trial, name, domain, found[name]))
 
     def _draw_untried(self, number: int) -> dict[str, Scalar]:
         """Draw a point at random, because the sampler repeats itself: near the end of a finite space, or at a sharp optimum."""
@@ -65,7 +67,7 @@ class Sampling:
             while self._key(grid.point(place)) in self._seen:
                 place = (place + 1) % self._points
             point = grid.point(place)
-            optuna.enqueue_trial({name: point[name] for name in self._optuna.distributions if name in point})
+            optuna.enqueue_trial({name: category(point[name]) for name in self._optuna.distributions if name in point})
         sampler, optuna.sampler = optuna.sampler, make_sampler("random", seed, {})
         try:
             return self._draw(number)
@@ -82,9 +84,9 @@ class Sampling:
         )
 
 
-def _suggested(trial: Any, name: str, distribution: Any) -> Any:
-    if hasattr(distribution, "choices"):
-        return trial.suggest_categorical(name, distribution.choices)
+def _suggested(trial: Any, name: str, domain: Domain, distribution: Any) -> Any:
+    if isinstance(domain, Choice):
+        return domain.values[distribution.choices.index(trial.suggest_categorical(name, distribution.choices))]
     kind, suggest = (int, trial.suggest_int) if isinstance(distribution.low, int) else (float, trial.suggest_float)
     # Of Python's type: Optuna returns NumPy's numbers of some ranges.
     return kind(suggest(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log))

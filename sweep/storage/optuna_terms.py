@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.study.ranking import excesses, objective_values
 from sweep.study.space import Choice, Range, Space
 from sweep.study.spec import StudySpec
-from sweep.study.trial import TrialState
+from sweep.study.trial import Scalar, TrialState
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -71,6 +72,11 @@ def result_told(
     return values if len(values) == len(study.metrics) else None, attributes
 
 
+def category(value: Scalar) -> Any:
+    """Return a parameter's value as Optuna has it: a list is its JSON text, since Optuna's values are scalars."""
+    return json.dumps(value) if isinstance(value, tuple) else value
+
+
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """Return the Optuna distribution of each swept parameter, in order; also of those that apply only to some trials."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -78,7 +84,7 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     result: dict[str, BaseDistribution] = {}
     for name, domain in space.items():
         if isinstance(domain, Choice):
-            result[name] = CategoricalDistribution(domain.values)
+            result[name] = CategoricalDistribution([category(value) for value in domain.values])
         elif isinstance(domain, Range) and domain.integer:
             result[name] = IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=int(domain.step or 1))
         elif isinstance(domain, Range):

@@ -3,7 +3,8 @@
     [python, train.py, "${args}", "--out=${dir}"]  ──►  [/usr/bin/python3, train.py, --lr=0.01, --shuffle=true, --out=/…/0003_…]
 
 A placeholder of `WHOLE_WORDS`, such as `${args}`, must be a whole word and becomes words for all parameters. Every other one may
-be part of a word.
+be part of a word, of the folder in which the command runs (`cwd`), and of a variable's value (`env`). A command that runs in
+another folder than the study file's gets the whole path of each file that a word of it names there.
 """
 
 from __future__ import annotations
@@ -15,17 +16,26 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweep.errors import SweepError, did_you_mean
+from sweep.study import hydra_words
 from sweep.study.trial import Params, Scalar
 
 PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _OPERATOR = re.compile(r"[^'\" ]*;|\|{1,2}|&{1,2}|[012&]?>{1,2}(&[12])?|<")
 _STEP = "step"
 _SCRIPTS = (".py", ".sh")
+# Variables that a trial's script gets from the program, with what to write instead of setting them.
+_OWN_VARIABLES = {
+    "SWEEP_TRIAL": "remove it",
+    "CUDA_VISIBLE_DEVICES": "write workers: {devices: [0, 1]}",
+    "WANDB_DIR": "remove it: each trial has a folder of its own",
+    "WANDB_SWEEP_PARAM_PATH": "remove it: each trial's parameters fill wandb.config",
+}
+Problem = tuple[tuple[str, ...], str, str]
 NOT_STUDIES = (*_SCRIPTS, ".ipynb")
 _MOST_FILES = 500
 
@@ -35,9 +45,25 @@ def text(value: Scalar) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _flags(params: Params) -> Iterator[str]:
+    for name, value in params.items():
+        match value:
+            case None | False:
+                pass
+            case True:
+                yield f"--{name}"
+            case tuple():
+                yield from (f"--{name}", *map(text, value))
+            case _:  # in one word, so that a value that begins with `-` is no option
+                yield f"--{name}={text(value)}"
+
+
+_HYDRA = "overrides"
 # The placeholders that become words for all parameters of a trial.
-WHOLE_WORDS: dict[str, Callable[[Params], list[str]]] = {
+WHOLE_WORDS: dict[str, Callable[[Params], Iterable[str]]] = {
     "args": lambda params: [f"--{name}={text(value)}" for name, value in params.items()],
+    "flags": _flags,
+    _HYDRA: hydra_words.overrides,
 }
 # A parameter of the same name has precedence: the author of the study file chose its name.
 OWN = (*WHOLE_WORDS, "json", "number", "seed", "dir", "logdir", "device", _STEP)
@@ -72,6 +98,21 @@ def problems(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) 
             "no word names a parameter, so each trial would run the same command",
             "add ${args}, or use trial.params of `from sweep import trial` in the script",
         )
+
+
+def place_problems(cwd: str | None, env: Mapping[str, str], parameters: Collection[str], folder: Path) -> Iterator[Problem]:
+    """Yield each problem of `cwd` and `env`: where it is, what is wrong, and what to write instead."""
+    known = dict.fromkeys((*parameters, *(name for name in OWN if name not in WHOLE_WORDS)))
+    texts = [(("cwd",), cwd or ""), *((("env", name), value) for name, value in env.items())]
+    for where, value in texts:
+        for name in PLACEHOLDER.findall(value):
+            if name not in known:
+                yield where, f"${{{name}}} is neither a parameter nor a placeholder for one text", did_you_mean(name, known)
+    if cwd and "${" not in cwd and not (folder / cwd).is_dir():
+        yield ("cwd",), f"there is no folder {str(folder / cwd)!r}", "write cwd: ${dir}/work for a folder of each trial's own"
+    for name in env:
+        if name in _OWN_VARIABLES:
+            yield ("env", name), "this variable is sweep's own", _OWN_VARIABLES[name]
 
 
 def _wrong_placeholders(
@@ -168,16 +209,39 @@ def resumes_itself(words: Sequence[str], parameters: Collection[str]) -> bool:
     return _STEP not in parameters and any(_STEP in PLACEHOLDER.findall(word) for word in words)
 
 
-def filled(words: Sequence[str], params: Params, own: Mapping[str, Scalar]) -> list[str]:
-    """Return a command's words for a trial: its parameters replace their placeholders, and `own` the others."""
-    values = {**own, "json": json.dumps(dict(params)), **params}
+def filled(words: Sequence[str], params: Params, own: Mapping[str, Scalar], beside: Path | None = None) -> list[str]:
+    """Return a command's words for a trial: its parameters replace their placeholders, and `own` the others.
+
+    Args:
+        words, params, own: the command's, the trial's, and the values of the other placeholders.
+        beside: the folder in which words name files, if the command runs in another one.
+    """
+    hydra = f"${{{_HYDRA}}}" in words and _HYDRA not in params
     found: list[str] = []
     for word in words:
         if (name := _whole(word)) is not None and name not in params:
             found += WHOLE_WORDS[name](params)
         else:
-            found.append(PLACEHOLDER.sub(lambda match: text(values[match[1]]), word))
+            one = filled_text(word, params, own)
+            one = _located(one, beside) if beside else one
+            found.append(hydra_words.quoted(one) if hydra and one != word else one)
     return found
+
+
+def filled_text(word: str, params: Params, own: Mapping[str, Scalar]) -> str:
+    """Return a word, or another text, with values in place of its placeholders, of which none stands for words."""
+    values = {**own, "json": json.dumps(dict(params)), **params}
+    return PLACEHOLDER.sub(lambda match: text(values[match[1]]), word)
+
+
+def _located(word: str, folder: Path) -> str:
+    """Return a word with the whole path of what it names in a folder, alone or as the value of an option.
+
+    A mere name may be that of a folder by chance, so a folder counts only if the word has a `/`.
+    """
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    exists = os.path.exists if "/" in value else os.path.isfile  # no error where the text is too long for a path
+    return f"{option}{equals}{folder / value}" if value and exists(folder / value) else word
 
 
 def _whole(word: str) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from sweep.study.trial import Params, Scalar
+from sweep.study.trial import Params, Scalar, with_lists
 
 # Values of a range are told apart by 12 significant digits; finer steps, relative to the largest value, are refused.
 RESOLUTION = 1e-11
@@ -165,12 +165,12 @@ def domain_keys(domain: Domain) -> dict[str, object]:
     keys: dict[str, object]
     match domain:
         case Constant(value=value):
-            keys = {"value": value}
+            keys = {"value": with_lists(value)}
         case Choice(values=values):
-            keys = {"values": list(values)}
+            keys = {"values": with_lists(values)}
         case Range(low=low, high=high, step=step, log=log):
             keys = {"min": low, "max": high, **({} if step is None else {"step": step}), **({"log": log} if log else {})}
-    return keys | ({"when": {one.parent: list(one.values) for one in domain.when}} if domain.when else {})
+    return keys | ({"when": {one.parent: with_lists(one.values) for one in domain.when}} if domain.when else {})
 
 
 def domain_text(domain: Domain) -> str:
@@ -221,4 +221,6 @@ def _ends(domain: Domain) -> tuple[Scalar, ...]:
 
 
 def _same(one: Scalar, other: Scalar) -> bool:
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
     return type(one) is type(other) and one == other

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 import re
 import shlex
@@ -145,6 +144,12 @@ class StudySpec:
     command: tuple[str, ...] | None = key(
         None, "in place of `objective`: a script, such as `python train.py ${args}`, or a list of its words", "Command"
     )
+    cwd: str | None = key(
+        None,
+        "of a `command`: the folder that it runs in; default: the study file's; `${dir}/work` is a folder of each trial's own",
+        "Text",
+    )
+    env: Mapping[str, str] = key({}, "of a `command`: variables of its environment, such as `{WANDB_MODE: offline}`", "Variables")
     metrics: tuple[MetricSpec, ...] = field(
         metadata=definition(
             "`{name, goal: maximize or minimize}`, optionally `target:`, which ends the sweep when reached",
@@ -292,9 +297,3 @@ class StudySpec:
     def total(self) -> int | None:
         """Return the number of trials, None if only time, a target, patience or epochs end the study."""
         return min((limit for limit in (self.points, self.budget.trials) if limit is not None), default=None)
-
-
-def derive_seed(seed: int, *purpose: str | int) -> int:
-    """Return a seed for one purpose from the study's seed: 31 bits, which NumPy, torch and Optuna accept."""
-    text = ":".join(str(part) for part in (seed, *purpose))  # by SHA-256, so that it is the same with every Python
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

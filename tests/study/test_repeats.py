@@ -19,7 +19,8 @@ from sweep.study.compatibility import resumed_spec
 from sweep.study.file.reading import read_study
 from sweep.study.record import TrialRecord
 from sweep.study.repeats import due, trial_of
-from sweep.study.spec import StudySpec, derive_seed
+from sweep.study.seeds import derive_seed
+from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialResult, TrialState
 from sweep.worker.devices import Slot
 from tests.conftest import Cli

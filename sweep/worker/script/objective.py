@@ -12,11 +12,11 @@ import shlex
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep.study.command import filled, program, resumes_itself
+from sweep.study.command import filled, filled_text, program, resumes_itself
 from sweep.study.trial import Scalar
 from sweep.worker.handle import Trial, TrialFailed, TrialStopped
 from sweep.worker.protocol import death_of
@@ -36,13 +36,17 @@ _REST_S = 2.0  # for what is still in the pipes when it has ended
 _LAST_LINES, _KEPT_LINES = 30, 200
 
 
-def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[[Trial], None]:
+def objective_of(
+    command: Sequence[str], folder: Path, metric: str, cwd: str | None = None, env: Mapping[str, str] | None = None
+) -> Callable[[Trial], None]:
     """Return the objective that a command is.
 
     Args:
         command: its words, with placeholders (`sweep.study.command`).
-        folder: where it runs.
+        folder: the study file's, in which its words name files.
         metric: output that has this name is a report.
+        cwd: where it runs, relative to that folder; None for the folder itself. It may have placeholders, and is then made.
+        env: variables of its own environment, whose values may have placeholders.
     """
 
     def train(trial: Trial) -> None:
@@ -51,7 +55,7 @@ def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[
             logdir.mkdir()
             reports = Reports(trial, metric, logdir, continues=resumes_itself(command, trial.params))
             try:
-                _Run(trial, reports, command, folder, logdir).run()
+                _Run(trial, reports, command, folder, cwd, env or {}, logdir).run()
             finally:
                 if not isinstance(sys.exception(), TrialStopped):
                     reports.events.remove()
@@ -62,8 +66,26 @@ def objective_of(command: Sequence[str], folder: Path, metric: str) -> Callable[
 
 
 class _Run:
-    def __init__(self, trial: Trial, reports: Reports, command: Sequence[str], folder: Path, logdir: Path) -> None:
-        self._trial, self._reports, self._command, self._folder, self._logdir = trial, reports, command, folder, logdir
+    def __init__(
+        self,
+        trial: Trial,
+        reports: Reports,
+        command: Sequence[str],
+        folder: Path,
+        cwd: str | None,
+        env: Mapping[str, str],
+        logdir: Path,
+    ) -> None:
+        self._trial, self._reports, self._command, self._folder, self._env = trial, reports, command, folder, env
+        self._own: dict[str, Scalar] = {
+            "number": trial.number,
+            "seed": trial.seed,
+            "dir": str(trial.dir),
+            "logdir": str(logdir),
+            "device": trial.device,
+            "step": reports.after or 0,
+        }
+        self._cwd = folder if cwd is None else folder / self._text(cwd)
         self._selector = selectors.DefaultSelector()
         self._requests = Requests(trial, reports, lambda: self._reason, self._end)
         self._connections = Connections(logdir.parent, self._selector, self._requests.answer)
@@ -83,7 +105,11 @@ class _Run:
         """
         with self._selector, contextlib.closing(self._connections) as connections:
             words, environment = self._filled(connections.facts)
-            with contextlib.closing(Script(words, self._folder, environment)) as script:
+            try:
+                self._cwd.mkdir(parents=True, exist_ok=True)
+            except OSError as why:
+                raise TrialFailed(f"the folder that the command is to run in cannot be made: {why}") from None
+            with contextlib.closing(Script(words, self._cwd, environment)) as script:
                 for pipe, error in zip(script.outputs, (False, True), strict=True):
                     line_reader(self._selector, pipe, functools.partial(self._printed, error=error))
                 self._follow(script)
@@ -176,20 +202,17 @@ class _Run:
         return True
 
     def _filled(self, connection: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
-        trial = self._trial
-        own: dict[str, Scalar] = {
-            "number": trial.number,
-            "seed": trial.seed,
-            "dir": str(trial.dir),
-            "logdir": str(self._logdir),
-            "device": trial.device,
-            "step": self._reports.after or 0,
-        }
-        words = filled(self._command, trial.params, own)
-        facts = own | {"attempt": trial.attempt, "params": trial.params} | connection
+        trial, elsewhere = self._trial, self._cwd != self._folder
+        words = filled(self._command[1:], trial.params, self._own, self._folder if elsewhere else None)
+        facts = self._own | {"attempt": trial.attempt, "params": trial.params} | connection
         # Else Python buffers what it prints into a pipe, and every report would be late.
-        environment = {"PYTHONUNBUFFERED": "1"} | os.environ | {VARIABLE: json.dumps(facts)}
-        return [program(words[0], self._folder), *words[1:]], environment
+        environment = {"PYTHONUNBUFFERED": "1"} | os.environ | {name: self._text(value) for name, value in self._env.items()}
+        if elsewhere and "-m" in words:  # whose module is beside the study file
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(self._folder), environment.get("PYTHONPATH")]))
+        return [program(self._text(self._command[0]), self._folder), *words], environment | {VARIABLE: json.dumps(facts)}
+
+    def _text(self, text: str) -> str:
+        return filled_text(text, self._trial.params, self._own)
 
     def _failure(self, script: Script, words: Sequence[str]) -> TrialFailed:
         code, command, last = script.code, shlex.join(words), own_error(self._last)
@@ -199,7 +222,7 @@ class _Run:
             what = [f"{last} (exit code {code})"] * bool(last) + [f"the command exited with code {code}"]
         printed = "\n".join(line for line, _ in [*self._last][-_LAST_LINES:]) or "(it printed nothing)"
         log = self._trial.dir / "log.txt"
-        by_hand = f"try it by hand:  cd {shlex.quote(str(self._folder))} && {command}"
+        by_hand = f"try it by hand:  cd {shlex.quote(str(self._cwd))} && {command}"
         return TrialFailed("\n".join([*what, f"its whole output: {log}", by_hand, "the last lines of its output:", printed]))
 
 

@@ -31,6 +31,7 @@ FULL: dict[str, Any] = {
         "kind": {"values": ["x", "true", True, None, 1e-3]},
         "depth": {"min": 1, "max": 9, "step": 2, "when": {"kind": ["x", True]}},
         "text": {"value": "0.1"},
+        "layers": {"values": [[8, 16], [32], [], None]},
     },
     "enqueue": [{"lr": 1, "kind": "x"}],
     "seed": 3,
@@ -51,6 +52,8 @@ FULL: dict[str, Any] = {
 OTHER = {key: value for key, value in FULL.items() if key not in ("objective", "metric", "pruner", "repeats", "workers")} | {
     "determinism": "off",
     "command": "python -c pass ${args}",
+    "cwd": "${dir}/work",
+    "env": {"WANDB_MODE": "offline", "RATE": 0.1},
     "metrics": [{"name": "loss", "goal": "minimize"}, {"name": "score", "goal": "maximize", "target": 1}],
     "repeats": 2,
     "workers": {"devices": "cpu", "devices_per_trial": 2},
@@ -70,6 +73,7 @@ parameters:
   kind: {values: ["x", "true", true, null, 0.001]}
   depth: {min: 1, max: 9, step: 2, when: {kind: ["x", true]}}
   text: {value: "0.1"}
+  layers: {values: [[8, 16], [32], [], null]}
 sampler: {multivariate: true, n_startup_trials: 5}
 enqueue: [{lr: 1.0, kind: "x"}]
 seed: 3
@@ -89,6 +93,8 @@ earlier: [{lr: {min: 0.1, max: 1, log: true}}]
 """
 WRITTEN_OTHER = """\
 command: ["python", "-c", "pass", "${args}"]
+cwd: "${dir}/work"
+env: {WANDB_MODE: "offline", RATE: "0.1"}
 metrics: [{name: "loss", goal: "minimize"}, {name: "score", goal: "maximize", target: 1}]
 repeats: 2
 workers: {devices: "cpu", per_device: "auto", devices_per_trial: 2}
