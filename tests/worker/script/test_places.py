@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from sweep.errors import StudyFileError
 from sweep.study.file.reading import read_study
 from sweep.study.file.writing import write_study as text_of
+from tests.conftest import Cli
 from tests.support.reading import records
 from tests.support.studies import run_study, study_text, write_study
 
@@ -56,6 +59,30 @@ def test_a_module_beside_the_study_file_is_found_from_another_folder(here: Path)
     (here / "train.py").write_text(SCRIPT)
     study = run_study(text("python -m train ${args}", cwd="${dir}", env={"OUT": "${dir}"}), folder=here)
     assert [trial["state"] for trial in study.trials] == ["complete", "complete"]
+
+
+def test_an_interpreter_without_sweep(here: Path, cli: Cli) -> None:
+    """One file is the client there, with the standard library only: it reports, and ends where the trial is pruned."""
+    (here / "sweep_client.py").write_text(cli("docs", "client").out)
+    (here / "train.py").write_text(
+        "import sys\nfrom sweep_client import trial\n"
+        "for step in trial.steps(3):\n    trial.report(step, {'score': trial.params['x'] * step})\n"
+        "assert not {'sweep', 'torch', 'numpy'} & {*sys.modules}\n"
+        "if trial.params:\n    trial.report(9, {'score': 1}, {'a': 1})\n"
+    )
+    python = [sys.executable, "-E", "-S"]  # no site-packages
+    study = run_study(text([*python, "train.py", "${args}"], stop_after_failures=9), folder=here, code=1)
+    assert [trial["metrics"]["score"] for trial in study.trials] == [3, 6]
+    assert "RuntimeError: a state needs sweep in the script's own environment" in study.trials[0]["error"].splitlines()[0]
+    by_hand = subprocess.run([*python, "train.py"], cwd=here, capture_output=True, text=True, check=False)
+    assert "KeyError: 'x'" in by_hand.stderr
+
+
+def test_a_shell_script(here: Path) -> None:
+    """With flags, and JSON lines as reports."""
+    (here / "train.sh").write_text('for s in 1 2; do echo "{\\"step\\": $s, \\"score\\": ${#*}}"; done\n')
+    study = run_study(text("bash train.sh ${flags}"), folder=here)
+    assert [trial["metrics"]["score"] for trial in study.trials] == [2, 2]
 
 
 @pytest.mark.parametrize(
