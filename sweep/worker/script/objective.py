@@ -20,6 +20,7 @@ from sweep.study.command import filled, filled_text, program, resumes_itself
 from sweep.study.trial import Scalar
 from sweep.worker.handle import Trial, TrialFailed, TrialStopped
 from sweep.worker.protocol import death_of
+from sweep.worker.script import wandb_run
 from sweep.worker.script.client import VARIABLE
 from sweep.worker.script.connection import Connections
 from sweep.worker.script.lines import GrowingFile, Piece, line_reader
@@ -27,18 +28,20 @@ from sweep.worker.script.private import private_folder
 from sweep.worker.script.process import Script
 from sweep.worker.script.reports import METRICS, Reports
 from sweep.worker.script.requests import Requests
+from sweep.worker.script.wandb_run import OfflineRuns
 
 PATIENCE_S = 10.0
 GRACE_S = 20.0  # less than the runner's own
 _POLL_S = 0.05
 _READ_S = 0.25
 _REST_S = 2.0  # for what is still in the pipes when it has ended
+_LAST_ROWS_S = 0.3  # for wandb's own process, which writes the last rows and ends when it misses a script that was killed
 _LAST_LINES, _KEPT_LINES = 30, 200
 
 
 def objective_of(
     command: Sequence[str], folder: Path, metric: str, cwd: str | None = None, env: Mapping[str, str] | None = None
-) -> Callable[[Trial], None]:
+) -> Callable[[Trial], dict[str, float] | None]:
     """Return the objective that a command is.
 
     Args:
@@ -49,18 +52,19 @@ def objective_of(
         env: variables of its own environment, whose values may have placeholders.
     """
 
-    def train(trial: Trial) -> None:
+    def train(trial: Trial) -> dict[str, float] | None:
         with private_folder() as private:
             logdir = private / "logs"  # a folder that TensorBoard does not show
             logdir.mkdir()
             reports = Reports(trial, metric, logdir, continues=resumes_itself(command, trial.params))
             try:
-                _Run(trial, reports, command, folder, cwd, env or {}, logdir).run()
+                last = _Run(trial, reports, metric, command, folder, cwd, env or {}, logdir).run()
             finally:
                 if not isinstance(sys.exception(), TrialStopped):
                     reports.events.remove()
             if metric not in trial.metrics and reports.dropped:
                 raise TrialFailed(f"the command never reported {metric!r}: in the first line that has it, {reports.dropped}")
+            return last
 
     return train
 
@@ -70,6 +74,7 @@ class _Run:
         self,
         trial: Trial,
         reports: Reports,
+        metric: str,
         command: Sequence[str],
         folder: Path,
         cwd: str | None,
@@ -85,10 +90,12 @@ class _Run:
             "device": trial.device,
             "step": reports.after or 0,
         }
+        self._wandb = OfflineRuns(trial.dir, metric, reports.row, reports.point)
         self._cwd = folder if cwd is None else folder / self._text(cwd)
+        self._private = logdir.parent
         self._selector = selectors.DefaultSelector()
         self._requests = Requests(trial, reports, lambda: self._reason, self._end)
-        self._connections = Connections(logdir.parent, self._selector, self._requests.answer)
+        self._connections = Connections(self._private, self._selector, self._requests.answer)
         self._metrics = GrowingFile(trial.dir / METRICS, from_end=reports.after is not None)
         self._reason: BaseException | None = None  # why it is being ended
         self._asked: float | None = None  # when it was asked to end
@@ -96,8 +103,8 @@ class _Run:
         self._ended: float | None = None  # when its main process was found to have ended
         self._last: deque[tuple[str, bool]] = deque(maxlen=_KEPT_LINES)  # with whether it was printed to stderr
 
-    def run(self) -> None:
-        """Start the script and wait until it has ended.
+    def run(self) -> dict[str, float] | None:
+        """Start the script and wait until it has ended; return its last metrics, besides those that it has reported.
 
         Raises:
             TrialFailed: it cannot be started, or failed.
@@ -115,25 +122,30 @@ class _Run:
                 self._follow(script)
                 with self._kept():
                     if self._reason is None:
+                        self._wandb.read()
                         self._reports.events.finish()
                 if self._reason is not None:
                     raise self._reason
                 if script.code:
                     raise self._requests.refused or self._failure(script, words)
-        if not self._trial.metrics:
+        last = self._reports.last(self._wandb.last_metrics())
+        if not self._trial.metrics and not last:
             print(
-                "sweep: the command reported nothing. Three ways:  from sweep import trial; trial.report(step, {...})"
-                '  or print {"step": 1, "name": 0.1} as a line  or SummaryWriter(log_dir=...) in ${logdir}',
+                "sweep: the command reported nothing. Four ways:  from sweep import trial; trial.report(step, {...})"
+                '  or print {"step": 1, "name": 0.1} as a line  or SummaryWriter(log_dir=...) in ${logdir}'
+                "  or wandb.log, with env: {WANDB_MODE: offline} in the study file",
                 file=sys.stderr,
                 flush=True,
             )
+        return last
 
     def _follow(self, script: Script) -> None:
         while True:
             gone = script.gone()
             if gone:
                 self._ended = self._ended or time.monotonic()
-                script.kill()  # processes that it left running may hold the pipes, or a device's memory
+                if not self._wandb.unfinished or time.monotonic() - self._ended > _LAST_ROWS_S:
+                    script.kill()  # processes that it left running may hold the pipes, or a device's memory
             ready = self._selector.select(0 if gone else _POLL_S)
             for key, _ in ready:
                 key.data()
@@ -153,7 +165,7 @@ class _Run:
                 self._report(piece)
         with self._kept():
             if self._reason is None:
-                return self._reports.events.read(_READ_S)
+                return self._wandb.read(_READ_S) and self._reports.events.read(_READ_S)
         return True
 
     def _end_if_asked(self, script: Script) -> None:
@@ -206,9 +218,16 @@ class _Run:
         words = filled(self._command[1:], trial.params, self._own, self._folder if elsewhere else None)
         facts = self._own | {"attempt": trial.attempt, "params": trial.params} | connection
         # Else Python buffers what it prints into a pipe, and every report would be late.
-        environment = {"PYTHONUNBUFFERED": "1"} | os.environ | {name: self._text(value) for name, value in self._env.items()}
+        environment = (
+            {"PYTHONUNBUFFERED": "1"}
+            | wandb_run.DEFAULTS
+            | os.environ
+            | {name: self._text(value) for name, value in self._env.items()}
+        )
         if elsewhere and "-m" in words:  # whose module is beside the study file
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(self._folder), environment.get("PYTHONPATH")]))
+        if wandb_run.is_offline(environment):
+            environment |= wandb_run.variables(trial.dir, self._private / "wandb.yaml", trial.params)
         return [program(self._text(self._command[0]), self._folder), *words], environment | {VARIABLE: json.dumps(facts)}
 
     def _text(self, text: str) -> str:
