@@ -139,7 +139,7 @@ def _wrong_placeholders(
 
 
 def _gets_no_parameter(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) -> bool:
-    """Return whether a script surely gets no parameter: no word has one, and no Python file beside it mentions this package."""
+    """Return whether a script surely gets none: no word has one, and no Python file beside it mentions this package or wandb."""
     swept = [name for name, keys in parameters.items() if not (isinstance(keys, Mapping) and "value" in keys)]
     named = {name for word in words for name in PLACEHOLDER.findall(word)}
     script = next((folder / word for word in words if word.endswith(_SCRIPTS) and (folder / word).is_file()), None)
@@ -149,7 +149,7 @@ def _gets_no_parameter(words: Sequence[str], parameters: Mapping[str, Any], fold
         files = [script, *itertools.islice(filter(Path.is_file, folder.rglob("*.py")), _MOST_FILES)]
     except (OSError, RecursionError):  # folders that are nested too deeply
         return False
-    return len(files) <= _MOST_FILES and not any(b"sweep" in _content(file).lower() for file in files)
+    return len(files) <= _MOST_FILES and not any(re.search(b"sweep|wandb", _content(file).lower()) for file in files)
 
 
 def _content(file: Path, size: int = -1) -> bytes:

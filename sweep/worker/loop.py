@@ -92,7 +92,7 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
 
 def _named(study: StudySpec) -> Objective:
     if study.command is not None:
-        return objective_of(study.command, Path(study.import_dir), study.metric.name, study.cwd, study.env)
+        return objective_of(study)
     return load(str(study.objective), study.import_dir)
 
 

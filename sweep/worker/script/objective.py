@@ -12,11 +12,12 @@ import shlex
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweep.study.command import filled, filled_text, program, resumes_itself
+from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar
 from sweep.worker.handle import Trial, TrialFailed, TrialStopped
 from sweep.worker.protocol import death_of
@@ -39,18 +40,9 @@ _LAST_ROWS_S = 0.3  # for wandb's own process, which writes the last rows and en
 _LAST_LINES, _KEPT_LINES = 30, 200
 
 
-def objective_of(
-    command: Sequence[str], folder: Path, metric: str, cwd: str | None = None, env: Mapping[str, str] | None = None
-) -> Callable[[Trial], dict[str, float] | None]:
-    """Return the objective that a command is.
-
-    Args:
-        command: its words, with placeholders (`sweep.study.command`).
-        folder: the study file's, in which its words name files.
-        metric: output that has this name is a report.
-        cwd: where it runs, relative to that folder; None for the folder itself. It may have placeholders, and is then made.
-        env: variables of its own environment, whose values may have placeholders.
-    """
+def objective_of(study: StudySpec) -> Callable[[Trial], dict[str, float] | None]:
+    """Return the objective that a study's command is; output that has the name of its first metric is a report."""
+    command, metric = study.command or (), study.metric.name
 
     def train(trial: Trial) -> dict[str, float] | None:
         with private_folder() as private:
@@ -58,7 +50,7 @@ def objective_of(
             logdir.mkdir()
             reports = Reports(trial, metric, logdir, continues=resumes_itself(command, trial.params))
             try:
-                last = _Run(trial, reports, metric, command, folder, cwd, env or {}, logdir).run()
+                last = _Run(trial, reports, study, logdir).run()
             finally:
                 if not isinstance(sys.exception(), TrialStopped):
                     reports.events.remove()
@@ -70,18 +62,8 @@ def objective_of(
 
 
 class _Run:
-    def __init__(
-        self,
-        trial: Trial,
-        reports: Reports,
-        metric: str,
-        command: Sequence[str],
-        folder: Path,
-        cwd: str | None,
-        env: Mapping[str, str],
-        logdir: Path,
-    ) -> None:
-        self._trial, self._reports, self._command, self._folder, self._env = trial, reports, command, folder, env
+    def __init__(self, trial: Trial, reports: Reports, study: StudySpec, logdir: Path) -> None:
+        self._trial, self._reports, self._command, self._env = trial, reports, study.command or (), study.env
         self._own: dict[str, Scalar] = {
             "number": trial.number,
             "seed": trial.seed,
@@ -90,8 +72,9 @@ class _Run:
             "device": trial.device,
             "step": reports.after or 0,
         }
-        self._wandb = OfflineRuns(trial.dir, metric, reports.row, reports.point)
-        self._cwd = folder if cwd is None else folder / self._text(cwd)
+        self._folder = Path(study.import_dir)
+        self._cwd = self._folder if study.cwd is None else self._folder / self._text(study.cwd)
+        self._wandb = OfflineRuns(trial.dir, study.metric.name, reports.row, reports.point)
         self._private = logdir.parent
         self._selector = selectors.DefaultSelector()
         self._requests = Requests(trial, reports, lambda: self._reason, self._end)
@@ -144,9 +127,10 @@ class _Run:
             gone = script.gone()
             if gone:
                 self._ended = self._ended or time.monotonic()
-                if not self._wandb.unfinished or time.monotonic() - self._ended > _LAST_ROWS_S:
-                    script.kill()  # processes that it left running may hold the pipes, or a device's memory
-            ready = self._selector.select(0 if gone else _POLL_S)
+            writes = gone and self._wandb.unfinished and time.monotonic() - (self._ended or 0.0) < _LAST_ROWS_S
+            if gone and not writes:
+                script.kill()  # processes that it left running may hold the pipes, or a device's memory
+            ready = self._selector.select(_POLL_S if writes or not gone else 0)
             for key, _ in ready:
                 key.data()
             all_read = True
@@ -155,7 +139,7 @@ class _Run:
                 self._read = time.monotonic()
             self._connections.expire()
             self._end_if_asked(script)
-            if self._ended and all_read and (not ready or time.monotonic() - self._ended > _REST_S):
+            if self._ended and not writes and all_read and (not ready or time.monotonic() - self._ended > _REST_S):
                 return  # a process that left the group may print for ever
 
     def _read_files(self, *, last: bool) -> bool:

@@ -112,7 +112,8 @@ def text(value: Any) -> str:
 
 
 def _item(message: bytes) -> tuple[tuple[str, ...], Any] | None:
-    key, nested, value = "", [], None
+    key, nested = "", []
+    value: Any = None
     for number, part in fields(message):
         match number:
             case 1:

@@ -29,7 +29,6 @@ from typing import Any
 
 from sweep.storage.regular import files_below
 from sweep.study import plain
-from sweep.study.trial import Params
 from sweep.worker.script.reports import number
 from sweep.worker.script.wandb_file import EXIT, HISTORY, METRIC, SUMMARY, GrowingRun, Items, fields, items, text
 
@@ -42,23 +41,9 @@ def is_offline(environment: Mapping[str, str]) -> bool:
     return environment.get("WANDB_MODE") in ("offline", "dryrun")
 
 
-def variables(folder: Path, parameters: Path, params: Params) -> dict[str, str]:
-    """Return the variables with which wandb writes its runs into a folder, and reads the trial's parameters from a file.
-
-    Args:
-        folder: the run folder.
-        parameters: the file, which is written.
-        params: the trial's. A dot in a name separates the names of nested mappings.
-    """
-    config: dict[str, Any] = {}
-    for name, value in params.items():
-        *above, last = name.split(".")
-        inner = config
-        for part in above:
-            found = inner.setdefault(part, {})
-            inner = found if isinstance(found, dict) else inner
-        inner[last] = value
-    lines = [f"{_yaml(name)}: {_yaml({'value': value})}" for name, value in config.items()]
+def variables(folder: Path, parameters: Path, params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables with which wandb writes its runs into a folder, and reads parameters from a file, which is written."""
+    lines = [f"{_yaml(name)}: {_yaml({'value': value})}" for name, value in params.items()]
     parameters.write_text("\n".join(["wandb_version: 1", *lines, ""]), encoding="utf-8")
     return {"WANDB_DIR": str(folder), "WANDB_SWEEP_PARAM_PATH": str(parameters)}
 
@@ -129,8 +114,8 @@ class OfflineRuns:
                 self._row(*_items(content)[:1])
             elif kind == SUMMARY:
                 added, removed = _items(content)
-                for name in removed:
-                    self._summary.pop(".".join(name), None)
+                for parts in removed:
+                    self._summary.pop(".".join(parts), None)
                 self._summary |= self._numbers(added)
             elif kind == METRIC:
                 named = {number: text(value) for number, value in _fields(content) if isinstance(value, bytes)}

@@ -104,6 +104,7 @@ def test_nothing_is_lost_when_the_interpreter_is_killed(trial: Run, how: str, li
     assert [report.step for report in line.reports] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow  # each script waits for wandb twice
 def test_a_pruned_script_ends_at_once_and_starts_over_later(trial: Run, tmp_path: Path) -> None:
     """Reports are live; an attempt that starts over has a run of its own, and the earlier one is kept and not read again."""
     script = """
@@ -127,8 +128,7 @@ def test_parameters_are_read_as_they_are(tmp_path: Path) -> None:
     """By wandb itself: small numbers, nested names, lists, and texts that YAML has other words for."""
     params = PARAMS | {
         "tiny": 1e-05,
-        "opt.momentum": 0.9,
-        "opt.deep.er": (1, ("a", None)),
+        "opt": {"momentum": 0.9, "deep": {"er": (1, ("a", None))}},
         "é": "no: \U0001f600 #1\n",
         "big": 1e300,
     }
