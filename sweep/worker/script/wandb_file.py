@@ -46,25 +46,26 @@ class GrowingRun:
             return
         with file:
             while True:
-                left = _BLOCK - self._place % _BLOCK
-                if left < _CHUNK.size:
-                    self._place += left
-                    left = _BLOCK
+                end = self._place - self._place % _BLOCK + _BLOCK
                 file.seek(self._place)
-                data = file.read(left)
-                if len(data) < _CHUNK.size:
-                    return
-                checksum, length, kind = _CHUNK.unpack_from(data)
-                chunk = data[_CHUNK.size : _CHUNK.size + length]
-                if len(chunk) < length or zlib.crc32(chunk, zlib.crc32(bytes([kind]))) != checksum:
-                    if not file.read(1):
-                        return  # the end, which is still being written
-                    self._place, self._parts = self._place + left, b""  # damaged: the next block begins anew
-                    continue
-                self._place += _CHUNK.size + length
-                self._parts = chunk if kind in (_WHOLE, _FIRST) else self._parts + chunk
-                if kind in (_WHOLE, _LAST):
-                    yield self._parts
+                block, at = file.read(end - self._place), 0
+                while end - self._place >= _CHUNK.size:
+                    if len(block) - at < _CHUNK.size:
+                        return
+                    checksum, length, kind = _CHUNK.unpack_from(block, at)
+                    at += _CHUNK.size
+                    chunk = block[at : at + length]
+                    if len(chunk) < length or zlib.crc32(chunk, zlib.crc32(bytes([kind]))) != checksum:
+                        if not file.read(1):
+                            return  # the end, which is still being written
+                        self._parts = b""  # damaged: the next block begins anew
+                        break
+                    at += length
+                    self._place += _CHUNK.size + length
+                    self._parts = chunk if kind in (_WHOLE, _FIRST) else self._parts + chunk
+                    if kind in (_WHOLE, _LAST):
+                        yield self._parts
+                self._place = end
 
 
 def fields(message: bytes) -> Iterator[Field]:

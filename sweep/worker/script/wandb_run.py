@@ -76,7 +76,7 @@ class OfflineRuns:
         self._axes: dict[str, str] = {}  # the step metric of a name, or of a pattern of names
         self._seen: dict[str, Any] = {}  # the last value of each name
         self._summary: dict[str, float] = {}
-        self._media: set[str] = set()
+        self._media: set[tuple[str, ...]] = set()
 
     @property
     def unfinished(self) -> bool:
@@ -126,7 +126,7 @@ class OfflineRuns:
 
     def _row(self, found: Items) -> None:
         numbers = self._numbers(found)
-        self._seen |= {".".join(name): value for name, value in found.items()}
+        self._seen |= {".".join(name): value for name, value in found.items()} | numbers
         if self._metric in numbers:
             self._report(self._step(self._metric), numbers)
         else:
@@ -144,15 +144,19 @@ class OfflineRuns:
         """Return the numbers of a row or summary by dotted names, without wandb's own and those of media."""
         media = {name[:-1] for name in found if name[-1] == "_type"}
         media |= {name for name, value in found.items() if isinstance(value, dict) and "_type" in value}
-        for name in sorted({".".join(one) for one in media} - self._media):
-            self._media.add(name)
-            print(f"sweep: {name} is no number; it stays in wandb's own run", file=sys.stderr, flush=True)
+        if media and not self._media:
+            name = ".".join(min(media))
+            print(
+                f"sweep: images, histograms and other media, such as {name}, stay in wandb's own run", file=sys.stderr, flush=True
+            )
+        self._media |= media
         numbers: dict[str, float] = {}
         for parts, value in found.items():
-            if not any(parts[: len(one)] == one for one in media):
+            if not any(parts[:count] in self._media for count in range(1, len(parts) + 1)):
                 _flatten(".".join(parts), value, numbers)
         own = self._metric
-        return {name: value for name, value in numbers.items() if name == own or (name[0] != "_" and math.isfinite(value))}
+        names = sorted(numbers, key=lambda name: (name != own, name))  # wandb's order is another one in each row
+        return {name: numbers[name] for name in names if name == own or (name[0] != "_" and math.isfinite(numbers[name]))}
 
 
 class _NotRead(ValueError):
