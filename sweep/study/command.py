@@ -35,7 +35,6 @@ _OWN_VARIABLES = {
     "WANDB_DIR": "remove it: each trial has a folder of its own",
     "WANDB_SWEEP_PARAM_PATH": "remove it: each trial's parameters fill wandb.config",
 }
-Problem = tuple[tuple[str, ...], str, str]
 NOT_STUDIES = (*_SCRIPTS, ".ipynb")
 _MOST_FILES = 500
 
@@ -91,7 +90,7 @@ def problems(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) 
         yield 0, message, f"write ./{words[0]}" if "/" not in words[0] and (folder / words[0]).is_file() else hint
     for place, word in enumerate(words[1:2], start=1):
         if word.endswith(_SCRIPTS) and not PLACEHOLDER.search(word) and not (folder / word).is_file():
-            yield place, f"there is no file {word!r} in {folder}", "the command runs in the study file's folder"
+            yield place, f"there is no file {word!r} in {folder}", "its words name files in the study file's folder"
     if not found and _gets_no_parameter(words, parameters, folder):
         yield (
             0,
@@ -100,7 +99,9 @@ def problems(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) 
         )
 
 
-def place_problems(cwd: str | None, env: Mapping[str, str], parameters: Collection[str], folder: Path) -> Iterator[Problem]:
+def place_problems(
+    cwd: str | None, env: Mapping[str, str], parameters: Collection[str], folder: Path
+) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Yield each problem of `cwd` and `env`: where it is, what is wrong, and what to write instead."""
     known = dict.fromkeys((*parameters, *(name for name in OWN if name not in WHOLE_WORDS)))
     texts = [(("cwd",), cwd or ""), *((("env", name), value) for name, value in env.items())]

@@ -163,9 +163,13 @@ class ScriptEvents:
 
 
 def _event_files(folder: Path) -> list[Path]:
-    """Return the event files in a folder without the trial's own: the highest in the tree first, then in the order of time."""
+    """Return the event files in a folder: the highest in the tree first, then in the order of time.
+
+    The trial's own are left out, and those in the folder of wandb, which copies what a script writes.
+    """
     try:
-        found = (path for path in files_below(folder, event_files.PATTERN) if not path.name.endswith(OWN_SUFFIX))
+        found = [path for path in files_below(folder, event_files.PATTERN) if not path.name.endswith(OWN_SUFFIX)]
+        found = [path for path in found if path.relative_to(folder).parts[0] != "wandb"]
         return sorted(found, key=lambda path: (len(path.parts), path.name))
     except OSError:  # the script removed a folder meanwhile
         return []

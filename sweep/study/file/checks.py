@@ -71,7 +71,7 @@ def check_objective(source: Source, values: Mapping[str, Any], import_dir: str) 
         cwd, env = values.get("cwd"), values.get("env", {})
         for where, message, hint in place_problems(cwd, env, parameters, Path(import_dir)):
             yield source.problem(where, message, hint)
-    else:
+    elif source.data.get("command") is None:
         for key in [key for key in ("cwd", "env") if values.get(key)]:
             yield source.problem((key,), "is for a command only", "a function runs in sweep's own process: set it there")
     if values.get("objective") is not None:

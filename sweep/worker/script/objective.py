@@ -202,16 +202,14 @@ class _Run:
         words = filled(self._command[1:], trial.params, self._own, self._folder if elsewhere else None)
         facts = self._own | {"attempt": trial.attempt, "params": trial.params} | connection
         # Else Python buffers what it prints into a pipe, and every report would be late.
-        environment = (
-            {"PYTHONUNBUFFERED": "1"}
-            | wandb_run.DEFAULTS
-            | os.environ
-            | {name: self._text(value) for name, value in self._env.items()}
-        )
+        environment = {"PYTHONUNBUFFERED": "1"} | os.environ
+        environment |= {name: self._text(value) for name, value in self._env.items()}
         if elsewhere and "-m" in words:  # whose module is beside the study file
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(self._folder), environment.get("PYTHONPATH")]))
         if wandb_run.is_offline(environment):
-            environment |= wandb_run.variables(trial.dir, self._private / "wandb.yaml", trial.params)
+            environment = (
+                wandb_run.DEFAULTS | environment | wandb_run.variables(trial.dir, self._private / "wandb.yaml", trial.params)
+            )
         return [program(self._text(self._command[0]), self._folder), *words], environment | {VARIABLE: json.dumps(facts)}
 
     def _text(self, text: str) -> str:
