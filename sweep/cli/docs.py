@@ -15,6 +15,7 @@ from sweep.cli.tables import console
 from sweep.errors import SweepError, did_you_mean
 
 _LINE_WIDTH = 100
+_CLIENT = "client"  # no page, but a program
 
 
 def topics() -> dict[str, Traversable]:
@@ -34,6 +35,7 @@ def list_topics() -> None:
         table.add_row("", first)
     console().print(table)
     print("\nsweep docs TOPIC   shows a page")
+    print("sweep docs client > sweep_client.py   writes the client for scripts in an environment without sweep")
 
 
 def show_topic(topic: str) -> None:
@@ -43,6 +45,9 @@ def show_topic(topic: str) -> None:
         SweepError: there is no such topic.
     """
     pages = topics()
+    if topic == _CLIENT:
+        print((resources.files("sweep") / "worker" / "script" / "client.py").read_text(encoding="utf-8"), end="")
+        return
     if topic not in pages:
         raise SweepError(
             "no-such-topic", f"there is no topic {topic!r}", why=did_you_mean(topic, pages), do="sweep docs   lists the topics"

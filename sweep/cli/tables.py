@@ -186,9 +186,15 @@ def _csv(snapshot: Snapshot, records: list[TrialRecord]) -> str:
     for record in records:
         data = snapshot.trial_json(record)
         values = [data["params"].get(name) for name in params]
-        row = [data["number"], data["state"], *(one_line(value) if isinstance(value, str) else value for value in values)]
+        row = [data["number"], data["state"], *map(_cell, values)]
         writer.writerow([*row, *(data["metrics"].get(name) for name in metrics), *(data[name] for name in plain)])
     return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return one_line(value)
+    return json.dumps(value) if isinstance(value, list | tuple) else value
 
 
 def can_draw(characters: str) -> bool:

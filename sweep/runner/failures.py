@@ -17,7 +17,7 @@ _WAYS = {
     False: 'trial.report(step, {{"{tag}": value}}); or return a number or a dict; or'
     ' trial.writer.add_scalar("{tag}", value, step)',
     True: 'from sweep import trial; trial.report(step, {{"{tag}": value}}); or print a line {{"step": 1, "{tag}": 0.1}}; or'
-    " SummaryWriter(log_dir=...) in ${{logdir}}, with the tag {tag}",
+    " SummaryWriter(log_dir=...) in ${{logdir}}, with the tag {tag}; or wandb.log, with env: {{WANDB_MODE: offline}}",
 }
 
 
@@ -64,7 +64,7 @@ def metric_never_reported(record: TrialRecord, study: StudySpec, folder: StudyFo
     missing = [name for name in study.needed if name not in result.metrics]
     several = len(study.needed) > 1
     if not result.metrics:
-        do = f"report it in one of three ways: {_WAYS[study.command is not None].format(tag=missing[0])}"
+        do = f"report it in one of these ways: {_WAYS[study.command is not None].format(tag=missing[0])}"
     else:
         do = f"{'name some' if several else 'set metric.name to one'} of those{' in metrics and constraints' if several else ''}"
     return SweepError(

@@ -18,7 +18,7 @@ from sweep.storage.files import read_json, write_json
 from sweep.storage.folder import StudyFolder
 from sweep.study.space import Constant, Domain, Numbers, Range, can_be, domain_text
 from sweep.study.spec import StudySpec
-from sweep.study.trial import Params, Scalar, TrialState
+from sweep.study.trial import Params, Scalar, TrialState, with_tuples
 
 _VERSION = 1
 
@@ -160,7 +160,8 @@ def _to_json(trial: ImportedTrial) -> dict[str, Any]:
 
 
 def _from_json(data: dict[str, Any]) -> ImportedTrial:
-    state, value, params = TrialState(data["state"]), data["value"], dict(data["params"])
+    state, value = TrialState(data["state"]), data["value"]
+    params = {name: with_tuples(one) for name, one in data["params"].items()}
     curve = tuple((int(step), float(number)) for step, number in data["curve"])
     if state not in (TrialState.COMPLETE, TrialState.PRUNED) or (value is None and state is TrialState.COMPLETE):
         raise ValueError(f"a trial is {state} with the value {value}")
@@ -176,5 +177,4 @@ def _allowed(domain: Domain, value: Scalar) -> bool:
 
 
 def _typed(domain: Domain, value: Scalar) -> Scalar:
-    whole = isinstance(domain, Numbers) and not domain.integer and isinstance(value, int)
-    return float(value) if whole and value is not None else value
+    return float(value) if isinstance(domain, Numbers) and not domain.integer and isinstance(value, int) else value

@@ -32,7 +32,7 @@ from sweep.storage.optuna_terms import (
 )
 from sweep.study.record import TrialRecord
 from sweep.study.seeds import derive_seed
-from sweep.study.space import by_shares
+from sweep.study.space import Choice, Domain, by_shares
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Params, Scalar, TrialState
 
@@ -122,7 +122,8 @@ class OptunaStudy:
 
     def draw(self, trial: Any, name: str, point: Params) -> Scalar:
         """Return the value that the sampler draws for a parameter of a new Optuna trial; one of its point is kept exactly."""
-        domain, found = self._spec.parameters[name], _suggested(trial, name, self.distributions[name])
+        domain = self._spec.parameters[name]
+        found = _suggested(trial, name, domain, self.distributions[name])
         if not by_shares(domain):
             return found  # type: ignore[no-any-return]  # of the distribution's type
         value = point[name] if name in point else domain.at(found)
@@ -209,9 +210,9 @@ class OptunaStudy:
             self._add(TrialState.FAILED, {}, None, ())
 
 
-def _suggested(trial: Any, name: str, distribution: Any) -> Any:
-    if hasattr(distribution, "choices"):
-        return trial.suggest_categorical(name, distribution.choices)
+def _suggested(trial: Any, name: str, domain: Domain, distribution: Any) -> Any:
+    if isinstance(domain, Choice) and hasattr(distribution, "choices"):
+        return domain.values[distribution.choices.index(trial.suggest_categorical(name, distribution.choices))]
     kind, suggest = (int, trial.suggest_int) if isinstance(distribution.low, int) else (float, trial.suggest_float)
     # Of Python's type: Optuna returns NumPy's numbers of some ranges.
     return kind(suggest(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log))

@@ -93,6 +93,8 @@ def _is_duration(value: Any) -> bool:
 def _is_scalar(value: Any) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
+    if isinstance(value, tuple):
+        return all(map(_is_scalar, value))
     return value is None or isinstance(value, bool | int | str)  # an integer of a grid may have hundreds of digits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -72,6 +73,11 @@ def result_told(
     return values if len(values) == len(study.metrics) else None, attributes
 
 
+def category(value: Scalar) -> Any:
+    """Return a parameter's value as Optuna has it: a list is its JSON text, since Optuna's values are scalars."""
+    return json.dumps(value) if isinstance(value, tuple) else value
+
+
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """Return the Optuna distribution of each swept parameter, in order; also of those that apply only to some trials."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -79,7 +85,7 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     result: dict[str, BaseDistribution] = {}
     for name, domain in space.items():
         if isinstance(domain, Choice):
-            result[name] = CategoricalDistribution(domain.values)
+            result[name] = CategoricalDistribution([category(value) for value in domain.values])
         elif isinstance(domain, Range) and domain.integer:
             result[name] = IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=int(domain.step or 1))
         elif isinstance(domain, Distribution):  # Optuna has no such distribution: its tools see the lowest and highest value
@@ -104,4 +110,5 @@ def searched_distributions(space: Space) -> dict[str, BaseDistribution]:
 def searched(space: Space, params: Params) -> dict[str, Scalar]:
     """Return what a sampler draws in place of these values; constants have none."""
     drawn = {name: space[name] for name in swept(space) if name in params}
-    return {name: domain.share_of(params[name]) if by_shares(domain) else params[name] for name, domain in drawn.items()}
+    values = {name: category(params[name]) for name in drawn}
+    return values | {name: domain.share_of(params[name]) for name, domain in drawn.items() if by_shares(domain)}

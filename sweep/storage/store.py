@@ -35,7 +35,7 @@ from sweep.storage.database import (
 from sweep.storage.files import write_json
 from sweep.storage.folder import StudyFolder
 from sweep.storage.optuna_database import create_database
-from sweep.storage.optuna_terms import OPTUNA_STATES, RUNG, Attributes, Drawn, StoredSearch, distributions, result_told
+from sweep.storage.optuna_terms import OPTUNA_STATES, RUNG, Attributes, Drawn, StoredSearch, category, distributions, result_told
 from sweep.storage.transactions import Transactions
 from sweep.study.record import TrialRecord
 from sweep.study.space import assignment
@@ -225,7 +225,7 @@ class StudyStore:
         self._db.executemany(
             "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (?, ?, ?, ?)",
             [
-                (trial_id, name, distribution.to_internal_repr(record.params[name]), text)
+                (trial_id, name, distribution.to_internal_repr(category(record.params[name])), text)
                 for name, (distribution, text) in self._distributions.items()
                 if name in record.params
             ],

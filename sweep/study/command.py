@@ -3,7 +3,8 @@
     [python, train.py, "${args}", "--out=${dir}"]  ──►  [/usr/bin/python3, train.py, --lr=0.01, --shuffle=true, --out=/…/0003_…]
 
 A placeholder of `WHOLE_WORDS`, such as `${args}`, must be a whole word and becomes words for all parameters. Every other one may
-be part of a word.
+be part of a word, of the folder in which the command runs (`cwd`), and of a variable's value (`env`). A command that runs in
+another folder than the study file's gets the whole path of each file that a word of it names there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import SweepError, did_you_mean
+from sweep.study import hydra_words
 from sweep.study.python_words import PYTHON_WORDS, nested
 from sweep.study.trial import Params, Scalar
 
@@ -29,6 +31,13 @@ _STEP = "step"
 JSON_FILE = "json_file"
 _VARIABLE = "env:"  # before the name of a variable of the environment
 _SCRIPTS = (".py", ".sh")
+# Variables that a trial's script gets from the program, with what to write instead of setting them.
+_OWN_VARIABLES = {
+    "SWEEP_TRIAL": "remove it",
+    "CUDA_VISIBLE_DEVICES": "write workers: {devices: [0, 1]}",
+    "WANDB_DIR": "remove it: each trial has a folder of its own",
+    "WANDB_SWEEP_PARAM_PATH": "remove it: each trial's parameters fill wandb.config",
+}
 NOT_STUDIES = (*_SCRIPTS, ".ipynb")
 _MOST_FILES = 500
 
@@ -38,9 +47,25 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _flags(params: Params) -> Iterator[str]:
+    for name, value in params.items():
+        match value:
+            case None | False:
+                pass
+            case True:
+                yield f"--{name}"
+            case tuple():
+                yield from (f"--{name}", *map(text, value))
+            case _:  # in one word, so that a value that begins with `-` is no option
+                yield f"--{name}={text(value)}"
+
+
+_HYDRA = "overrides"
 # The placeholders that become words for all parameters of a trial.
 WHOLE_WORDS: dict[str, Callable[[Mapping[str, Any]], Iterable[str]]] = {
     "args": lambda params: [f"--{name}={text(value)}" for name, value in params.items()],
+    "flags": _flags,
+    _HYDRA: hydra_words.overrides,
     **PYTHON_WORDS,
 }
 # A parameter of the same name has precedence: the author of the study file chose its name.
@@ -69,13 +94,30 @@ def problems(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) 
         yield 0, message, f"write ./{words[0]}" if "/" not in words[0] and (folder / words[0]).is_file() else hint
     for place, word in enumerate(words[1:2], start=1):
         if word.endswith(_SCRIPTS) and not PLACEHOLDER.search(word) and not (folder / word).is_file():
-            yield place, f"there is no file {word!r} in {folder}", "the command runs in the study file's folder"
+            yield place, f"there is no file {word!r} in {folder}", "its words name files in the study file's folder"
     if not found and _gets_no_parameter(words, parameters, folder):
         yield (
             0,
             "no word names a parameter, so each trial would run the same command",
             "add ${args}, or use trial.params of `from sweep import trial` in the script",
         )
+
+
+def place_problems(
+    cwd: str | None, env: Mapping[str, str], parameters: Collection[str], folder: Path
+) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Yield each problem of `cwd` and `env`: where it is, what is wrong, and what to write instead."""
+    known = dict.fromkeys((*parameters, *(name for name in OWN if name not in WHOLE_WORDS)))
+    texts = [(("cwd",), cwd or ""), *((("env", name), value) for name, value in env.items())]
+    for where, value in texts:
+        for name in PLACEHOLDER.findall(value):
+            if name not in known:
+                yield where, f"${{{name}}} is neither a parameter nor a placeholder for one text", did_you_mean(name, known)
+    if cwd and "${" not in cwd and not (folder / cwd).is_dir():
+        yield ("cwd",), f"there is no folder {str(folder / cwd)!r}", "write cwd: ${dir}/work for a folder of each trial's own"
+    for name in env:
+        if name in _OWN_VARIABLES:
+            yield ("env", name), "this variable is sweep's own", _OWN_VARIABLES[name]
 
 
 def _wrong_placeholders(
@@ -106,7 +148,7 @@ def _wrong_placeholders(
 
 
 def _gets_no_parameter(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) -> bool:
-    """Return whether a script surely gets no parameter: no word has one, and no Python file beside it mentions this package."""
+    """Return whether a script surely gets none: no word has one, and no Python file beside it mentions this package or wandb."""
     swept = [name for name, keys in parameters.items() if not (isinstance(keys, Mapping) and "value" in keys)]
     named = {name for word in words for name in PLACEHOLDER.findall(word)}
     script = next((folder / word for word in words if word.endswith(_SCRIPTS) and (folder / word).is_file()), None)
@@ -116,7 +158,7 @@ def _gets_no_parameter(words: Sequence[str], parameters: Mapping[str, Any], fold
         files = [script, *itertools.islice(filter(Path.is_file, folder.rglob("*.py")), _MOST_FILES)]
     except (OSError, RecursionError):  # folders that are nested too deeply
         return False
-    return len(files) <= _MOST_FILES and not any(b"sweep" in _content(file).lower() for file in files)
+    return len(files) <= _MOST_FILES and not any(re.search(b"sweep|wandb", _content(file).lower()) for file in files)
 
 
 def _content(file: Path, size: int = -1) -> bytes:
@@ -176,19 +218,31 @@ def resumes_itself(words: Sequence[str], parameters: Collection[str]) -> bool:
     return uses(words, _STEP, parameters)
 
 
-def filled(words: Sequence[str], params: Params, own: Mapping[str, Scalar], groups: Sequence[str] = ()) -> list[str]:
+def filled(
+    words: Sequence[str],
+    params: Params,
+    own: Mapping[str, Scalar],
+    beside: Path | None = None,
+    groups: Sequence[str] = (),
+) -> list[str]:
     """Return a command's words for a trial: its parameters replace their placeholders, and `own` the others.
 
-    Where they are given all together, each of the `groups` is one mapping.
+    Args:
+        words, params, own: the command's, the trial's, and the values of the other placeholders.
+        beside: the folder in which words name files, if the command runs in another one.
+        groups: of parameters that are one mapping each where all of them are given together.
     """
+    hydra = f"${{{_HYDRA}}}" in words and _HYDRA not in params
     together = nested(params, groups)
-    values = {**own, "json": json.dumps(together), **params}
+    own = {**own, "json": json.dumps(together)}
     found: list[str] = []
     for word in words:
         if (name := _whole(word)) is not None and name not in params:
             found += WHOLE_WORDS[name](together)
         else:
-            found.append(PLACEHOLDER.sub(lambda match: text(_value(match[1], values)), word))
+            one = filled_text(word, params, own)
+            one = _located(one, beside) if beside else one
+            found.append(hydra_words.quoted(one) if hydra and one != word else one)
     return found
 
 
@@ -197,8 +251,24 @@ def uses(words: Sequence[str], name: str, parameters: Collection[str]) -> bool:
     return name not in parameters and any(name in PLACEHOLDER.findall(word) for word in words)
 
 
+def filled_text(word: str, params: Params, own: Mapping[str, Scalar]) -> str:
+    """Return a word, or another text, with values in place of its placeholders, of which none stands for words."""
+    values = {"json": json.dumps(dict(params)), **own, **params}
+    return PLACEHOLDER.sub(lambda match: text(_value(match[1], values)), word)
+
+
 def _value(name: str, values: Mapping[str, Any]) -> Any:
     return os.environ.get(name.removeprefix(_VARIABLE), "") if name.startswith(_VARIABLE) else values[name]
+
+
+def _located(word: str, folder: Path) -> str:
+    """Return a word with the whole path of what it names in a folder, alone or as the value of an option.
+
+    A mere name may be that of a folder by chance, so a folder counts only if the word has a `/`.
+    """
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    exists = os.path.exists if "/" in value else os.path.isfile  # no error where the text is too long for a path
+    return f"{option}{equals}{folder / value}" if value and exists(folder / value) else word
 
 
 def _whole(word: str) -> str | None:

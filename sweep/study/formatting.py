@@ -32,7 +32,7 @@ def number_text(value: float | None) -> str:
 
 def param_text(value: Scalar) -> str:
     """Return a parameter's value as in the study file, a float with six significant digits."""
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool | tuple):
         return json.dumps(value)
     if isinstance(value, str) and (value in _QUOTED or _NUMBER.fullmatch(value)):
         return f"'{value}'"

@@ -13,7 +13,7 @@ from sweep.study.code.digest import codes_in
 from sweep.study.seeds import derive_seed
 from sweep.study.space import swept
 from sweep.study.spec import SEED, StudySpec
-from sweep.study.trial import Params, Scalar, TrialState
+from sweep.study.trial import Params, Scalar, TrialState, with_tuples
 
 _ON = " on "  # between a device and its node
 
@@ -102,7 +102,9 @@ class TrialRecord:
         """Read the result of `to_json`; unknown keys, of a newer version, are ignored."""
         kept = {key: value for key, value in data.items() if key in _STORED}
         parts = ({key: value for key, value in span.items() if key in _SPAN} for span in kept.get("spans", ()))
-        return cls(**(kept | {"state": TrialState(data["state"]), "spans": tuple(Span(**part) for part in parts)}))
+        params = {name: with_tuples(value) for name, value in data["params"].items()}
+        own = {"state": TrialState(data["state"]), "params": params, "spans": tuple(Span(**part) for part in parts)}
+        return cls(**(kept | own))
 
 
 _NAMES = tuple(item.name for item in dataclasses.fields(TrialRecord) if item.name not in ("standard_error", "runs"))
@@ -138,12 +140,17 @@ def run_folder_name(number: int, params: Params, swept: list[str], repeat: int |
     about 126 characters at most: a longer list of parameters is cut and gets a short hash of the whole.
     """
     values = {name: params[name] for name in swept if name in params}
-    texts = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in values.items()}
-    tag = "".join(f"_{name}={_UNSAFE.sub('-', text)}" for name, text in texts.items())
+    tag = "".join(f"_{name}={_tag_value(value)}" for name, value in values.items())
     if len(tag) > _LONGEST_TAG:
         digest = hashlib.sha256(tag.encode()).hexdigest()[:8]
         tag = f"{tag[: _LONGEST_TAG - 9]}-{digest}"
     return f"{number:04d}{tag}" + (f"_repeat={repeat}" if repeat is not None else "")
+
+
+def _tag_value(value: Scalar) -> str:
+    if isinstance(value, tuple):
+        return "-".join(map(_tag_value, value))
+    return _UNSAFE.sub("-", f"{value:.6g}" if isinstance(value, float) else str(value))
 
 
 def several_codes(records: Iterable[TrialRecord]) -> bool:

@@ -13,7 +13,7 @@ from typing import TypeGuard
 
 from sweep.study.condition import Condition
 from sweep.study.distribution import EDGE, PARAMETERS_OF, Distribution, middle_of, place_at, steps_from
-from sweep.study.trial import Scalar
+from sweep.study.trial import Scalar, with_lists
 
 # Values of a range are told apart by 12 significant digits; finer steps, relative to the largest value, are refused.
 RESOLUTION = 1e-11
@@ -176,9 +176,9 @@ def domain_keys(domain: Domain) -> dict[str, object]:
     keys: dict[str, object]
     match domain:
         case Constant(value=value):
-            keys = {"value": value}
+            keys = {"value": with_lists(value)}
         case Choice(values=values, probabilities=probabilities):
-            keys = {"values": list(values), **({"probabilities": list(probabilities)} if probabilities else {})}
+            keys = {"values": with_lists(values), **({"probabilities": list(probabilities)} if probabilities else {})}
         case Range(low=low, high=high, step=step, log=log):
             keys = {"min": low, "max": high, **({} if step is None else {"step": step}), **({"log": log} if log else {})}
         case Distribution(kind=kind, first=first, second=second, multiple=multiple):
@@ -187,7 +187,7 @@ def domain_keys(domain: Domain) -> dict[str, object]:
             else:
                 keys = {"min": first, "max": second, **({"log": True} if kind == "log_uniform" else {})}
             keys |= {} if multiple is None else {"round": multiple}
-    return keys | ({"when": {one.parent: list(one.values) for one in domain.when}} if domain.when else {})
+    return keys | ({"when": {one.parent: with_lists(one.values) for one in domain.when}} if domain.when else {})
 
 
 def domain_text(domain: Domain) -> str:
@@ -244,4 +244,6 @@ def _ends(domain: Domain) -> tuple[Scalar, ...]:
 
 
 def _same(one: Scalar, other: Scalar) -> bool:
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
     return type(one) is type(other) and one == other

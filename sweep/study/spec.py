@@ -145,6 +145,10 @@ class StudySpec:
     command: tuple[str, ...] | None = key(
         None, "in place of `objective`: a script, such as `python train.py ${args}`, or a list of its words", "Command"
     )
+    cwd: str | None = key(
+        None, "of a `command`: where it runs; default: the study file's folder; `${dir}/work` is one of each trial's own", "Text"
+    )
+    env: Mapping[str, str] = key({}, "of a `command`: variables of its environment, such as `{WANDB_MODE: offline}`", "Variables")
     nested: tuple[str, ...] = key((), "of a `command`: `[optimizer]` gives it `optimizer.lr` and such as one mapping", "Names")
     metrics: tuple[MetricSpec, ...] = field(
         metadata=definition(

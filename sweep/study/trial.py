@@ -8,15 +8,27 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sweep.study.timing import TimeBreakdown
 
-Scalar = bool | int | float | str | None
+# A parameter's value. A list of the study file is a tuple, which has a hash and cannot be changed; JSON writes a list again.
+Scalar = bool | int | float | str | None | tuple["Scalar", ...]
 Params = Mapping[str, Scalar]
 # Number, repeat and attempt: each event of a worker says whose it is.
 AttemptKey = tuple[int, int, int]
 # Causes of a failure that may be a GPU's and not the trial's.
 DEVICE_ERROR, OUT_OF_MEMORY = "device-error", "out-of-memory"
+
+
+def with_tuples(value: Any) -> Any:
+    """Return a parameter's value, as JSON or YAML has it, with tuples in place of lists."""
+    return tuple(with_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def with_lists(value: Any) -> Any:
+    """Return a parameter's value as JSON and YAML have it, with lists in place of tuples."""
+    return [with_lists(item) for item in value] if isinstance(value, tuple) else value
 
 
 class TrialState(enum.StrEnum):

@@ -16,6 +16,7 @@ plugins/hparams/backend_context.py and list_session_groups.py) and checked with 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -158,7 +159,7 @@ def _hparam_info(name: str, domain: Domain | None) -> api_pb2.HParamInfo:
         values = _values(domain)
         info.differs = len(values) > 1
         if info.type == api_pb2.DATA_TYPE_FLOAT64 and len(values) > _MOST_CHECKBOXES:
-            numbers = [float(value) for value in values if value is not None]
+            numbers = [float(value) for value in values if isinstance(value, int | float)]
             info.domain_interval.min_value, info.domain_interval.max_value = min(numbers), max(numbers)
         else:
             shown = (False, True) if info.type == api_pb2.DATA_TYPE_BOOL else values
@@ -182,9 +183,9 @@ def _data_type(domain: Domain | None) -> int:
 def _value(value: Scalar, kind: int) -> Value:
     if kind == api_pb2.DATA_TYPE_BOOL:
         return Value(bool_value=bool(value))
-    if kind == api_pb2.DATA_TYPE_FLOAT64 and value is not None:
+    if kind == api_pb2.DATA_TYPE_FLOAT64 and isinstance(value, int | float):
         return Value(number_value=float(value))
-    return Value(string_value=str(value))
+    return Value(string_value=json.dumps(value) if isinstance(value, tuple) else str(value))
 
 
 def _summary(tag: str, content: plugin_data_pb2.HParamsPluginData) -> Summary:

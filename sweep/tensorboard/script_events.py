@@ -10,12 +10,18 @@ shown: `${logdir}` is outside TensorBoard's folder, and those in the run folder 
 
 A scalar of the metric and the other scalars of its step are one report, made when a scalar of a later step is there or the script
 has ended. Scalars of other steps, such as a loss of each batch with its own count, are points of their curves.
+
+A folder below that of the first file is part of a tag's name, since `add_scalars` makes one for each curve; without what torch
+puts into such names that differs from trial to trial: the time and the host of `SummaryWriter(comment=...)`, and the time alone
+that `add_hparams` takes. The latter's last metrics belong to the curves of the same name, at their last step.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import re
+import socket
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -27,14 +33,17 @@ from sweep.tensorboard import event_files
 from sweep.tensorboard.writer import OWN_SUFFIX, TrialWriter
 
 _OF_THE_TRIAL = ("hparams", "custom_scalars")  # plugins whose records the trial's own writer makes
+_TIME = re.compile(r"[0-9]{9,}(\.[0-9]+)?")  # `str(time.time())`
+_TIME_AND_HOST = re.compile(rf"[A-Z][a-z]{{2}}[0-9]{{2}}_[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}_{re.escape(socket.gethostname())}")
 
 
 @dataclass(kw_only=True)
 class _File:
-    """An event file of the script: where the next record begins, and the prefix of its tags."""
+    """An event file of the script: where the next record begins, the prefix of its tags, and whether `add_hparams` made it."""
 
     place: int = 0
     prefix: str = ""
+    last_metrics: bool = False
     scalar_tags: set[str] = field(default_factory=set)  # TensorFlow's writer marks only the first record of a tag
 
 
@@ -56,6 +65,7 @@ class ScriptEvents:
         self._root: Path | None = None
         self._before = set(_event_files(folder))
         self._written: dict[str, int] = writer.state_dict()["last_step"]  # the last step of each tag, by an earlier attempt
+        self._last: dict[str, int] = {}  # the last step of each tag
         self._waiting: list[tuple[str, float, int, float]] = []
         self._step: int | None = None  # of the metric, if its report is still to be made
         self._found: dict[str, float] = {}
@@ -68,7 +78,8 @@ class ScriptEvents:
             for path in _event_files(folder):
                 if path not in self._files and path not in self._before:
                     self._root = self._root or path.parent
-                    self._files[path] = _File(prefix=_prefix(path.parent, self._root))
+                    last_metrics = _TIME.fullmatch(path.parent.name) is not None
+                    self._files[path] = _File(prefix=_prefix(path.parent, self._root), last_metrics=last_metrics)
         for path, known in self._files.items():
             for event in self._new_events(path, known):
                 self._copy(event, known)
@@ -116,7 +127,9 @@ class ScriptEvents:
         for value in event.summary.value:
             number = _scalar(value, known.scalar_tags)
             if number is not None:
-                self._scalar(known.prefix + value.tag, number, event.step, event.wall_time)
+                tag = known.prefix + value.tag
+                step = self._last.get(tag, event.step) if known.last_metrics and not event.step else event.step
+                self._scalar(tag, number, step, event.wall_time)
             elif value.metadata.plugin_data.plugin_name not in _OF_THE_TRIAL:
                 others.append(value)
         if others or event.graph_def or event.HasField("tagged_run_metadata"):
@@ -129,6 +142,7 @@ class ScriptEvents:
     def _scalar(self, tag: str, number: float, step: int, when: float) -> None:
         if step <= self._written.get(tag, step - 1):
             return
+        self._last[tag] = step
         if self._step is not None and step > self._step:
             self._complete_step()
         self._found[tag] = number
@@ -149,18 +163,25 @@ class ScriptEvents:
 
 
 def _event_files(folder: Path) -> list[Path]:
-    """Return the event files in a folder, in the order in which they were written, without the trial's own."""
+    """Return the event files in a folder: the highest in the tree first, then in the order of time.
+
+    The trial's own are left out, and those in the folder of wandb, which copies what a script writes.
+    """
     try:
-        return sorted(path for path in files_below(folder, event_files.PATTERN) if not path.name.endswith(OWN_SUFFIX))
+        found = [path for path in files_below(folder, event_files.PATTERN) if not path.name.endswith(OWN_SUFFIX)]
+        found = [path for path in found if path.relative_to(folder).parts[0] != "wandb"]
+        return sorted(found, key=lambda path: (len(path.parts), path.name))
     except OSError:  # the script removed a folder meanwhile
         return []
 
 
 def _prefix(folder: Path, root: Path) -> str:
-    """Return a prefix for the tags of a folder other than the first one: `add_scalars` makes a folder for each curve."""
+    """Return a prefix for the tags of a folder other than the first one; see above."""
     if folder == root:
         return ""
-    return f"{folder.relative_to(root) if folder.is_relative_to(root) else folder.name}/"
+    parts = folder.relative_to(root).parts if folder.is_relative_to(root) else (folder.name,)
+    kept = (_TIME_AND_HOST.sub("", part).strip() for part in parts if not _TIME.fullmatch(part))
+    return "".join(f"{part}/" for part in kept if part)
 
 
 def _scalar(value: Any, scalar_tags: set[str]) -> float | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from sweep.study import plain
-from sweep.study.trial import Decision, Position, Report, TrialSpec
+from sweep.study.trial import Decision, Position, Report, TrialSpec, with_lists
 from sweep.worker import metrics as reported
 from sweep.worker.host import TrialHost
 from sweep.worker.metrics import MetricNotFinite as MetricNotFinite  # noqa: PLC0414  # one of what the handle raises
@@ -82,7 +82,7 @@ class Trial:
         max_steps: int | None = None,
     ) -> None:
         self.number, self.repeat, self.attempt = spec.number, spec.repeat, spec.attempt
-        self.params: dict[str, Any] = dict(spec.params)
+        self.params: dict[str, Any] = {name: with_lists(value) for name, value in spec.params.items()}
         self.seed = spec.seed
         self.dir = Path(spec.dir)
         self.device = device

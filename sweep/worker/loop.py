@@ -27,7 +27,7 @@ from sweep.errors import SweepError
 from sweep.study import plain
 from sweep.study.objective import ObjectiveNotFound, load
 from sweep.study.spec import StudySpec
-from sweep.study.trial import TrialSpec
+from sweep.study.trial import TrialSpec, with_lists
 from sweep.worker import cuda
 from sweep.worker.attempt import LogTo, Objective, run_trial
 from sweep.worker.devices import Slot
@@ -92,7 +92,7 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
 
 def _named(study: StudySpec) -> Objective:
     if study.command is not None:
-        return objective_of(study.command, Path(study.import_dir), study.metric.name, study.nested)
+        return objective_of(study)
     return load(str(study.objective), study.import_dir)
 
 
@@ -166,7 +166,7 @@ def _tell(folder: Path, log_to: LogTo, left: list[str]) -> None:
 
 def _prepare(channel: Channel, objective: Any, command: Prepare, state: Any) -> None:
     try:
-        steps = objective.prepare(dict(command.params))
+        steps = objective.prepare({name: with_lists(value) for name, value in command.params.items()})
         for progress in steps if isinstance(steps, Iterator) else ():
             channel.send(Progress.of(progress))
             channel.recv()

@@ -43,6 +43,7 @@ def test_the_topics_are_listed(pages: Path, capsys: pytest.CaptureFixture[str]) 
         "          A study is searched by one of several methods:",
         "",
         "sweep docs TOPIC   shows a page",
+        "sweep docs client > sweep_client.py   writes the client for scripts in an environment without sweep",
     ]
 
 

@@ -75,6 +75,22 @@ def test_a_sweep_runs_until_it_is_stopped(cli: Cli, here: Path, sweep_file: Path
 
 
 @pytest.mark.slow
+def test_a_script_of_wandbs_gets_its_nested_config(cli: Cli, sweep_file: Path) -> None:
+    """From the real package, offline, over the script's own defaults; a file without a metric is compared by what it logs."""
+    pytest.importorskip("wandb", reason="needs wandb")
+    (sweep_file.parent / "train.py").write_text(
+        "import wandb\n"
+        "run = wandb.init(config={'optimizer': {'lr': 9, 'name': 'none'}, 'epochs': 1})\n"
+        "run.log({'rate': run.config.optimizer['lr'], 'named': run.config['optimizer']['name'] == 'sgd'})\n"
+    )
+    sweep_file.write_text(SWEEP.replace("metric: {name: loss, goal: minimize}\n", "run_cap: 2\n"))
+    assert cli("run", "sweep.yaml", "workers.per_device=1").code == 0
+    for trial in trials(cli):
+        assert trial["metrics"]["rate"] == trial["params"]["optimizer.lr"]
+        assert trial["value"] == trial["metrics"]["_runtime"] > 0
+
+
+@pytest.mark.slow
 def test_a_sweep_is_pruned_by_its_own_hyperband(cli: Cli, sweep_file: Path) -> None:
     """After its third and ninth report; who is among the best third goes on."""
     sweep_file.write_text(SWEEP + "early_terminate: {type: hyperband, min_iter: 3}\nrun_cap: 8\n")

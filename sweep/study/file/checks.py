@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import Problem, did_you_mean
+from sweep.study.command import place_problems
 from sweep.study.command import problems as command_problems
 from sweep.study.file import hints
 from sweep.study.file.parameters import Parameter, to_domain
@@ -67,9 +68,15 @@ def check_objective(source: Source, values: Mapping[str, Any], import_dir: str) 
         parameters = {name: keys for name, keys in given.items() if isinstance(name, str)} if isinstance(given, dict) else {}
         for place, message, hint in command_problems(values["command"], parameters, Path(import_dir)):
             yield source.problem(("command", place), message, hint)
-    for place, group in enumerate(values.get("nested", ())):
-        if not any(name.startswith(f"{group}.") for name in values.get("parameters", {})):
-            yield source.problem(("nested", place), f"no parameter's name begins with {group}.", "remove it")
+        for place, group in enumerate(values.get("nested", ())):
+            if not any(name.startswith(f"{group}.") for name in parameters):
+                yield source.problem(("nested", place), f"no parameter's name begins with {group}.", "remove it")
+        cwd, env = values.get("cwd"), values.get("env", {})
+        for where, message, hint in place_problems(cwd, env, parameters, Path(import_dir)):
+            yield source.problem(where, message, hint)
+    elif source.data.get("command") is None:
+        for key in [key for key in ("cwd", "env") if values.get(key)]:
+            yield source.problem((key,), "is for a command only", "a function runs in sweep's own process: set it there")
     if values.get("objective") is not None:
         try:
             locate(values["objective"], import_dir)

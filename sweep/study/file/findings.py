@@ -65,12 +65,10 @@ def _value(where: _Path, given: Any) -> str:
     if where[0] != "parameters":
         return ""
     match where[2:]:
-        case ("value",) if isinstance(given, list | dict):
-            return hints.one_value(str(where[1]), given)
         case ("values",):
             return hints.listed(str(where[1]), given)
-        case ("values", _) if isinstance(given, list | dict):
-            return hints.NOT_ONE
+        case ("value",) | ("values", _) if isinstance(given, list | dict):
+            return hints.NO_MAPPING
     return ""
 
 

@@ -15,7 +15,7 @@ from sweep.study.distribution import PARAMETERS_OF
 from sweep.study.file.document import shortened
 from sweep.study.file.writing import flow
 
-NOT_ONE = "a value is one number, text or boolean; write a list as a text, '64,32', and split it in the objective"
+NO_MAPPING = "a value is a number, a text, a boolean, null, or a list of these"
 _METRIC = "write it in metric: {name: loss, goal: minimize}"
 _BUDGET = "write budget: {trials: 50}"
 _PARAMETERS = "write parameters: {lr: {values: [0.1, 0.01]}}"
@@ -131,13 +131,6 @@ def parameter(name: str, given: Any, *, typed: bool) -> str:
     if isinstance(given, list):
         return f"for several values write {name}: {{values: {_text(given)}}}"
     return f"for a constant write {name}: {{value: {given if isinstance(given, str) else _text(given)}}}"
-
-
-def one_value(name: str, given: Any) -> str:
-    """Return the hint for a constant that is not one value."""
-    if isinstance(given, list) and all(not isinstance(item, list | Mapping) for item in given):
-        return f"for several values write {name}: {{values: {_text(given)}}}"
-    return NOT_ONE
 
 
 def listed(name: str, given: Any) -> str:

@@ -6,6 +6,7 @@ The keys name these types (`sweep.study.keys`). Each has a check, whose message 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
@@ -77,13 +78,15 @@ def _resources(value: Any) -> dict[str, float]:
 
 
 def _scalar(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_scalar(item) for item in value)
     if value is None or isinstance(value, bool) or is_finite(value):
         return value
     if isinstance(value, str):
         if _SURROGATES.search(value):
             raise ValueError("has a character that no file can store")
         return value
-    raise ValueError(_too_large(value) or "must be a finite number, a string, true, false or null")
+    raise ValueError(_too_large(value) or "must be a finite number, a string, true, false, null, or a list of these")
 
 
 def _number(value: Any) -> int | float:
@@ -119,6 +122,17 @@ def _command(value: Any) -> tuple[str, ...]:
     return tuple(str(word) for word in words)
 
 
+def _variables(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError("must be names with values, such as {WANDB_MODE: offline}")
+    if wrong := [name for name in value if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name))]:
+        raise ValueError(f"{wrong[0]!r} is no name of a variable")
+    for name, one in value.items():
+        if not (isinstance(one, bool | str) or is_finite(one)) or "\0" in str(one):
+            raise ValueError(f"must give a text, a number or a boolean for {name}")
+    return {name: one if isinstance(one, str) else json.dumps(one) for name, one in value.items()}
+
+
 def _condition(value: Any) -> Any:
     values = value if isinstance(value, list) else [value]
     if not values:
@@ -138,7 +152,7 @@ def _text(value: Any) -> str:
     raise ValueError("must be some text")
 
 
-_SCALAR = {"type": ["number", "string", "boolean", "null"]}
+_SCALAR = {"type": ["number", "string", "boolean", "null", "array"]}
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 # Editors use JavaScript's patterns, where `\w` is ASCII only: the pattern of a reference is less strict than its check.
 _TIMES = r"^(?=.)(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?$"
@@ -179,6 +193,8 @@ _WORDS = {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 
 Command = Annotated[Any, BeforeValidator(_command), WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"\S"}, _WORDS]})]
 _PRUNERS = {"type": "object", "properties": {"type": {"enum": list(PRUNERS)}}, "required": ["type"]}
 Pruner = Annotated[dict[str, Any], WithJsonSchema(_PRUNERS)]
+_VARIABLES = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+Variables = Annotated[dict[str, str], BeforeValidator(_variables), WithJsonSchema(_VARIABLES)]
 Devices = Annotated[Any, BeforeValidator(_devices), WithJsonSchema({"anyOf": [{"enum": ["auto", "cpu"]}, _GPUS]})]
 PerDevice = Annotated[int | None, BeforeValidator(_per_device), WithJsonSchema({"anyOf": [{"const": "auto"}, _COUNT]})]
 WholeNumber = Annotated[int, Field(ge=0, le=LARGEST)]

@@ -9,6 +9,7 @@ The rest of the program knows nothing of W&B. What W&B does is taken from its re
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +27,7 @@ _TRANSLATED = ("program", "command", "method", "metric", "parameters", "early_te
 # Beyond this, a Gaussian process takes longer to propose a trial than TPE is worse: its time grows with the cube of the trials.
 _MOST_FOR_GP = 500
 _ETA, _MOST_BRACKETS, _LAST_BRACKET = 3, 100, 10**6
+_MODE = "WANDB_MODE"
 # What W&B's package logs with every row.
 _ALWAYS_LOGGED = "_runtime"
 
@@ -56,7 +58,15 @@ def translate(source: Source) -> None:
             if key in keys.data:
                 keys.refuse((key,), f"cannot be combined with {keys.origin((key,))}", "keep one of the two")
             keys.move((key,), (key,), data[key])
+    _environment(keys)
     source.data, source.lines = keys.data, keys.lines
+
+
+def _environment(keys: Keys) -> None:
+    """Let wandb run without a server, unless the file or the user's environment says how it is to run."""
+    env = keys.data.get("env", {})
+    if "command" in keys.data and isinstance(env, dict) and _MODE not in env and _MODE not in os.environ:
+        keys.put(("env", _MODE), "offline", ())
 
 
 def _is_sweep(data: Mapping[str, Any]) -> bool:

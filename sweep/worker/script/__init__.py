@@ -5,12 +5,14 @@
       trial.report ◄─ 1. `from sweep import trial` ══ socket ═════════  trial.report(step, {"loss": 0.1})
       trial.report ◄─ 2. a JSON line with the metric's name ══════════  stdout, or metrics.jsonl in the run folder
       trial.report ◄─ 3. scalars ═════════════════════════════════════  TensorBoard's event files, in ${logdir} or ${dir}
+      trial.report ◄─ 4. rows of `wandb.log` ═════════════════════════  wandb's offline run, in ${dir}
       log.txt      ◄─ everything else ════════════════════════════════  stdout, stderr
 
     objective    one run of a script: the loop, and how it ends     client        what a script imports
-    reports      the three ways become reports                      connection    the worker's end of the socket
+    reports      the four ways become reports                       connection    the worker's end of the socket
     process      the process group                                  requests      what the client asks, answered
     lines        lines from pipes, sockets and files                private       a folder for the socket and ${logdir}
+    wandb_run    what wandb logs offline                            wandb_file    its file, record by record
 
 The first way that reports the metric counts; the others are then ignored. The loop is the worker's main thread, and only it calls
 the trial's handle, so decisions reach the script in the order of its reports.

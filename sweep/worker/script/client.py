@@ -9,7 +9,9 @@ the handle's documentation holds here too; a state is sent through a file. `SWEE
 trial this is and where the worker listens. Without it the script runs by hand: parameters are empty, `report` prints, nothing
 is stopped.
 
-Importing this module imports nothing heavy.
+This file works alone, with nothing but Python's standard library, in an environment without sweep:
+`sweep docs client > sweep_client.py` writes it, and the script has `from sweep_client import trial`. Only states need sweep and
+torch, which are imported when one is given or read; nothing else here is heavy.
 """
 
 from __future__ import annotations
@@ -25,7 +27,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, SupportsFloat
 
-from sweep.worker.handle import MetricNotFinite, TrialPruned, TrialStopped
+try:
+    from sweep.worker.handle import MetricNotFinite, TrialPruned, TrialStopped
+except ImportError:  # this file alone
+
+    class MetricNotFinite(ValueError):  # type: ignore[no-redef]  # noqa: D101
+        pass
+
+    class TrialPruned(BaseException):  # type: ignore[no-redef]  # noqa: D101
+        pass
+
+    class TrialStopped(BaseException):  # type: ignore[no-redef]  # noqa: D101
+        pass
+
 
 VARIABLE = "SWEEP_TRIAL"
 _REFUSALS = {"MetricNotFinite": MetricNotFinite, "TypeError": TypeError, "ValueError": ValueError}
@@ -81,6 +95,7 @@ class ScriptTrial:
         name = self._ask("state")
         if name is None:
             return None
+        _check_states()
         from sweep.worker import checkpoint, randomness
 
         found = checkpoint.take_state(Path(name))
@@ -167,6 +182,7 @@ class ScriptTrial:
         """Write a state, with this process's random number generators, into a file for the worker."""
         if state is None:
             return None
+        _check_states()
         from sweep.worker import checkpoint, randomness
         from sweep.worker.state import checked
 
@@ -174,6 +190,12 @@ class ScriptTrial:
         path = self.dir / f".state.{os.getpid()}"
         checkpoint.write_state(path, {"state": state, "randomness": randomness.random_states()})
         return str(path)
+
+
+def _check_states() -> None:
+    if importlib.util.find_spec("sweep") is None:
+        text = "a state needs sweep in the script's own environment; without it, save a file in trial.dir, and let the command"
+        raise RuntimeError(f"{text} name ${{step}}, the last reported step, to continue from (sweep docs own-code)")
 
 
 def _facts() -> dict[str, Any]:

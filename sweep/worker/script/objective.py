@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep.study.command import JSON_FILE, filled, program, resumes_itself, uses
+from sweep.study.command import JSON_FILE, filled, filled_text, program, resumes_itself, uses
 from sweep.study.python_words import nested
+from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar
 from sweep.worker.handle import Trial, TrialFailed, TrialStopped
 from sweep.worker.protocol import death_of
+from sweep.worker.script import wandb_run
 from sweep.worker.script.client import VARIABLE
 from sweep.worker.script.connection import Connections
 from sweep.worker.script.lines import GrowingFile, Piece, line_reader
@@ -28,50 +30,57 @@ from sweep.worker.script.private import private_folder
 from sweep.worker.script.process import Script
 from sweep.worker.script.reports import METRICS, Reports
 from sweep.worker.script.requests import Requests
+from sweep.worker.script.wandb_run import OfflineRuns
 
 PATIENCE_S = 10.0
 GRACE_S = 20.0  # less than the runner's own
 _POLL_S = 0.05
 _READ_S = 0.25
 _REST_S = 2.0  # for what is still in the pipes when it has ended
+_LAST_ROWS_S = 0.3  # for wandb's own process, which writes the last rows and ends when it misses a script that was killed
 _LAST_LINES, _KEPT_LINES = 30, 200
 
 
-def objective_of(command: Sequence[str], folder: Path, metric: str, groups: Sequence[str] = ()) -> Callable[[Trial], None]:
-    """Return the objective that a command is.
+def objective_of(study: StudySpec) -> Callable[[Trial], dict[str, float] | None]:
+    """Return the objective that a study's command is; output that has the name of its first metric is a report."""
+    command, metric = study.command or (), study.metric.name
 
-    Args:
-        command: its words, with placeholders (`sweep.study.command`).
-        folder: where it runs.
-        metric: output that has this name is a report.
-        groups: of parameters that are one mapping each where all parameters are given together.
-    """
-
-    def train(trial: Trial) -> None:
+    def train(trial: Trial) -> dict[str, float] | None:
         with private_folder() as private:
             logdir = private / "logs"  # a folder that TensorBoard does not show
             logdir.mkdir()
             reports = Reports(trial, metric, logdir, continues=resumes_itself(command, trial.params))
             try:
-                _Run(trial, reports, command, folder, groups, logdir).run()
+                last = _Run(trial, reports, study, logdir).run()
             finally:
                 if not isinstance(sys.exception(), TrialStopped):
                     reports.events.remove()
             if metric not in trial.metrics and reports.dropped:
                 raise TrialFailed(f"the command never reported {metric!r}: in the first line that has it, {reports.dropped}")
+            return last
 
     return train
 
 
 class _Run:
-    def __init__(
-        self, trial: Trial, reports: Reports, command: Sequence[str], folder: Path, groups: Sequence[str], logdir: Path
-    ) -> None:
-        self._trial, self._reports, self._command, self._folder, self._logdir = trial, reports, command, folder, logdir
-        self._groups = groups
+    def __init__(self, trial: Trial, reports: Reports, study: StudySpec, logdir: Path) -> None:
+        self._trial, self._reports, self._command, self._env = trial, reports, study.command or (), study.env
+        self._own: dict[str, Scalar] = {
+            "number": trial.number,
+            "seed": trial.seed,
+            "dir": str(trial.dir),
+            "logdir": str(logdir),
+            "device": trial.device,
+            "step": reports.after or 0,
+        }
+        self._groups, self._together = study.nested, nested(trial.params, study.nested)
+        self._folder = Path(study.import_dir)
+        self._cwd = self._folder if study.cwd is None else self._folder / self._text(study.cwd)
+        self._wandb = OfflineRuns(trial.dir, study.metric.name, reports.row, reports.point)
+        self._private = logdir.parent
         self._selector = selectors.DefaultSelector()
         self._requests = Requests(trial, reports, lambda: self._reason, self._end)
-        self._connections = Connections(logdir.parent, self._selector, self._requests.answer)
+        self._connections = Connections(self._private, self._selector, self._requests.answer)
         self._metrics = GrowingFile(trial.dir / METRICS, from_end=reports.after is not None)
         self._reason: BaseException | None = None  # why it is being ended
         self._asked: float | None = None  # when it was asked to end
@@ -79,8 +88,8 @@ class _Run:
         self._ended: float | None = None  # when its main process was found to have ended
         self._last: deque[tuple[str, bool]] = deque(maxlen=_KEPT_LINES)  # with whether it was printed to stderr
 
-    def run(self) -> None:
-        """Start the script and wait until it has ended.
+    def run(self) -> dict[str, float] | None:
+        """Start the script and wait until it has ended; return its last metrics, besides those that it has reported.
 
         Raises:
             TrialFailed: it cannot be started, or failed.
@@ -88,32 +97,42 @@ class _Run:
         """
         with self._selector, contextlib.closing(self._connections) as connections:
             words, environment = self._filled(connections.facts)
-            with contextlib.closing(Script(words, self._folder, environment)) as script:
+            try:
+                self._cwd.mkdir(parents=True, exist_ok=True)
+            except OSError as why:
+                raise TrialFailed(f"the folder that the command is to run in cannot be made: {why}") from None
+            with contextlib.closing(Script(words, self._cwd, environment)) as script:
                 for pipe, error in zip(script.outputs, (False, True), strict=True):
                     line_reader(self._selector, pipe, functools.partial(self._printed, error=error))
                 self._follow(script)
                 with self._kept():
                     if self._reason is None:
+                        self._wandb.read()
                         self._reports.events.finish()
                 if self._reason is not None:
                     raise self._reason
                 if script.code:
                     raise self._requests.refused or self._failure(script, words)
-        if not self._trial.metrics:
+        last = self._reports.last(self._wandb.last_metrics())
+        if not self._trial.metrics and not last:
             print(
-                "sweep: the command reported nothing. Three ways:  from sweep import trial; trial.report(step, {...})"
-                '  or print {"step": 1, "name": 0.1} as a line  or SummaryWriter(log_dir=...) in ${logdir}',
+                "sweep: the command reported nothing. Four ways:  from sweep import trial; trial.report(step, {...})"
+                '  or print {"step": 1, "name": 0.1} as a line  or SummaryWriter(log_dir=...) in ${logdir}'
+                "  or wandb.log, with env: {WANDB_MODE: offline} in the study file",
                 file=sys.stderr,
                 flush=True,
             )
+        return last
 
     def _follow(self, script: Script) -> None:
         while True:
             gone = script.gone()
             if gone:
                 self._ended = self._ended or time.monotonic()
+            writes = gone and self._wandb.unfinished and time.monotonic() - (self._ended or 0.0) < _LAST_ROWS_S
+            if gone and not writes:
                 script.kill()  # processes that it left running may hold the pipes, or a device's memory
-            ready = self._selector.select(0 if gone else _POLL_S)
+            ready = self._selector.select(_POLL_S if writes or not gone else 0)
             for key, _ in ready:
                 key.data()
             all_read = True
@@ -122,7 +141,7 @@ class _Run:
                 self._read = time.monotonic()
             self._connections.expire()
             self._end_if_asked(script)
-            if self._ended and all_read and (not ready or time.monotonic() - self._ended > _REST_S):
+            if self._ended and not writes and all_read and (not ready or time.monotonic() - self._ended > _REST_S):
                 return  # a process that left the group may print for ever
 
     def _read_files(self, *, last: bool) -> bool:
@@ -132,7 +151,7 @@ class _Run:
                 self._report(piece)
         with self._kept():
             if self._reason is None:
-                return self._reports.events.read(_READ_S)
+                return self._wandb.read(_READ_S) and self._reports.events.read(_READ_S)
         return True
 
     def _end_if_asked(self, script: Script) -> None:
@@ -181,24 +200,26 @@ class _Run:
         return True
 
     def _filled(self, connection: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
-        trial = self._trial
-        own: dict[str, Scalar] = {
-            "number": trial.number,
-            "seed": trial.seed,
-            "dir": str(trial.dir),
-            "logdir": str(self._logdir),
-            "device": trial.device,
-            "step": self._reports.after or 0,
-        }
+        trial, elsewhere = self._trial, self._cwd != self._folder
         if uses(self._command, JSON_FILE, trial.params):
-            file = self._logdir.with_name("params.json")
-            file.write_text(json.dumps(nested(trial.params, self._groups)), encoding="utf-8")
-            own[JSON_FILE] = str(file)
-        words = filled(self._command, trial.params, own, self._groups)
-        facts = own | {"attempt": trial.attempt, "params": trial.params} | connection
+            file = self._private / "params.json"
+            file.write_text(json.dumps(self._together), encoding="utf-8")
+            self._own[JSON_FILE] = str(file)
+        words = filled(self._command[1:], trial.params, self._own, self._folder if elsewhere else None, self._groups)
+        facts = self._own | {"attempt": trial.attempt, "params": trial.params} | connection
         # Else Python buffers what it prints into a pipe, and every report would be late.
-        environment = {"PYTHONUNBUFFERED": "1"} | os.environ | {VARIABLE: json.dumps(facts)}
-        return [program(words[0], self._folder), *words[1:]], environment
+        environment = {"PYTHONUNBUFFERED": "1"} | os.environ
+        environment |= {name: self._text(value) for name, value in self._env.items()}
+        if elsewhere and "-m" in words:  # whose module is beside the study file
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(self._folder), environment.get("PYTHONPATH")]))
+        if wandb_run.is_offline(environment):
+            environment = (
+                wandb_run.DEFAULTS | environment | wandb_run.variables(trial.dir, self._private / "wandb.yaml", self._together)
+            )
+        return [program(self._text(self._command[0]), self._folder), *words], environment | {VARIABLE: json.dumps(facts)}
+
+    def _text(self, text: str) -> str:
+        return filled_text(text, self._trial.params, self._own)
 
     def _failure(self, script: Script, words: Sequence[str]) -> TrialFailed:
         code, command, last = script.code, shlex.join(words), own_error(self._last)
@@ -208,7 +229,7 @@ class _Run:
             what = [f"{last} (exit code {code})"] * bool(last) + [f"the command exited with code {code}"]
         printed = "\n".join(line for line, _ in [*self._last][-_LAST_LINES:]) or "(it printed nothing)"
         log = self._trial.dir / "log.txt"
-        by_hand = f"try it by hand:  cd {shlex.quote(str(self._folder))} && {command}"
+        by_hand = f"try it by hand:  cd {shlex.quote(str(self._cwd))} && {command}"
         return TrialFailed("\n".join([*what, f"its whole output: {log}", by_hand, "the last lines of its output:", printed]))
 
 

@@ -1,4 +1,4 @@
-"""Reports of a script, by any of the three ways: the first way that reports the metric counts."""
+"""Reports of a script, by any of the four ways: the first way that reports the metric counts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Reports:
         found = _object(text)
         if self._metric not in found:
             return False
-        numbers = {name: _number(value) for name, value in found.items() if type(value) in (int, float) and name != "step"}
+        numbers = {name: number(value) for name, value in found.items() if type(value) in (int, float) and name != "step"}
         metrics = {name: value for name, value in numbers.items() if plain.is_name(name)}
         step = _step(found.get("step"))
         if self._metric not in metrics:
@@ -94,6 +94,19 @@ class Reports:
         """Return what a checkpoint keeps for a script; None if it needs none."""
         return {"step": step, "script": given} if self._continues or given is not None else None
 
+    def row(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Report a row of `wandb.log` that has the metric."""
+        self._report("wandb", step, metrics)
+
+    def point(self, name: str, value: float, step: int) -> None:
+        """Add a point to the curve of a number in another row."""
+        if self._way in (None, "wandb"):
+            self._trial.writer.add_scalar(name, value, step)
+
+    def last(self, metrics: dict[str, float]) -> dict[str, float] | None:
+        """Return the last metrics of a script that uses wandb; None if another way counts."""
+        return metrics if metrics and self._way in (None, "wandb") else None
+
     def _report(self, way: str, step: int, metrics: Mapping[str, Any]) -> None:
         if not self._counts(way):
             return
@@ -123,7 +136,7 @@ def _object(line: str) -> dict[str, Any]:
         return {}
 
 
-def _number(value: int | float) -> int | float:
+def number(value: int | float) -> int | float:
     """Return a number that fits a float; a larger integer is infinite, as 1e400 is."""
     if isinstance(value, int) and abs(value) >= 2**63:
         try:

@@ -17,7 +17,7 @@ from sweep.errors import StudyFileError
 from sweep.runner.session import run_study
 from sweep.storage.folder import StudyFolder
 from sweep.study.file.reading import read_study
-from sweep.study.trial import TrialState
+from sweep.study.trial import TrialState, with_lists
 from tests.support.observing import Silent
 from tests.support.reading import records
 
@@ -33,6 +33,11 @@ sound_domains = st.one_of(
     st.builds(lambda low, size: {"min": low, "max": low + size}, st.integers(-2, 2), st.integers(1, 2)),
     st.builds(lambda low, steps: {"min": low, "max": low + steps / 4, "step": 0.25}, st.integers(-2, 2), st.integers(1, 3)),
 )
+values = st.sampled_from([[], [1], [1.5, "a,b"], [None, [True, []]], ["{"], None, "x"])
+domains_of_lists = st.one_of(
+    st.builds(lambda value: {"value": value}, values),
+    st.builds(lambda several: {"values": several}, st.lists(values, min_size=1, max_size=3, unique_by=repr)),
+)
 odd_domains = st.one_of(
     sound_domains,
     st.builds(lambda values: {"values": values}, st.lists(scalars, max_size=3)),
@@ -44,7 +49,11 @@ sound = st.fixed_dictionaries(
         "objective": st.just("sweep.objectives.toy:train"),
         "metric": st.just({"name": "loss", "goal": "minimize"}),
         "method": st.sampled_from(["grid", "random", "tpe"]),
-        "parameters": st.dictionaries(st.sampled_from(["x", "y", "other"]), sound_domains, min_size=1, max_size=3),
+        "parameters": st.builds(
+            lambda numbers, other: numbers | other,
+            st.dictionaries(st.sampled_from(["x", "y"]), sound_domains, min_size=1, max_size=2),
+            st.fixed_dictionaries({}, optional={"other": st.one_of(sound_domains, domains_of_lists)}),
+        ),
         "budget": st.builds(lambda trials: {"trials": trials}, st.integers(1, 4)),
     },
     optional={
@@ -107,8 +116,7 @@ def test_what_is_accepted_runs(data: dict[str, Any]) -> None:
             assert record.state is TrialState.COMPLETE
             assert list(record.params) == list(data["parameters"])
             for name, domain in data["parameters"].items():
-                value = record.params[name]
-                assert isinstance(value, (int, float))
+                value = with_lists(record.params[name])
                 choices = domain.get("values", [domain["value"]] if "value" in domain else None)
                 assert value in choices if choices is not None else domain["min"] <= value <= domain["max"]
         assert {item.name for item in path.parent.iterdir()} == {"study.yaml", "runs"}

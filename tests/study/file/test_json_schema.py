@@ -129,7 +129,7 @@ def test_what_the_program_takes_the_schema_takes(validator: Any, key: str, value
         ("parameters.p", {}),
         ("parameters.p", {"values": []}),
         ("parameters.p", {"values": [1, 1]}),
-        ("parameters.p", {"values": [[1]]}),
+        ("parameters.p", {"values": [{"a": 1}]}),
         ("parameters.p", {"value": 1, "values": [1]}),
         ("parameters.p", {"min": 1}),
         ("parameters.p", {"min": 1, "max": "many"}),

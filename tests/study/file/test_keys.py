@@ -31,6 +31,7 @@ FULL: dict[str, Any] = {
         "kind": {"values": ["x", "true", True, None, 1e-3]},
         "depth": {"min": 1, "max": 9, "step": 2, "when": {"kind": ["x", True]}},
         "text": {"value": "0.1"},
+        "layers": {"values": [[8, 16], [32], [], None]},
     },
     "enqueue": [{"lr": 1, "kind": "x"}],
     "seed": 3,
@@ -54,6 +55,8 @@ OTHER = {key: value for key, value in FULL.items() if key not in ("objective", "
     "nested": ["optimizer"],
     "parameters": FULL["parameters"] | {"optimizer.lr": {"distribution": "normal", "round": 0.1}},
     "budget": {"trials": 20, "unlimited": True},
+    "cwd": "${dir}/work",
+    "env": {"WANDB_MODE": "offline", "RATE": 0.1},
     "metrics": [{"name": "loss", "goal": "minimize"}, {"name": "score", "goal": "maximize", "target": 1}],
     "repeats": 2,
     "workers": {"devices": "cpu", "devices_per_trial": 2},
@@ -73,6 +76,7 @@ parameters:
   kind: {values: ["x", "true", true, null, 0.001]}
   depth: {min: 1, max: 9, step: 2, when: {kind: ["x", true]}}
   text: {value: "0.1"}
+  layers: {values: [[8, 16], [32], [], null]}
 sampler: {multivariate: true, n_startup_trials: 5}
 enqueue: [{lr: 1.0, kind: "x"}]
 seed: 3
@@ -92,6 +96,8 @@ earlier: [{lr: {min: 0.1, max: 1, log: true}}]
 """
 WRITTEN_OTHER = """\
 command: ["python", "-c", "pass", "${args}"]
+cwd: "${dir}/work"
+env: {WANDB_MODE: "offline", RATE: "0.1"}
 nested: ["optimizer"]
 metrics: [{name: "loss", goal: "minimize"}, {name: "score", goal: "maximize", target: 1}]
   optimizer.lr: {distribution: "normal", mu: 0.0, sigma: 1.0, round: 0.1}

@@ -80,6 +80,16 @@ def test_the_study_that_it_becomes_is_an_ordinary_one(here: Path) -> None:
     assert not again.notes
 
 
+def test_wandb_itself_runs_offline(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the user's environment, or the file, says how it is to run."""
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    assert read(here, RANDOM).env == {"WANDB_MODE": "offline"}
+    assert read(here, RANDOM + "env: {A: 1}\n").env == {"A": "1", "WANDB_MODE": "offline"}
+    assert read(here, RANDOM + "env: {WANDB_MODE: disabled}\n").env == {"WANDB_MODE": "disabled"}
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert not read(here, RANDOM).env
+
+
 def test_overrides_are_in_our_words(here: Path) -> None:
     """They replace what the file has become."""
     study = read(here, WHOLE, "lr.values=[0.1]", "budget.trials=3", "optimizer.momentum.max=0.5", "metric.goal=maximize")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def trial(tmp_path: Path, line: Line) -> Run:
     def start(script: str, *words: str, line: Line = line, attempt: int = 1) -> TrialResult:
         (tmp_path / "script.py").write_text(textwrap.dedent(script))
         spec = TrialSpec(number=7, params=dict(PARAMS), seed=5, dir=str(tmp_path / "run"), attempt=attempt)
-        train = objective_of(["python", "script.py", *words], tmp_path, "score")
+        train = objective_of(replace(study, command=("python", "script.py", *words)))
         return run_trial(line.channel, train, spec, study, plan_slots("cpu", 1, 1)[0], log_to)
 
     return start

@@ -127,12 +127,13 @@ def test_a_failure_of_the_device_is_known_by_its_words(trial: Run, script: str, 
 
 def test_a_program_that_is_gone_is_a_failed_trial(trial: Run, tmp_path: Path) -> None:
     """Such as one that was removed after the study was checked."""
-    train = objective_of(["./gone.sh"], tmp_path, "score")
     result = trial("print('{\"score\": 1}')")
     assert result.state is TrialState.COMPLETE
     spec = TrialSpec(number=1, params={}, seed=1, dir=str(tmp_path / "other"))
-    study = study_spec({"x": 1}, objective=None, command="./gone.sh")
-    result = run_trial(Line().channel, train, spec, study, plan_slots("cpu", 1, 1)[0], lambda _: contextlib.nullcontext())
+    study = study_spec({"x": 1}, objective=None, command="./gone.sh", import_dir=tmp_path)
+    result = run_trial(
+        Line().channel, objective_of(study), spec, study, plan_slots("cpu", 1, 1)[0], lambda _: contextlib.nullcontext()
+    )
     assert result.error == (
         f"the command cannot be started: there is no program '{tmp_path}/gone.sh'\n`python` is the interpreter that sweep runs on"
     )

@@ -1,4 +1,4 @@
-"""The three ways in which a script reports."""
+"""The ways in which a script reports."""
 
 from __future__ import annotations
 
@@ -118,9 +118,9 @@ def test_a_metric_of_another_name_is_named(trial: Run) -> None:
 
 
 def test_a_script_that_reports_nothing_is_told_how(trial: Run, tmp_path: Path) -> None:
-    """The log names the three ways."""
+    """The log names the ways."""
     assert trial("pass").cause == "metric-missing"
-    assert "sweep: the command reported nothing. Three ways:  from sweep import trial" in log(tmp_path)
+    assert "sweep: the command reported nothing. Four ways:  from sweep import trial" in log(tmp_path)
 
 
 def test_what_is_no_report_is_told_and_fails_nothing(trial: Run, tmp_path: Path, line: Line) -> None:

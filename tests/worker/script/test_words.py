@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sweep.errors import StudyFileError, SweepError
 from sweep.study import command
 from sweep.study.file.reading import read_study
 from sweep.study.file.writing import write_study
-from sweep.study.trial import Scalar
+from sweep.study.trial import Scalar, with_lists
 from tests.support.studies import write_study as write
 from tests.worker.script.conftest import Run
 
@@ -70,6 +71,51 @@ def test_a_script_may_read_its_parameters_from_a_file(trial: Run) -> None:
         print(json.dumps({"step": 1, "score": params["size"] if params["shuffle"] is True else 0}))
     """
     assert trial(script, "${json_file}").metrics["score"] == 32
+
+
+VALUES: dict[str, Scalar] = {"amp": True, "quiet": False, "warmup": None, "layers": (8, 16), "lr": -1e-5, "act": "-x y", "n": ()}
+
+
+def test_flags_are_what_argparse_reads() -> None:
+    """A boolean is a flag or nothing, a list is several words, null is nothing, and a value with a dash in front arrives."""
+    words = command.filled(["a", "${flags}"], VALUES, {})
+    assert words == ["a", "--amp", "--layers", "8", "16", "--lr=-1e-05", "--act=-x y", "--n"]
+    parser = argparse.ArgumentParser()
+    for name in ("amp", "quiet"):
+        parser.add_argument(f"--{name}", action="store_true")
+    for name, kind in (("lr", float), ("act", str), ("warmup", int)):
+        parser.add_argument(f"--{name}", type=kind)
+    for name in ("layers", "n"):
+        parser.add_argument(f"--{name}", type=int, nargs="*")
+    assert vars(parser.parse_args(words[1:])) == VALUES | {"layers": [8, 16], "n": []}
+    assert command.filled(["${args}"], {"layers": (8, (1, "x"))}, {}) == ['--layers=[8, [1, "x"]]']
+
+
+def test_overrides_are_what_hydra_reads(tmp_path: Path) -> None:
+    """Each value arrives with its type and every character, and so does a folder's name in a word beside them."""
+    parsers = pytest.importorskip("hydra.core.override_parser.overrides_parser", reason="needs hydra-core")
+    odd = ["a,b", "x=1", "a b", "it's", 'say "so"', "[1]", "{a: 1}", "(c)", "back\\", "\\'", "a\\b", "null", "True", "1e3", "",
+           "é", "#", "~", "a:b", "$HOME", "${lr}", "-1", "/a/b.c", " ", "inf", "a\n"]  # fmt: skip
+    values: dict[str, Scalar] = {f"v{place}": text for place, text in enumerate(odd)}
+    values |= VALUES | {"deep": ((1, "a,b"), (), None, False), "all": tuple(odd), "big": 1e300}
+    folder = "/runs/0003_lr=0.1_name=a,b/it's"
+    words = command.filled(["${overrides}", "hydra.run.dir=${dir}", "--config-dir=${dir}", "+lr2=${lr}"], values, {"dir": folder})
+    *words, config, lr = words
+    assert (config, lr) == (f"--config-dir={folder}", "+lr2=-1e-05")
+    read = {one.key_or_group: one.value() for one in parsers.OverridesParser.create().parse_overrides(words)}
+    plain = omegaconf_plain(read)
+    assert plain == {name: with_lists(value) for name, value in values.items()} | {"hydra.run.dir": folder}
+    assert all(type(plain[name]) is type(with_lists(value)) for name, value in values.items())
+
+
+def omegaconf_plain(values: dict[str, object]) -> dict[str, object]:
+    """Return values as an application of Hydra sees them."""
+    from omegaconf import OmegaConf
+
+    found = OmegaConf.create({"whole": list(values.values())})
+    whole = OmegaConf.to_container(found, resolve=True)
+    assert isinstance(whole, dict)
+    return dict(zip(values, whole["whole"], strict=True))
 
 
 @pytest.mark.parametrize(
