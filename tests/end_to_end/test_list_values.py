@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ PARAMETERS = {
 
 
 def test_lists_and_null_in_a_grid(here: Path, cli: Cli) -> None:
-    """Native JSON, one word of the folder's name, one text of the tab; a study that is resumed has every trial already."""
+    """Native JSON, one word of the folder's name, and one text of the HPARAMS tab and of a table."""
     (here / "mine.py").write_text(OBJECTIVE)
     study = run_study(study_text(PARAMETERS), folder=here)
     assert [trial["params"]["layers"] for trial in study.trials] == [[8, 16], [8, 16], [32], [32], [], []]
@@ -44,19 +45,22 @@ def test_lists_and_null_in_a_grid(here: Path, cli: Cli) -> None:
     }  # fmt: skip
     table = list(csv.DictReader(io.StringIO(cli("trials", "runs/study", "--format", "csv").out)))
     assert json.loads(table[0]["layers"]) == [8, 16]
-    assert "[8, 16]" in cli("trials", "runs/study").out
-    assert cli("report", "runs/study").code == 0
+
+
+@pytest.mark.slow  # three sessions, and the report twice
+def test_a_grid_of_lists_is_extended_and_a_search_goes_on(here: Path, cli: Cli) -> None:
+    """Optuna's database has a list as its JSON text, which is a category; what is tried first, a condition and a report work."""
+    import optuna
+
+    (here / "mine.py").write_text(OBJECTIVE)
+    run_study(study_text(PARAMETERS), folder=here)
     again = run_study(study_text(PARAMETERS | {"layers": {"values": [[8, 16], [32], [], [1, 1]]}}), folder=here)
     assert len(again.trials) == 8
     assert [trial["attempts"] for trial in again.trials] == [1] * 8
     assert cli("run", "study.yaml", "layers.values=[[8, 16], [32]]").code == 4
-
-
-def test_lists_and_null_in_a_search(here: Path, cli: Cli) -> None:
-    """Optuna's database has a list as its JSON text, which is a category; what is tried first, a condition and a resume work."""
-    import optuna
-
-    (here / "mine.py").write_text(OBJECTIVE)
+    assert "[8, 16]" in cli("trials", "runs/study").out
+    assert cli("report", "runs/study").code == 0
+    shutil.rmtree(here / "runs")
     parameters = PARAMETERS | {"deep": {"min": 0.0, "max": 1.0, "when": {"layers": [[8, 16]]}}}
     text = study_text(parameters, method="tpe", budget={"trials": 4}, enqueue=[{"layers": [32], "warmup": None}])
     study = run_study(text, folder=here)

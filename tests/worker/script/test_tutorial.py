@@ -71,3 +71,10 @@ writer = EventFileWriter(sys.argv[1].replace("-19_", "-20_").replace(" lr=0.1", 
         "hparam/score": [(0, 6)],
         "_val/loss": [(1, 4)],
     }
+
+
+def test_event_files_in_the_folder_of_wandb_stay_there(trial: Run, tmp_path: Path) -> None:
+    """They are wandb's copies of what a script writes, which would count twice, and belong to its own run."""
+    script = EVENTS + "add(1, 'score', 5); writer.close(); print('{\"score\": 1}')"
+    assert trial(script, "${dir}/wandb/run/files").metrics == {"score": 1}
+    assert len([*(tmp_path / "run" / "wandb").rglob("*tfevents*")]) == 1
