@@ -37,7 +37,7 @@ GRACE_S = 20.0  # less than the runner's own
 _POLL_S = 0.05
 _READ_S = 0.25
 _REST_S = 2.0  # for what is still in the pipes when it has ended
-_LAST_ROWS_S = 0.3  # for wandb's own process, which writes the last rows and ends when it misses a script that was killed
+_LAST_ROWS_S = 1.5  # for wandb's own process, which writes the last rows and ends when it misses a script that was killed
 _LAST_LINES, _KEPT_LINES = 30, 200
 
 
@@ -129,7 +129,8 @@ class _Run:
             gone = script.gone()
             if gone:
                 self._ended = self._ended or time.monotonic()
-            writes = gone and self._wandb.unfinished and time.monotonic() - (self._ended or 0.0) < _LAST_ROWS_S
+            needed = gone and self._wandb.unfinished and self._reason is None
+            writes = needed and time.monotonic() - (self._ended or 0.0) < _LAST_ROWS_S
             if gone and not writes:
                 script.kill()  # processes that it left running may hold the pipes, or a device's memory
             ready = self._selector.select(_POLL_S if writes or not gone else 0)
