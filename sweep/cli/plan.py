@@ -68,6 +68,8 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
             print(f"... and {total - done - len(planned):,} more")
     elif study.method != "grid" and not done:
         print(f"{study.method} proposes each trial just before it starts: there is nothing to list yet")
+    if study.suggests:
+        print(f"space: what {study.trained} asks for with trial.suggest_... while it runs; the study file has no parameters")
 
 
 def _understood(study: StudySpec) -> list[str]:
@@ -100,7 +102,8 @@ def check_study(target: Target) -> None:
         raise StudyFileError(str(target.path), [Problem(where=str(target.path), key="objective", message=reason)])
     slots_for(study.workers)
     total = "" if study.total is None else f", {study.total:,} trials"
-    print(f"{target.path} is valid: {study.method}{total}{_not_steered(study)}")
+    space = ", the space is the function's own" * study.suggests
+    print(f"{target.path} is valid: {study.method}{total}{space}{_not_steered(study)}")
 
 
 def _not_steered(study: StudySpec) -> str:

@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from sweep.errors import SweepError, did_you_mean
+from sweep.study.code.suggesting import files_suggest
 from sweep.study.code.syntax import parsed
 from sweep.study.signature import names_in, why_unfit
 
@@ -70,6 +71,11 @@ def locate(reference: str, import_dir: str) -> None:
         raise ObjectiveNotFound(f"module {module!r} has no {function!r}; {did_you_mean(function, public)}")
     if reason := why_unfit(tree, function):
         raise ObjectiveNotFound(reason)
+
+
+def suggests(reference: str, import_dir: str) -> bool:
+    """Return whether the files of an objective that `locate` has found say that it suggests its own parameters."""
+    return files_suggest(reference.partition(":")[0], import_dir, _own_path(import_dir))
 
 
 def load(reference: str, import_dir: str) -> Callable[..., Any]:
