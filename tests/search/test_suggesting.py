@@ -37,6 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 METHODS = [pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in SAMPLERS]
 COUNT = 16
+Objective = Callable[[Any], Any]
 Trials = list[tuple[str, dict[str, Scalar]]]
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -51,7 +52,7 @@ def spec(method: str, **keys: Any) -> StudySpec:
     return study
 
 
-def by_optuna(study: StudySpec, objective: Callable[[Any], Any], points: tuple[dict[str, Any], ...] = ()) -> Trials:
+def by_optuna(study: StudySpec, objective: Objective, points: tuple[dict[str, Any], ...] = ()) -> Trials:
     plain = optuna.create_study(
         study_name=study.name,
         directions=[optuna.study.StudyDirection[metric.goal.upper()] for metric in study.metrics],
@@ -64,7 +65,7 @@ def by_optuna(study: StudySpec, objective: Callable[[Any], Any], points: tuple[d
     return [(trial.state.name.lower(), trial.params) for trial in plain.trials]
 
 
-def by_sweep(study: StudySpec, objective: Callable[[Any], Any], folder: StudyFolder, kills: random.Random | None = None) -> Trials:
+def by_sweep(study: StudySpec, objective: Objective, folder: StudyFolder, kills: random.Random | None = None) -> Trials:
     """Run a study's trials one after the other; after a kill everything is read from the folder again."""
     folder.root.mkdir(parents=True, exist_ok=True)
     found: Trials = []
@@ -93,7 +94,7 @@ def _trained(
     planner: Planner,
     store: StudyStore,
     record: TrialRecord,
-    objective: Callable[[Any], Any],
+    objective: Objective,
     kills: random.Random | None,
 ) -> tuple[str, dict[str, Scalar]]:
     def stored() -> None:
@@ -139,9 +140,7 @@ def _trained(
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("given", [False, True], ids=["defaults", "options"])
 @pytest.mark.parametrize("objective", [tuned.objective, tuned.static])
-def test_the_proposals_are_those_of_study_optimize(
-    here: Path, method: str, given: bool, objective: Callable[[Any], Any]
-) -> None:
+def test_the_proposals_are_those_of_study_optimize(here: Path, method: str, given: bool, objective: Objective) -> None:
     """With the same sampler, seed and pruner; conditions, scales and steps are those of the function."""
     study = spec(method, sampler=OPTIONS[method] if given else {}, pruner={"type": "median"})
     found = by_sweep(study, objective, StudyFolder(root=here / "runs"))
