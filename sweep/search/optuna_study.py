@@ -166,8 +166,8 @@ class OptunaStudy:
                 distribution = distribution_of(domain)
                 check_fixed(fixed, name, distribution)
                 value = drawn_value(self._asked[number], name, domain, distribution)
-        except (ValueError, TypeError) as error:
-            return Suggested(refused=str(error)), None
+        except Exception as error:  # whatever samplers make of a domain of the user's, such as an infinite one
+            return Suggested(refused=f"{name}: {error}"), None
         stored = self._trial(number).distributions[name]
         param = SuggestedParam(name=name, internal=stored.to_internal_repr(value), distribution=distribution_to_json(stored))
         return Suggested(value=value), replace(self.drawn(number), param=param)

@@ -22,7 +22,6 @@ from types import ModuleType
 from typing import Any
 
 from sweep.errors import SweepError, did_you_mean
-from sweep.study.code.suggesting import files_suggest
 from sweep.study.code.syntax import parsed
 from sweep.study.signature import names_in, why_unfit
 
@@ -75,6 +74,8 @@ def locate(reference: str, import_dir: str) -> None:
 
 def suggests(reference: str, import_dir: str) -> bool:
     """Return whether the files of an objective that `locate` has found say that it suggests its own parameters."""
+    from sweep.study.code.suggesting import files_suggest  # slow to import
+
     return files_suggest(reference.partition(":")[0], import_dir, _own_path(import_dir))
 
 

@@ -58,7 +58,7 @@ class OptunaTrial:
         self._pruned = False
         self._steps: set[int] = set()
         self._domains: dict[str, Choice | Range] = {}
-        self.params: dict[str, Any] = {}  # what was asked for until now, as Optuna has it
+        self.params: dict[str, Any] = _Asked()  # as Optuna has it
         self.datetime_start = datetime.now()
 
     def __getattr__(self, name: str) -> Any:
@@ -145,6 +145,7 @@ class OptunaTrial:
         return found
 
     def _value(self, name: str, domain: Choice | Range) -> Scalar:
+        name = plain.name(name, "the name of a parameter")
         self._domains.setdefault(name, domain)
         if self._study.suggests:
             return self._trial.suggest(name, domain)
@@ -159,6 +160,14 @@ class OptunaTrial:
             asked, ours = domain_text(domain), domain_text(planned)
             raise TrialFailed(f"{name!r} is {asked} in the function and {ours} in the study file, which goes beyond it")
         return given[name]
+
+
+class _Asked(dict[str, Any]):
+    """The parameters that a function has asked for; one that is written for this program reads others."""
+
+    def __missing__(self, name: object) -> Any:
+        what = f"the function reads trial.params[{name!r}] and has not asked for it"
+        raise TrialFailed(f"{what}: write parameters in the study file, or trial.suggest_float({name!r}, ...) in the function")
 
 
 def _by_metric(returned: Any, study: StudySpec) -> Any:

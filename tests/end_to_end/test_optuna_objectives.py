@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +55,13 @@ def test_kills_at_random_moments_change_no_proposal(study: Callable[..., Path], 
     assert len(found) == 30
 
 
-def test_a_worker_that_dies_between_two_questions_is_asked_the_same_again(
-    study: Callable[..., Path], here: Path, cli: Cli
-) -> None:
+def test_a_worker_that_dies_between_two_questions_gets_the_same_again(study: Callable[..., Path], here: Path, cli: Cli) -> None:
     """Its trial is started again with the values that it had, and counts as an attempt."""
     assert cli("run", str(study("dies_once", trials=2))).code == 0
     for record in records(here / "runs" / "study"):
         values: dict[str, Any] = record.params
         assert record.attempts == 2
         assert record.value == pytest.approx(values["x"] + values["y"])
-    assert cli("run", str(study("static", trials=2)), "name=other").code == 0
 
 
 @pytest.mark.slow
@@ -135,13 +132,12 @@ def test_the_hparams_tab_has_a_row_for_each_trial(study: Callable[..., Path], he
     }
     assert expected.items() <= types.items()
     assert {"score", "best/score"} <= set(metrics)
-    shown = sorted((row["hparams"] for row in rows), key=str)
-    assert shown == sorted((_as_shown(found) for found in params(folder)), key=str)
-    late = here / "runs" / "late"
-    with tensorboards.served(late, loader) as board:
+    assert _shown(row["hparams"] for row in rows) == _shown(params(folder))
+    with tensorboards.served(here / "runs" / "late", loader) as board:
         rows = board.wait_for_rows(2, metrics=2)
-        assert sorted((row["hparams"] for row in rows), key=str) == sorted((_as_shown(found) for found in params(late)), key=str)
+    assert _shown(row["hparams"] for row in rows) == _shown(params(here / "runs" / "late"))
 
 
-def _as_shown(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: str(value) if name == "kind" else value for name, value in found.items()}
+def _shown(found: Iterable[dict[str, Any]]) -> list[list[tuple[str, Any]]]:
+    """Return hyperparameters as the tab has them, in an order of their own: a column with words has texts."""
+    return sorted(sorted((name, str(value) if name == "kind" else float(value)) for name, value in row.items()) for row in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import random
 import warnings
 from collections.abc import Callable
@@ -182,8 +183,9 @@ def test_what_optuna_refuses_is_refused_with_its_reason() -> None:
     assert asked == (0, {})
     with warnings.catch_warnings():
         for name, domain, reason in (
-            ("a", Range(low=2.0, high=1.0), "low <= high"),
+            ("a", Range(low=2.0, high=1.0), "low"),
             ("a", Choice(values=()), "choices"),
+            ("a", Range(low=0.0, high=math.inf), "a: "),
             ("x", Range(low=0.0, high=1.0), "a point in enqueue has x=5"),
         ):
             answer, drawn = planner.suggest(0, name, domain)

@@ -24,7 +24,7 @@ def _loss(trial: Any) -> float:
         drop += trial.suggest_float("momentum", 0.0, 0.99)
     if kind is None:
         drop += trial.suggest_int("warmup", 0, 10, step=5) / 10
-    return sum(units) / 100 + 10 * rate + drop + (kind == "sgd")
+    return float(sum(units) / 100 + 10 * rate + drop + (kind == "sgd"))
 
 
 def objective(trial: Any) -> float:
@@ -47,7 +47,7 @@ def slow(trial: Any) -> float:
     for epoch in range(3):
         time.sleep(0.01)
         trial.report(first + second / (epoch + 1), epoch)
-    return first + second + trial.suggest_int("last", 1, 5)
+    return float(first + second + trial.suggest_int("last", 1, 5))
 
 
 def static(trial: Any) -> float:
@@ -67,20 +67,20 @@ def ignores(trial: Any) -> float:
     x = trial.suggest_float("x", 0, 1)
     for epoch in range(4):
         trial.report(x, epoch)
-    return x
+    return float(x)
 
 
 def asks_late(trial: Any) -> float:
     """Ask for a parameter after the first report."""
     x = trial.suggest_float("x", 0, 1)
     trial.report(x, 0)
-    return x + trial.suggest_int("late", 1, 3)
+    return float(x + trial.suggest_int("late", 1, 3))
 
 
 def with_objects(trial: Any) -> float:
     """Choose among objects."""
     width, height = trial.suggest_categorical("size", [(1, 2), (3, 4)])
-    return trial.suggest_categorical("how", [max, min])(width, height) + 0.5
+    return float(trial.suggest_categorical("how", [max, min])(width, height) + 0.5)
 
 
 def old_names(trial: Any) -> float:

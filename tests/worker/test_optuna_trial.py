@@ -128,7 +128,7 @@ def test_what_optuna_refuses_fails_the_trial_at_the_functions_own_line(beside: P
     [trial] = run(beside, "refused", trials=1).trials
     assert trial.state is FAILED
     assert "tuned.py" in str(trial.error)
-    assert str(trial.error).splitlines()[-1].startswith("ValueError: `low <= high` must hold")
+    assert str(trial.error).splitlines()[-1].startswith("ValueError: x: ")
 
 
 def test_the_repeats_of_a_trial_have_the_same_parameters(beside: Path) -> None:
@@ -236,3 +236,14 @@ def test_the_trial_has_what_optunas_has(beside: Path) -> None:
     assert str(trial.error).splitlines()[-1] == "AttributeError: a trial has no 'study' here, neither Optuna's nor sweep's"
     assert trial.value == 1
     assert trial.user_attrs == {"a": [1, 2]}
+
+
+def test_a_function_of_a_program_that_needs_parameters_says_so(here: Path) -> None:
+    """Nothing is known of it before it runs: its trial fails with what to write."""
+
+    def train(trial: sweep.Trial) -> None:
+        trial.report(1, {"score": trial.params["lr"]})
+
+    keys = {"name": "study", "metric": {"name": "score", "goal": "maximize"}, "method": "random", "budget": {"trials": 1}}
+    [trial] = sweep.run(keys, train, inline=True, quiet=True).trials
+    assert str(trial.error).startswith("the function reads trial.params['lr'] and has not asked for it: write parameters")
