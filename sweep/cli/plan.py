@@ -46,6 +46,8 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
     print(f"{study.name}: {study.method}, {size}{f', {done} finished' if done else ''}")
     aims = [f"{metric.goal} {metric.name}" for metric in study.metrics]
     print(f"{'command  ' if study.command else 'objective'}  {study.trained}, {', '.join(aims)}")
+    if study.suggests:
+        print("space      the function's own: what it asks for while it runs, with trial.suggest_float and the like")
     if study.constraints:
         print(f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}")
     print(f"folder     {target.folder.root}")
@@ -68,8 +70,6 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
             print(f"... and {total - done - len(planned):,} more")
     elif study.method != "grid" and not done:
         print(f"{study.method} proposes each trial just before it starts: there is nothing to list yet")
-    if study.suggests:
-        print(f"space: what {study.trained} asks for with trial.suggest_... while it runs; the study file has no parameters")
 
 
 def _understood(study: StudySpec) -> list[str]:

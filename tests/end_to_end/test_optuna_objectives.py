@@ -93,6 +93,7 @@ def test_several_workers_prune_and_finish(study: Callable[..., Path], here: Path
         assert {f"units{place}" for place in range(int(str(record.params["layers"])))} <= record.params.keys()
 
 
+@pytest.mark.slow
 def test_a_session_that_is_stopped_is_resumed(study: Callable[..., Path], here: Path, cli: Cli) -> None:
     """The trial that was running starts over with the values that it had."""
     file, folder = study("slow", trials=12), here / "runs" / "study"
@@ -104,6 +105,7 @@ def test_a_session_that_is_stopped_is_resumed(study: Callable[..., Path], here: 
     assert all(found.items() <= after[number].items() for number, found in before.items())
 
 
+@pytest.mark.slow
 def test_a_trial_that_takes_too_long_is_ended(study: Callable[..., Path], here: Path, cli: Cli) -> None:
     """With its parameters in the record."""
     done = cli("run", str(study("never_ends", trials=1, timeout={"after": "1s", "then": "complete"})))

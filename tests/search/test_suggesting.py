@@ -139,8 +139,7 @@ def _trained(
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("given", [False, True], ids=["defaults", "options"])
-@pytest.mark.parametrize("objective", [tuned.objective, tuned.static])
+@pytest.mark.parametrize(("objective", "given"), [(tuned.objective, False), (tuned.static, True)], ids=["defaults", "options"])
 def test_the_proposals_are_those_of_study_optimize(here: Path, method: str, given: bool, objective: Objective) -> None:
     """With the same sampler, seed and pruner; conditions, scales and steps are those of the function."""
     study = spec(method, sampler=OPTIONS[method] if given else {}, pruner={"type": "median"})
