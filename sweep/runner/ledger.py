@@ -34,9 +34,9 @@ from sweep.worker.protocol import Resumed, Suggest
 
 # The record of a longer trial is synced to the disk before its checkpoint is removed; a shorter trial can run again.
 _WORTH_A_SYNC_S = 1.0
-# What a run has until it starts again.
-_OF_ONE_ATTEMPT: dict[str, Any] = dict.fromkeys(("value", "step", "total", "duration_s", "ended", "error", "cause"))
-_OF_ONE_ATTEMPT |= {"metrics": {}, "user_attrs": {}}
+# What is no longer so of a run that starts again.
+_STARTS_ANEW: dict[str, Any] = dict.fromkeys(("value", "step", "total", "duration_s", "ended", "error", "cause"))
+_STARTS_ANEW |= {"metrics": {}, "user_attrs": {}}
 # A runner that is killed loses at most this much of the time breakdown.
 _TIME_EVERY_S = 3.0
 
@@ -129,7 +129,7 @@ class Ledger:
             started=now,
             device=slot.device,
             spans=(*record.spans, Span(slot=slot.index, started=now, ended=now)),
-            **_OF_ONE_ATTEMPT,
+            **_STARTS_ANEW,
         )
         self._change(record)
         if _is_first_run(record):

@@ -48,9 +48,8 @@ class PlainLines:
         trial = self._trial_of(run) if change is RunChange.ENDED else None
         ended = trial is not None and trial.state.finished
         self._finished += ended
-        if change is RunChange.SUGGESTED:
-            return  # many come at once: the trial's end shows them
-        self.notice(f"{run_text(run, self._study)} {self._change_text(run, change)}")
+        if text := self._change_text(run, change):
+            self.notice(f"{run_text(run, self._study)} {text}")
         if ended and trial is not None and trial.runs:
             how = error_line(trial) if trial.state is TrialState.FAILED else objectives_text(trial, self._study)
             self.notice(f"trial {trial.number} {trial.state}  {how}  of {len(trial.runs)} run{'s' * (len(trial.runs) != 1)}")
@@ -74,7 +73,7 @@ class PlainLines:
     def _change_text(self, run: TrialRecord, change: RunChange) -> str:
         match change:
             case RunChange.SUGGESTED:
-                return f"has {tag_text(run, self._study)}"
+                return ""  # many come at once: the line of the trial's end has them
             case RunChange.STARTED:
                 attempt = f"  (attempt {run.attempts})" if run.attempts > 1 else ""
                 return f"started   {tag_text(run, self._study)}  on {run.device}{attempt}"

@@ -158,10 +158,10 @@ class OptunaStudy:
         """Return the value of a parameter that the function asks for, and what is to be stored of it; the same if asked again."""
         from optuna.distributions import distribution_to_json
 
-        if number not in self._asked:
-            self._asked[number] = continued(self.study, self._places[number], self._together.pop(number, None))
         fixed = self._trial(number).system_attrs.get("fixed_params", {})
         try:
+            if number not in self._asked:
+                self._asked[number] = continued(self.study, self._places[number], self._together.pop(number, None))
             with warnings.catch_warnings(action="ignore"):  # Optuna's, such as that a step does not fit the range
                 distribution = distribution_of(domain)
                 check_fixed(fixed, name, distribution)

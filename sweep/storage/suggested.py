@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sweep.storage.database import read_distributions
+from sweep.storage.database import damage_reported, read_distributions
 from sweep.storage.folder import StudyFolder
 from sweep.storage.optuna_terms import domain_in
 from sweep.study.space import Choice, Domain, Range
@@ -22,9 +22,10 @@ def with_suggested(study: StudySpec, folder: StudyFolder) -> StudySpec:
     if not study.suggests:
         return study
     found: dict[str, Domain] = {}
-    for name, distribution in read_distributions(folder):
-        domain = domain_in(distribution)
-        found[name] = _joined(found[name], domain) if name in found else domain
+    with damage_reported(folder):
+        for name, distribution in read_distributions(folder):
+            domain = domain_in(distribution)
+            found[name] = _joined(found[name], domain) if name in found else domain
     return replace(study, parameters=found)
 
 

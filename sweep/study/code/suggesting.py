@@ -25,12 +25,12 @@ _MOST = 1_000  # functions that are looked into
 def calls_suggest(function: Callable[..., Any]) -> bool:
     """Return whether a function, or one that it names, calls a method `suggest_...`."""
     left: list[Any] = [function]
-    known: set[int] = set()
+    known: dict[int, Any] = {}  # by id; the object is kept, so that the id stays its own
     while left and len(known) < _MOST:
         one = left.pop()
         if id(one) in known:
             continue
-        known.add(id(one))
+        known[id(one)] = one
         match one:
             case functools.partial():
                 left.append(one.func)
@@ -43,6 +43,7 @@ def calls_suggest(function: Callable[..., Any]) -> bool:
                 left += [other for other in _named(one, names) if _is_own(other, function)]
             case type():
                 left += [part for part in vars(one).values() if isinstance(part, FunctionType)]
+                left += [base for base in one.__bases__ if _is_own(base, function)]
             case _ if not isinstance(one, ModuleType):
                 left.append(type(one))  # an object that is called
     return False
@@ -60,7 +61,14 @@ def files_suggest(module: str, import_dir: str, path: list[str]) -> bool:
     modules.add_module(module)
     own = modules.file_of(module)
     files = {*modules.paths, *([own] if own is not None else [])}
-    return not files or any(file.suffix != ".py" or _CALL.search(file.read_bytes()) for file in files)
+    return not files or any(map(_may_suggest, files))
+
+
+def _may_suggest(file: Path) -> bool:
+    try:
+        return file.suffix != ".py" or _CALL.search(file.read_bytes()) is not None
+    except OSError:  # the import will say what is wrong with it
+        return True
 
 
 def _named(function: FunctionType, names: set[str]) -> Iterator[Any]:

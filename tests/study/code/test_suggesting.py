@@ -29,9 +29,14 @@ class _Methods:
         return [trial.suggest_int(f"x{place}", 0, 1) for place in range(2)]
 
 
+class _Inherits(_Methods):
+    pass
+
+
 @pytest.mark.parametrize(
     "function",
     [
+        _Inherits(),
         tuned.objective,
         tuned.old_names,
         tuned.called,
