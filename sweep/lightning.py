@@ -27,7 +27,8 @@ from typing import Any
 
 import torch
 
-from sweep.worker.handle import Trial, TrialFailed
+from sweep.worker.endings import TrialFailed
+from sweep.worker.handle import Trial
 from sweep.worker.randomness import random_states, restore_random_states
 
 _PACKAGES = ("lightning.pytorch", "pytorch_lightning")  # the same package; a trainer of one accepts only its own callbacks

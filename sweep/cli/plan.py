@@ -46,6 +46,8 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
     print(f"{study.name}: {study.method}, {size}{f', {done} finished' if done else ''}")
     aims = [f"{metric.goal} {metric.name}" for metric in study.metrics]
     print(f"{'command  ' if study.command else 'objective'}  {study.trained}, {', '.join(aims)}")
+    if study.suggests:
+        print("space      the function's own: what it asks for while it runs, with trial.suggest_float and the like")
     if study.constraints:
         print(f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}")
     print(f"folder     {target.folder.root}")
@@ -100,7 +102,8 @@ def check_study(target: Target) -> None:
         raise StudyFileError(str(target.path), [Problem(where=str(target.path), key="objective", message=reason)])
     slots_for(study.workers)
     total = "" if study.total is None else f", {study.total:,} trials"
-    print(f"{target.path} is valid: {study.method}{total}{_not_steered(study)}")
+    space = ", the space is the function's own" * study.suggests
+    print(f"{target.path} is valid: {study.method}{total}{space}{_not_steered(study)}")
 
 
 def _not_steered(study: StudySpec) -> str:

@@ -23,6 +23,7 @@ from sweep.runner.stopping import stop_in_order
 from sweep.storage.folder import near
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import continued_study
+from sweep.storage.suggested import with_suggested
 from sweep.study.formatting import duration_text
 from sweep.study.ranking import rank
 
@@ -89,7 +90,7 @@ def run_target(
 
 
 def _print_summary(target: Target, outcome: SessionOutcome, seconds: float, stopped_by: list[int]) -> None:
-    study, folder = target.study, target.folder
+    study, folder = with_suggested(target.study, target.folder), target.folder
     word = shlex.quote(near(folder.root)) if target.overridden else target.word  # the folder stores the overrides
     ranking = rank(outcome.records, study)
     if ranking.order:

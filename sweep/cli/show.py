@@ -15,6 +15,7 @@ from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, SweepError
 from sweep.runner.stopping import raise_on_termination
 from sweep.storage.files import write_text
 from sweep.storage.folder import near
+from sweep.storage.suggested import with_suggested
 
 
 def show_dashboard(targets: Sequence[Target], *, host: str, port: int, browser: bool) -> int:
@@ -27,7 +28,7 @@ def show_dashboard(targets: Sequence[Target], *, host: str, port: int, browser: 
         _check_exists(target)
     raise_on_termination()
     try:
-        with side_by_side([(target.study, target.folder) for target in targets]) as logdir:
+        with side_by_side([(with_suggested(target.study, target.folder), target.folder) for target in targets]) as logdir:
             print(f"starting TensorBoard on {', '.join(str(target.folder.root) for target in targets)}", flush=True)
             with tensorboard(logdir, host=host, port=port, merged=len(targets) > 1) as (address, process):
                 if f":{port}/" not in address:

@@ -30,7 +30,7 @@ def failed(record: TrialRecord, error: str, cause: Literal["died", "timeout"], f
     """Log to TensorBoard that a trial failed; return its result."""
     from sweep.tensorboard.hparams import append_end
 
-    append_end(folder.trial_dir(record.folder), success=False)
+    append_end(folder.trial_dir(record.folder), record.params, success=False)
     return TrialResult(state=TrialState.FAILED, metrics=record.metrics, error=error, cause=cause)
 
 
@@ -42,7 +42,7 @@ def ended_by_timeout(record: TrialRecord, study: StudySpec, folder: StudyFolder)
     if study.timed.then == "complete" and all(name in record.metrics for name in study.needed):
         from sweep.tensorboard.hparams import append_end
 
-        append_end(folder.trial_dir(record.folder), success=True)
+        append_end(folder.trial_dir(record.folder), record.params, success=True)
         return TrialResult(state=TrialState.COMPLETE, metrics=record.metrics)
     last = f"its last report was step {record.step}" if record.step is not None else "it never reported"
     error = f"it took longer than {study.timeout_s:g} s (timeout); {last}\n{_log_end(record, folder)}".rstrip()

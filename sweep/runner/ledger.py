@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from typing import Any
 
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES, SweepError
 from sweep.runner.changed_code import CodeHistory
@@ -23,17 +23,20 @@ from sweep.search.planner import Planner, needs_optuna
 from sweep.storage.folder import StudyFolder
 from sweep.storage.retention import Retention
 from sweep.storage.store import StudyStore
-from sweep.study.record import Span, TrialRecord
+from sweep.study.record import Span, TrialRecord, now_text, with_span_to_now
 from sweep.study.repeats import is_decided, trial_of
 from sweep.study.spec import StudySpec
 from sweep.study.timing import TimeBreakdown
-from sweep.study.trial import Params, Report, TrialResult, TrialState
+from sweep.study.trial import Params, Report, Suggested, TrialResult, TrialState
 from sweep.tensorboard.pareto_front import FrontColumn
 from sweep.worker.devices import Slot
-from sweep.worker.protocol import Resumed
+from sweep.worker.protocol import Resumed, Suggest
 
 # The record of a longer trial is synced to the disk before its checkpoint is removed; a shorter trial can run again.
 _WORTH_A_SYNC_S = 1.0
+# What is no longer so of a run that starts again.
+_STARTS_ANEW: dict[str, Any] = dict.fromkeys(("value", "step", "total", "duration_s", "ended", "error", "cause"))
+_STARTS_ANEW |= {"metrics": {}, "user_attrs": {}}
 # A runner that is killed loses at most this much of the time breakdown.
 _TIME_EVERY_S = 3.0
 
@@ -116,7 +119,7 @@ class Ledger:
 
     def start(self, record: TrialRecord, slot: Slot) -> TrialRecord:
         """Record that a run starts, before its worker makes the run folder; no run folder is without a record."""
-        now = _now()
+        now = now_text()
         drawn = self._planner.drawn(record.number) if record.number not in self._runs else None
         record = replace(
             record,
@@ -126,14 +129,7 @@ class Ledger:
             started=now,
             device=slot.device,
             spans=(*record.spans, Span(slot=slot.index, started=now, ended=now)),
-            metrics={},
-            value=None,
-            step=None,
-            total=None,
-            duration_s=None,
-            ended=None,
-            error=None,
-            cause=None,
+            **_STARTS_ANEW,
         )
         self._change(record)
         if _is_first_run(record):
@@ -145,6 +141,16 @@ class Ledger:
     def columns(self, record: TrialRecord) -> dict[str, str]:
         """Return what a run's row in the HPARAMS tab shows beside its parameters."""
         return self._code.columns(record) if self._code else {}
+
+    def suggest(self, record: TrialRecord, asked: Suggest) -> tuple[TrialRecord, Suggested]:
+        """Record the value of a parameter that a run's function asks for, which is the same for all repeats; return it too."""
+        answer, drawn = self._planner.suggest(record.number, asked.name, asked.domain)
+        if drawn is not None:
+            record = replace(record, params={**record.params, asked.name: answer.value})
+            self._change(record)
+            self._store.suggest(record, drawn)
+            self._observer.update(record, RunChange.SUGGESTED)
+        return record, answer
 
     def resume(self, record: TrialRecord, event: Resumed) -> TrialRecord:
         """Record that a run resumes from a checkpoint, with everything that it had reported until then."""
@@ -167,8 +173,8 @@ class Ledger:
     def report(self, record: TrialRecord, at: Report, seconds: float) -> TrialRecord:
         """Record a report, made after this many seconds of the run."""
         value = at.metrics.get(self._study.metric.name)
-        record = replace(_with_span_to_now(record), metrics=at.metrics, value=value, step=at.step, total=at.total)
-        record = replace(record, duration_s=round(seconds, 3))
+        record = replace(with_span_to_now(record), metrics=at.metrics, value=value, step=at.step, total=at.total)
+        record = replace(record, duration_s=round(seconds, 3), user_attrs=at.user_attrs)
         self._change(record)
         if record.step and record.total:
             self._planner.takes(record.number, record.params, seconds * record.total / record.step)
@@ -183,13 +189,13 @@ class Ledger:
 
     def retry(self, record: TrialRecord, error: str, seconds: float) -> TrialRecord:
         """Show that a run lost its worker after this many seconds and will start again; return its record."""
-        record = replace(_with_span_to_now(record, "died"), duration_s=round(seconds, 3))
+        record = replace(with_span_to_now(record, "died"), duration_s=round(seconds, 3))
         self._observer.update(replace(record, error=error), RunChange.RETRIED)
         return record
 
     def put_back(self, record: TrialRecord, error: str, seconds: float) -> None:
         """Record that a run, which ended after this many seconds, waits for another slot; it is no failed one."""
-        record = replace(_with_span_to_now(record, "put back"), state=TrialState.WAITING, duration_s=round(seconds, 3))
+        record = replace(with_span_to_now(record, "put back"), state=TrialState.WAITING, duration_s=round(seconds, 3))
         self._change(record)
         self._store.interrupt([record])
         self._queue.put_back(record)
@@ -198,14 +204,15 @@ class Ledger:
     def settle(self, record: TrialRecord, result: TrialResult, seconds: float) -> TrialRecord:
         """Use a run's result for what is planned next, without storing it: `finish` does that."""
         record = replace(
-            _with_span_to_now(record, str(result.state)),
+            with_span_to_now(record, str(result.state)),
             state=result.state,
             metrics=result.metrics,
             value=result.metrics.get(self._study.metric.name),
             duration_s=round(seconds, 3),
-            ended=_now(),
+            ended=now_text(),
             error=result.error,
             cause=result.cause,
+            user_attrs=result.user_attrs or record.user_attrs,
         )
         self._change(record)
         if record.state is TrialState.COMPLETE:
@@ -233,7 +240,7 @@ class Ledger:
 
     def interrupt(self, record: TrialRecord, seconds: float) -> None:
         """Record that a run was stopped after this many seconds, and waits to be resumed."""
-        record = replace(_with_span_to_now(record, "stopped"), state=TrialState.WAITING, duration_s=round(seconds, 3))
+        record = replace(with_span_to_now(record, "stopped"), state=TrialState.WAITING, duration_s=round(seconds, 3))
         self._change(record)
         with contextlib.suppress(OSError, sqlite3.Error, SweepError):  # a full disk must not hide the error that is being raised
             self._store.interrupt([record])
@@ -282,13 +289,3 @@ class Ledger:
 def _is_first_run(record: TrialRecord) -> bool:
     """Return whether a run is the first of its trial's, which alone Optuna stores and the pruner judges."""
     return record.repeat == 0
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _with_span_to_now(record: TrialRecord, how: str | None = None) -> TrialRecord:
-    """Return a record whose last span reaches until now, and ends there if `how` is given; a span that has ended stays."""
-    *before, last = record.spans
-    return record if last.how else replace(record, spans=(*before, replace(last, ended=_now(), how=how)))

@@ -19,6 +19,7 @@ class RunChange(StrEnum):
 
     STARTED = "started"
     RESUMED = "resumed"  # from a checkpoint
+    SUGGESTED = "suggested"  # its function was told the value of a parameter
     REPORTED = "reported"
     RETRIED = "retried"  # its worker died, so it starts again
     PUT_BACK = "put back"  # the fault may be its slot's, so it waits for another one

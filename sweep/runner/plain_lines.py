@@ -48,7 +48,8 @@ class PlainLines:
         trial = self._trial_of(run) if change is RunChange.ENDED else None
         ended = trial is not None and trial.state.finished
         self._finished += ended
-        self.notice(f"{run_text(run, self._study)} {self._change_text(run, change)}")
+        if text := self._change_text(run, change):
+            self.notice(f"{run_text(run, self._study)} {text}")
         if ended and trial is not None and trial.runs:
             how = error_line(trial) if trial.state is TrialState.FAILED else objectives_text(trial, self._study)
             self.notice(f"trial {trial.number} {trial.state}  {how}  of {len(trial.runs)} run{'s' * (len(trial.runs) != 1)}")
@@ -71,6 +72,8 @@ class PlainLines:
 
     def _change_text(self, run: TrialRecord, change: RunChange) -> str:
         match change:
+            case RunChange.SUGGESTED:
+                return ""  # many come at once: the line of the trial's end has them
             case RunChange.STARTED:
                 attempt = f"  (attempt {run.attempts})" if run.attempts > 1 else ""
                 return f"started   {tag_text(run, self._study)}  on {run.device}{attempt}"
@@ -92,7 +95,8 @@ class PlainLines:
                     return f"failed    {error_line(run)}"
                 broken = "  breaks a constraint" if verdict(self._study, run.metrics) is False else ""
                 took = duration_text(run.duration_s)
-                return f"{run.state}  {objectives_text(run, self._study)}{broken}  in {took}{self._left()}"
+                tag = f"  {tag_text(run, self._study)}" * self._study.suggests
+                return f"{run.state}  {objectives_text(run, self._study)}{broken}{tag}  in {took}{self._left()}"
 
     def _trial_of(self, run: TrialRecord) -> TrialRecord:
         if self._study.repeats == 1:

@@ -141,7 +141,7 @@ class Runner:
         return self._stops.begun and (self._stops.at_once or not self._awaited())
 
     def _on_event(self, slot: SlotState, event: protocol.Event) -> None:
-        if isinstance(event, protocol.Resumed | Report | TrialResult):
+        if isinstance(event, protocol.Resumed | protocol.Suggest | Report | TrialResult):
             slot.timer.update(event.time)
             self._unsaved.look(event, slot.seconds)
         match event:
@@ -161,6 +161,12 @@ class Runner:
                 seconds = min(event.position.seconds, event.position.seconds if slot.before is None else slot.before)
                 slot.began -= seconds
                 slot.trial = self._ledger.resume(slot.trial, replace(event, position=replace(event.position, seconds=seconds)))
+            case protocol.Suggest():
+                assert slot.trial is not None
+                answer: protocol.Answer = Decision.STOP
+                if not (slot.timed_out or self._stops.begun):
+                    slot.trial, answer = self._ledger.suggest(slot.trial, event)
+                self._slots.send(slot, answer)
             case Report():
                 assert slot.trial is not None
                 prunes = self._ledger.prunes(slot.trial, event)
@@ -221,7 +227,7 @@ class Runner:
         spec = TrialSpec(
             number=record.number,
             repeat=record.repeat,
-            params=record.params,
+            params={} if self._study.suggests else record.params,  # its function asks for them
             seed=record.seed,
             dir=str(self._folder.trial_dir(record.folder)),
             attempt=slot.trial.attempts,

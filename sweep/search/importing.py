@@ -53,6 +53,9 @@ def import_trials(study: StudySpec, folder: StudyFolder, source: Source) -> tupl
     if not ranked_by_one_value(study):
         what = "a study with several metrics or with constraints takes no trials of other studies"
         raise SweepError("import-one-metric", what, why="an imported trial has one value")
+    if study.suggests:
+        what = "a study without parameters takes no trials of other studies"
+        raise SweepError("import-no-parameters", what, why="its function says only while it runs which parameters there are")
     _check_that_it_learns(study)
     check_ours(folder)
     _check_without_trials(folder)

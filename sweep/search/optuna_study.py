@@ -12,29 +12,34 @@ In memory a trial takes 0.3 ms; through Optuna's SQLite storage 20 ms.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sweep.search.imported import ImportedTrial, imported_changed
 from sweep.search.methods import make_pruner, make_sampler
 from sweep.search.sampler_state import checked, resources_of, restore, restore_resources, state_of
+from sweep.search.suggesting import check_fixed, continued, distribution_of, drawn_together, drawn_value
 from sweep.storage.optuna_database import create_study
 from sweep.storage.optuna_terms import (
     OPTUNA_STATES,
+    RELATIVE,
     RUNG,
     Attributes,
     Drawn,
     SamplerState,
     StoredSearch,
+    SuggestedParam,
     result_told,
     searched,
     searched_distributions,
 )
 from sweep.study.record import TrialRecord
 from sweep.study.seeds import derive_seed
-from sweep.study.space import Choice, Domain, by_shares
+from sweep.study.space import Choice, Range, by_shares
 from sweep.study.spec import StudySpec
-from sweep.study.trial import Params, Scalar, TrialState
+from sweep.study.trial import Params, Scalar, Suggested, TrialState
 
 _SEEDS = 2**32  # NumPy's generators have no others
 Curve = Iterable[tuple[int, float | None]]
@@ -71,6 +76,8 @@ class OptunaStudy:
         self.distributions = searched_distributions(study.parameters)
         self.study = create_study(study, self._storage, sampler=self._sampler(study.seed), pruner=make_pruner(study.pruner))
         self._study_id = self._storage.get_study_id_from_name(study.name)
+        self._asked: dict[int, Any] = {}  # the running trials that functions ask for parameters
+        self._together: dict[int, Any] = {}  # what was drawn together of trials that an earlier session began
         self._places: dict[int, int] = {}  # a trial's number in the Optuna study, which is also its id there
         self._size = 0
         self._discarded: dict[int, None] = dict.fromkeys(state.get("discarded", ()))
@@ -84,7 +91,9 @@ class OptunaStudy:
             self._places[record.number] = self._size
             values, constraints = result_told(study, record.state, record.value, record.metrics)
             attributes = checked(stored.attributes.get(record.number, {})) | constraints
-            self._add(record.state, record.params, values, stored.curves.get(record.number, ()), attributes)
+            self._together[record.number] = attributes.pop(RELATIVE, None)
+            asked = stored.params.get(record.number, ())
+            self._add(record.state, record.params, values, stored.curves.get(record.number, ()), attributes, asked)
         self._fill_discarded()
         if state:
             restore(self.study.sampler, state)
@@ -95,16 +104,27 @@ class OptunaStudy:
             self.study.sampler = self._sampler(derive_seed(study.seed, "sampler", len(known)))
 
     def _add(
-        self, state: TrialState, params: Params, values: list[float] | None, curve: Curve, attributes: Attributes | None = None
+        self,
+        state: TrialState,
+        params: Params,
+        values: list[float] | None,
+        curve: Curve,
+        attributes: Attributes | None = None,
+        asked: Sequence[SuggestedParam] = (),
     ) -> None:
+        from optuna.distributions import json_to_distribution
         from optuna.trial import create_trial
 
         drawn = searched(self._spec.parameters, params)
+        found = {name: self.distributions[name] for name in drawn}
+        for param in asked:
+            found[param.name] = json_to_distribution(param.distribution)
+            drawn[param.name] = found[param.name].to_external_repr(param.internal)
         trial = create_trial(
             state=_in_optuna(state),
             values=values,
             params=drawn,
-            distributions={name: self.distributions[name] for name in drawn},
+            distributions=found,
             intermediate_values=_steps(curve),
             system_attrs=attributes,
         )
@@ -114,8 +134,11 @@ class OptunaStudy:
     def begin(self, number: int, point: Params | None = None) -> Any:
         """Return a new Optuna trial for the trial with this number; of its parameters only those of a point are known yet."""
         if point is not None:
-            self.study.enqueue_trial(searched(self._spec.parameters, point))
+            own = self._spec.suggests
+            self.study.enqueue_trial(dict(point) if own else searched(self._spec.parameters, point))
         trial = self.study.ask()
+        if self._spec.suggests:
+            self._asked[number] = trial
         self._places[number] = trial.number
         self._size += 1
         return trial
@@ -123,13 +146,31 @@ class OptunaStudy:
     def draw(self, trial: Any, name: str, point: Params) -> Scalar:
         """Return the value that the sampler draws for a parameter of a new Optuna trial; one of its point is kept exactly."""
         domain = self._spec.parameters[name]
-        found = _suggested(trial, name, domain, self.distributions[name])
+        found = drawn_value(trial, name, domain, self.distributions[name])
         if not by_shares(domain):
             return found  # type: ignore[no-any-return]  # of the distribution's type
         value = point[name] if name in point else domain.at(found)
         # The sampler sees the share of this very value, which is what it sees of the stored value after an interruption.
         self._storage.set_trial_param(trial.number, name, domain.share_of(value), self.distributions[name])
         return value
+
+    def suggest(self, number: int, name: str, domain: Choice | Range) -> tuple[Suggested, Drawn | None]:
+        """Return the value of a parameter that the function asks for, and what is to be stored of it; the same if asked again."""
+        from optuna.distributions import distribution_to_json
+
+        fixed = self._trial(number).system_attrs.get("fixed_params", {})
+        try:
+            if number not in self._asked:
+                self._asked[number] = continued(self.study, self._places[number], self._together.pop(number, None))
+            with warnings.catch_warnings(action="ignore"):  # Optuna's, such as that a step does not fit the range
+                distribution = distribution_of(domain)
+                check_fixed(fixed, name, distribution)
+                value = drawn_value(self._asked[number], name, domain, distribution)
+        except Exception as error:  # whatever samplers make of a domain of the user's, such as an infinite one
+            return Suggested(refused=f"{name}: {error}"), None
+        stored = self._trial(number).distributions[name]
+        param = SuggestedParam(name=name, internal=stored.to_internal_repr(value), distribution=distribution_to_json(stored))
+        return Suggested(value=value), replace(self.drawn(number), param=param)
 
     def discard(self, number: int) -> None:
         """Fail the Optuna trial of this number; another one will be begun for it."""
@@ -165,6 +206,7 @@ class OptunaStudy:
     def tell(self, number: int, state: TrialState, value: float | None, metrics: Mapping[str, float]) -> None:
         """Record how a trial ended; `value`, the first metric's, is None unless it is complete."""
         self._verdicts.pop(number, None)
+        self._asked.pop(number, None)
         place = self._places[number]
         values, constraints = result_told(self._spec, state, value, metrics)
         for key, excess in constraints.items():
@@ -188,7 +230,10 @@ class OptunaStudy:
         attributes = self._storage.get_study_system_attrs(self._study_id)
         state: SamplerState = {"discarded": [*self._discarded], "attributes": dict(attributes), "prior": self._imported}
         state |= {"resources": resources_of(self.study.pruner)} | state_of(self.study.sampler)
-        return Drawn(attributes=dict(self._trial(number).system_attrs), state=state)
+        own = dict(self._trial(number).system_attrs)
+        if number in self._asked and (together := drawn_together(self._asked[number])) is not None:
+            own[RELATIVE] = together
+        return Drawn(attributes=own, state=state)
 
     @property
     def discarded(self) -> int:
@@ -208,14 +253,6 @@ class OptunaStudy:
         """Add a failed trial wherever one was discarded: samplers use Optuna's numbers."""
         while self._size in self._discarded:
             self._add(TrialState.FAILED, {}, None, ())
-
-
-def _suggested(trial: Any, name: str, domain: Domain, distribution: Any) -> Any:
-    if isinstance(domain, Choice) and hasattr(distribution, "choices"):
-        return domain.values[distribution.choices.index(trial.suggest_categorical(name, distribution.choices))]
-    kind, suggest = (int, trial.suggest_int) if isinstance(distribution.low, int) else (float, trial.suggest_float)
-    # Of Python's type: Optuna returns NumPy's numbers of some ranges.
-    return kind(suggest(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log))
 
 
 def _in_optuna(state: TrialState) -> Any:

@@ -19,8 +19,9 @@ from sweep.search.sampling import Sampling
 from sweep.storage.optuna_terms import Attributes, Drawn, StoredSearch
 from sweep.study.ranking import ParetoFront, complete_of, reaches_targets
 from sweep.study.record import TrialRecord
+from sweep.study.space import Choice, Range
 from sweep.study.spec import StudySpec
-from sweep.study.trial import Params, Scalar, TrialState
+from sweep.study.trial import Params, Scalar, Suggested, TrialState
 
 
 class Planner:
@@ -64,7 +65,7 @@ class Planner:
             self.takes(record.number, record.params, (record.duration_s or 0.0) / max(1, len(record.runs)))
         self._optuna = OptunaStudy(study, known, stored, imported) if needs_optuna(study) else None
         self._sampling = None
-        if self._optuna is not None and study.method != "grid":
+        if self._optuna is not None and study.method != "grid" and not study.suggests:
             self._sampling = Sampling(study, self._optuna, known)
         # In the order in which they ended: the patience depends on it.
         for record in sorted((r for r in known if r.state.finished), key=lambda record: record.ended or ""):
@@ -100,7 +101,10 @@ class Planner:
         return self._deadline is not None and self._now() >= self._deadline
 
     def ask(self) -> tuple[int, dict[str, Scalar]] | None:
-        """Return the next trial's number and all its parameters, or None when the search has ended."""
+        """Return the next trial's number and all its parameters, or None when the search has ended.
+
+        There are none where functions suggest their own: `suggest` is asked for each.
+        """
         if self.ended_by is not None:
             return None
         number = self._place()
@@ -108,6 +112,9 @@ class Planner:
         if self._sampling is not None:
             return number, self._sampling.draw(number)
         if self._optuna is not None:
+            if self.study.suggests:
+                self._optuna.begin(number, self.study.enqueue[number] if number < len(self.study.enqueue) else None)
+                return number, {}
             self._optuna.begin(number)
         return number, self.study.grid.point(number)
 
@@ -124,6 +131,11 @@ class Planner:
         while self._next in self._known:
             self._next += 1
         return self._next
+
+    def suggest(self, number: int, name: str, domain: Choice | Range) -> tuple[Suggested, Drawn | None]:
+        """Return the value of a parameter that a trial's function asks for, and what is to be stored of it."""
+        assert self._optuna is not None  # no grid
+        return self._optuna.suggest(number, name, domain)
 
     def drawn(self, number: int) -> Drawn | None:
         """Return what is to be stored of the last ask, which was for this trial, so that a resumed study proposes the same."""

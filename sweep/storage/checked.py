@@ -39,6 +39,7 @@ def record_in(text: str) -> TrialRecord:
         raise ValueError(f"seed is {_text(record.seed)}")
     _check_mapping("metrics", record.metrics, _is_number)
     _check_mapping("params", record.params, _is_scalar)
+    _check_mapping("user_attrs", record.user_attrs, lambda _: True)
     for span in record.spans:
         if not (
             _is_whole(span.slot) and _is_time(span.started) and _is_time(span.ended) and (span.how is None or _is_text(span.how))
@@ -58,7 +59,7 @@ def check_params(record: TrialRecord, study: StudySpec) -> None:
             value = record.params.get(name)
             if name in record.params and (type(value) is bool or not isinstance(value, int | float)):
                 raise ValueError(f"trial {record.number} has {name}={_text(value)}, and the study has a range of numbers")
-        if not domain.when and name not in record.params and not study.earlier:
+        if not domain.when and name not in record.params and not (study.earlier or study.suggests):
             raise ValueError(f"trial {record.number} has no {name}")
 
 

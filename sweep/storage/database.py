@@ -9,13 +9,14 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from sweep.errors import one_line
 from sweep.storage.checked import record_in
 from sweep.storage.folder import StudyFolder
 from sweep.storage.messages import explained, unreadable
+from sweep.storage.optuna_terms import SuggestedParam
 from sweep.storage.regular import check_regular, keep_one_name
 from sweep.study.record import TrialRecord
 from sweep.study.timing import TimeBreakdown
@@ -99,6 +100,17 @@ def read_codes(folder: StudyFolder) -> dict[str, Any]:
         return dict(json.loads(found[0])) if found else {}
 
 
+def read_distributions(folder: StudyFolder) -> list[tuple[str, str]]:
+    """Return name and distribution, as Optuna's JSON, of every parameter that trials have had, in the order of their first use.
+
+    Raises:
+        SweepError: as `read_records`.
+    """
+    query = "SELECT param_name, distribution_json FROM trial_params GROUP BY 1, 2 ORDER BY min(param_id)"
+    with _opened(folder) as database, damage_reported(folder):
+        return [] if database is None else database.execute(query).fetchall()
+
+
 @contextlib.contextmanager
 def _opened(folder: StudyFolder) -> Iterator[sqlite3.Connection | None]:
     """Open the database read-only; give None if no trial was ever started."""
@@ -160,6 +172,22 @@ def records_in(database: sqlite3.Connection, folder: StudyFolder) -> list[tuple[
         for _, record in found:
             folder.check_run_folder(record.folder)
         return found
+
+
+def suggested_in(database: sqlite3.Connection, numbers: Mapping[int, int]) -> dict[int, list[SuggestedParam]]:
+    """Return the parameters of each trial by its number, in the order in which they were drawn.
+
+    Args:
+        database: it is open.
+        numbers: the trials' numbers, by the ids of Optuna's trials.
+    """
+    found: dict[int, list[SuggestedParam]] = {}
+    rows = database.execute("SELECT trial_id, param_name, param_value, distribution_json FROM trial_params ORDER BY param_id")
+    for trial_id, *row in rows:
+        if trial_id in numbers:
+            param = SuggestedParam(name=row[0], internal=row[1], distribution=row[2])
+            found.setdefault(numbers[trial_id], []).append(param)
+    return found
 
 
 def latest(found: list[tuple[int, TrialRecord]]) -> list[TrialRecord]:

@@ -29,9 +29,20 @@ OPTUNA_STATES = {
     TrialState.PRUNED: "PRUNED",
     TrialState.FAILED: "FAIL",
 }
+# This program's attribute of a trial: what the sampler drew together of parameters that the function may ask for.
+RELATIVE = "sweep:relative"
 # Optuna's attributes of a trial: the rungs that it has passed, and by how much it exceeds each bound.
 RUNG = "completed_rung_"
 _CONSTRAINT = "constraints:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuggestedParam:
+    """A parameter that a function has asked for, as Optuna stores it: the value as a float, the distribution as JSON."""
+
+    name: str
+    internal: float
+    distribution: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +52,12 @@ class Drawn:
     Attributes:
         attributes: those that the sampler gave the new trial.
         state: of sampler and pruner, after the ask.
+        param: the one that was asked for, where the function suggests its own.
     """
 
     attributes: Attributes
     state: SamplerState
+    param: SuggestedParam | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +68,13 @@ class StoredSearch:
         state: `Drawn.state` of the last ask; None if there was none, or an older version of this program stored none.
         attributes: those that sampler and pruner gave each trial, by its number.
         curves: step and objective value of each report, by the trial's number.
+        params: those that functions have asked for, by the trial's number.
     """
 
     state: SamplerState | None = None
     attributes: Mapping[int, Attributes] = field(default_factory=dict)
     curves: Mapping[int, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    params: Mapping[int, Sequence[SuggestedParam]] = field(default_factory=dict)
 
 
 def result_told(
@@ -76,6 +91,21 @@ def result_told(
 def category(value: Scalar) -> Any:
     """Return a parameter's value as Optuna has it: a list is its JSON text, since Optuna's values are scalars."""
     return json.dumps(value) if isinstance(value, tuple) else value
+
+
+def domain_in(distribution: str) -> Choice | Range:
+    """Return the domain that Optuna has stored as this JSON.
+
+    Raises:
+        ValueError, LookupError, TypeError: it is damaged.
+    """
+    data = json.loads(distribution)
+    found = data["attributes"]
+    if data["name"] == "CategoricalDistribution":
+        return Choice(values=tuple(found["choices"]))
+    kind = int if data["name"] == "IntDistribution" else float
+    step = found["step"] if (kind, found["step"]) != (int, 1) else None
+    return Range(low=kind(found["low"]), high=kind(found["high"]), step=step, log=bool(found["log"]))
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:

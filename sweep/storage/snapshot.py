@@ -13,6 +13,7 @@ from sweep.storage.checked import check_params
 from sweep.storage.database import damage_reported, read_curves, read_records, read_time
 from sweep.storage.folder import StudyFolder, slot_notes, waiting_slots
 from sweep.storage.lock import lock_holder
+from sweep.storage.suggested import with_suggested
 from sweep.study.progress import TrialCounts
 from sweep.study.ranking import Ranking, objective_values, rank, verdict
 from sweep.study.record import TrialRecord, planned_record
@@ -27,7 +28,7 @@ class Snapshot:
     """A study at one moment.
 
     Attributes:
-        study: as its folder, or its file, describes it.
+        study: as its folder, or its file, describes it; with the parameters that its function has suggested.
         folder: the study's.
         records: the trials that were ever started, by number.
         runner: the session that runs it now (`host`, `pid`, `since`), or None.
@@ -47,7 +48,7 @@ class Snapshot:
         Raises:
             SweepError: the database cannot be opened.
         """
-        runner = lock_holder(folder)
+        runner, study = lock_holder(folder), with_suggested(study, folder)
         records = read_records(folder)
         with damage_reported(folder):
             for record in records:

@@ -31,6 +31,7 @@ from sweep.storage.database import (
     read_curves,
     read_time,
     records_in,
+    suggested_in,
 )
 from sweep.storage.files import write_json
 from sweep.storage.folder import StudyFolder
@@ -48,6 +49,7 @@ _INTERMEDIATE = (
     "INSERT OR REPLACE INTO trial_intermediate_values"
     " (trial_id, step, intermediate_value, intermediate_value_type) VALUES (?, ?, ?, ?)"
 )
+_PARAM = "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (?, ?, ?, ?)"
 
 
 class StudyStore:
@@ -86,6 +88,7 @@ class StudyStore:
         self._rows = self._count_rows()
         self._trial_ids: dict[int, int] = {}  # Optuna's id of a trial; the last one if the trial was reopened
         self._numbers: dict[int, int] = {}
+        self._reopened: dict[int, int | None] = {}  # their ids before
         self._time_before = read_time(folder) or TimeBreakdown()
         self._has_rungs = study.pruner.get("type") in ("asha", "hyperband", "patient")
 
@@ -108,7 +111,8 @@ class StudyStore:
                 if trial_id in self._numbers:
                     attributes.setdefault(self._numbers[trial_id], {})[key] = json.loads(value)
             state = json.loads(found[0]) if found else None
-        return StoredSearch(state=state, attributes=attributes, curves=read_curves(self._folder))
+            params = suggested_in(self._db, self._numbers) if self._study.suggests else {}
+        return StoredSearch(state=state, attributes=attributes, curves=read_curves(self._folder), params=params)
 
     def start(self, record: TrialRecord, drawn: Drawn | None = None) -> None:
         """Store a run that is about to start, for the first time or again.
@@ -124,13 +128,22 @@ class StudyStore:
             if trial_id is None:
                 trial_id = self._trial_ids[record.number] = self._insert(record)
                 if drawn is not None:
-                    self._set("trial_system_attributes", trial_id, drawn.attributes)
-                    self._set("study_system_attributes", self._study_id, {_SAMPLER: drawn.state})
+                    self._set_drawn(trial_id, drawn)
             self._set_record(trial_id, record)
             self._db.execute("UPDATE trials SET state = 'RUNNING' WHERE trial_id = ?", (trial_id,))
             self._set_curve(trial_id, record, ())
             self._db.execute("DELETE FROM trial_values WHERE trial_id = ?", (trial_id,))
         self._write_trial_file(record)
+
+    def suggest(self, record: TrialRecord, drawn: Drawn) -> None:
+        """Store a parameter that the function of a run has asked for, with what the sampler needs to go on."""
+        trial_id, param = self._trial_ids[record.number], drawn.param
+        assert param is not None
+        with self._transactions.begun():
+            self._set_record(trial_id, record)
+            self._set_drawn(trial_id, drawn)
+            query = f"{_PARAM} ON CONFLICT (trial_id, param_name) DO NOTHING"
+            self._db.execute(query, (trial_id, param.name, param.internal, param.distribution))
 
     def interrupt(self, records: Iterable[TrialRecord]) -> None:
         """Store that runs were interrupted; their records have the state WAITING."""
@@ -146,8 +159,9 @@ class StudyStore:
 
         Optuna's trial stays finished: `start` inserts a second one.
         """
-        self._trial_ids.pop(record.number, None)
+        self._reopened[record.number] = self._trial_ids.pop(record.number, None)
         params = assignment(self._study.parameters, lambda name, _: record.params[name])
+        params = dict(record.params) if self._study.suggests else params
         return replace(record, state=TrialState.WAITING, error=None, params=params)
 
     def resume(self, record: TrialRecord, history: Iterable[tuple[int, float | None]]) -> None:
@@ -222,15 +236,17 @@ class StudyStore:
         trial_id = row.lastrowid
         assert trial_id is not None
         self._rows += 1
-        self._db.executemany(
-            "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES (?, ?, ?, ?)",
-            [
-                (trial_id, name, distribution.to_internal_repr(category(record.params[name])), text)
-                for name, (distribution, text) in self._distributions.items()
-                if name in record.params
-            ],
-        )
+        for name, (distribution, text) in self._distributions.items():
+            if name in record.params:
+                self._db.execute(_PARAM, (trial_id, name, distribution.to_internal_repr(category(record.params[name])), text))
+        if self._study.suggests and (before := self._reopened.get(record.number)) is not None:
+            old = "SELECT param_name, param_value, distribution_json FROM trial_params WHERE trial_id = ? ORDER BY param_id"
+            self._db.executemany(_PARAM, [(trial_id, *row) for row in self._db.execute(old, (before,)).fetchall()])
         return trial_id
+
+    def _set_drawn(self, trial_id: int, drawn: Drawn) -> None:
+        self._set("trial_system_attributes", trial_id, drawn.attributes)
+        self._set("study_system_attributes", self._study_id, {_SAMPLER: drawn.state})
 
     def _set(self, table: str, owner: int, attributes: Attributes) -> None:
         """Set attributes of a trial or of the study, in one of Optuna's four tables of attributes."""
@@ -243,7 +259,8 @@ class StudyStore:
 
     def _set_record(self, trial_id: int, record: TrialRecord) -> None:
         key = f"{RECORD}:{record.repeat}" if record.repeat else RECORD
-        self._set("trial_user_attributes", trial_id, {key: record.to_json()})
+        own = {name: value for name, value in record.user_attrs.items() if name.partition(":")[0] != RECORD}
+        self._set("trial_user_attributes", trial_id, own | {key: record.to_json()})
 
     def _set_rungs(self, trial_id: int, rungs: Attributes | None) -> None:
         if rungs is not None and self._has_rungs:

@@ -101,7 +101,8 @@ def run_text(record: TrialRecord, study: StudySpec) -> str:
 
 def tag_text(record: TrialRecord, study: StudySpec) -> str:
     """Return a trial's swept parameters in one line."""
-    return params_text({name: record.params[name] for name in swept(study.parameters) if name in record.params})
+    names = record.params if study.suggests else swept(study.parameters)
+    return params_text({name: record.params[name] for name in names if name in record.params})
 
 
 def objective_texts(record: TrialRecord, study: StudySpec) -> list[str]:

@@ -72,6 +72,13 @@ def locate(reference: str, import_dir: str) -> None:
         raise ObjectiveNotFound(reason)
 
 
+def suggests(reference: str, import_dir: str) -> bool:
+    """Return whether the files of an objective that `locate` has found say that it suggests its own parameters."""
+    from sweep.study.code.suggesting import files_suggest  # slow to import
+
+    return files_suggest(reference.partition(":")[0], import_dir, _own_path(import_dir))
+
+
 def load(reference: str, import_dir: str) -> Callable[..., Any]:
     """Import the objective.
 

@@ -7,6 +7,7 @@ imports nothing heavy.
 
 from __future__ import annotations
 
+import json
 import operator
 import traceback
 import unicodedata
@@ -109,6 +110,21 @@ def is_name(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def jsonable(value: Any) -> Any:
+    """Return a value as plain data that JSON can hold; an array or tensor is a list, and what is no finite number a text.
+
+    Raises:
+        TypeError, ValueError: JSON cannot hold it.
+    """
+
+    def listed(item: Any) -> Any:
+        if hasattr(type(item), "tolist"):
+            return item.tolist()
+        raise TypeError(f"JSON cannot hold a {_kind(item)}: {shown(item)}")
+
+    return json.loads(json.dumps(value, default=listed), parse_constant=str)
 
 
 def exact_text(value: object) -> str:

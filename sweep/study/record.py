@@ -6,7 +6,8 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sweep.study.code.digest import codes_in
@@ -54,6 +55,7 @@ class TrialRecord:
         step, total: the last reported step and the expected number of steps, while it runs.
         code: the digest of the code that trained it (`sweep.study.code`), several joined by `+`; None if it is unknown.
         spans: the periods in which it occupied a slot, the first attempt first.
+        user_attrs: what the objective has said of it (`Trial.set_user_attr`).
         standard_error: of `value` as the mean of several runs; None for one run.
         runs: the started runs of a trial that is repeated.
     """
@@ -77,6 +79,7 @@ class TrialRecord:
     code: str | None = None
     spans: tuple[Span, ...] = ()
     repeat: int = 0
+    user_attrs: dict[str, Any] = field(default_factory=dict)
     standard_error: float | None = None
     runs: tuple[TrialRecord, ...] = ()
 
@@ -151,6 +154,17 @@ def _tag_value(value: Scalar) -> str:
     if isinstance(value, tuple):
         return "-".join(map(_tag_value, value))
     return _UNSAFE.sub("-", f"{value:.6g}" if isinstance(value, float) else str(value))
+
+
+def now_text() -> str:
+    """Return the time as records have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def with_span_to_now(record: TrialRecord, how: str | None = None) -> TrialRecord:
+    """Return a record whose last span reaches until now, and ends there if `how` is given; a span that has ended stays."""
+    *before, last = record.spans
+    return record if last.how else replace(record, spans=(*before, replace(last, ended=now_text(), how=how)))
 
 
 def several_codes(records: Iterable[TrialRecord]) -> bool:

@@ -46,6 +46,7 @@ def trial_of(runs: Sequence[TrialRecord], study: StudySpec) -> TrialRecord:
         first,
         repeat=0,
         state=state,
+        params={name: value for run in runs for name, value in run.params.items()},
         metrics={name: statistics.fmean(run.metrics[name] for run in counted) for name in shared},
         value=statistics.fmean(values) if values else None,
         standard_error=statistics.stdev(values) / math.sqrt(len(values)) if mean_of_several else None,

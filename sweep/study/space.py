@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from sweep.study.condition import Condition
@@ -162,6 +162,15 @@ def covers(domain: Domain, other: Domain) -> bool:
     every = domain.spacing is None or (domain.integer and domain.spacing == 1)
     same_steps = domain.spacing == other.spacing and place_of(domain, other.low) is not None
     return domain.low <= other.low and other.high <= domain.high and (every or same_steps)
+
+
+def within(inner: Domain, outer: Choice | Range) -> bool:
+    """Return whether `outer` contains every value of `inner`, whatever scale and conditions; a whole number may be a float."""
+    if not isinstance(inner, Range):
+        return all(can_be(outer, value) for value in _ends(inner))
+    if isinstance(outer, Range) and inner.integer and not outer.integer:
+        inner = replace(inner, low=float(inner.low), high=float(inner.high), step=float(inner.spacing or 1))
+    return isinstance(outer, Range) and covers(replace(outer, log=inner.log, when=inner.when), inner)
 
 
 def can_be(domain: Domain, value: Scalar) -> bool:

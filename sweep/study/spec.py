@@ -169,13 +169,13 @@ class StudySpec:
         "`{model/parameters: {max: 50000}}`: bounds (`min`, `max`) of metrics; a trial that breaks one is never among the best",
         "Constraints",
     )
-    method: str = field(
-        metadata=definition("`grid`, `random`, `tpe`, `gp`, `cmaes`, `qmc` or `nsgaii`, which are Optuna's", "Method")
-    )
+    method: str = field(metadata=definition("`grid`, or Optuna's `random`, `tpe`, `gp`, `cmaes`, `qmc` or `nsgaii`", "Method"))
     sampler: Mapping[str, Any] = key(
         {}, "options of Optuna's sampler by its own names, such as `{multivariate: true}`", "Options"
     )
-    parameters: dict[str, Domain] = field(metadata=definition("name: domain; the order is kept everywhere", "Parameters"))
+    parameters: dict[str, Domain] = field(
+        metadata=definition("name: domain, in order; an Optuna objective may define its own", "Parameters", optional=True)
+    )
     enqueue: tuple[Mapping[str, Scalar], ...] = key(
         (),
         "points to try first, such as `[{lr: 0.01}]`; what a point leaves out is drawn; in a grid it has the first value",
@@ -234,6 +234,7 @@ class StudySpec:
     )
     import_dir: str
     notes: tuple[str, ...] = field(default=(), compare=False)  # what is to be told of another tool's file; not stored
+    suggests: bool = False  # the file has no parameters: a function written for Optuna suggests its own
 
     @property
     def repeats(self) -> int:
@@ -275,8 +276,7 @@ class StudySpec:
     @property
     def in_any_order(self) -> bool:
         """Return whether the order of the trials cannot change the result: the study is a grid that nothing ends early."""
-        budget = self.budget
-        early = self.prunes or budget.time_s is not None or budget.patience is not None or budget.epochs is not None
+        early = self.prunes or not (self.budget.time_s is self.budget.patience is self.budget.epochs is None)
         return self.method == "grid" and not early and all(metric.target is None for metric in self.metrics)
 
     @functools.cached_property
@@ -292,7 +292,7 @@ class StudySpec:
     @functools.cached_property
     def points(self) -> int | None:
         """Return the number of different assignments, None for infinitely many."""
-        return None if any(axis_size(domain) is None for domain in self.parameters.values()) else self.grid.size
+        return None if self.suggests or any(axis_size(one) is None for one in self.parameters.values()) else self.grid.size
 
     @property
     def total(self) -> int | None:

@@ -83,6 +83,7 @@ class Report:
         total: the expected number of steps; None if unknown.
         saved: a checkpoint contains this report.
         saves: the trial writes checkpoints, or asks when to, so that waiting for its next step saves work.
+        user_attrs: what the objective has said of the trial, by its own names; plain data.
         time: the attempt's time per activity until then; ignored in comparisons, as `key` is.
         key: the attempt that it comes from.
     """
@@ -92,6 +93,7 @@ class Report:
     total: int | None = None
     saved: bool = False
     saves: bool = False
+    user_attrs: dict[str, Any] = field(default_factory=dict)
     time: TimeBreakdown = field(default=TimeBreakdown(), compare=False)
     key: AttemptKey | None = field(default=None, compare=False)
 
@@ -128,6 +130,7 @@ class TrialResult:
         cause: the reason for programs: `exception`, `not-finite`, `metric-missing`, `died`, `timeout`, `out-of-memory` and
             `device-error` (of a GPU), or `write-failed` of a trial that waits because its files could not be written.
         spent: the process must be replaced, because of something that cannot be undone, or for an error on a GPU.
+        user_attrs: as in a `Report`.
         saves: as in a `Report`; ignored in comparisons, as `time` and `key` are.
         time: the attempt's time per activity.
         key: the attempt that it comes from.
@@ -138,6 +141,7 @@ class TrialResult:
     error: str | None = None
     cause: str | None = None
     spent: bool = False
+    user_attrs: dict[str, Any] = field(default_factory=dict)
     saves: bool = field(default=False, compare=False)
     time: TimeBreakdown = field(default=TimeBreakdown(), compare=False)
     key: AttemptKey | None = field(default=None, compare=False)
@@ -150,3 +154,11 @@ class Decision(enum.StrEnum):
     PRUNE = "prune"
     STOP = "stop"
     COMPLETE = "complete"  # as it is: its time is over
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suggested:
+    """The runner's answer to an objective that asks for a parameter: its value, or in `refused` why there is none."""
+
+    value: Scalar = None
+    refused: str = ""

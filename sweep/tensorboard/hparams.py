@@ -87,14 +87,16 @@ def append_front(run_folder: Path, *, inside: bool, step: int, mend: bool = Fals
         RecordWriter(file).write(Event(wall_time=time.time(), step=step, summary=summary).SerializeToString())
 
 
-def append_end(run_folder: Path, *, success: bool) -> None:
-    """Write the end of a trial whose process is gone, into one more event file in its folder."""
+def append_end(run_folder: Path, params: Params, *, success: bool) -> None:
+    """Write the end of a trial whose process is gone, into one more event file in its folder; its start too, if there is none."""
     run_folder.mkdir(exist_ok=True)
     event_files.cut_torn_ends(run_folder)
     for path in run_folder.glob(event_files.PATTERN):
         if found := _tagged(path, metadata.SESSION_END_INFO_TAG):  # written just before the process died; the first one counts
             event_files.cut_before(path, found[0])
-    _write(run_folder, session_end(success=success), ".end")
+    starts = (_tagged(path, metadata.SESSION_START_INFO_TAG) for path in run_folder.glob(event_files.PATTERN))
+    missing = [] if any(starts) else [session_start(params, {})]
+    _write(run_folder, *missing, session_end(success=success), suffix=".end")
 
 
 def renew(run_folder: Path, params: Params, space: Mapping[str, Domain | None]) -> None:
@@ -119,10 +121,11 @@ def renew(run_folder: Path, params: Params, space: Mapping[str, Domain | None]) 
             event_files.replace_record(path, start, length, event.SerializeToString())
 
 
-def _write(folder: Path, summary: Summary, suffix: str = "") -> None:
-    """Write one more event file, which holds one record."""
+def _write(folder: Path, *summaries: Summary, suffix: str = "") -> None:
+    """Write one more event file, which holds these records."""
     with contextlib.closing(EventWriter(folder, suffix)) as writer:
-        writer.add_event(Event(wall_time=time.time(), summary=summary))
+        for summary in summaries:
+            writer.add_event(Event(wall_time=time.time(), summary=summary))
 
 
 def _tagged(path: Path, tag: str) -> tuple[int, int, Event] | None:

@@ -12,11 +12,12 @@ from typing import Any
 from sweep.study.lifetime import Lifetime
 from sweep.study.ranking import verdict
 from sweep.study.record import run_folder_name
-from sweep.study.space import swept
+from sweep.study.space import Domain, swept
 from sweep.study.spec import StudySpec
 from sweep.study.timing import Stopwatch
-from sweep.study.trial import Position, TrialSpec
+from sweep.study.trial import Params, Position, Scalar, TrialSpec
 from sweep.tensorboard.columns import FEASIBLE, best_tag, metric_columns, with_columns
+from sweep.tensorboard.hparams import renew
 from sweep.tensorboard.panels import Panels
 from sweep.tensorboard.writer import TrialWriter
 
@@ -37,6 +38,9 @@ class TrialLog:
 
     def __init__(self, spec: TrialSpec, study: StudySpec, metrics: Iterable[str], stopwatch: Stopwatch) -> None:
         self._spec, self._study, self._metrics = spec, study, tuple(metrics)
+        self._params: dict[str, Scalar] = dict(spec.params)
+        self._space: dict[str, Domain] = dict(study.shown)
+        self._appeared = self._late = False  # a parameter was suggested after the row had appeared
         first = spec.number == spec.repeat == 0  # this run has what the study needs only once
         self._best: dict[str, float] = {}  # the best value of each metric so far
         lays_out = first and study.log.charts
@@ -57,23 +61,39 @@ class TrialLog:
     def load_state_dict(self, state: Mapping[str, Any], position: Position) -> None:
         """Resume a run from what `state_dict` returned; `position` is how far the trial was."""
         self.writer.load_state_dict(state)
+        self._appeared = True
         self.panels.load_state_dict(state.get("panels", {}))
         self._best = dict(state.get("best") or self._best_until(position))
 
     def start(self) -> None:
-        """Write the record that makes the run's row appear."""
+        """Write what is known of the run when it starts: its row, if the study file has its parameters."""
         if self._metrics:
             self.describe(())
             self.writer.charts_of(self._metrics)
-        study, spec = self._study, self._spec
-        group = run_folder_name(spec.number, spec.params, swept(study.parameters)) if study.repeats > 1 else None
-        self.writer.start_session(*with_columns(spec.params, study.shown, spec.columns), group)
+        if not self._study.suggests:
+            self.appear()
         self.writer.written()
 
+    def suggested(self, name: str, value: Scalar, domain: Domain) -> None:
+        """Take a parameter that the function has asked for into the run's row."""
+        self._late |= self._appeared and name not in self._params
+        self._params[name], self._space[name] = value, domain
+
+    def appear(self) -> None:
+        """Write the record that makes the run's row appear, with the parameters until now; only the first call has an effect."""
+        study, spec = self._study, self._spec
+        group = run_folder_name(spec.number, spec.params, swept(study.parameters)) if study.repeats > 1 else None
+        self.writer.start_session(*self._columns(), group)
+        self._appeared = True
+
     def describe(self, reported: Iterable[str]) -> None:
-        """Describe the columns of the HPARAMS tab, once the metrics are known; only the first call has an effect."""
-        _, space = with_columns(self._spec.params, self._study.shown, self._spec.columns)
-        self.writer.describe(space, (*metric_columns(self._study), *(self._metrics or reported)))
+        """Describe the columns of the HPARAMS tab, once the metrics are known; only the first call has an effect.
+
+        Where functions suggest their own parameters, no trial knows those of the others: TensorBoard then takes the columns
+        from the rows.
+        """
+        if not self._study.suggests:
+            self.writer.describe(self._columns()[1], (*metric_columns(self._study), *(self._metrics or reported)))
 
     def record(self, step: int, metrics: Mapping[str, float], known: Mapping[str, float]) -> None:
         """Write a report's metrics as scalars, the best values, and whether the constraints are kept.
@@ -83,6 +103,7 @@ class TrialLog:
             metrics: the report's.
             known: the last value of each metric that was reported before.
         """
+        self.appear()
         for name, value in metrics.items():
             if not self._wrote(name, step, value):
                 self.writer.add_scalar(name, value, step)
@@ -104,14 +125,20 @@ class TrialLog:
         """Write the status of the run's row, none of a trial that will resume (None), and close the files."""
         self.describe(metrics)  # if nothing was reported
         if success is not None:
+            self.appear()
             self.writer.end_session(success=success)
         self.writer.written()
         self.close()
+        if self._late:
+            renew(Path(self._spec.dir), *self._columns())
 
     def close(self) -> None:
         """Close the files; the writer and the panels cannot be used any more, and hold nothing of the objective's."""
         self.panels.clear()
         self.writer.shut()
+
+    def _columns(self) -> tuple[Params, dict[str, Domain | None]]:
+        return with_columns(self._params, self._space, self._spec.columns)
 
     def _wrote(self, name: str, step: int, value: float) -> bool:
         """Return whether the last point of a metric, which the objective may have written itself, is this one."""

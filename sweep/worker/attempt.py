@@ -24,15 +24,17 @@ from typing import TYPE_CHECKING, Any
 from sweep.errors import one_line
 from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT
 from sweep.study import plain
+from sweep.study.space import Choice, Range
 from sweep.study.spec import StudySpec
 from sweep.study.timing import Stopwatch, counts_as
-from sweep.study.trial import OUT_OF_MEMORY, Decision, Position, Report, TrialResult, TrialSpec, TrialState
+from sweep.study.trial import OUT_OF_MEMORY, Decision, Position, Report, Suggested, TrialResult, TrialSpec, TrialState
 from sweep.tensorboard import event_files
 from sweep.worker import cuda
 from sweep.worker.devices import Slot
-from sweep.worker.handle import MetricNotFinite, StateIgnored, Trial, TrialComplete, TrialFailed, TrialPruned, TrialStopped
+from sweep.worker.endings import StateIgnored, TrialComplete, TrialFailed, TrialPruned, TrialStopped
+from sweep.worker.handle import MetricNotFinite, Trial
 from sweep.worker.history import History
-from sweep.worker.protocol import Channel, Resumed
+from sweep.worker.protocol import Channel, Resumed, Suggest
 from sweep.worker.tracebacks import forget, user_traceback
 
 if TYPE_CHECKING:  # torch is imported in workers only
@@ -129,7 +131,7 @@ class _Attempt:
             self._log.writer.seal()
             finished = result.state.finished
             self._log.end(result.metrics, success=result.state is not TrialState.FAILED if finished else None)
-            return replace(result, saves=self._saves)
+            return replace(result, saves=self._saves, user_attrs=dict(trial.user_attrs))
         except StateIgnored as error:
             forget(error)
             return None
@@ -159,6 +161,7 @@ class _Attempt:
     @counts_as("checkpointing")
     def save(self, position: Position, state: dict[str, Any]) -> None:
         checkpoint = self._checkpoint
+        self._log.appear()
         if position.metrics:
             self._log.describe(position.metrics)
         try:
@@ -189,6 +192,14 @@ class _Attempt:
         decision = self._decision()
         self._checkpoint.passed("decided")
         return decision
+
+    @counts_as("waiting")
+    def suggest(self, name: str, domain: Choice | Range) -> Suggested | Decision:
+        self._channel.send(Suggest(name=name, domain=domain, time=self._stopwatch.read(), key=self._key))
+        answer: Suggested | Decision = self._channel.recv() or Decision.STOP
+        if isinstance(answer, Suggested) and not answer.refused:
+            self._log.suggested(name, answer.value, domain)
+        return answer
 
     def stop_requested(self) -> bool:
         return self._channel.stop_requested()

@@ -1,16 +1,19 @@
-"""The handle that an objective gets for its trial, and what it may raise. Importing this module imports nothing heavy."""
+"""The handle that an objective gets for its trial. Importing this module imports nothing heavy."""
 
 from __future__ import annotations
 
 import time
 import types
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from sweep.study import plain
-from sweep.study.trial import Decision, Position, Report, TrialSpec, with_lists
+from sweep.study.space import Choice, Range
+from sweep.study.trial import Decision, Position, Report, Scalar, TrialSpec, with_lists
 from sweep.worker import metrics as reported
+from sweep.worker.endings import ENDINGS, StateIgnored, TrialComplete, TrialStopped
 from sweep.worker.host import TrialHost
 from sweep.worker.metrics import MetricNotFinite as MetricNotFinite  # noqa: PLC0414  # one of what the handle raises
 from sweep.worker.turns import Turns
@@ -19,34 +22,6 @@ if TYPE_CHECKING:  # torch is imported in workers only, not in the runner
     from torch.utils.tensorboard import SummaryWriter
 
     from sweep.tensorboard.panels import Panels
-
-
-class TrialPruned(BaseException):
-    """Leave the objective: the trial is pruned. Not an `Exception`, so that user code does not catch it by accident."""
-
-
-class TrialComplete(BaseException):
-    """Leave the objective: the trial has reached its last step or its time, and counts as if the objective had returned."""
-
-
-class TrialStopped(BaseException):
-    """Leave the objective: the sweep is being stopped and will resume this trial later."""
-
-
-class StateIgnored(BaseException):
-    """Leave the objective: it resumes without reading the checkpoint's state, which would give wrong numbers."""
-
-
-class TrialFailed(Exception):
-    """Fail a trial with a message, which is shown instead of a traceback."""
-
-
-# What a decision that ends the trial raises in the objective.
-ENDINGS: dict[Decision, type[BaseException]] = {
-    Decision.PRUNE: TrialPruned,
-    Decision.COMPLETE: TrialComplete,
-    Decision.STOP: TrialStopped,
-}
 
 
 class Trial:
@@ -66,6 +41,7 @@ class Trial:
         device: the device to train on, for `torch.device`: `cuda` or `cpu`; inline, where every GPU is visible, also `cuda:1`.
         writer: a `torch.utils.tensorboard.SummaryWriter` on the run folder.
         panels: takes the model, samples and predictions for TensorBoard's other tabs.
+        user_attrs: what `set_user_attr` has recorded, as plain data.
     """
 
     def __init__(
@@ -95,6 +71,7 @@ class Trial:
         self._saves = state is not None
         position = position or Position()
         self._metrics: dict[str, float] = dict(position.metrics)
+        self.user_attrs: dict[str, Any] = {}
         self._step, self._total, self._max_steps = position.step, position.total or max_steps, max_steps
         # Steps of `trial.steps`: the current one, how many are done, and the last one that gave `report` a state.
         self._current = self._done = self._stated = position.done
@@ -192,9 +169,8 @@ class Trial:
             self._done = self._current if self._current in (number, self._stated) else self._current - 1
             if given is not None:
                 self._save(host, given)
-            decision = host.exchange(
-                Report(step=number, metrics=dict(self._metrics), total=self._total, saved=given is not None, saves=self._saves)
-            )
+            sent = Report(step=number, metrics=dict(self._metrics), total=self._total, user_attrs=dict(self.user_attrs))
+            decision = host.exchange(replace(sent, saved=given is not None, saves=self._saves))
             # In its last step of `trial.steps` the objective leaves the loop itself, and may have more to do then.
             last = self._max_steps
             reached = last is not None and number >= last and (number, self._current) != (last, last)
@@ -219,6 +195,38 @@ class Trial:
             self._end_if_decided()
             if host.stop_requested():
                 raise TrialStopped
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Record something about the trial; `sweep trials --format json` shows it, from the next report or the trial's end on.
+
+        Raises:
+            TypeError: JSON cannot hold the value; arrays and tensors become lists.
+        """
+        self.user_attrs[plain.name(key, "the key of a user attribute")] = plain.jsonable(value)
+
+    def suggest(self, name: str, domain: Choice | Range) -> Scalar:
+        """Return the value that the runner chooses for a parameter; `sweep.worker.optuna_trial` is written with this.
+
+        Raises:
+            TrialStopped: the sweep is being stopped. Do not catch it.
+            TrialEnded: as `report` does.
+            ValueError: Optuna refuses the domain.
+        """
+        with self._turns.taken("trial.suggest"):
+            host = self._usable("trial.suggest")
+            self._end_if_decided()
+            answer = host.suggest(name, domain)
+            if isinstance(answer, Decision):
+                self._ending = ENDINGS.get(answer, TrialStopped)
+                raise self._ending
+            if answer.refused:
+                raise ValueError(answer.refused)
+            self.params[name] = answer.value
+            return answer.value
+
+    def go_on(self) -> None:
+        """Go on after `TrialPruned`: an objective for Optuna asks for the decision, and obeys it or not."""
+        self._ending = None
 
     def finish(self, returned: object, logged: Mapping[str, tuple[int, float]] | None = None) -> None:
         """Record what the objective returned: nothing, the objective value, or a dict of last metrics.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from sweep.study.trial import Decision, Position, Report
+from sweep.study.space import Choice, Range
+from sweep.study.trial import Decision, Position, Report, Suggested
 
 
 class TrialHost(Protocol):
@@ -22,6 +23,9 @@ class TrialHost(Protocol):
 
     def exchange(self, report: Report) -> Decision:
         """Send a report and wait for the decision on it."""
+
+    def suggest(self, name: str, domain: Choice | Range) -> Suggested | Decision:
+        """Ask for the value of a parameter and wait for it, or for the decision that ends the trial."""
 
     def stop_requested(self) -> bool:
         """Return whether the sweep is being stopped; this must be fast."""

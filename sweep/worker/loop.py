@@ -25,12 +25,14 @@ from typing import Any
 
 from sweep.errors import SweepError
 from sweep.study import plain
+from sweep.study.code.suggesting import calls_suggest
 from sweep.study.objective import ObjectiveNotFound, load
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialSpec, with_lists
 from sweep.worker import cuda
 from sweep.worker.attempt import LogTo, Objective, run_trial
 from sweep.worker.devices import Slot
+from sweep.worker.optuna_trial import for_optuna
 from sweep.worker.protocol import Channel, Load, Loaded, LoadFailed, Prepare, Prepared, PrepareFailed, Progress
 from sweep.worker.script.objective import objective_of
 from sweep.worker.tracebacks import user_traceback
@@ -115,7 +117,10 @@ def _load(get: Callable[[], Objective], study: StudySpec, slot: Slot, at_the_end
     modules = Modules(study.import_dir)
     objective = get()
     modules.remember_function(objective)
-    return objective, ProcessState(modules)
+    state = ProcessState(modules)
+    if study.suggests or (study.command is None and calls_suggest(objective)):
+        objective = for_optuna(objective, study)
+    return objective, state
 
 
 def _set_blas_threads(threads: int) -> None:

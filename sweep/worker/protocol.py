@@ -2,8 +2,9 @@
 
     runner --Load-------------> worker     worker --Loaded | LoadFailed------------> runner
            --Prepare(params)-->                   --Progress ... then Prepared | PrepareFailed
-           --TrialSpec-------->                   --Resumed, if it resumes; Report ... then TrialResult
+           --TrialSpec-------->                   --Resumed, if it resumes; Suggest or Report ... then TrialResult
            --Decision--------->                   (the answer to a Resumed, a Report or a Progress)
+           --Suggested-------->                   (the answer to a Suggest, if no Decision ends the trial there)
                                    the executor   --Died, in place of any of these
 
 Each command has exactly one event as its answer, so a worker needs one method, `next_event(command)`, on this machine or on
@@ -23,8 +24,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args
 
 from sweep.study import plain
+from sweep.study.space import Choice, Range
 from sweep.study.timing import TimeBreakdown
-from sweep.study.trial import AttemptKey, Decision, Position, Report, Scalar, TrialResult, TrialSpec, TrialState
+from sweep.study.trial import AttemptKey, Decision, Position, Report, Scalar, Suggested, TrialResult, TrialSpec, TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,8 @@ class Prepare:
     params: dict[str, Scalar]
 
 
-Command = Load | Prepare | TrialSpec | Decision
+Answer = Decision | Suggested
+Command = Load | Prepare | TrialSpec | Answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,16 @@ class Resumed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Suggest:
+    """An objective asks for the value of a parameter, whose domain it says itself."""
+
+    name: str
+    domain: Choice | Range
+    time: TimeBreakdown = field(default=TimeBreakdown(), compare=False)  # as in a `Report`
+    key: AttemptKey | None = field(default=None, compare=False)  # as in a `Report`
+
+
+@dataclass(frozen=True, kw_only=True)
 class Died:
     """The worker's process has ended.
 
@@ -169,8 +182,9 @@ _LIKELY = {
     "SIGTERM": ": somebody or something asked it to end",
 }
 
-Event = Loaded | LoadFailed | Progress | Prepared | PrepareFailed | Resumed | Report | TrialResult | Died
-_IN_EVENTS = {(one.__module__, one.__qualname__): one for one in (*get_args(Event), Position, TimeBreakdown, TrialState)}
+Event = Loaded | LoadFailed | Progress | Prepared | PrepareFailed | Resumed | Suggest | Report | TrialResult | Died
+_PARTS = Position, TimeBreakdown, TrialState, Choice, Range
+_IN_EVENTS = {(one.__module__, one.__qualname__): one for one in (*get_args(Event), *_PARTS)}
 
 
 class _EventReader(pickle.Unpickler):

@@ -314,7 +314,7 @@ def error_with_objects(trial: Trial) -> None:
 
 @case
 def error_of_failed_trial(trial: Trial) -> None:
-    from sweep.worker.handle import TrialFailed
+    from sweep.worker.endings import TrialFailed
 
     raise TrialFailed(Text("my words"))
 

@@ -18,8 +18,9 @@ from sweep.objectives import fashion_mnist as fm
 from sweep.objectives import images as data
 from sweep.objectives.convolution import ConvPoolReLU
 from sweep.objectives.networks import make_model, make_optimizer
+from sweep.study.space import Choice, Range
 from sweep.study.spec import LogSpec
-from sweep.study.trial import Decision, Position, Report, TrialSpec
+from sweep.study.trial import Decision, Position, Report, Suggested, TrialSpec
 from sweep.tensorboard.panels import Panels
 from sweep.tensorboard.writer import TrialWriter
 from sweep.worker.handle import MetricNotFinite, Trial
@@ -47,6 +48,10 @@ class Host:
         """Keep the report."""
         self.reports.append(report)
         return Decision.CONTINUE
+
+    def suggest(self, name: str, domain: Choice | Range) -> Suggested:
+        """Never called."""
+        raise AssertionError("the study has parameters here")
 
     def stop_requested(self) -> bool:
         """Return False."""

@@ -14,7 +14,7 @@ from sweep import Trial
 from sweep.errors import SweepError
 from sweep.study.record import TrialRecord
 from sweep.study.trial import TrialState
-from sweep.worker.handle import TrialStopped
+from sweep.worker.endings import TrialStopped
 from tests.conftest import Cli
 from tests.support.reading import hparams_tags, outcome, scalars
 from tests.support.studies import write_study

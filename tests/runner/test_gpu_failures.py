@@ -31,7 +31,7 @@ def test_one_error_on_a_gpu_costs_one_trial(here: Path, monkeypatch: pytest.Monk
 
 
 OWN_ERRORS = """
-from sweep.worker.handle import TrialFailed
+from sweep.worker.endings import TrialFailed
 def train(trial):
     x = trial.params["x"]
     if x == 1:

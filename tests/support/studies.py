@@ -33,8 +33,8 @@ KEYS: dict[str, Any] = {
 
 
 def study_keys(parameters: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
-    """Return the keys of a study."""
-    whole = KEYS | {"parameters": {name: _parameter(value) for name, value in parameters.items()}} | keys
+    """Return the keys of a study; without parameters it has no such key."""
+    whole = KEYS | {"parameters": {name: _parameter(value) for name, value in parameters.items()} or None} | keys
     return {key: value for key, value in whole.items() if value is not None}
 
 

@@ -134,10 +134,19 @@ def test_a_dead_trials_row_is_ended_by_the_runner(tmp_path: Path) -> None:
     writer = TrialWriter(tmp_path)
     writer.start_session({"lr": 0.01}, SPACE)
     writer.close()
-    hparams.append_end(tmp_path, success=False)
+    hparams.append_end(tmp_path, {}, success=False)
     ended = metadata.parse_session_end_info_plugin_data(hparams_tags(tmp_path)[metadata.SESSION_END_INFO_TAG])
     assert ended.status == api_pb2.STATUS_FAILURE
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_trial_that_died_before_its_row_appeared_has_one(tmp_path: Path) -> None:
+    """With the parameters that are known of it: a function that suggests its own may die early."""
+    hparams.append_end(tmp_path / "0000", {"lr": 0.01}, success=False)
+    tags = hparams_tags(tmp_path / "0000")
+    started = metadata.parse_session_start_info_plugin_data(tags[metadata.SESSION_START_INFO_TAG])
+    assert started.hparams["lr"].number_value == 0.01
+    assert metadata.SESSION_END_INFO_TAG in tags
 
 
 # ---------------------------------------------------------------- the tab itself
@@ -151,7 +160,7 @@ def test_a_status_written_just_before_death_does_not_count(tmp_path: Path) -> No
     writer.add_scalar("acc", 0.5, 1)
     writer.end_session(success=True)
     writer.close()
-    hparams.append_end(tmp_path, success=False)
+    hparams.append_end(tmp_path, {}, success=False)
     ends = [
         plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content).session_end_info.status
         for path in sorted(tmp_path.glob("events*"))

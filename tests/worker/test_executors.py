@@ -13,15 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sweep.study.space import Range
 from sweep.study.spec import StudySpec
-from sweep.study.trial import Decision, Position, Report, TrialResult, TrialSpec, TrialState
+from sweep.study.trial import Decision, Position, Report, Suggested, TrialResult, TrialSpec, TrialState
 from sweep.worker.devices import Slot, plan_slots
 from sweep.worker.executors import local as local_executor
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.executors.local import LocalWorker
 from sweep.worker.gpus import Gpu
 from sweep.worker.loop import IMPORTS, serve
-from sweep.worker.protocol import Command, Died, Event, Load, Loaded, LoadFailed, Resumed, Worker
+from sweep.worker.protocol import Command, Died, Event, Load, Loaded, LoadFailed, Resumed, Suggest, Worker
 from tests.support.clusters import cluster
 from tests.support.studies import study_spec, write_objectives
 from tests.support.waiting import no_process_left, wait_for
@@ -255,6 +256,26 @@ def test_a_stop_reaches_a_trial_that_computes(place: str, study: StudySpec, tmp_
     worker.close()
     assert result == TrialResult(state=TrialState.WAITING, metrics={})
     assert (tmp_path / "trial" / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("place", ["inline", "local", RAY], indirect=True)
+def test_a_function_that_suggests_its_own_parameters_waits_for_each(place: str, study: StudySpec, tmp_path: Path) -> None:
+    """For its value, for why there is none, or for the decision that ends the trial."""
+    own = dataclasses.replace(study, objective="mine_for_workers:asks", parameters={}, suggests=True)
+    worker, started = new_worker(place, own), TrialSpec(number=0, params={}, seed=7, dir=str(tmp_path / "trial"))
+    try:
+        asked = Suggest(name="x", domain=Range(low=1, high=9))
+        assert ask(worker, started) == asked
+        assert ask(worker, Suggested(value=4)) == TrialResult(state=TrialState.COMPLETE, metrics={"score": 4})
+        assert ask(worker, started) == asked
+        refused = ask(worker, Suggested(refused="it is odd"))
+        assert isinstance(refused, TrialResult)
+        assert (refused.error or "").endswith("ValueError: it is odd")
+        assert ask(worker, started) == asked
+        assert ask(worker, Decision.STOP) == TrialResult(state=TrialState.WAITING, metrics={})
+    finally:
+        worker.close()
+        _last.clear()
 
 
 @pytest.mark.slow

@@ -20,7 +20,8 @@ from sweep.study.trial import Decision, Report, TrialResult, TrialSpec, TrialSta
 from sweep.worker import checkpoint
 from sweep.worker.attempt import run_trial
 from sweep.worker.devices import plan_slots
-from sweep.worker.handle import Trial, TrialFailed, TrialPruned
+from sweep.worker.endings import TrialFailed, TrialPruned
+from sweep.worker.handle import Trial
 from sweep.worker.protocol import Channel
 from tests.support.reading import scalars
 from tests.support.studies import study_spec

@@ -27,7 +27,7 @@ from sweep.study.code.syntax import Syntax, exported, parsed, syntax_of
 
 _LARGEST_TREE = 1 << 20  # a larger Python file is data: it counts by its bytes
 _LARGEST_READ = 64 << 20  # of a larger file count the size, its beginning and its end
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
+INSTALLED = frozenset({"site-packages", "dist-packages"})
 _SHEBANG = re.compile(rb"#![^\n]*python")
 _SUFFIXES = (".py", *machinery.EXTENSION_SUFFIXES)
 _OWN = "sweep"
@@ -87,6 +87,11 @@ class Modules:
         """Return the file of a module of the user's."""
         found = self._found(name)
         return found.file if found and found.followed else None
+
+    @property
+    def paths(self) -> list[Path]:
+        """Return the files themselves."""
+        return list(self._labels.values())
 
     def is_package(self, name: str) -> bool:
         """Return whether a module has submodules."""
@@ -161,7 +166,7 @@ class Modules:
     def _judged(self, file: Path | None, folders: tuple[str, ...]) -> _Found:
         """Return a module, which is not looked into if its version stands for it."""
         place = os.fspath(file) if file is not None else ""
-        if file is None or _INSTALLED.isdisjoint(file.parts):
+        if file is None or INSTALLED.isdisjoint(file.parts):
             return _Found(file=file, folders=folders)
         if (found := _distribution(place)) is None:
             return _Found(file=file, folders=folders)
@@ -262,7 +267,7 @@ def _parsed(text: bytes) -> ast.Module | None:
 @functools.cache
 def _distribution(file: str) -> tuple[str, str] | None:
     """Return the name and version of the distribution that an installed file belongs to; None for the user's own files."""
-    place = next(index for index, part in reversed([*enumerate(Path(file).parts)]) if part in _INSTALLED)
+    place = next(index for index, part in reversed([*enumerate(Path(file).parts)]) if part in INSTALLED)
     site, inside = Path(*Path(file).parts[: place + 1]), Path(*Path(file).parts[place + 1 :])
     top = inside.parts[0].partition(".")[0]
     found = _named(site, top) or _owning(site, inside.as_posix())

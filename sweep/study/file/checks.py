@@ -257,7 +257,7 @@ def _check_points(
     if method == "grid" and points and conditional(domains):
         message = "the order of a grid with conditions cannot be changed"
         yield source.problem(("enqueue",), message, "remove it, or use another method")
-    for place, point in enumerate(points):
+    for place, point in enumerate(points if source.data.get("parameters") else ()):
         if method == "grid" and domains and all(axis_size(domain) for domain in domains.values()) and not conditional(domains):
             number = Grid(spaces=[domains]).find(point)
             if number is not None and number > LARGEST:

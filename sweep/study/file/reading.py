@@ -27,6 +27,7 @@ from sweep.study.file.checks import (
     to_domains,
 )
 from sweep.study.file.findings import problem_of
+from sweep.study.file.own_space import check_own_space
 from sweep.study.file.parameters import Parameter
 from sweep.study.file.schema import StudyModel, has_parts
 from sweep.study.file.source import Overrides, Source, given_source, read_source
@@ -135,7 +136,8 @@ def _checked(
         problems += check_metrics(source, values)
         if find_objective:
             problems += check_objective(source, values, import_dir)
-        domains = to_domains(source, values.get("parameters", {}))
+        problems += check_own_space(source, values, import_dir if find_objective else None)
+        domains = to_domains(source, values.get("parameters") or {})
         problems += check_together(source, values, domains, option_problems)
         if values.get("name", "") is None:
             values["name"] = default_name
@@ -188,6 +190,7 @@ def _study(values: dict[str, Any], domains: dict[str, Domain], import_dir: str, 
         "notes": notes,
         "metrics": values["metrics"] or [values["metric"]],
         "parameters": domains,
+        "suggests": not domains,
         "enqueue": [{name: float(value) if name in floats else value for name, value in point.items()} for point in points],
         "pruner": {} if values["pruner"].get("type") == "none" else values["pruner"],
     }

@@ -6,7 +6,8 @@ A mapping whose keys are the fields of a dataclass is validated by a model of it
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
@@ -81,6 +82,8 @@ StudyModel = _model(StudySpec, "The whole study file.", {"oneOf": [{"required": 
 
 def has_parts(annotation: Any) -> bool:
     """Return whether a key's value is a mapping, whose parts are keys, too."""
+    if get_origin(annotation) in (Annotated, Union, UnionType):  # such as with None
+        return any(map(has_parts, get_args(annotation)))
     return get_origin(annotation) is dict or model_of(annotation, through=False) is not None
 
 

@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from sweep.storage.files import tail
-from sweep.study.trial import Decision, TrialResult, TrialSpec
+from sweep.study.trial import TrialResult, TrialSpec
 from sweep.worker.devices import Slot
 from sweep.worker.executors.process import be_worker
 from sweep.worker.executors.starting import COPIES, FromScratch, borrow, give_back
 from sweep.worker.executors.template import Copy, Template, TemplateDied, TemplateUnfit
 from sweep.worker.processes import Guardian
-from sweep.worker.protocol import Channel, Command, Died, Event, Load, Prepared, belongs, not_started, unpacked
+from sweep.worker.protocol import Answer, Channel, Command, Died, Event, Load, Prepared, belongs, not_started, unpacked
 
 _DYING_S = 2.0
 _POLL_S = 0.5
@@ -108,7 +108,7 @@ class LocalWorker:
     def _exchange(self, command: Command) -> Event:
         if self._closed:
             return Died(exit_code=None)
-        if not isinstance(command, Decision) and self._process is not None and (self._doomed or not self._process.is_alive()):
+        if not isinstance(command, Answer) and self._process is not None and (self._doomed or not self._process.is_alive()):
             self._died()  # after its last event: the new command is not the cause
         self._attempt = command if isinstance(command, TrialSpec) else self._attempt
         try:

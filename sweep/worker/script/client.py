@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any, SupportsFloat
 
 try:
-    from sweep.worker.handle import MetricNotFinite, TrialPruned, TrialStopped
+    from sweep.worker.endings import TrialPruned, TrialStopped
+    from sweep.worker.handle import MetricNotFinite
 except ImportError:  # this file alone
 
     class MetricNotFinite(ValueError):  # type: ignore[no-redef]  # noqa: D101

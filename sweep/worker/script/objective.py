@@ -20,7 +20,8 @@ from sweep.study.command import JSON_FILE, filled, filled_text, program, resumes
 from sweep.study.python_words import nested
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar
-from sweep.worker.handle import Trial, TrialFailed, TrialStopped
+from sweep.worker.endings import TrialFailed, TrialStopped
+from sweep.worker.handle import Trial
 from sweep.worker.protocol import death_of
 from sweep.worker.script import wandb_run
 from sweep.worker.script.client import VARIABLE

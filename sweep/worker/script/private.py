@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweep.worker.handle import TrialFailed
+from sweep.worker.endings import TrialFailed
 
 _PREFIX = "sweep-script-"
 

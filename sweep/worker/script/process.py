@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from sweep.study.command import trouble
-from sweep.worker.handle import TrialFailed
+from sweep.worker.endings import TrialFailed
 from sweep.worker.processes import Guardian, die_with_parent, keep_exit_codes
 
 

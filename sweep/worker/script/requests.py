@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sweep.worker.handle import MetricNotFinite, Trial, TrialPruned, TrialStopped
+from sweep.worker.endings import TrialPruned, TrialStopped
+from sweep.worker.handle import MetricNotFinite, Trial
 from sweep.worker.script.connection import Answer, refusal
 from sweep.worker.script.reports import Reports
 

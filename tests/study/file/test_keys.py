@@ -120,8 +120,9 @@ def read_back(study: StudySpec) -> StudySpec:
 
 
 def test_every_field_of_a_study_is_a_key() -> None:
-    """Except for the folder of the study file, and what is told of it. Each key has a description and a place in the schema."""
-    assert {field.name for field in dataclasses.fields(StudySpec) if not field.metadata} == {"import_dir", "notes"}
+    """Except for the file's folder, what is told of it and whether it has parameters. Each has a description."""
+    found = {field.name for field in dataclasses.fields(StudySpec) if not field.metadata}
+    assert found == {"import_dir", "notes", "suggests"}
     assert all(key.description for key in KEYS)
     rows = [(key.name, key.description) for key in KEYS]
     properties = json_schema()["properties"]

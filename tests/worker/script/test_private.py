@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.worker.handle import TrialFailed
+from sweep.worker.endings import TrialFailed
 from sweep.worker.script.private import private_folder, remove_abandoned
 
 
