@@ -18,7 +18,7 @@ from sweep.study.timing import Stopwatch
 from sweep.study.trial import Position, TrialSpec
 from sweep.tensorboard.columns import FEASIBLE, best_tag, metric_columns, with_columns
 from sweep.tensorboard.panels import Panels
-from sweep.tensorboard.writer import TrialWriter
+from sweep.tensorboard.run_writer import RunWriter
 
 
 class TrialLog:
@@ -32,7 +32,8 @@ class TrialLog:
         stopwatch: the attempt's.
 
     Attributes:
-        writer, panels: those that the objective gets.
+        writer: of the run.
+        panels: those that the objective gets.
     """
 
     def __init__(self, spec: TrialSpec, study: StudySpec, metrics: Iterable[str], stopwatch: Stopwatch) -> None:
@@ -40,9 +41,8 @@ class TrialLog:
         first = spec.number == spec.repeat == 0  # this run has what the study needs only once
         self._best: dict[str, float] = {}  # the best value of each metric so far
         lays_out = first and study.log.charts
-        self.writer = TrialWriter(
+        self.writer = RunWriter(
             Path(spec.dir),
-            keep_open=True,
             lays_out=lays_out,
             stopwatch=stopwatch,
             watched=study.needed,
@@ -111,7 +111,7 @@ class TrialLog:
     def close(self) -> None:
         """Close the files; the writer and the panels cannot be used any more, and hold nothing of the objective's."""
         self.panels.clear()
-        self.writer.shut()
+        self.writer.close()
 
     def _wrote(self, name: str, step: int, value: float) -> bool:
         """Return whether the last point of a metric, which the objective may have written itself, is this one."""

@@ -102,7 +102,6 @@ class _Attempt:
             spec,
             metric=study.metric.name,
             device=slot.torch_device,
-            writer=self._log.writer,
             panels=self._log.panels,
             host=self,
             position=self._start.position if self._start else None,
