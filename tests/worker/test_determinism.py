@@ -26,7 +26,7 @@ from sweep.worker.devices import Slot, plan_slots
 from sweep.worker.executors.local import LocalWorker
 from sweep.worker.gpus import Gpu
 from sweep.worker.handle import Trial
-from sweep.worker.loop import IMPORTS, serve
+from sweep.worker.loop import TORCH_IMPORTS, serve
 from sweep.worker.protocol import Event, Resumed
 from tests.support.studies import study_spec
 from tests.worker.script.conftest import Line
@@ -103,7 +103,7 @@ def train(trial):
 
 @contextlib.contextmanager
 def worker(slot: Slot, **keys: Any) -> Iterator[LocalWorker]:
-    made = LocalWorker(slot, functools.partial(serve, study_spec({"x": 1}, **keys)), IMPORTS)
+    made = LocalWorker(slot, functools.partial(serve, study_spec({"x": 1}, **keys)), TORCH_IMPORTS)
     try:
         yield made
     finally:
