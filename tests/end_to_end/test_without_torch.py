@@ -8,6 +8,7 @@ import pytest
 
 from sweep.study.trial import TrialState
 from tests.conftest import Cli
+from tests.project.test_documentation import DOCS, files
 from tests.support.interrupting import interrupt, reached
 from tests.support.reading import hparams_tags, outcome, records, scalars
 from tests.support.studies import study_text, write_study
@@ -108,6 +109,25 @@ def test_the_worker_of_a_script(here: Path, folder: Path, cli: Cli) -> None:
     study = write_study(here, study_text({"x": [1]}, objective=None, command=["python", "script.py", "${x}"]))
     assert cli("run", str(study)).code == 0
     assert records(folder)[0].metrics == {"score": 1.0, "loaded": 0.0}
+
+
+@pytest.mark.slow
+def test_the_documented_xgboost_study(here: Path, cli: Cli) -> None:
+    """Its worker is small and has no torch when XGBoost is imported; killed and resumed, the numbers are the undisturbed ones."""
+    pytest.importorskip("xgboost", reason="XGBoost is not installed")
+    for name, text in files(DOCS / "own-code.md").items():
+        (here / name).write_text(text)
+    program = here / "boosted.py"
+    program.write_text(
+        f"{WALK}\nopen('seen', 'w').write(MAPS + str(LOADED))\n{program.read_text()}assert 'torch' not in sys.modules\n"
+    )
+    interrupt("run", "boosted.yaml", here=here, when=reached(here / "runs/boosted", 5), how="SIGKILL")
+    assert cli("resume", "boosted.yaml").code == 0
+    assert cli("run", "boosted.yaml", "name=undisturbed").code == 0
+    assert outcome(here / "runs/boosted") == outcome(here / "runs/undisturbed")
+    seen = (here / "seen").read_text()
+    assert seen.endswith("False")
+    assert int(seen.partition("Rss:")[2].split()[0]) / 1024 < MOST_MB
 
 
 def test_a_function_runs_in_this_process_without_torch(here: Path, cli: Cli) -> None:
