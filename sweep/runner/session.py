@@ -40,12 +40,12 @@ from sweep.study.file.writing import write_study
 from sweep.study.objective import packed
 from sweep.study.space import Constant
 from sweep.study.spec import StudySpec
-from sweep.study.training_code import code_of
+from sweep.study.training_code import code_of, uses_torch
 from sweep.study.trial import TrialState
 from sweep.tensorboard.columns import with_columns
 from sweep.worker.devices import Slot, cpu_cores, device_notes
 from sweep.worker.executors.inline import InlineWorker
-from sweep.worker.loop import IMPORTS, serve
+from sweep.worker.loop import IMPORTS, TORCH_IMPORTS, serve
 from sweep.worker.marks import VARIABLE, end_marked, mark_of
 from sweep.worker.protocol import Worker
 
@@ -112,7 +112,7 @@ def run_study(
         with damage_reported(folder):
             for record in known:
                 check_params(record, study)
-        code = CodeHistory(study, folder, code_of(study, objective), known)
+        code = CodeHistory(study, folder, found := code_of(study, objective), known)
         if text := code.check(keep=keep, retry_failed=retry_failed):
             (warn or observer.notice)(text)
         for text in constants_texts(study, known):
@@ -131,7 +131,7 @@ def run_study(
         shares = may_grow(study.workers, slots) and not inline
         gpu_sharing = GpuSharing(slots, cpu_cores(), clock, threads=study.workers.threads) if shares else None
         with (
-            _engine(study, folder, slots, inline, get_objective, mark) as engine,
+            _engine(study, folder, slots, inline, get_objective, uses_torch(study, found, objective), mark) as engine,
             _open_store(folder, study, lock, observer) as store,
         ):
             known = store.records()
@@ -148,23 +148,30 @@ def run_study(
 
 @contextlib.contextmanager
 def _engine(
-    study: StudySpec, folder: StudyFolder, slots: Sequence[Slot], inline: bool, get: Callable[[], Any] | None, mark: str
+    study: StudySpec,
+    folder: StudyFolder,
+    slots: Sequence[Slot],
+    inline: bool,
+    get: Callable[[], Any] | None,
+    torch: bool,
+    mark: str,
 ) -> Iterator[Engine]:
     """Have what makes workers: this machine, which imports their modules while the study is opened, or a cluster."""
+    imports = TORCH_IMPORTS if torch else IMPORTS
     if inline:
         yield Here(make_worker=worker_maker(study, inline, get))
     elif study.workers.engine == "ray":
         from sweep.worker.executors.ray.cluster import RayCluster
 
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        cluster = RayCluster(study, folder.root, get, inherited | {VARIABLE: mark})
+        cluster = RayCluster(study, folder.root, get, imports, inherited | {VARIABLE: mark})
         with cluster.connected():
             yield cluster
     else:
         from sweep.worker.executors.starting import imports_under_way
 
-        with imports_under_way(slots[0], IMPORTS):
-            yield Here(make_worker=worker_maker(study, inline, get))
+        with imports_under_way(slots[0], imports):
+            yield Here(make_worker=worker_maker(study, inline, get, imports))
 
 
 def _open_store(folder: StudyFolder, study: StudySpec, lock: Lock, observer: Observer) -> contextlib.closing[StudyStore]:
@@ -189,14 +196,16 @@ def _objective_getter(objective: Callable[..., Any] | None, inline: bool) -> Cal
     return (lambda: objective) if inline else functools.partial(pickle.loads, packed(objective))
 
 
-def worker_maker(study: StudySpec, inline: bool, get_objective: Callable[[], Any] | None = None) -> Callable[[Slot], Worker]:
-    """Return a function that makes a slot's worker: a process, or for `inline` a thread of this process."""
+def worker_maker(
+    study: StudySpec, inline: bool, get_objective: Callable[[], Any] | None = None, imports: Sequence[str] = IMPORTS
+) -> Callable[[Slot], Worker]:
+    """Return a function that makes a slot's worker: a process that has imported these, or for `inline` a thread of this one."""
     loop = functools.partial(serve, study, get=get_objective)
     if inline:
         return lambda slot: InlineWorker(slot, loop)
     from sweep.worker.executors.local import LocalWorker
 
-    return lambda slot: LocalWorker(slot, loop, IMPORTS)
+    return lambda slot: LocalWorker(slot, loop, imports)
 
 
 def renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer, code: CodeHistory | None = None) -> None:

@@ -188,6 +188,8 @@ def _name_conflict(folder: Path) -> str:
         module = sys.modules.get(path.stem)
         place = str(getattr(module, "__file__", None) or "")
         standard = path.stem in sys.stdlib_module_names
+        if path.stem == "torch" and module is None:
+            return f"{path} has the name of the installed package 'torch', which other packages need: rename it, and its imports"
         if module is not None and (standard or "site-packages" in place) and not place.startswith(str(path)):
             kind = "Python's own module" if standard else "the installed package"
             return f"{path} has the name of {kind} {path.stem!r}, which sweep needs: rename it, and its imports"

@@ -16,12 +16,15 @@ from sweep.study.code.digest import Code
 from sweep.study.code.function import FunctionCode
 from sweep.study.code.modules import Modules, tree_of
 from sweep.study.code.named import by_shell
+from sweep.study.code.requirements import one_needs
 from sweep.study.code.syntax import parsed, syntax_of
 from sweep.study.command import PLACEHOLDER, program, text
 from sweep.study.space import Choice, Constant, Domain, Space
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar
 
+_HERE = Path(__file__).parent
+_OBJECTIVES = "sweep.objectives"  # of this package, which `Modules` does not look into
 # Files that a command's options name and that are code: an output file changes with each trial.
 _SCRIPTS = (".py", ".sh")  # those count wherever they are
 _MOST_WORDS = 500  # that a word with placeholders may become
@@ -47,6 +50,23 @@ def code_of(study: StudySpec, objective: Callable[..., Any] | None = None) -> Co
     modules.add_module(name)
     file = modules.file_of(name)
     return Code(files=modules.files, packages=modules.packages, function=_function_digest(file, function) if file else None)
+
+
+def uses_torch(study: StudySpec, code: Code, objective: Callable[..., Any] | None = None) -> bool:
+    """Return whether the process of a trial is likely to import torch, by what its code imports; a script has its own process.
+
+    Args:
+        study, objective: as for `code_of`.
+        code: what that returned.
+    """
+    if study.command is not None:
+        return False
+    if objective is not None and "torch" in sys.modules:  # what the function uses may hold tensors
+        return True
+    name = str(study.objective).partition(":")[0]
+    if name.startswith(f"{_OBJECTIVES}.") and (tree := tree_of(_HERE.parent / f"{name.partition('.')[2].replace('.', '/')}.py")):
+        return any(item.module.partition(".")[0] == "torch" for item in syntax_of(tree).imports)
+    return one_needs(code.packages.keys() - {"python"}, "torch")
 
 
 def _function_digest(file: Path, name: str) -> str | None:

@@ -8,28 +8,31 @@
 
 The study file's `log:` block switches each on or off. The first trial writes what the whole study needs only once. Nothing here
 changes a result: no random number is drawn, and the model is not changed. Errors are printed to the trial's log, and the training
-continues.
+continues. Importing this module does not import torch; its panels do, except `batch`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from sweep.storage.folder import BEST_EMBEDDINGS
 from sweep.study import plain
 from sweep.study.spec import LogSpec
 from sweep.tensorboard import projector
-from sweep.tensorboard.writer import TrialWriter
+from sweep.tensorboard.run_writer import RunWriter
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.utils.tensorboard import SummaryWriter
 
 _HISTOGRAM_VALUES = 100_000  # of a tensor: fewer than twice as many are used
 _HISTOGRAM_BINS = 64  # the tab draws 30; torch's 1,500 take ten times the space
@@ -43,18 +46,28 @@ class Panels:
     """Fill the tabs of one trial's run.
 
     Args:
-        writer: of the trial's run.
+        run: the trial's.
         log: which panels are wanted.
         first: whether this is the study's first trial, which writes what is needed once.
+
+    Attributes:
+        run: the trial's.
     """
 
-    def __init__(self, writer: TrialWriter, log: LogSpec, *, first: bool) -> None:
-        self._writer, self._log, self._first = writer, log, first
+    def __init__(self, run: RunWriter, log: LogSpec, *, first: bool) -> None:
+        self.run, self._log, self._first = run, log, first
         self._model: nn.Module | None = None
         self._done: list[str] = []
         self._reports = 0
         self._embeddings: dict[str, projector.Embedding] = {}  # of this trial
         self._data: dict[str, projector.Embedding] = {}  # those of them that show the data
+
+    @functools.cached_property
+    def writer(self) -> SummaryWriter:
+        """Return the `SummaryWriter` of the trial's run."""
+        from sweep.tensorboard.writer import TrialWriter
+
+        return TrialWriter(self.run)
 
     def watch(self, model: nn.Module, example: Any = None) -> None:
         """Show the model's graph, and histograms of its weights and gradients at each report.
@@ -63,7 +76,7 @@ class Panels:
             model: any module; its gradients are read when `trial.report` is called.
             example: a batch as `model(example)` takes it, or a tuple of several arguments; None for no graph.
         """
-        self._writer.lifetime.check("trial.panels.watch")
+        self.run.lifetime.check("trial.panels.watch")
         self._model = model
         if example is not None and self._log.graph:
             self._once("graph", lambda: self._graph(model, example))
@@ -76,7 +89,7 @@ class Panels:
             labels: (n,) whole numbers.
             classes: a name for each label.
         """
-        self._writer.lifetime.check("trial.panels.samples")
+        self.run.lifetime.check("trial.panels.samples")
         if self._log.images:
             self._once("samples", lambda: self._image_grid("samples/training", images, _names(labels, classes)))
 
@@ -87,9 +100,9 @@ class Panels:
             number: of the batch, counted over all epochs.
             metrics: tag to number or 0-d tensor, read only when it is written.
         """
-        self._writer.lifetime.check("trial.panels.batch")
+        self.run.lifetime.check("trial.panels.batch")
         if self._log.batches and number % self._log.batches == 0:
-            self._writer.guard("panels.batch", self._batch, plain.whole_number(number, "the number of a batch"), metrics)
+            self.run.guard("panels.batch", self._batch, plain.whole_number(number, "the number of a batch"), metrics)
 
     def predictions(
         self, images: Tensor | None, labels: Tensor, scores: Tensor, classes: Sequence[str] | None = None, step: int = 0
@@ -103,9 +116,9 @@ class Panels:
             classes: a name for each class.
             step: of the points.
         """
-        self._writer.lifetime.check("trial.panels.predictions")
+        self.run.lifetime.check("trial.panels.predictions")
         if self._log.pr_curves or self._log.figures:
-            self._writer.guard("panels.predictions", self._predictions, images, labels, scores, classes, step)
+            self.run.guard("panels.predictions", self._predictions, images, labels, scores, classes, step)
 
     def embedding(
         self,
@@ -127,11 +140,9 @@ class Panels:
             of_model: whether they come from the trial's model; then only those of the study's best trial are kept. If not,
                 they show the data, and the first trial writes them.
         """
-        self._writer.lifetime.check("trial.panels.embedding")
+        self.run.lifetime.check("trial.panels.embedding")
         if self._log.projector and (of_model or self._first):
-            self._writer.guard(
-                "panels.embedding", self._embedding, name, vectors, _names(labels, classes), images, of_model=of_model
-            )
+            self.run.guard("panels.embedding", self._embedding, name, vectors, _names(labels, classes), images, of_model=of_model)
 
     def reported(self, step: int) -> None:
         """Write the histograms of a report."""
@@ -140,8 +151,8 @@ class Panels:
         due = self._reports % (1 << max(0, self._reports.bit_length() - 6)) == 0
         if self._model is not None and self._log.histograms and due:
             for name, parameter in self._model.named_parameters():
-                self._writer.guard("panels.histograms", self._histogram, f"weights/{name}", parameter, step)
-                self._writer.guard("panels.histograms", self._histogram, f"gradients/{name}", parameter.grad, step)
+                self.run.guard("panels.histograms", self._histogram, f"weights/{name}", parameter, step)
+                self.run.guard("panels.histograms", self._histogram, f"gradients/{name}", parameter.grad, step)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a trial that resumes needs; plain data."""
@@ -158,12 +169,12 @@ class Panels:
 
     def _batch(self, number: int, metrics: Mapping[str, Any]) -> None:
         for tag, value in metrics.items():
-            self._writer.add_scalar_later(tag, value, number)
+            self.run.add_scalar_later(tag, value, number)
 
     def _once(self, name: str, write: Callable[[], None]) -> None:
         if self._first and name not in self._done:
             self._done.append(name)
-            self._writer.guard(f"panels.{name}", write)
+            self.run.guard(f"panels.{name}", write)
 
     def _graph(self, model: nn.Module, example: Any) -> None:
         # A copy in evaluation mode and without hooks, since tracing calls it several times.
@@ -173,24 +184,26 @@ class Panels:
             module._forward_pre_hooks.clear()
         with _same_random_numbers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about tracing, which the user did not ask for
-            self._writer.add_graph(quiet, example)
+            self.writer.add_graph(quiet, example)
 
     def _image_grid(self, tag: str, images: Tensor, titles: Sequence[str] | None, step: int = 0) -> None:
         from sweep.tensorboard import figures  # imports matplotlib, only when there is something to draw
 
         shown = _pixels(images[:_GRID_IMAGES])
         picture = figures.image_grid(shown, titles[: len(shown)] if titles else None)
-        self._writer.add_image(tag, picture, step, dataformats="HWC")
+        self.writer.add_image(tag, picture, step, dataformats="HWC")
 
     def _histogram(self, tag: str, tensor: Tensor | None, step: int) -> None:
         if tensor is None or tensor.numel() == 0:
             return
+        import torch
+
         flat = tensor.detach().reshape(-1)
         # Every n-th value of a large tensor gives the same picture, without a random choice.
         values = flat[:: max(1, len(flat) // _HISTOGRAM_VALUES)].to("cpu", torch.float32).numpy()
         finite = values[np.isfinite(values)]
         if finite.size:
-            self._writer.add_histogram(tag, finite, step, bins=_HISTOGRAM_BINS)
+            self.writer.add_histogram(tag, finite, step, bins=_HISTOGRAM_BINS)
 
     def _predictions(
         self, images: Tensor | None, labels: Tensor, scores: Tensor, classes: Sequence[str] | None, step: int
@@ -202,19 +215,21 @@ class Panels:
             raise ValueError(f"there are scores for {chances.shape[1]} classes and names for {len(names)}")
         if self._log.pr_curves:
             for number, name in enumerate(names[:_MOST_CLASSES]):
-                self._writer.add_pr_curve(f"precision-recall/{name}", labels == number, chances[:, number], step)
+                self.writer.add_pr_curve(f"precision-recall/{name}", labels == number, chances[:, number], step)
         if self._log.figures:
             self._confusion(chances.argmax(1), labels, names, step)
             if images is not None:
                 self._mistakes(images, labels, chances, names, step)
 
     def _confusion(self, predicted: Tensor, labels: Tensor, names: Sequence[str], step: int) -> None:
+        import torch
+
         from sweep.tensorboard import figures
 
         size = len(names)
         counts = torch.bincount(labels * size + predicted, minlength=size * size).reshape(size, size).numpy()
         picture = figures.confusion_matrix(counts, names, numbers=size <= _MOST_CLASSES)
-        self._writer.add_image("predictions/confusion", picture, step, dataformats="HWC")
+        self.writer.add_image("predictions/confusion", picture, step, dataformats="HWC")
 
     def _mistakes(self, images: Tensor, labels: Tensor, chances: Tensor, names: Sequence[str], step: int) -> None:
         chance, predicted = chances.max(1)
@@ -235,7 +250,7 @@ class Panels:
             labels=labels[:_MOST_POINTS] if labels else None,
             images=None if images is None else _pixels(images[:_MOST_POINTS]),
         )
-        folder = Path(self._writer.log_dir)
+        folder = Path(self.run.log_dir)
         if of_model:
             projector.write(folder / BEST_EMBEDDINGS, self._embeddings, above=1 + len(Path(BEST_EMBEDDINGS).parts))
         else:
@@ -246,6 +261,8 @@ class Panels:
 @contextlib.contextmanager
 def _same_random_numbers() -> Iterator[None]:
     """Restore Python's, NumPy's and torch's generators afterwards."""
+    import torch
+
     cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]  # torch leaves it unannotated
     python, numpy = random.getstate(), np.random.get_state()
     try:
@@ -259,12 +276,14 @@ def _same_random_numbers() -> Iterator[None]:
 def _names(labels: Sequence[int] | Tensor | None, classes: Sequence[str] | None) -> list[str] | None:
     if labels is None:
         return None
-    numbers = labels.tolist() if isinstance(labels, Tensor) else list(labels)
+    numbers: list[Any] = labels.tolist() if hasattr(labels, "tolist") else list(labels)
     return [classes[number] if classes else str(number) for number in numbers]
 
 
 def _pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Return images as (n, height, width, 3) bytes; floats must be in 0 to 1, else they are scaled to it."""
+    import torch
+
     found = images.detach().cpu()
     if found.dim() == 3:
         found = found.unsqueeze(1)

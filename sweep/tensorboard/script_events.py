@@ -30,7 +30,7 @@ from typing import Any
 
 from sweep.storage.regular import files_below, open_regular
 from sweep.tensorboard import event_files
-from sweep.tensorboard.writer import OWN_SUFFIX, TrialWriter
+from sweep.tensorboard.run_writer import OWN_SUFFIX, RunWriter
 
 _OF_THE_TRIAL = ("hparams", "custom_scalars")  # plugins whose records the trial's own writer makes
 _TIME = re.compile(r"[0-9]{9,}(\.[0-9]+)?")  # `str(time.time())`
@@ -52,19 +52,19 @@ class ScriptEvents:
 
     Args:
         logdir, folder: where they may be: a folder outside the run folder, and the run folder.
-        writer: the trial's own.
+        run: the trial's own.
         metric: the tag whose steps are reports.
         report: called with a step and its metrics; what it raises is passed on.
     """
 
     def __init__(
-        self, logdir: Path, folder: Path, writer: TrialWriter, metric: str, report: Callable[[int, dict[str, float]], None]
+        self, logdir: Path, folder: Path, run: RunWriter, metric: str, report: Callable[[int, dict[str, float]], None]
     ) -> None:
-        self._folders, self._writer, self._metric, self._report = (logdir, folder), writer, metric, report
+        self._folders, self._run, self._metric, self._report = (logdir, folder), run, metric, report
         self._files: dict[Path, _File] = {}
         self._root: Path | None = None
         self._before = set(_event_files(folder))
-        self._written: dict[str, int] = writer.state_dict()["last_step"]  # the last step of each tag, by an earlier attempt
+        self._written: dict[str, int] = run.state_dict()["last_step"]  # the last step of each tag, by an earlier attempt
         self._last: dict[str, int] = {}  # the last step of each tag
         self._waiting: list[tuple[str, float, int, float]] = []
         self._step: int | None = None  # of the metric, if its report is still to be made
@@ -137,7 +137,7 @@ class ScriptEvents:
             if event.HasField("summary"):
                 del event.summary.value[:]
                 event.summary.value.extend(kept)
-            self._writer.add_record(event)
+            self._run.add_record(event)
 
     def _scalar(self, tag: str, number: float, step: int, when: float) -> None:
         if step <= self._written.get(tag, step - 1):
@@ -157,7 +157,7 @@ class ScriptEvents:
         step, self._step, waiting, self._waiting = self._step, None, self._waiting, []
         for tag, number, at, when in waiting:
             if at != step and tag not in (self._reported or ()):
-                self._writer.add_scalar(tag, number, at, when)
+                self._run.add_scalar(tag, number, at, when)
         if step is not None:
             self._report(step, {tag: number for tag, number, at, _ in waiting if at == step})
 

@@ -19,7 +19,7 @@ from sweep.study.trial import Params, Position, Scalar, TrialSpec
 from sweep.tensorboard.columns import FEASIBLE, best_tag, metric_columns, with_columns
 from sweep.tensorboard.hparams import renew
 from sweep.tensorboard.panels import Panels
-from sweep.tensorboard.writer import TrialWriter
+from sweep.tensorboard.run_writer import RunWriter
 
 
 class TrialLog:
@@ -33,7 +33,8 @@ class TrialLog:
         stopwatch: the attempt's.
 
     Attributes:
-        writer, panels: those that the objective gets.
+        writer: of the run.
+        panels: those that the objective gets.
     """
 
     def __init__(self, spec: TrialSpec, study: StudySpec, metrics: Iterable[str], stopwatch: Stopwatch) -> None:
@@ -44,9 +45,8 @@ class TrialLog:
         first = spec.number == spec.repeat == 0  # this run has what the study needs only once
         self._best: dict[str, float] = {}  # the best value of each metric so far
         lays_out = first and study.log.charts
-        self.writer = TrialWriter(
+        self.writer = RunWriter(
             Path(spec.dir),
-            keep_open=True,
             lays_out=lays_out,
             stopwatch=stopwatch,
             watched=study.needed,
@@ -135,7 +135,7 @@ class TrialLog:
     def close(self) -> None:
         """Close the files; the writer and the panels cannot be used any more, and hold nothing of the objective's."""
         self.panels.clear()
-        self.writer.shut()
+        self.writer.close()
 
     def _columns(self) -> tuple[Params, dict[str, Domain | None]]:
         return with_columns(self._params, self._space, self._spec.columns)

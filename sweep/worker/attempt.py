@@ -91,7 +91,7 @@ class _Attempt:
         self._channel, self._objective, self._study, self._key = channel, objective, study, spec.key
         self._checkpoint, self._states, self._stopwatch = checkpoint, state, stopwatch
         self._randomness, self._determinism = randomness, determinism
-        self._origin, self._moved = determinism.origin(slot), ""
+        self._moved = ""
         self._folder, self._slot = Path(spec.dir), slot
         self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
         self._start = self._resume_point()  # before the log, which makes an event file
@@ -104,7 +104,6 @@ class _Attempt:
             spec,
             metric=study.metric.name,
             device=slot.torch_device,
-            writer=self._log.writer,
             panels=self._log.panels,
             host=self,
             position=self._start.position if self._start else None,
@@ -173,7 +172,7 @@ class _Attempt:
                 position=position,
                 state=state,
                 randomness=self._randomness.random_states(),
-                origin=self._origin,
+                origin=self._determinism.origin(self._slot),
                 events=events,
                 writer=self._log.state_dict(),
                 reports=self._history.stored(),
@@ -218,7 +217,7 @@ class _Attempt:
             try:
                 event_files.cut_back(self._folder, candidate.events)
                 print(f"resumes after step {candidate.position.step or 0}", flush=True)
-                self._moved = self._determinism.moved(candidate.origin, self._origin)
+                self._moved = self._determinism.moved(candidate.origin, self._determinism.origin(self._slot))
                 if self._moved:
                     print(f"sweep: digits may differ after the interruption: {self._moved}", flush=True)
                 return candidate

@@ -20,13 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-
 from sweep.storage.files import sync_folder
 from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT, UNUSABLE_CHECKPOINT
 from sweep.storage.regular import NotRegular, open_new, open_own
 from sweep.study.trial import Position, Scalar
-from sweep.worker import state
+from sweep.worker import state, torch_file
 from sweep.worker.history import HistoryDamaged, whole
 
 VERSION = 1
@@ -156,7 +154,7 @@ def read(path: Path) -> Checkpoint:
         with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
             _verify(file)
             file.seek(0)
-            data = torch.load(file, map_location="cpu", weights_only=True)
+            data = torch_file.load(file)
         position = data["position"]
         reports = {name: position.pop(name) for name in ("history", "earlier") if name in position}
         history = whole(path.parent, reports.get("earlier"), reports["history"])
@@ -176,13 +174,13 @@ def read(path: Path) -> Checkpoint:
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write a state to a file that another process reads with `take_state`; what had its name is removed."""
     with open_new(path) as file:
-        torch.save(dict(state), file)
+        torch_file.save(dict(state), file)
 
 
 def take_state(path: Path) -> dict[str, Any]:
     """Read what `write_state` wrote, and remove the file; no code in it can run."""
     with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
-        found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        found = torch_file.load(file)
     path.unlink()
     return found
 
@@ -210,13 +208,13 @@ class _Hashed:
 def _write(data: dict[str, Any], file: BinaryIO) -> None:
     hashed = _Hashed(file)
     try:
-        torch.save(data, hashed)  # type: ignore[arg-type]  # it needs only these two methods
+        torch_file.save(data, hashed)
     except (OSError, MemoryError):
         raise
     except Exception as error:
         if hashed.error is not None:
             raise hashed.error from None
-        raise TypeError(f"torch cannot store the state: {type(error).__name__}: {error}") from error
+        raise TypeError(f"the state cannot be stored: {type(error).__name__}: {error}") from error
     # A zip archive ends with the length of its comment, 0 here, and the comment.
     comment = f"sweep checkpoint {VERSION} sha256:{hashed.digest.hexdigest()}".encode()
     file.seek(-2, os.SEEK_END)

@@ -11,6 +11,7 @@ import re
 
 from sweep.study import plain
 from sweep.study.trial import DEVICE_ERROR, OUT_OF_MEMORY
+from sweep.worker import torch_use
 
 # As torch's libraries say it; torch.OutOfMemoryError too has such a text, or one of its own.
 _MEMORY = re.compile(
@@ -29,14 +30,13 @@ def cause_of(error: BaseException) -> str:
     An error of any other class is the objective's, whatever its text: torch raises its own classes, or a `RuntimeError` with the
     words of CUDA's libraries.
     """
-    import torch
-
+    torch = torch_use.loaded()
     found: set[str] = set()
     shown: list[BaseException | None] = [error]
     while (one := shown[-1]) is not None:
-        if isinstance(one, torch.OutOfMemoryError):
+        if torch and isinstance(one, torch.OutOfMemoryError):
             found.add(OUT_OF_MEMORY)
-        elif isinstance(one, torch.AcceleratorError):
+        elif torch and isinstance(one, torch.AcceleratorError):
             found |= {DEVICE_ERROR, cause_in(plain.text(one))}
         elif type(one) is RuntimeError or (isinstance(one, RuntimeError) and type(one).__module__.startswith("torch")):
             found.add(cause_in(plain.text(one)))
@@ -54,17 +54,16 @@ def cause_in(text: str) -> str:
 
 def in_use() -> bool:
     """Return whether this process has initialised CUDA."""
-    import torch
-
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    torch = torch_use.loaded()
+    return torch is not None and bool(torch.cuda.is_initialized())
 
 
 def memory_text() -> str:
     """Return how much memory a trial has used that ran out of it."""
-    import torch
-
     if not in_use():
         return "the device's memory ran out"
+    import torch
+
     try:
         peak, total = torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()[1]
     except RuntimeError:  # CUDA can do nothing more in this process
@@ -77,10 +76,10 @@ def give_memory_back() -> bool:
 
     Nothing happens where CUDA is not initialised.
     """
-    import torch
-
     if not in_use():
         return True
+    import torch
+
     gc.collect()
     try:
         torch.cuda.synchronize()  # an error of the last kernels is found here, and not in the next trial

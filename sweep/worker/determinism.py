@@ -17,21 +17,28 @@ import contextlib
 import os
 from collections.abc import Mapping
 
-import torch
-
 from sweep.errors import one_line
+from sweep.worker import torch_use
 from sweep.worker.devices import Slot
 
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
 
-def settings(level: str, slot: Slot) -> contextlib.ExitStack:
-    """Set what a study's `determinism` asks of a slot's process, before it uses CUDA; closing the result undoes it."""
+def environment(level: str, slot: Slot) -> contextlib.ExitStack:
+    """Set what a study's `determinism` asks of a process's environment; closing the result undoes it."""
     undone = contextlib.ExitStack()  # it may be the user's own process
+    if slot.gpus and level != "off" and _CUBLAS not in os.environ:
+        os.environ[_CUBLAS] = ":4096:8"  # scripts inherit it
+        undone.callback(os.environ.pop, _CUBLAS, None)
+    return undone
+
+
+def settings(level: str, slot: Slot) -> contextlib.ExitStack:
+    """Set what it asks of torch, before it uses CUDA; closing the result undoes it."""
+    import torch
+
+    undone = contextlib.ExitStack()  # see above
     if slot.gpus and level != "off":
-        if _CUBLAS not in os.environ:
-            os.environ[_CUBLAS] = ":4096:8"  # scripts inherit it
-            undone.callback(os.environ.pop, _CUBLAS, None)
         undone.callback(_set_cudnn, torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark)
         _set_cudnn(True, False)
     if level == "strict":
@@ -42,12 +49,18 @@ def settings(level: str, slot: Slot) -> contextlib.ExitStack:
 
 
 def _set_cudnn(deterministic: bool, benchmark: bool) -> None:
+    import torch
+
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
 
 
 def origin(slot: Slot) -> dict[str, str]:
-    """Return what the digits of a trial in this process depend on: the device's name, and the versions of torch and CUDA."""
-    found = {"device": ", ".join(gpu.name for gpu in slot.gpus) or "cpu", "torch": str(torch.__version__)}
+    """Return what the digits of a trial in this process depend on: the device, and the versions of torch, if loaded, and CUDA."""
+    found = {"device": ", ".join(gpu.name for gpu in slot.gpus) or "cpu"}
+    torch = torch_use.loaded()
+    if torch is None:
+        return found
+    found["torch"] = str(torch.__version__)
     return found | ({"CUDA": str(torch.version.cuda)} if slot.gpus else {})
 
 

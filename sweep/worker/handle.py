@@ -39,7 +39,6 @@ class Trial:
             It is the same for every trial of a study, and different in each repeat.
         dir: the run folder.
         device: the device to train on, for `torch.device`: `cuda` or `cpu`; inline, where every GPU is visible, also `cuda:1`.
-        writer: a `torch.utils.tensorboard.SummaryWriter` on the run folder.
         panels: takes the model, samples and predictions for TensorBoard's other tabs.
         user_attrs: what `set_user_attr` has recorded, as plain data.
     """
@@ -50,7 +49,6 @@ class Trial:
         *,
         metric: str,
         device: str,
-        writer: SummaryWriter,
         panels: Panels,
         host: TrialHost,
         position: Position | None = None,
@@ -62,7 +60,6 @@ class Trial:
         self.seed = spec.seed
         self.dir = Path(spec.dir)
         self.device = device
-        self.writer = writer
         self.panels = panels
         self._metric = metric
         self._host: TrialHost | None = host
@@ -78,6 +75,11 @@ class Trial:
         self._started = time.monotonic() - position.seconds
         self._turns = Turns(spec.number)
         self._ending: type[BaseException] | None = None  # what the runner's decision raises
+
+    @property
+    def writer(self) -> SummaryWriter:
+        """Return a `torch.utils.tensorboard.SummaryWriter` on the run folder; its first use imports torch."""
+        return self.panels.writer
 
     @property
     def metrics(self) -> Mapping[str, float]:

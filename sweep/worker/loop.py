@@ -1,6 +1,6 @@
 """A worker: the loop that a slot's process runs, from the first import to the last trial.
 
-    commands in ──► serve ──► Load      import the objective (torch, TensorBoard): once
+    commands in ──► serve ──► Load      import the objective, and what it needs: once
                           ├─► Prepare   the objective's prepare(params): once, in one worker
                           └─► TrialSpec `sweep.worker.attempt`: objective(trial) ─► TrialResult
 
@@ -29,7 +29,7 @@ from sweep.study.code.suggesting import calls_suggest
 from sweep.study.objective import ObjectiveNotFound, load
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialSpec, with_lists
-from sweep.worker import cuda
+from sweep.worker import cuda, determinism, randomness, torch_use
 from sweep.worker.attempt import LogTo, Objective, run_trial
 from sweep.worker.devices import Slot
 from sweep.worker.optuna_trial import for_optuna
@@ -39,13 +39,14 @@ from sweep.worker.tracebacks import user_traceback
 
 # Slow to import, and every trial needs them.
 IMPORTS = (
-    "torch",
     "sweep.worker.checkpoint",
     "sweep.worker.determinism",
     "sweep.worker.randomness",
     "sweep.tensorboard.trial_log",
     "sweep.worker.process_state",
 )
+# Those of a study whose code uses torch.
+TORCH_IMPORTS = ("torch", *IMPORTS, "sweep.tensorboard.writer", "sweep.worker.tensors", "sweep.worker.torch_state")
 
 _BLAS_SETTERS = tuple(f"{prefix}set_num_threads{end}" for prefix in ("scipy_openblas_", "openblas_") for end in ("", "64_"))
 _BLAS_SETTERS += ("MKL_Set_Num_Threads",)
@@ -102,25 +103,34 @@ def _load(get: Callable[[], Objective], study: StudySpec, slot: Slot, at_the_end
     """Import the objective and everything slow; return the objective, and the state that each trial is to find."""
     for name in IMPORTS:  # ours first: a file of the study's folder may have the name of a module that they need
         importlib.import_module(name)
-    import torch
-
-    from sweep.worker import determinism
     from sweep.worker.module_state import Modules
     from sweep.worker.process_state import ProcessState
 
     # Also for libraries that were imported before the environment was set.
-    torch.set_num_threads(slot.threads)
     _set_blas_threads(slot.threads)
-    at_the_end.enter_context(determinism.settings(study.determinism, slot))  # before the objective can use CUDA
-    if ":" in slot.torch_device:  # inline, where every GPU is visible: also for code that says only `cuda` in this thread
-        torch.cuda.set_device(slot.torch_device)
+    from_torch = torch_use.WhenImported()
+    at_the_end.callback(from_torch.close)
+    at_the_end.enter_context(determinism.environment(study.determinism, slot))
+    from_torch.call(functools.partial(_set_up_torch, study, slot, at_the_end))
     modules = Modules(study.import_dir)
     objective = get()
     modules.remember_function(objective)
     state = ProcessState(modules)
+    from_torch.call(state.add_torch)
     if study.suggests or (study.command is None and calls_suggest(objective)):
         objective = for_optuna(objective, study)
     return objective, state
+
+
+def _set_up_torch(study: StudySpec, slot: Slot, at_the_end: contextlib.ExitStack) -> None:
+    """Make torch's settings; with the seed of the trial that imports it, if one does."""
+    import torch
+
+    torch.set_num_threads(slot.threads)
+    at_the_end.enter_context(determinism.settings(study.determinism, slot))  # before the objective can use CUDA
+    if ":" in slot.torch_device:  # inline, where every GPU is visible: also for code that says only `cuda` in this thread
+        torch.cuda.set_device(slot.torch_device)
+    randomness.seed_torch()
 
 
 def _set_blas_threads(threads: int) -> None:

@@ -33,6 +33,14 @@ class ProcessState:
         self._found = [_read(part) for part in self._parts]
         self._next = 0  # the first part that is not yet put back
 
+    def add_torch(self) -> None:
+        """Take in what belongs to torch, as it is now, at the end of its import."""
+        from sweep.worker import torch_state
+
+        parts = list(torch_state.parts())
+        self._parts += parts
+        self._found += map(_read, parts)
+
     def put_back_first(self) -> None:
         """Put back timers and streams, at once when the objective has returned: what follows prints and must not be disturbed."""
         self._next = 0 if self._put_back(0, _FIRST) else _FIRST

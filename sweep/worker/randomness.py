@@ -11,19 +11,21 @@ import os
 import random
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from sweep.worker import cuda, torch_use
 
-from sweep.worker import cuda
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # CUDA's states that are to be restored when it is initialised: until then they are what a checkpoint must have.
 _waiting: list[Sequence[Tensor]] = []
+# The last seed and its device, for a torch that is imported later.
+_seeded: list[tuple[int, str]] = []
 
 
 def seed_all(seed: int, device: str) -> None:
-    """Seed Python's, NumPy's and torch's generators.
+    """Seed Python's, NumPy's and torch's generators; torch's at the end of its import, if that is later.
 
     Args:
         seed: the same for all of them.
@@ -31,24 +33,36 @@ def seed_all(seed: int, device: str) -> None:
     """
     random.seed(seed)
     _waiting.clear()
+    _seeded[:] = [(seed, device)]
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)
-    # Without an accelerator, `torch.manual_seed` only remembers its callers, for when there is one: a tenth of a millisecond.
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
-    every_device = device != "cpu" or not hidden or cuda.in_use() or _other_accelerator()
-    (torch.manual_seed if every_device else torch.default_generator.manual_seed)(seed)
-    if cuda.in_use():
-        torch.cuda.reset_peak_memory_stats()
+    if torch_use.loaded():
+        seed_torch()
+
+
+def seed_torch() -> None:
+    """Seed torch's generators as `seed_all` does; nothing happens if it was not called."""
+    import torch
+
+    for seed, device in _seeded:
+        # Without an accelerator, `torch.manual_seed` only remembers its callers, for when there is one: a tenth of a millisecond.
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+        every_device = device != "cpu" or not hidden or cuda.in_use() or _other_accelerator()
+        (torch.manual_seed if every_device else torch.default_generator.manual_seed)(seed)
+        if cuda.in_use():
+            torch.cuda.reset_peak_memory_stats()
 
 
 def random_states() -> dict[str, Any]:
-    """Return the states of Python's, NumPy's and torch's generators, and of CUDA's if it is in use."""
-    states: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
+    """Return the states of Python's, NumPy's and torch's generators as far as they are loaded, and of CUDA's if it is in use."""
+    states: dict[str, Any] = {"python": random.getstate()}
+    if torch := torch_use.loaded():
+        states["torch"] = torch.get_rng_state()
     if "numpy" in sys.modules:
         import numpy
 
         name, keys, place, has_gauss, gauss = numpy.random.get_state(legacy=True)
-        states["numpy"] = [name, torch.from_numpy(numpy.asarray(keys, dtype="int64")), int(place), int(has_gauss), float(gauss)]
+        states["numpy"] = [name, numpy.asarray(keys, "<u4").tobytes(), int(place), int(has_gauss), float(gauss)]
     if cuda.in_use():
         states["cuda"] = torch.cuda.get_rng_state_all()
     elif _waiting:
@@ -59,13 +73,22 @@ def random_states() -> dict[str, Any]:
 def restore_random_states(states: Mapping[str, Any]) -> None:
     """Set the generators to the states that `random_states` returned; CUDA's when it is initialised, if that is later."""
     random.setstate(states["python"])
-    torch.set_rng_state(states["torch"])
     if "numpy" in states:
         import numpy
 
         name, keys, *rest = states["numpy"]
-        numpy.random.set_state((name, keys.numpy().astype("uint32"), *rest))
+        # Earlier versions stored a tensor.
+        numbers = numpy.frombuffer(keys, "<u4") if isinstance(keys, bytes) else keys.numpy()
+        numpy.random.set_state((name, numbers.astype("uint32"), *rest))
+    if "torch" in states:
+        import torch
+
+        torch.set_rng_state(states["torch"])
+    elif torch_use.loaded():  # which was not, when the states were read: then it still had to be seeded
+        seed_torch()
     if "cuda" in states:
+        import torch
+
         # Queued as a seed, which torch runs after all else and in the order of the calls. `set_rng_state` does not queue so, and
         # the seed that the trial got first would replace the states.
         lazy_call: Any = torch.cuda._lazy_call
@@ -74,6 +97,8 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
 
 
 def _restore_cuda(states: Sequence[Tensor]) -> None:
+    import torch
+
     _waiting.clear()
     generators = torch.cuda.default_generators
     if len(states) == len(generators):  # else these are other GPUs, and the seed counts
@@ -83,4 +108,6 @@ def _restore_cuda(states: Sequence[Tensor]) -> None:
 
 def _other_accelerator() -> bool:
     """Return whether there is an accelerator that is not CUDA's; a build for CUDA has no other, and would ask the driver."""
+    import torch
+
     return torch.version.cuda is None and torch.accelerator.is_available()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import is_
 from types import ModuleType
 from typing import Any
 
-_MODULES = (
+OF_PYTHON = (
     *("builtins", "collections", "contextlib", "copy", "datetime", "functools", "itertools", "json", "math", "operator", "os"),
     *("pathlib", "pickle", "random", "shutil", "statistics", "subprocess", "tempfile", "threading", "time", "warnings"),
     *("numpy", "numpy.random", "numpy.linalg", "numpy.fft"),
+)
+OF_TORCH = (
     *("torch", "torch.nn", "torch.nn.functional", "torch.nn.init", "torch.nn.utils", "torch.nn.utils.rnn", "torch.autograd"),
     *("torch.linalg", "torch.fft", "torch.special", "torch.optim", "torch.optim.lr_scheduler", "torch.distributions"),
     *("torch.distributions.distribution", "torch.utils.data", "torch.utils.data._utils.collate"),
@@ -32,9 +34,13 @@ _OF_CLASSES = frozenset(
 )
 
 
-def functions() -> tuple[str, Callable[[], bool], Callable[[Any], object]]:
-    """Return the state of all of them, as a part of `sweep.worker.process_state`."""
-    owners = list(dict.fromkeys(_owners()))
+def functions(modules: Sequence[str]) -> tuple[Callable[[], bool], Callable[[Any], object]]:
+    """Return how the state of all of them is read and put back, as for a part of `sweep.worker.process_state`.
+
+    Args:
+        modules: the names of some of those above; one that is not imported is left out.
+    """
+    owners = list(dict.fromkeys(_owners(modules)))
     views = [vars(owner).values() for owner in owners if not isinstance(owner, type)]  # they show what is there when read
     before = [{key: value for key, value in vars(owner).items() if _counts(owner, key, value)} for owner in owners]
     methods = [
@@ -77,11 +83,11 @@ def functions() -> tuple[str, Callable[[], bool], Callable[[Any], object]]:
             else:
                 setattr(owner, key, value)
 
-    return "replaced functions", read, restore
+    return read, restore
 
 
-def _owners() -> Iterable[ModuleType | type]:
-    for name in _MODULES:
+def _owners(modules: Sequence[str]) -> Iterable[ModuleType | type]:
+    for name in modules:
         module = sys.modules.get(name)
         if module is not None:
             yield module
@@ -89,7 +95,8 @@ def _owners() -> Iterable[ModuleType | type]:
             for value in list(vars(module).values()) if name in _WITH_CLASSES else ():
                 if isinstance(value, type) and value.__flags__ & _HEAP and value.__module__.partition(".")[0] == top:
                     yield value
-    yield sys.modules["torch"].Tensor
+            if name == "torch":
+                yield module.Tensor
 
 
 def _is_still(before: object, now: object) -> bool:

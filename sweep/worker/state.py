@@ -1,28 +1,24 @@
 """What a state may hold: only what a checkpoint gives back exactly, which is checked before anything is written.
 
-A checkpoint is read without running any code in it, so no class of the user's can be in it. Exact builtin types and plain tensors
-are known to come back as they were. A tensor of an unusual kind (sparse, quantized, with a lazy conjugation, ...) is written to
-memory and read back at each checkpoint; if that fails or gives something else, the state is refused.
+A checkpoint is read without running any code in it, so no class of the user's can be in it. Exact builtin types are known to come
+back as they were; `sweep.worker.tensors` judges tensors.
 """
 
 from __future__ import annotations
 
 import collections
-import io
 from typing import Any
 
-import torch
-
 from sweep.study.plain import shown
+from sweep.worker import torch_use
 
-_PLAIN = frozenset((type(None), bool, float, complex, str, bytes, bytearray, torch.Size, torch.dtype, torch.device))
-_KEYS = frozenset((type(None), bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device))
+_PLAIN = frozenset((type(None), bool, float, complex, str, bytes, bytearray))
+_KEYS = frozenset((type(None), bool, int, float, complex, str, bytes))
 _DEEPEST = 100
 _LONGEST_PATH = 300
 _MOST_BITS = 2000  # torch reads an int of at most 255 bytes
-_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128)
-_DTYPES = frozenset((*_FLOATS, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64))
 _ALLOWED = "a checkpoint holds tensors, numbers, strings, and lists, tuples, sets and dicts of them"
+_NUMPY = "a NumPy value becomes one with .item(), .tolist() or torch.from_numpy"
 
 
 class _Refused(Exception):
@@ -72,10 +68,6 @@ def _check(value: Any, depth: int, known: set[int], outer: set[int]) -> None:
     if kind is int:
         if value.bit_length() > _MOST_BITS:
             raise _Refused(f"an int of {value.bit_length()} bits; {_MOST_BITS} is the most that a checkpoint holds")
-    elif kind is torch.Tensor or kind is torch.nn.Parameter:
-        _check_tensor(value)
-        if value.__dict__:
-            _check(value.__dict__, depth + 1, known, outer)
     elif kind in (dict, list, tuple, set, collections.OrderedDict, collections.Counter):
         place = id(value)
         if place in known:
@@ -89,9 +81,32 @@ def _check(value: Any, depth: int, known: set[int], outer: set[int]) -> None:
         outer.discard(place)
         known.add(place)
     else:
-        raise _Refused(
-            f"a {kind.__module__}.{kind.__qualname__}; {_ALLOWED} (a NumPy value becomes one with .item() or torch.from_numpy)"
-        )
+        _check_torchs(value, depth, known, outer)
+
+
+def _check_torchs(value: Any, depth: int, known: set[int], outer: set[int]) -> None:
+    """Check a value that is of no builtin type."""
+    kind = type(value)
+    if torch_use.loaded():
+        from sweep.worker import tensors
+
+        if kind in tensors.PLAIN:
+            return
+        if kind in tensors.TENSORS:
+            if why := tensors.why_refused(value):
+                raise _Refused(why)
+            if value.__dict__:
+                _check(value.__dict__, depth + 1, known, outer)
+            return
+    raise _Refused(f"a {kind.__module__}.{kind.__qualname__}; {_ALLOWED} ({_NUMPY})")
+
+
+def _is_torchs_key(key: Any) -> bool:
+    if not torch_use.loaded():
+        return False
+    from sweep.worker import tensors
+
+    return type(key) in tensors.PLAIN
 
 
 def _check_items(value: Any, kind: type, depth: int, known: set[int], outer: set[int]) -> None:
@@ -122,94 +137,7 @@ def _check_key(key: Any, kind: type) -> None:
     if type(key) is tuple:
         for part in key:
             _check_key(part, kind)
-    elif type(key) not in _KEYS:
+    elif type(key) not in _KEYS and not _is_torchs_key(key):
         raise _Refused(f"in a {kind.__name__} with a {type(key).__name__} as its key; a key is a string or a number")
     elif type(key) is int:
         _check(key, 0, set(), set())
-
-
-def _check_tensor(tensor: torch.Tensor) -> None:
-    plain = (
-        tensor.layout is torch.strided
-        and tensor.dtype in _DTYPES
-        and not (
-            tensor.is_meta
-            or tensor.is_nested
-            or tensor.is_conj()
-            or tensor.is_neg()
-            or tensor._is_zerotensor()
-            or tensor.__dict__
-        )
-    )
-    # Private: nothing public tells.
-    if not plain or torch._C._functorch.is_functorch_wrapped_tensor(tensor) or _is_freed(tensor):
-        _check_unusual(tensor)
-
-
-def _is_freed(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor's memory is smaller than the tensor, as that of a parameter whose values are on other devices."""
-    count = tensor.numel()
-    if count and not tensor.is_contiguous():
-        count = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return count > 0 and tensor.untyped_storage().nbytes() < int(tensor.storage_offset() + count) * tensor.itemsize
-
-
-def _check_unusual(tensor: torch.Tensor) -> None:
-    """Write a tensor to memory and read it back.
-
-    Raises:
-        _Refused: what comes back is something else.
-    """
-    if tensor.is_meta:
-        raise _Refused("a tensor on the device meta, which has no values")
-    try:
-        memory = io.BytesIO()
-        torch.save(tensor, memory)
-        memory.seek(0)
-        found = torch.load(memory, map_location="cpu", weights_only=True)
-        same = type(found) is type(tensor) and _facts(found) == _facts(tensor) and _equal(found, tensor)
-        why = "comes back as another one"
-    except Exception as error:  # torch may raise anything for a tensor that it cannot store
-        same, why = False, f"cannot be read back: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-    if not same:
-        raise _Refused(
-            f"a tensor ({tensor.dtype}, {tensor.layout}) that {why[:200]}; give a plain one, such as tensor.to_dense()"
-        )
-
-
-def _facts(tensor: torch.Tensor) -> list[Any]:
-    """Return what two tensors have in common that are the same, besides their values."""
-    facts: list[Any] = [tensor.dtype, tensor.layout, tensor.requires_grad, tensor.is_conj(), tensor.is_neg(), tensor.is_nested]
-    facts += [vars(tensor)]
-    if not tensor.is_nested:
-        facts += [tensor.shape]
-        facts += [tensor.stride()] if tensor.layout is torch.strided else []
-    if tensor.is_quantized:
-        facts += [tensor.qscheme()]
-    return facts
-
-
-def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
-    pairs = list(zip(_parts(one.detach().cpu()), _parts(other.detach().cpu()), strict=True))
-    return all(a.dtype == b.dtype and a.shape == b.shape and torch.equal(_bytes(a), _bytes(b)) for a, b in pairs)
-
-
-def _parts(tensor: torch.Tensor) -> list[torch.Tensor]:
-    """Return the plain tensors that a tensor consists of."""
-    if tensor.is_nested:
-        return list(tensor.unbind())
-    if tensor.layout is torch.sparse_coo:
-        return [tensor._indices(), tensor._values()]
-    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
-        return [tensor.crow_indices(), tensor.col_indices(), tensor.values()]
-    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
-        return [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
-    if not tensor.is_quantized:
-        return [tensor.resolve_conj().resolve_neg()]
-    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
-        return [tensor.int_repr(), torch.tensor([tensor.q_scale(), tensor.q_zero_point()], dtype=torch.float64)]
-    return [tensor.int_repr(), tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()]
-
-
-def _bytes(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)

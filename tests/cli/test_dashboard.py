@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweep.study.space import Choice, Constant, Domain, Range, side_by_side_space
-from sweep.tensorboard.writer import TrialWriter
+from sweep.tensorboard.run_writer import RunWriter
 from tests.conftest import Cli
 from tests.support.command_line import Running
 from tests.support.studies import write_study
@@ -83,7 +83,7 @@ def test_more_trials_than_files_may_be_open(here: Path) -> None:
     space: dict[str, Domain] = {"x": Range(low=0, high=1100), "k": Constant(value=1)}
     study = here / "runs" / "many"
     for number in range(1100):
-        writer = TrialWriter(study / f"{number:04d}_x={number}")
+        writer = RunWriter(study / f"{number:04d}_x={number}")
         writer.describe(space, ["score"])
         writer.start_session({"x": number, "k": 1}, space)
         writer.add_scalar("score", number, 1)

@@ -46,6 +46,7 @@ def test_every_byte_becomes_what_totensor_makes_of_it() -> None:
 def before(tmp_path: Path) -> Iterator[ProcessState]:
     """Remember this process as it is, and put it back."""
     state = ProcessState(Modules(str(tmp_path)))
+    state.add_torch()
     yield state
     assert state.put_back() == []
     state.close()

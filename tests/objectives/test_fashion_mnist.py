@@ -22,7 +22,7 @@ from sweep.study.space import Choice, Range
 from sweep.study.spec import LogSpec
 from sweep.study.trial import Decision, Position, Report, Suggested, TrialSpec
 from sweep.tensorboard.panels import Panels
-from sweep.tensorboard.writer import TrialWriter
+from sweep.tensorboard.run_writer import RunWriter
 from sweep.worker.handle import MetricNotFinite, Trial
 
 Train = Callable[..., tuple[list[Report], dict[str, float]]]
@@ -69,11 +69,11 @@ def train(tmp_path: Path, fashion_data: Path) -> Train:
     def run(seed: int = 1, **params: Any) -> tuple[list[Report], dict[str, float]]:
         host = Host()
         torch.manual_seed(seed)
-        writer = TrialWriter(tmp_path)
+        writer = RunWriter(tmp_path)
         spec = TrialSpec(number=0, params=params, seed=seed, dir=str(tmp_path))
         try:
             panels = Panels(writer, LogSpec(figures=False, images=False, graph=False), first=True)
-            trial = Trial(spec, metric="validation/accuracy", device="cpu", writer=writer, panels=panels, host=host)
+            trial = Trial(spec, metric="validation/accuracy", device="cpu", panels=panels, host=host)
             trial.finish(fm.train(trial))
         finally:
             writer.close()

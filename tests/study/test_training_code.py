@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import sweep
 from sweep.study.code.digest import Code, changes, joined
-from sweep.study.training_code import code_of
+from sweep.study.code.requirements import one_needs
+from sweep.study.training_code import code_of, uses_torch
 from tests.support.studies import study_spec, write_objectives
 
 
@@ -115,3 +118,61 @@ def test_what_a_function_uses_counts_by_its_content(here: Path) -> None:
     options["w"][0] = 2
     found.append(code_of(study, train).digest)
     assert len(set(found)) == 4
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"mine": "import json, numpy, scipy"}, False),
+        ({"mine": "import torch"}, True),
+        ({"mine": "def train(trial):\n    from torch import nn"}, True),
+        ({"mine": "import first", "first": "import second", "second": "import torch.nn"}, True),
+        ({"mine": "import torchvision"}, True),  # which requires torch
+        ({"mine": "import optuna"}, False),  # which has an extra that does
+        ({"mine": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"}, False),
+        ({"mine": "from sweep import Trial"}, False),
+        ({"mine": "from sweep.lightning import fit"}, True),
+        ({"mine": "import importlib\nimportlib.import_module('torch')"}, True),
+        ({"mine": "import not_installed"}, False),
+    ],
+)
+def test_whether_a_study_uses_torch(here: Path, files: dict[str, str], expected: bool) -> None:
+    """By what its files and the packages that they import require."""
+    for name, text in files.items():
+        (here / f"{name}.py").write_text(text)
+    study = study_spec({"x": 1}, import_dir=here)
+    assert uses_torch(study, code_of(study)) is expected
+
+
+def test_the_built_in_objectives_use_torch_where_they_import_it(here: Path) -> None:
+    """The toy does not."""
+    for name, expected in (("toy", False), ("fashion_mnist", True)):
+        study = study_spec({"x": 1}, import_dir=here, objective=f"sweep.objectives.{name}:train")
+        assert uses_torch(study, code_of(study)) is expected
+
+
+def test_a_command_uses_its_own_torch(here: Path) -> None:
+    """In its own process, not in the worker's."""
+    (here / "mine.py").write_text("import torch")
+    study = study_spec({"x": 1}, import_dir=here, objective=None, command=["python", "mine.py"])
+    assert code_of(study).packages["torch"]
+    assert not uses_torch(study, code_of(study))
+
+
+def test_a_program_with_torch_may_give_a_function_tensors(here: Path) -> None:
+    """So its workers have torch from the start."""
+    import torch
+
+    weights = torch.ones(1)
+
+    def train(trial: Any) -> float:
+        return float(weights.sum())
+
+    study = study_spec({"x": 1}, import_dir=here)
+    assert uses_torch(study, code_of(study, train), train)
+
+
+def test_a_package_that_is_not_found_may_require_anything() -> None:
+    """One that a package requires may be for another system, and counts for nothing."""
+    assert one_needs(["no-such-package"], "torch")
+    assert not one_needs(["tqdm"], "torch")

@@ -15,6 +15,7 @@ from sweep.cli.dashboard import tensorboard
 from sweep.study.space import Choice, Constant, Domain, Range
 from sweep.study.trial import Scalar
 from sweep.tensorboard import event_files, hparams
+from sweep.tensorboard.run_writer import RunWriter
 from sweep.tensorboard.writer import TrialWriter
 from tests.conftest import Cli
 from tests.support.command_line import Running
@@ -67,11 +68,11 @@ def test_a_sessions_values_have_their_columns_types() -> None:
 
 def test_add_hparams_in_a_trial_keeps_one_run_and_one_file(tmp_path: Path) -> None:
     """The tutorials' call adds its metrics to the run; a curve is continued, not erased."""
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     writer.start_session({"lr": 0.01}, SPACE)
     for step in (1, 2):
         writer.add_scalar("acc", step / 10, step)
-    writer.add_hparams({"lr": 0.01, "bsize": 3}, {"acc": 0.2, "hparam/loss": np.float32(0.5)})
+    TrialWriter(writer).add_hparams({"lr": 0.01, "bsize": 3}, {"acc": 0.2, "hparam/loss": np.float32(0.5)})
     writer.end_session(success=True)
     writer.close()
     assert len(list(tmp_path.iterdir())) == 1
@@ -83,12 +84,13 @@ def test_add_hparams_in_a_trial_keeps_one_run_and_one_file(tmp_path: Path) -> No
 
 def test_add_hparams_alone_writes_a_whole_session(tmp_path: Path) -> None:
     """Outside a study the writer takes NumPy and torch scalars, lists and None, and needs no second run."""
-    with TrialWriter(tmp_path) as writer:
-        writer.add_hparams(
-            {"lr": np.float64(0.1), "shuffle": True, "layers": [1, 2], "nothing": None, "t": torch.tensor(3)},
-            {"acc": 0.9},
-            hparam_domain_discrete={"shuffle": [True, False]},
-        )
+    run = RunWriter(tmp_path)
+    TrialWriter(run).add_hparams(
+        {"lr": np.float64(0.1), "shuffle": True, "layers": [1, 2], "nothing": None, "t": torch.tensor(3)},
+        {"acc": 0.9},
+        hparam_domain_discrete={"shuffle": [True, False]},
+    )
+    run.close()
     assert len(list(tmp_path.iterdir())) == 1
     tags = hparams_tags(tmp_path)
     assert set(tags) == {metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG, metadata.SESSION_END_INFO_TAG}
@@ -101,12 +103,14 @@ def test_add_hparams_alone_writes_a_whole_session(tmp_path: Path) -> None:
 
 def test_logging_never_kills_a_trial(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A call that fails is printed once, in the log, and the next one works."""
-    writer = TrialWriter(tmp_path)
+    run = RunWriter(tmp_path)
+    writer = TrialWriter(run)
     for _ in range(2):
         writer.add_scalar("a", "no number", 1)
         writer.add_image("b", object())
+    run.add_scalar("a", "no number", 1)
     writer.add_scalar("a", 1.0, 2)
-    writer.close()
+    run.close()
     said = capfd.readouterr().err
     assert said.count("writer.add_scalar failed; the trial continues without it") == 1
     assert said.count("writer.add_image failed; the trial continues without it") == 1
@@ -114,24 +118,25 @@ def test_logging_never_kills_a_trial(tmp_path: Path, capfd: pytest.CaptureFixtur
 
 
 def test_an_objective_that_closes_the_file_itself_goes_on_writing(tmp_path: Path) -> None:
-    """Through torch's own objects, in which the file may also be opened again; it is one file, and `shut` closes it."""
-    writer = TrialWriter(tmp_path, keep_open=True)
+    """Through torch's own objects, in which the file may also be opened again; it is one file, and the run closes it."""
+    run = RunWriter(tmp_path)
+    writer = TrialWriter(run)
     writer.add_scalar("a", 1.0, 1)
     for file in writer.all_writers.values():
         file.close()
     writer.add_scalar("a", 2.0, 2)
     writer.file_writer.reopen()
     writer.add_scalar("a", 3.0, 3)
-    writer.written()
-    events = writer.file_writer.event_writer
-    writer.shut()
-    assert scalars(tmp_path) == {"a": [(1, 1.0), (2, 2.0), (3, 3.0)]}
-    assert events._file is None
+    writer.close()
+    writer.add_scalar("a", 4.0, 4)
+    run.close()
+    assert scalars(tmp_path) == {"a": [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]}
+    assert run.events._file is None
 
 
 def test_a_dead_trials_row_is_ended_by_the_runner(tmp_path: Path) -> None:
     """One more event file in the run folder holds the status, and nothing else."""
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     writer.start_session({"lr": 0.01}, SPACE)
     writer.close()
     hparams.append_end(tmp_path, {}, success=False)
@@ -154,7 +159,7 @@ def test_a_trial_that_died_before_its_row_appeared_has_one(tmp_path: Path) -> No
 
 def test_a_status_written_just_before_death_does_not_count(tmp_path: Path) -> None:
     """The process wrote the status and died before the runner knew: the row gets the status that the study has."""
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     writer.describe(SPACE, ["acc"])
     writer.start_session({"lr": 0.01}, SPACE)
     writer.add_scalar("acc", 0.5, 1)
@@ -184,7 +189,7 @@ def values(path: Path) -> list[Any]:
 def test_a_column_that_gets_another_type_does_so_in_every_row(tmp_path: Path) -> None:
     """Numbers that are joined by a null become strings, as in the new rows; nothing else changes."""
     before, after = {"x": Choice(values=(0.1, 2))}, {"x": Choice(values=(0.1, 2, None))}
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     writer.describe(before, ["acc"])
     writer.start_session({"x": 0.1}, before)
     for step in (1, 2):
@@ -317,7 +322,7 @@ def test_a_parameter_that_a_trial_does_not_have_is_empty_in_its_row(tmp_path: Pa
     space: dict[str, Domain] = {"optimizer": Choice(values=("sgd", "adam")), "momentum": Range(low=0.0, high=1.0)}
     trials: dict[str, dict[str, Scalar]] = {"0000": {"optimizer": "sgd", "momentum": 0.9}, "0001": {"optimizer": "adam"}}
     for name, params in trials.items():
-        writer = TrialWriter(tmp_path / name)
+        writer = RunWriter(tmp_path / name)
         writer.describe(space, ["score"])
         writer.start_session(params, space)
         writer.add_scalar("score", 1.0, 1)

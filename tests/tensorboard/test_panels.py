@@ -21,6 +21,7 @@ from sweep.storage.folder import BEST_EMBEDDINGS
 from sweep.study.spec import LogSpec
 from sweep.tensorboard import event_files
 from sweep.tensorboard.panels import Panels
+from sweep.tensorboard.run_writer import RunWriter
 from sweep.tensorboard.writer import TrialWriter
 from tests.conftest import Cli
 from tests.support.interrupting import run_killed
@@ -37,7 +38,7 @@ SCORES = torch.rand(30, 3, generator=torch.Generator().manual_seed(2))
 
 def fill(folder: Path, log: LogSpec, *, first: bool = True) -> set[tuple[str, str]]:
     """Hand over everything there is; return plugin and tag of what was written."""
-    writer = TrialWriter(folder, lays_out=first and log.charts)
+    writer = RunWriter(folder, lays_out=first and log.charts)
     panels = Panels(writer, log, first=first)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
     panels.samples(IMAGES, LABELS)
@@ -46,7 +47,7 @@ def fill(folder: Path, log: LogSpec, *, first: bool = True) -> set[tuple[str, st
     model(IMAGES).sum().backward()
     for number in (1, 2, 3):
         panels.batch(number, {"batch/loss": 1.0})
-    writer.add_scalars("pair", {"one": 1, "two": 2}, 1)
+    panels.writer.add_scalars("pair", {"one": 1, "two": 2}, 1)
     panels.reported(1)
     panels.predictions(IMAGES, LABELS, SCORES, ("a", "b", "c"), 1)
     panels.embedding("hidden", SCORES, LABELS, IMAGES)
@@ -65,14 +66,14 @@ class OnGpu(torch.Tensor):
 
 def test_a_number_on_a_gpu_is_not_waited_for(tmp_path: Path) -> None:
     """It is written with everything else at the next flush, as it was and with the time at which it was handed over."""
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     panels = Panels(writer, LogSpec(batches=2), first=True)
     loss = torch.tensor(3.0).as_subclass(OnGpu)
     for number in (1, 2, 3, 4):
         panels.batch(number, {"batch/loss": loss})
         loss.add_(1)
     handed_over = time.time()
-    writer._get_file_writer().flush()
+    writer.events.flush()
     assert "batch/loss" not in scalars(tmp_path)
     time.sleep(0.01)
     writer.written()
@@ -143,12 +144,13 @@ def layout(folder: Path) -> dict[str, dict[str, list[str]]]:
 
 def test_add_scalars_makes_one_chart_of_one_run(tmp_path: Path) -> None:
     """Beside what the user describes, whenever each of them is called."""
-    writer = TrialWriter(tmp_path)
+    run = RunWriter(tmp_path)
+    writer = TrialWriter(run)
     writer.add_scalars("loss", {"train": 2.0, "validation": 3.0}, 1)
     writer.flush()
     writer.add_custom_scalars({"mine": {"both": ["Multiline", ["a", "b"]]}})
     writer.add_scalars("loss", {"test": 4.0}, 2)
-    writer.close()
+    run.close()
     assert [path.name[:6] for path in tmp_path.iterdir()] == ["events"]
     assert scalars(tmp_path) == {"loss/train": [(1, 2.0)], "loss/validation": [(1, 3.0)], "loss/test": [(2, 4.0)]}
     assert layout(tmp_path) == {
@@ -159,7 +161,7 @@ def test_add_scalars_makes_one_chart_of_one_run(tmp_path: Path) -> None:
 
 def test_metrics_that_end_alike_share_a_chart(tmp_path: Path) -> None:
     """Training against validation, without code."""
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     writer.charts_of(["validation/accuracy", "train/loss", "validation/loss", "train/accuracy", "lr"])
     writer.close()
     assert layout(tmp_path)["compared"] == {
@@ -170,7 +172,7 @@ def test_metrics_that_end_alike_share_a_chart(tmp_path: Path) -> None:
 
 def test_a_panel_that_fails_costs_no_training(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What it raised is in the trial's log, and the next one works."""
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     panels = Panels(writer, ALL, first=True)
     panels.samples(torch.rand(3), [7], ["a"])
     panels.watch(torch.nn.Linear(3, 1), torch.rand(2, 4))
@@ -187,7 +189,7 @@ def test_a_panel_that_fails_costs_no_training(tmp_path: Path, capfd: pytest.Capt
 
 def test_no_layer_is_too_odd_for_the_histograms(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What cannot be drawn, such as a sparse gradient, is told in the log; the others are drawn."""
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     panels = Panels(writer, ALL, first=True)
     model = torch.nn.Sequential(torch.nn.Embedding(10, 3, sparse=True), torch.nn.Linear(3, 1))
     model(torch.tensor([1, 2])).sum().backward()
@@ -202,7 +204,7 @@ def test_no_layer_is_too_odd_for_the_histograms(tmp_path: Path, capfd: pytest.Ca
 
 def test_histograms_of_many_reports_become_rarer(tmp_path: Path) -> None:
     """Each of the first 63, then every second, then every fourth; a trial that resumes continues the count."""
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     panels = Panels(writer, ALL, first=True)
     panels.watch(torch.nn.Linear(1, 1, bias=False))
     for step in range(1, 101):
@@ -234,7 +236,7 @@ def test_the_graph_is_drawn_without_anybody_noticing(tmp_path: Path) -> None:
     model = Noisy()
     model.register_forward_hook(lambda *_: called.append(1))
     before = random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     Panels(writer, ALL, first=True).watch(model, torch.rand(4, 3, generator=torch.Generator().manual_seed(0)))
     writer.close()
     assert ("graphs", "graph") in {(kind, tag) for kind, tag, _ in points(tmp_path)}
@@ -246,19 +248,19 @@ def test_the_graph_is_drawn_without_anybody_noticing(tmp_path: Path) -> None:
 
 def test_a_layout_that_is_none_costs_no_trial(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Neither of a wrong kind nor of a wrong size; the other charts are described."""
-    writer = TrialWriter(tmp_path)
+    run = RunWriter(tmp_path)
+    writer = TrialWriter(run)
     writer.add_custom_scalars({"a": {"c": "oops"}})
     writer.add_custom_scalars(["none"])  # type: ignore[arg-type]  # what a user may do
     writer.add_custom_scalars_multilinechart(["x", "y"], "mine", "both")
-    writer.written()
-    writer.close()
+    run.close()
     assert "writer.add_custom_scalars failed" in capfd.readouterr().err
     assert layout(tmp_path) == {"mine": {"both": ["x", "y"]}}
 
 
 def test_a_checkpoint_from_before_the_panels_is_used(tmp_path: Path) -> None:
     """A trial that was interrupted by an older version resumes."""
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     writer.load_state_dict({"described": True, "last_step": {"a": 3}})
     Panels(writer, ALL, first=True).load_state_dict({})
     writer.add_scalar("a", 1.0, 4)
@@ -268,7 +270,7 @@ def test_a_checkpoint_from_before_the_panels_is_used(tmp_path: Path) -> None:
 
 def test_names_must_fit_the_scores(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Counts in wrong cells would be worse than none."""
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     Panels(writer, ALL, first=True).predictions(None, LABELS, torch.rand(30, 4), ("a", "b", "c"))
     writer.close()
     assert "there are scores for 4 classes and names for 3" in capfd.readouterr().err
@@ -277,7 +279,7 @@ def test_names_must_fit_the_scores(tmp_path: Path, capfd: pytest.CaptureFixture[
 
 def test_weights_that_are_not_finite_do_not_spoil_a_histogram(tmp_path: Path) -> None:
     """The finite ones are shown; with none there is no histogram."""
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     panels = Panels(writer, ALL, first=True)
     model = torch.nn.Linear(3, 1)
     with torch.no_grad():
@@ -292,7 +294,7 @@ def test_weights_that_are_not_finite_do_not_spoil_a_histogram(tmp_path: Path) ->
 def test_thumbnails_are_where_the_projector_looks_for_them(tmp_path: Path) -> None:
     """Row by row in one square picture, each as large as the configuration says."""
     images = (torch.arange(5).reshape(5, 1, 1) * torch.ones(5, 4, 6)).to(torch.uint8)
-    writer = TrialWriter(tmp_path)
+    writer = RunWriter(tmp_path)
     Panels(writer, ALL, first=True).embedding(
         "raw pixels", images.flatten(1), [0, 1, 2, 3, 4], images, list("abcde"), of_model=False
     )

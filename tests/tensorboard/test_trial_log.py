@@ -194,7 +194,7 @@ def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(log.writer._get_file_writer(), "flush", full)
+        patch.setattr(log.writer.events, "flush", full)
         with pytest.raises(OSError, match="No space left"):
             record(log, {"loss": 1})
     log.close()

@@ -21,7 +21,7 @@ import torch
 from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT, UNUSABLE_CHECKPOINT
 from sweep.study.trial import Position
 from sweep.tensorboard import event_files
-from sweep.tensorboard.writer import TrialWriter
+from sweep.tensorboard.run_writer import RunWriter
 from sweep.worker import checkpoint
 from sweep.worker.checkpoint import Checkpoint, CheckpointDamaged, candidates, read, save
 
@@ -196,7 +196,7 @@ def test_a_write_that_fails_harms_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
 def write(folder: Path, *values: float) -> Path:
     """Write an event file with a point for each value; its first record is the header."""
-    writer = TrialWriter(folder)
+    writer = RunWriter(folder)
     for step, value in enumerate(values):
         writer.add_scalar("a", value, step)
     writer.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from sweep.worker import library_state
+from sweep.worker import torch_state
 from sweep.worker.cuda import cause_in, cause_of, give_memory_back, memory_text
 
 ASSERT = "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously reported at some other API call"
@@ -141,7 +141,7 @@ def test_memory_is_given_back_where_cuda_is_initialised(monkeypatch: pytest.Monk
 
 def test_a_worker_whose_trial_has_initialised_cuda_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else every trial on a GPU would be followed by a new process; another current GPU is put back."""
-    [(read, put_back)] = [(read, put_back) for name, read, put_back in library_state.parts() if name == "torch: current GPU"]
+    [(read, put_back)] = [(read, put_back) for name, read, put_back in torch_state.parts() if name == "torch: current GPU"]
     before, chosen = read(), list[int]()
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch._C, "_cuda_setDevice", chosen.append, raising=False)

@@ -14,7 +14,7 @@ from sweep.study.trial import Decision, Report, TrialResult, TrialSpec, TrialSta
 from sweep.worker.devices import plan_slots
 from sweep.worker.executors.local import LocalWorker
 from sweep.worker.gpus import Gpu
-from sweep.worker.loop import IMPORTS, serve
+from sweep.worker.loop import TORCH_IMPORTS, serve
 from tests.conftest import Cli
 from tests.support.cuda_driver import CudaDriver
 from tests.support.studies import study_spec, write_study
@@ -94,7 +94,7 @@ def test_on_a_gpu_only_the_objective_starts_cuda(driver: CudaDriver, tmp_path: P
     (tmp_path / "asks_later.py").write_text(ASKS.replace("    found =", "    trial.report(0, {'score': 1})\n    found ="))
     study = study_spec({"x": 1}, objective="asks_later:train", import_dir=tmp_path)
     slot = plan_slots("auto", 1, 1, gpus=[Gpu(uuid="0", index="0", name="NVIDIA H200")])[0]
-    worker = LocalWorker(slot, functools.partial(serve, study), IMPORTS)
+    worker = LocalWorker(slot, functools.partial(serve, study), TORCH_IMPORTS)
     try:
         spec = TrialSpec(number=0, params={"x": 1}, seed=7, dir=str(tmp_path / "trial"))
         assert isinstance(worker.next_event(spec).result(timeout=60), Report)

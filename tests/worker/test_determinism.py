@@ -26,7 +26,7 @@ from sweep.worker.devices import Slot, plan_slots
 from sweep.worker.executors.local import LocalWorker
 from sweep.worker.gpus import Gpu
 from sweep.worker.handle import Trial
-from sweep.worker.loop import IMPORTS, serve
+from sweep.worker.loop import TORCH_IMPORTS, serve
 from sweep.worker.protocol import Event, Resumed
 from tests.support.studies import study_spec
 from tests.worker.script.conftest import Line
@@ -76,7 +76,7 @@ REPEATING = {"workspace": ":4096:8", "cudnn": (True, False)}
 )
 def test_what_each_level_sets(as_torch_begins: dict[str, Any], level: str, slot: Slot, changed: dict[str, Any]) -> None:
     """While the process serves the slot; it may be the user's own, so all is put back in the end."""
-    with determinism.settings(level, slot):
+    with determinism.environment(level, slot), determinism.settings(level, slot):
         assert found() == as_torch_begins | changed
     assert found() == as_torch_begins
 
@@ -84,7 +84,7 @@ def test_what_each_level_sets(as_torch_begins: dict[str, Any], level: str, slot:
 def test_a_workspace_of_the_users_own_is_kept(as_torch_begins: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever sets the variable knows why."""
     monkeypatch.setenv(WORKSPACE, ":16:8")
-    with determinism.settings("default", H200):
+    with determinism.environment("default", H200), determinism.settings("default", H200):
         assert os.environ[WORKSPACE] == ":16:8"
     assert os.environ[WORKSPACE] == ":16:8"
 
@@ -103,7 +103,7 @@ def train(trial):
 
 @contextlib.contextmanager
 def worker(slot: Slot, **keys: Any) -> Iterator[LocalWorker]:
-    made = LocalWorker(slot, functools.partial(serve, study_spec({"x": 1}, **keys)), IMPORTS)
+    made = LocalWorker(slot, functools.partial(serve, study_spec({"x": 1}, **keys)), TORCH_IMPORTS)
     try:
         yield made
     finally:

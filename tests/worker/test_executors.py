@@ -21,7 +21,7 @@ from sweep.worker.executors import local as local_executor
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.executors.local import LocalWorker
 from sweep.worker.gpus import Gpu
-from sweep.worker.loop import IMPORTS, serve
+from sweep.worker.loop import TORCH_IMPORTS, serve
 from sweep.worker.protocol import Command, Died, Event, Load, Loaded, LoadFailed, Resumed, Suggest, Worker
 from tests.support.clusters import cluster
 from tests.support.studies import study_spec, write_objectives
@@ -104,9 +104,11 @@ def new_worker(executor: str, study: StudySpec, slot: Slot | None = None) -> Wor
         from sweep.worker.executors.ray.host import Order
         from sweep.worker.executors.ray.worker import RayWorker
 
-        order = Order(study=study, get=None, slot=slot, sign=("/nowhere", ""), code=True)
+        order = Order(study=study, get=None, imports=TORCH_IMPORTS, slot=slot, sign=("/nowhere", ""), code=True)
         return RayWorker(order, {"num_cpus": 0.01}, lambda _: None)
-    return InlineWorker(slot, loop) if executor == "inline" else LocalWorker(slot, loop, IMPORTS, copied=executor == "local")
+    return (
+        InlineWorker(slot, loop) if executor == "inline" else LocalWorker(slot, loop, TORCH_IMPORTS, copied=executor == "local")
+    )
 
 
 def ask(worker: Worker, command: Command) -> Event:
@@ -410,7 +412,7 @@ def test_a_slots_environment_is_set_before_torch_is_imported(study: StudySpec, t
     gpus = [Gpu(uuid="4", index="4"), Gpu(uuid="5", index="5")]
     slot = plan_slots("auto", None, None, gpus=gpus, cores=6)[0]
     loop = functools.partial(serve, dataclasses.replace(study, objective="mine_for_workers:environment"))
-    worker = LocalWorker(slot, loop, IMPORTS, copied=copied)
+    worker = LocalWorker(slot, loop, TORCH_IMPORTS, copied=copied)
     try:
         assert isinstance(ask(worker, spec(tmp_path)), Report)
         visible, omp, threads, pid = (tmp_path / "trial" / "environment").read_text().split()

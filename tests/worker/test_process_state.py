@@ -78,6 +78,7 @@ CHANGES: dict[str, Callable[[], Any]] = {
 def test_what_can_be_put_back_is(modules: Modules, change: Callable[[], Any]) -> None:
     """Afterwards nothing differs, so that nothing is named."""
     state = ProcessState(modules)
+    state.add_torch()
     before = [read() for _, read, _ in state._parts]
     change()
     assert [read() for _, read, _ in state._parts] != before

@@ -17,7 +17,7 @@ from sweep.study.trial import Decision, Report, TrialSpec
 from sweep.worker.devices import Slot, plan_slots
 from sweep.worker.executors.local import LocalWorker
 from sweep.worker.gpus import Gpu
-from sweep.worker.loop import IMPORTS, serve
+from sweep.worker.loop import TORCH_IMPORTS, serve
 from sweep.worker.protocol import Died, Event, Load, Loaded
 from tests.support.studies import study_spec, write_objectives
 from tests.support.waiting import no_process_left, wait_for
@@ -41,7 +41,7 @@ def study(tmp_path: Path) -> StudySpec:
 @pytest.fixture
 def workers(study: StudySpec, request: pytest.FixtureRequest) -> Iterator[list[LocalWorker]]:
     """Two loaded workers."""
-    imports = getattr(request, "param", IMPORTS)
+    imports = getattr(request, "param", TORCH_IMPORTS)
     made = [LocalWorker(slot, functools.partial(serve, study), imports) for slot in plan_slots("cpu", 2, 1)]
     for future in [worker.next_event(Load()) for worker in made]:
         assert future.result(timeout=60) == Loaded(prepare=False)
@@ -108,7 +108,7 @@ def test_slots_with_any_number_of_threads_and_gpus_share_a_template(tmp_path: Pa
     study = study_spec({"x": 1}, objective="mine_of_threads:train", import_dir=tmp_path)
     kinds = [(1, 0), (2, 0), (3, 1), (2, 2)]
     slots = [slot_of(index, *kind) for index, kind in enumerate(kinds)]
-    made = [LocalWorker(slot, functools.partial(serve, study), IMPORTS) for slot in slots]
+    made = [LocalWorker(slot, functools.partial(serve, study), TORCH_IMPORTS) for slot in slots]
     try:
         for worker, (threads, gpus) in zip(made, kinds, strict=True):
             report = ask(worker, tmp_path)

@@ -6,7 +6,7 @@
                                         EOFError: the process died ─► Died(exit code), a new process next time
     stop() ─────────────────────────── a byte ══ second pipe ══════════► trial.stop_requested, at any time
 
-On Linux the processes are copies of a template that has imported torch (see `template`); elsewhere loky (joblib) starts them.
+On Linux the processes are copies of a template that has made the slow imports (see `template`); elsewhere loky starts them.
 Neither imports the user's main module, and each has its own environment. Each leads a session of its own: the terminal's
 Ctrl-C reaches only the runner, and a kill of the group ends grandchildren too. A worker ends with its runner, even if the runner
 is killed with -9: one that waits finds its pipe closed, one that computes gets SIGKILL from the kernel (PR_SET_PDEATHSIG on

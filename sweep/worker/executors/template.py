@@ -1,11 +1,12 @@
-"""Workers as copies of one process that has imported torch, so that each starts in milliseconds.
+"""Workers as copies of one process that has imported what they need, so that each starts in milliseconds.
 
     runner                            template, one for an environment           worker
     spawn(...) ── function, pipes ═════ socket ════════════►  fork() ──────────► target(pipes, ...)
     ◄───────────────────────────────── process id ───────────┘
     exit code ◄════════════ exit pipe ═════════════════════  waitpid() ◄──────── the end
 
-Importing torch takes seconds and fills 300 MB of memory, which the copies share. The template imports it once, starts no thread,
+Importing torch takes seconds and fills 300 MB of memory, which the copies share. The template imports it once, if the study's
+code uses it (`sweep.study.training_code.uses_torch`); what every worker needs fills 50 MB. The template starts no thread,
 computes nothing and never uses a GPU (CUDA does not survive a fork). Each copy has its own environment, its own number of threads
 and GPUs of its own, and imports the user's code itself. A template that dies is replaced at once. Linux only: elsewhere the
 system's libraries do not survive a fork.

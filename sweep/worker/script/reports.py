@@ -35,9 +35,7 @@ class Reports:
 
     def __init__(self, trial: Trial, metric: str, logdir: Path, *, continues: bool) -> None:
         from sweep.tensorboard.script_events import ScriptEvents
-        from sweep.tensorboard.writer import TrialWriter
 
-        assert isinstance(trial.writer, TrialWriter)
         self._trial, self._metric, self._continues = trial, metric, continues
         self.after: int | None = (trial.state or {}).get("step") if continues else None
         if self.after is None:
@@ -48,7 +46,7 @@ class Reports:
         self._warned = False
         self.dropped = ""
         report = functools.partial(self._report, "events")
-        self.events = ScriptEvents(logdir, trial.dir, trial.writer, metric, report)
+        self.events = ScriptEvents(logdir, trial.dir, trial.panels.run, metric, report)
 
     def line(self, text: str) -> bool:
         """Report a JSON line that has the metric; return whether it is one."""
@@ -101,7 +99,7 @@ class Reports:
     def point(self, name: str, value: float, step: int) -> None:
         """Add a point to the curve of a number in another row."""
         if self._way in (None, "wandb"):
-            self._trial.writer.add_scalar(name, value, step)
+            self._trial.panels.run.add_scalar(name, value, step)
 
     def last(self, metrics: dict[str, float]) -> dict[str, float] | None:
         """Return the last metrics of a script that uses wandb; None if another way counts."""

@@ -13,7 +13,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,20 @@ class RayCluster:
         study: what is run.
         folder: the study's folder.
         get: returns the objective; None for the one that the study names.
+        imports: what workers import before the study's code.
         variables: of each worker.
     """
 
     def __init__(
-        self, study: StudySpec, folder: Path, get: Callable[[], Any] | None, variables: Mapping[str, str] | None = None
+        self,
+        study: StudySpec,
+        folder: Path,
+        get: Callable[[], Any] | None,
+        imports: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.grows = True
-        self._study, self._folder, self._get, self._variables = study, folder, get, dict(variables or {})
+        self._study, self._folder, self._get, self._imports, self._variables = study, folder, get, imports, dict(variables or {})
         self._notes: list[str] = []
         self._told: set[str] = set()
         self._lock = threading.Lock()
@@ -125,7 +131,7 @@ class RayCluster:
         from sweep.worker.executors.ray.worker import RayWorker
 
         path, content = self._sign
-        order = Order(study=self._study, get=self._get, slot=slot, sign=(str(path), content), code=True)
+        order = Order(study=self._study, get=self._get, imports=self._imports, slot=slot, sign=(str(path), content), code=True)
         others = {name: amount for name, amount in self._asked.items() if name not in ("CPU", "GPU")}
         options = {"num_cpus": self._asked["CPU"], "num_gpus": self._asked.get("GPU", 0), "resources": others}
         return RayWorker(order, options, self._check)

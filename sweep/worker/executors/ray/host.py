@@ -10,7 +10,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sweep.study.trial import TrialResult, TrialSpec
 from sweep.worker.devices import Slot
 from sweep.worker.executors.local import LocalWorker
 from sweep.worker.executors.ray.folder_copy import Change, Watched, apply
-from sweep.worker.loop import IMPORTS, serve
+from sweep.worker.loop import serve
 from sweep.worker.protocol import Command, Died, LoadFailed
 from sweep.worker.versions import compared
 from sweep.worker.visible import visible_gpus
@@ -37,6 +37,7 @@ class Order:
     Attributes:
         study: whose trials it runs.
         get: returns the objective; None to import the one that the study names.
+        imports: what its worker imports before the study's code.
         slot: as the runner planned it; the node adds which GPUs it is.
         sign: a file in the study's folder and its content: a node that finds it shares the folder.
         code: whether the study's files were sent to the node, into the actor's working directory.
@@ -44,6 +45,7 @@ class Order:
 
     study: StudySpec
     get: Callable[[], Any] | None
+    imports: Sequence[str]
     slot: Slot
     sign: tuple[str, str]
     code: bool
@@ -75,7 +77,7 @@ class Host:
         gpus = tuple(visible_gpus()) if order.slot.torch_device == "cuda" else ()
         chosen = {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus)}
         slot = replace(order.slot, gpus=gpus, env={**order.slot.env, **chosen})
-        self._worker = LocalWorker(slot, functools.partial(serve, study, get=order.get), IMPORTS)
+        self._worker = LocalWorker(slot, functools.partial(serve, study, get=order.get), order.imports)
 
     def joined(self) -> Joined:
         """Return what the runner asks first."""
