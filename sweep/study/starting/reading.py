@@ -215,19 +215,20 @@ def _is_of_trial(node: ast.FunctionDef) -> bool:
 def _function(node: ast.FunctionDef, tree: ast.Module, optimized: set[str]) -> Function:
     trial = [*node.args.posonlyargs, *node.args.args][0].arg
     aliases = {f"{trial}.params"}
-    for one in ast.walk(node):
+    written = sorted(ast.walk(node), key=lambda one: (getattr(one, "lineno", 0), getattr(one, "col_offset", 0)))
+    for one in written:
         if isinstance(one, ast.Assign) and ast.unparse(one.value) in aliases:
             aliases.update(target.id for target in one.targets if isinstance(target, ast.Name))
     found: dict[str, Option] = {}
     passes_on = optuna = False
-    for one in ast.walk(node):
+    for one in written:
         match one:
             case ast.Subscript(value=of, slice=ast.Constant(value=str(name))) if ast.unparse(of) in aliases:
                 found.setdefault(name, Option(name=name, kind="unknown", required=True))
             case ast.Call(func=ast.Attribute(value=of, attr="get"), args=[ast.Constant(value=str(name)), *rest]) if (
                 ast.unparse(of) in aliases
             ):
-                found[name] = _option(name, rest[0] if rest else None, None)
+                found[name] = dataclasses.replace(_option(name, rest[0] if rest else None, None), required=False)
             case ast.Call(func=ast.Attribute(attr=attr)) if attr.startswith(_SUGGESTS):
                 optuna = True
             case ast.Call(func=called, args=args, keywords=keywords):

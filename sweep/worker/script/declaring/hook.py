@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import os
@@ -58,7 +59,8 @@ class _Finder:
 
         def exec_module(module: Any) -> None:
             execute(module)
-            change(module)
+            with contextlib.suppress(AttributeError):  # a module of the user's own that has the library's name
+                change(module)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
