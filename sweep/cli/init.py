@@ -16,9 +16,10 @@ from sweep.errors import SweepError, did_you_mean
 from sweep.study.file.reading import read_study
 from sweep.study.starting.starts import built_in, chosen, of_function, of_program, with_metric
 from sweep.study.starting.target import target_of
-from sweep.study.starting.text import Start, first_study
+from sweep.study.starting.text import Start, first_study, in_own_words
 from sweep.worker.script.asking import ask
 
+_STUDIES = (".yaml", ".yml")
 _GOALS = ("minimize", "maximize")
 
 
@@ -35,7 +36,7 @@ def make_study(target: str | None, words: Sequence[str], *, out: str | None, pyt
     """Write the first study file of a script or function; print what it says, and what to type next.
 
     Args:
-        target: `train.py`, `train.py:function`; None for the built-in objective.
+        target: `train.py`, `train.py:function`, a sweep file of W&B's; None for the built-in objective.
         words: fixed words for the script.
         out: the file to write; None for one beside the script, of its name.
         python: the interpreter of the script.
@@ -44,18 +45,28 @@ def make_study(target: str | None, words: Sequence[str], *, out: str | None, pyt
     Raises:
         SweepError: there is no such script, the file exists, or the script does not say which parameters it has.
     """
+    if target is not None and Path(target).suffix in _STUDIES and Path(target).is_file():
+        path = Path(target)
+        file = _free(out, path.with_name(f"{path.stem}-study.yaml"))
+        _write(file, in_own_words(path))
+        print(f"{file} is written\nsweep run {shlex.quote(str(file))}")
+        return
     made = _made(target, words, out, python)
     if sys.stdin.isatty() and sys.stdout.isatty() and not yes:
         made = _asked(made)
+    _write(made.file, first_study(made.start))
+    _show(made)
+
+
+def _write(path: Path, text: str) -> None:
     try:
-        with made.file.open("x", encoding="utf-8") as file:
-            file.write(first_study(made.start))
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
     except FileExistsError:
-        raise _exists(made.file) from None
+        raise _exists(path) from None
     except OSError as error:
         do = "sweep init ... -o FILE   writes another file"
-        raise SweepError("study-not-written", f"cannot write {made.file}: {error.strerror}", do=do) from None
-    _show(made)
+        raise SweepError("study-not-written", f"cannot write {path}: {error.strerror}", do=do) from None
 
 
 def _made(word: str | None, words: Sequence[str], out: str | None, python: str) -> _Made:
@@ -65,7 +76,7 @@ def _made(word: str | None, words: Sequence[str], out: str | None, python: str) 
     file = _free(out, target.path.with_suffix(".yaml"))
     folder, unsure = file.resolve().parent, not target.shown.metrics
     if target.function is not None:
-        start = of_function(target.reference(folder), target.function, target.shown)
+        start = of_function(target.reference(folder), target.function, target.shown, folder)
         return _Made(start=start, file=file, unsure=unsure and start.proposals is not None)
     command = [python, os.path.relpath(target.path.resolve(), folder), *words]
     print(f"asking {target.path} for its parameters", file=sys.stderr, flush=True)

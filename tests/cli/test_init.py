@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import pytest
 
 from sweep.cli.main import main
 from sweep.study.file.reading import read_study
-from sweep.study.file.schema import StudyModel
 from sweep.study.space import Choice, Constant
 from tests.conftest import Cli
 from tests.support.terminals import Terminal
@@ -58,8 +58,8 @@ def script(here: Path) -> Path:
     return here
 
 
-def test_the_study_of_a_script_runs(cli: Cli, script: Path) -> None:
-    """As it is written, here with one epoch; nothing is asked where there is no terminal."""
+def test_the_study_of_a_script(cli: Cli, script: Path) -> None:
+    """Nothing is asked where there is no terminal, nothing is trained, and the last line is what to type next."""
     done = cli("init", "train.py")
     assert done.code == 0, done.err
     assert done.out.splitlines() == [
@@ -69,6 +69,14 @@ def test_the_study_of_a_script_runs(cli: Cli, script: Path) -> None:
     ]
     assert not (script / "model.txt").exists()
     assert (script / "train.yaml").read_text() == WRITTEN
+    assert read_study(script / "train.yaml").total == 9
+
+
+@pytest.mark.slow
+def test_the_study_of_a_script_runs(cli: Cli, script: Path) -> None:
+    """As it is written, here with one epoch: each trial finds the data, and writes into its own folder."""
+    assert cli("init", "train.py").code == 0
+    assert cli("check", "train.yaml").code == 0
     done = cli("run", "train.yaml", "epochs.value=1", "workers.per_device=2")
     assert done.code == 0, done.err
     trials = cli("trials", "train.yaml", "--format", "json").json
@@ -132,8 +140,9 @@ def train(trial):
     assert cli("run", "mine.yaml").code == 0
 
 
-def test_the_study_of_an_optuna_objective(cli: Cli, here: Path) -> None:
-    """Without parameters; it runs where a study file may have none."""
+@pytest.mark.slow
+def test_the_study_of_an_optuna_objective_runs(cli: Cli, here: Path) -> None:
+    """Without parameters, and with the direction of the file's own study."""
     (here / "opt.py").write_text("""
 import optuna
 def objective(trial):
@@ -147,10 +156,33 @@ optuna.create_study().optimize(objective, n_trials=3)
     assert "metric: {name: loss, goal: minimize}\nmethod" not in text
     assert "metric: {name: loss, goal: minimize}" in text
     assert "\nparameters:" not in text
-    if StudyModel.model_fields["parameters"].is_required():
-        pytest.skip("a study file must have parameters")
     (here / "opt.py").write_text((here / "opt.py").read_text().partition("optuna.create_study()")[0])
     assert cli("run", "opt.yaml", "budget.trials=3").code == 0
+
+
+def test_a_sweep_file_of_wandbs_in_our_words(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same study, with what was understood as comments; a study file of ours is refused."""
+    (script / "sweep.yaml").write_text("""
+program: train.py
+project: mine
+method: bayes
+metric: {name: val/acc, goal: maximize}
+parameters:
+  optimizer: {parameters: {lr: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}}}
+  epochs: {value: 3}
+command: ["${env}", "${interpreter}", "${program}", --note, "two words", "${args}"]
+early_terminate: {type: hyperband, min_iter: 3}
+run_cap: 7
+""")
+    assert main(["init", "sweep.yaml"]) == 0
+    assert capsys.readouterr().out.endswith("\nsweep run sweep-study.yaml\n")
+    text = (script / "sweep-study.yaml").read_text()
+    assert "# project: ignored" in text
+    assert "${env}" not in text
+    one, other = (read_study(script / name) for name in ("sweep.yaml", "sweep-study.yaml"))
+    assert dataclasses.replace(one, notes=()) == other
+    assert main(["init", "sweep-study.yaml"]) == 2
+    assert "is a study file already" in capsys.readouterr().err
 
 
 def test_the_study_of_the_built_in_objective(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,6 +216,7 @@ LIBRARIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_the_studies_of_other_libraries_run(cli: Cli, here: Path, library: str) -> None:
     """With the words that each of them reads."""
@@ -253,6 +286,6 @@ p.add_argument("--b", default={json.dumps(words)!r}, help=chr(10) + "# y")
 p.parse_args()
 """)
     assert cli("init", "train.py").code == 0
-    assert cli("check", "train.yaml").code == 0
+    assert read_study(here / "train.yaml").total == 8
     assert '# "a b": -' in (here / "train.yaml").read_text()
     assert read_study(here / "train.yaml").parameters["optimizer"] == Choice(values=tuple(words))

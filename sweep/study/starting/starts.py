@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from sweep.errors import SweepError
+from sweep.study.objective import suggests
 from sweep.study.starting.declared import Declared, Option
 from sweep.study.starting.proposals import Proposal, proposals
 from sweep.study.starting.reading import Function, Shown, goal_of
@@ -100,17 +101,19 @@ def of_program(words: Sequence[str], given: Declared, shown: Shown, folder: Path
     return Start(about=script, runs=runs, why=why, metrics=metric, metric_notes=metric_notes, proposals=found)
 
 
-def of_function(reference: str, function: Function, shown: Shown) -> Start:
+def of_function(reference: str, function: Function, shown: Shown, folder: Path) -> Start:
     """Return the start of a study of a function of a trial.
 
     Args:
         reference: `module:function`.
+        function, shown: what it and its file show.
+        folder: the study file's.
 
     Raises:
         SweepError: it reads no parameter.
     """
     runs = {"objective": reference}
-    if function.optuna:
+    if function.optuna or (not function.parameters and suggests(reference, str(folder))):
         returned = [one for one in shown.metrics if one.how == "return"]
         metrics = [(one.name, one.goal) for one in returned] or [("value", "minimize")]
         notes = ["What the function returns; the goal is that of create_study, and minimize where the file has none."]

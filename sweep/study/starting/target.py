@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.errors import SweepError, did_you_mean
 from sweep.study.command import not_a_study
 from sweep.study.starting.reading import Function, Shown, shown_by
-
-_STUDIES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +47,6 @@ def target_of(word: str) -> Target:
         near = difflib.get_close_matches(str(path), here, n=3, cutoff=0.4) or here[:5]
         do = f"here are: {', '.join(near)}" if near else "go to the folder that holds your script"
         raise SweepError("program-not-found", f"there is no script {str(path)!r}", do=do)
-    if path.suffix in _STUDIES:
-        do = f"sweep plan {shlex.quote(str(path))}   shows what it says"
-        raise SweepError("is-a-study", f"{path} is a study file already", do=do)
     if path.suffix != ".py":
         raise not_a_study(path)
     shown = shown_by(path)

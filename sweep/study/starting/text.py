@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweep.errors import StudyFileError, one_line
-from sweep.study.file.reading import given_study
-from sweep.study.file.writing import flow
+from sweep.errors import StudyFileError, SweepError, one_line
+from sweep.study.file.reading import given_study, is_wandb_file, read_study
+from sweep.study.file.writing import changed_keys, flow
 from sweep.study.spec import SEED
 from sweep.study.starting.proposals import MOST_GRID, TRIALS, Proposal, is_search
 
@@ -43,7 +44,27 @@ class Start:
 
 def words_text(words: Sequence[str]) -> str:
     """Return a command's words as the value of its key."""
-    return " ".join(words) if all(_PLAIN_WORD.fullmatch(word) for word in words) else flow([*words])
+    return " ".join(words) if all(_PLAIN_WORD.fullmatch(word) for word in words) else flow(shlex.join(words))
+
+
+def in_own_words(path: Path) -> str:
+    """Return the text of a study file that says what a sweep file of W&B's does.
+
+    Raises:
+        StudyFileError, SweepError: see `read_study`; also when it is no such file.
+    """
+    if not is_wandb_file(path):
+        do = f"sweep plan {shlex.quote(str(path))}   shows what it says"
+        raise SweepError("is-a-study", f"{path} is a study file already", do=do)
+    study = read_study(path)
+    lines = _wrapped(f"{path.name}, a sweep file of W&B's, in sweep's own words. sweep run {path.name} runs the same study.")
+    lines += [line for note in study.notes for line in _wrapped(note)]
+    for key, value in changed_keys(study).items():
+        if key == "parameters":
+            lines += ["parameters:", *(f"  {_flow(name)}: {_flow(domain)}" for name, domain in value.items())]
+        else:
+            lines.append(f"{key}: {words_text(value) if key == 'command' else _flow(value)}")
+    return "\n".join(lines) + "\n"
 
 
 def sound(proposal: Proposal) -> Proposal:

@@ -19,7 +19,7 @@ from typing import Any
 from sweep.errors import EXIT_SOME_FAILED, SweepError
 from sweep.study.command import program
 from sweep.study.starting.declared import Declared
-from sweep.worker.handle import TrialFailed
+from sweep.worker.endings import TrialFailed
 from sweep.worker.script.declaring.answer import FILE
 from sweep.worker.script.lines import Piece, line_reader
 from sweep.worker.script.objective import own_error

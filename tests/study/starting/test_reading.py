@@ -151,7 +151,6 @@ def test_what_a_target_means(here: Path) -> None:
         ("script.py:tain", "did you mean 'train'?"),
         ("script.py:fit", "return fit(**trial.params)\n         sweep init script.py:objective"),
         ("two.py", "sweep init two.py:other"),
-        ("study.yaml", "sweep plan study.yaml"),
         ("train.sh", "command: sh train.sh ${args}"),
     ],
 )
@@ -159,7 +158,6 @@ def test_a_target_that_means_nothing(here: Path, word: str, message: str) -> Non
     """The error says what to type."""
     (here / "script.py").write_text("def train(trial): pass\ndef fit(lr=1, width=2): pass\n")
     (here / "two.py").write_text("def one(trial): pass\ndef other(trial): pass\n")
-    (here / "study.yaml").write_text("a: 1\n")
     (here / "train.sh").write_text("echo\n")
     with pytest.raises(SweepError) as caught:
         target_of(word)
