@@ -95,6 +95,19 @@ def _session_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return keep(ray(inline(plain(data(function)))))
 
 
+@sweep.command(epilog="Examples: sweep init train.py, sweep init train.py -- --data /data, sweep init mine.py:objective")
+@click.argument("target", required=False, type=click.Path())
+@click.argument("words", nargs=-1, metavar="[WORD_OF_THE_SCRIPT]...")
+@click.option("-o", "--out", metavar="STUDY", help="The file to write (default: beside TARGET, train.yaml for train.py).")
+@click.option("--python", default="python", metavar="PROGRAM", help="The script's interpreter (default: that of sweep).")
+@click.option("--yes", is_flag=True, help="Ask nothing on a terminal, either.")
+def init(target: str | None, words: Sequence[str], out: str | None, python: str, yes: bool) -> None:
+    """Write a first study file for TARGET: a script, which is asked for its parameters, or FILE:FUNCTION."""
+    from sweep.cli.init import make_study
+
+    make_study(target, words, out=out, python=python, yes=yes)
+
+
 @_study_verb(runs=True)
 @_session_options
 @click.option("--fresh", is_flag=True, help="Start over; the old folder is moved aside, never deleted.")

@@ -11,7 +11,8 @@ from sweep.errors import SweepError, did_you_mean, nearest
 
 # Words of other programs, and of plain English, for each verb.
 _ALIKE = {
-    "run": "start train tune go launch execute exec begin search optimize optimise fit sweep agent create new init study studies",
+    "init": "create new make generate scaffold setup configure quickstart",
+    "run": "start train tune go launch execute exec begin search optimize optimise fit sweep agent study studies",
     "resume": "continue restart retry rerun unpause",
     "plan": "dry-run dryrun preview",
     "check": "validate verify lint test",
@@ -26,7 +27,7 @@ _ALIKE = {
     "doctor": "env environment devices gpus gpu diagnose",
 }
 _VERB = {word: verb for verb, words in _ALIKE.items() for word in words.split()}
-_WITHOUT_STUDY = ("docs", "doctor", "schema", "completion")
+_WITHOUT_STUDY = ("init", "docs", "doctor", "schema", "completion")
 
 
 def unknown_verb(word: str, rest: Sequence[str], known: Iterable[str]) -> SweepError:
@@ -49,13 +50,14 @@ def unknown_verb(word: str, rest: Sequence[str], known: Iterable[str]) -> SweepE
 def missing_study(verb: str) -> SweepError:
     """Return the error of a verb without the study that it needs, with the studies that are here."""
     found = [str(path) for pattern in ("*.yaml", "*.yml", "studies/*.yaml") for path in sorted(Path().glob(pattern))]
-    study = shlex.quote(found[0]) if found else "STUDY"
-    more = f"\nhere are: {', '.join(found[:5])}" if len(found) > 1 else ""
-    return SweepError(
-        "study-not-named",
-        f"sweep {verb} needs a study: a study file, or the folder of a study that has run",
-        do=f"sweep {verb} {study}{more}" if found else f"sweep {verb} STUDY\nsweep docs study-file   shows how to write one",
-    )
+    if found:
+        more = f"\nhere are: {', '.join(found[:5])}" if len(found) > 1 else ""
+        do = f"sweep {verb} {shlex.quote(found[0])}{more}"
+    else:
+        do = f"sweep {verb} STUDY\nsweep init train.py   writes one for a script or function of yours"
+        do += "\nsweep docs study-file   shows how to write one"
+    what = f"sweep {verb} needs a study: a study file, or the folder of a study that has run"
+    return SweepError("study-not-named", what, do=do)
 
 
 def unknown_option(name: str, verb: str, possible: Sequence[str]) -> SweepError | None:

@@ -296,5 +296,6 @@ def not_a_study(path: Path) -> SweepError:
     return SweepError(
         "not-a-study-file",
         f"{path} is a {'script' if not function else 'Python file'}, not a study file",
-        do=f"write {study}, with your parameters:\n\n{runs}\n{metric}\n{parameters}\n\nsweep run {shlex.quote(str(study))}",
+        do=f"write {study}, with your parameters:\n\n{runs}\n{metric}\n{parameters}\n\nsweep run {shlex.quote(str(study))}"
+        + (f"\n\nor let it be written:  sweep init {shlex.quote(str(path))}" if path.suffix == ".py" else ""),
     )

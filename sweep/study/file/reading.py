@@ -83,6 +83,15 @@ def read_study(
     return _checked(source, folder, path.stem, find_objective, option_problems)
 
 
+def is_wandb_file(path: Path) -> bool:
+    """Return whether a file is a sweep file of W&B's.
+
+    Raises:
+        SweepError: it cannot be read.
+    """
+    return wandb.is_sweep(read_source(str(path), _text_of(path), (), _KNOWN_KEYS, None).data)
+
+
 def _text_of(path: Path) -> str:
     """Return a study file's text.
 

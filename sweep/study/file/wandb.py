@@ -35,7 +35,7 @@ _ALWAYS_LOGGED = "_runtime"
 def translate(source: Source) -> None:
     """Replace the keys of a sweep file of W&B's by those of a study file; leave every other file as it is."""
     data = source.data
-    if not _is_sweep(data):
+    if not is_sweep(data):
         return
     keys = Keys(source)
     if "image_uri" in data:
@@ -69,7 +69,8 @@ def _environment(keys: Keys) -> None:
         keys.put(("env", _MODE), "offline", ())
 
 
-def _is_sweep(data: Mapping[str, Any]) -> bool:
+def is_sweep(data: Mapping[str, Any]) -> bool:
+    """Return whether these are the keys of a sweep file of W&B's."""
     command = data.get("command")
     if "objective" in data or isinstance(command, str):
         return False

@@ -45,6 +45,12 @@ def file_value(key: Key, value: Any) -> Any:
     return key.none if value is None else _plain(value)
 
 
+def changed_keys(study: StudySpec) -> dict[str, Any]:
+    """Return the keys of a study file whose values are not the defaults, as plain data."""
+    defaults = {key.name: file_value(key, default_of(key, field)) for key, field in keys_of(study)}
+    return {name: value for name, value in _values(study).items() if value != defaults[name]}
+
+
 def _values(study: StudySpec) -> dict[str, Any]:
     metric, metrics = (None, study.metrics) if study.multi_objective else (study.metric, None)
     found: dict[str, Any] = {}

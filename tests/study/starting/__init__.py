@@ -1,0 +1,1 @@
+"""First study files: what is read, proposed and written."""
