@@ -159,7 +159,7 @@ def _engine(
     """Have what makes workers: this machine, which imports their modules while the study is opened, or a cluster."""
     imports = TORCH_IMPORTS if torch else IMPORTS
     if inline:
-        yield Here(make_worker=worker_maker(study, inline, get))
+        yield Here(make_worker=worker_maker(study, inline, get, imports))
     elif study.workers.engine == "ray":
         from sweep.worker.executors.ray.cluster import RayCluster
 
@@ -199,8 +199,8 @@ def _objective_getter(objective: Callable[..., Any] | None, inline: bool) -> Cal
 def worker_maker(
     study: StudySpec, inline: bool, get_objective: Callable[[], Any] | None = None, imports: Sequence[str] = IMPORTS
 ) -> Callable[[Slot], Worker]:
-    """Return a function that makes a slot's worker: a process that has imported these, or for `inline` a thread of this one."""
-    loop = functools.partial(serve, study, get=get_objective)
+    """Return a function that makes a slot's worker: a process, or for `inline` a thread of this one."""
+    loop = functools.partial(serve, study, get=get_objective, imports=imports)
     if inline:
         return lambda slot: InlineWorker(slot, loop)
     from sweep.worker.executors.local import LocalWorker

@@ -18,7 +18,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,22 @@ _BLAS_SETTERS = tuple(f"{prefix}set_num_threads{end}" for prefix in ("scipy_open
 _BLAS_SETTERS += ("MKL_Set_Num_Threads",)
 
 
-def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get: Callable[[], Objective] | None = None) -> None:
+def serve(
+    study: StudySpec,
+    channel: Channel,
+    slot: Slot,
+    log_to: LogTo,
+    *,
+    get: Callable[[], Objective] | None = None,
+    imports: Sequence[str] = IMPORTS,
+) -> None:
     """Obey commands until the channel closes.
 
     Args:
         study, channel, slot: what the trials belong to, what commands come from, and where this worker computes.
         log_to: redirects what is printed inside it to a file.
         get: returns the objective; None to import the one that the study names.
+        imports: modules that are imported before the objective.
     """
     get = get or functools.partial(_named, study)
     objective: Objective | None = None
@@ -67,7 +76,7 @@ def serve(study: StudySpec, channel: Channel, slot: Slot, log_to: LogTo, *, get:
         for command in iter(channel.recv, None):
             if objective is None:
                 try:
-                    objective, state = _load(get, study, slot, at_the_end)
+                    objective, state = _load(get, imports, study, slot, at_the_end)
                 except BaseException as error:
                     known = isinstance(error, ObjectiveNotFound)
                     text = plain.text(error)
@@ -99,9 +108,11 @@ def _named(study: StudySpec) -> Objective:
     return load(str(study.objective), study.import_dir)
 
 
-def _load(get: Callable[[], Objective], study: StudySpec, slot: Slot, at_the_end: contextlib.ExitStack) -> tuple[Objective, Any]:
+def _load(
+    get: Callable[[], Objective], imports: Sequence[str], study: StudySpec, slot: Slot, at_the_end: contextlib.ExitStack
+) -> tuple[Objective, Any]:
     """Import the objective and everything slow; return the objective, and the state that each trial is to find."""
-    for name in IMPORTS:  # ours first: a file of the study's folder may have the name of a module that they need
+    for name in imports:  # ours first: a file of the study's folder may have the name of a module that they need
         importlib.import_module(name)
     from sweep.worker.module_state import Modules
     from sweep.worker.process_state import ProcessState
@@ -112,6 +123,8 @@ def _load(get: Callable[[], Objective], study: StudySpec, slot: Slot, at_the_end
     at_the_end.callback(from_torch.close)
     at_the_end.enter_context(determinism.environment(study.determinism, slot))
     from_torch.call(functools.partial(_set_up_torch, study, slot, at_the_end))
+    if not torch_use.loaded():
+        from_torch.call(randomness.seed_torch)  # of the trial that imports it
     modules = Modules(study.import_dir)
     objective = get()
     modules.remember_function(objective)
@@ -123,14 +136,13 @@ def _load(get: Callable[[], Objective], study: StudySpec, slot: Slot, at_the_end
 
 
 def _set_up_torch(study: StudySpec, slot: Slot, at_the_end: contextlib.ExitStack) -> None:
-    """Make torch's settings; with the seed of the trial that imports it, if one does."""
+    """Make torch's settings."""
     import torch
 
     torch.set_num_threads(slot.threads)
     at_the_end.enter_context(determinism.settings(study.determinism, slot))  # before the objective can use CUDA
     if ":" in slot.torch_device:  # inline, where every GPU is visible: also for code that says only `cuda` in this thread
         torch.cuda.set_device(slot.torch_device)
-    randomness.seed_torch()
 
 
 def _set_blas_threads(threads: int) -> None:

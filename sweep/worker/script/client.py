@@ -10,8 +10,8 @@ trial this is and where the worker listens. Without it the script runs by hand: 
 is stopped.
 
 This file works alone, with nothing but Python's standard library, in an environment without sweep:
-`sweep docs client > sweep_client.py` writes it, and the script has `from sweep_client import trial`. Only states need sweep and
-torch, which are imported when one is given or read; nothing else here is heavy.
+`sweep docs client > sweep_client.py` writes it, and the script has `from sweep_client import trial`. Only states need sweep,
+which is imported when one is given or read; nothing else here is heavy.
 """
 
 from __future__ import annotations

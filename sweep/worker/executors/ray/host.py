@@ -77,7 +77,7 @@ class Host:
         gpus = tuple(visible_gpus()) if order.slot.torch_device == "cuda" else ()
         chosen = {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus)}
         slot = replace(order.slot, gpus=gpus, env={**order.slot.env, **chosen})
-        self._worker = LocalWorker(slot, functools.partial(serve, study, get=order.get), order.imports)
+        self._worker = LocalWorker(slot, functools.partial(serve, study, get=order.get, imports=order.imports), order.imports)
 
     def joined(self) -> Joined:
         """Return what the runner asks first."""
