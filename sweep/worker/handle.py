@@ -58,9 +58,7 @@ class Trial:
         self.number, self.repeat, self.attempt = spec.number, spec.repeat, spec.attempt
         self.params: dict[str, Any] = {name: with_lists(value) for name, value in spec.params.items()}
         self.seed = spec.seed
-        self.dir = Path(spec.dir)
-        self.device = device
-        self.panels = panels
+        self.dir, self.device, self.panels = Path(spec.dir), device, panels
         self._metric = metric
         self._host: TrialHost | None = host
         self._state = state
