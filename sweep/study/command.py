@@ -284,7 +284,7 @@ def not_a_study(path: Path) -> SweepError:
     if path.suffix == ".ipynb":
         do = "in the notebook:  import sweep; sweep.run(study, train)      (sweep docs own-code)"
     elif path.suffix == ".py":
-        do = f"sweep init {word}   writes {study}, with the parameters of the script or function\nsweep run {shlex.quote(str(study))}"
+        do = f"sweep init {word}   writes {study}, with its parameters\nsweep run {shlex.quote(str(study))}"
     else:
         runs = f"command: sh {shlex.quote(path.name)} ${{args}}\nmetric: {{name: loss, goal: minimize}}\nmethod: grid"
         parameters = "parameters: {lr: {values: [0.1, 0.01]}}"
