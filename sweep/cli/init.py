@@ -14,7 +14,7 @@ import click
 
 from sweep.errors import SweepError, did_you_mean
 from sweep.study.file.reading import read_study
-from sweep.study.starting.starts import built_in, chosen, of_function, of_program, with_metric
+from sweep.study.starting.starts import built_in, chosen, named, of_function, of_program, with_metric
 from sweep.study.starting.target import target_of
 from sweep.study.starting.text import Start, first_study, in_own_words
 from sweep.worker.script.asking import ask
@@ -48,13 +48,16 @@ def make_study(target: str | None, words: Sequence[str], *, out: str | None, pyt
     if target is not None and Path(target).suffix in _STUDIES and Path(target).is_file():
         path = Path(target)
         file = _free(out, path.with_name(f"{path.stem}-study.yaml"))
+        if file.resolve().parent != path.resolve().parent:
+            what = f"{path} names its program as a file beside itself, so its study cannot be in another folder"
+            raise SweepError("another-folder", what, do=f"leave -o out, or name a file in {path.resolve().parent}")
         _write(file, in_own_words(path))
         print(f"{file} is written\nsweep run {shlex.quote(str(file))}")
         return
     made = _made(target, words, out, python)
     if sys.stdin.isatty() and sys.stdout.isatty() and not yes:
         made = _asked(made)
-    _write(made.file, first_study(made.start))
+    _write(made.file, first_study(named(made.start, made.file)))
     _show(made)
 
 
@@ -78,7 +81,8 @@ def _made(word: str | None, words: Sequence[str], out: str | None, python: str) 
     if target.function is not None:
         start = of_function(target.reference(folder), target.function, target.shown, folder)
         return _Made(start=start, file=file, unsure=unsure and start.proposals is not None)
-    command = [python, os.path.relpath(target.path.resolve(), folder), *words]
+    interpreter = os.path.abspath(python) if "/" in python else python  # noqa: PTH100  # without links: those of a venv count
+    command = [interpreter, os.path.relpath(target.path.resolve(), folder), *words]
     print(f"asking {target.path} for its parameters", file=sys.stderr, flush=True)
     declared = ask(command, folder, lambda line: print(line, file=sys.stderr, flush=True))
     return _Made(start=of_program(command, declared, target.shown, folder), file=file, unsure=unsure)

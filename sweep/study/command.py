@@ -278,24 +278,15 @@ def _whole(word: str) -> str | None:
 
 
 def not_a_study(path: Path) -> SweepError:
-    """Return the error for a program that was given in place of a study file: it says what to write into one."""
-    study = path.with_suffix(".yaml")
-    parameters = "parameters: {lr: {values: [0.1, 0.01]}}"
-    metric = "metric: {name: loss, goal: minimize}\nmethod: grid"
-    function = re.search(rb"^def (\w+)\(trial\b", _content(path), flags=re.MULTILINE)
+    """Return the error for a program that was given in place of a study file: it says how to get one."""
+    study, word = path.with_suffix(".yaml"), shlex.quote(str(path))
+    kind = {".py": "script", ".ipynb": "notebook"}.get(path.suffix, "shell script")
     if path.suffix == ".ipynb":
-        return SweepError(
-            "not-a-study-file",
-            f"{path} is a notebook, not a study file",
-            do="in the notebook:  import sweep; sweep.run(study, train)      (sweep docs own-code)",
-        )
-    if function:
-        runs = f"objective: {path.stem}:{function[1].decode()}"
+        do = "in the notebook:  import sweep; sweep.run(study, train)      (sweep docs own-code)"
+    elif path.suffix == ".py":
+        do = f"sweep init {word}   writes {study}, with its parameters\nsweep run {shlex.quote(str(study))}"
     else:
-        runs = f"command: {'python' if path.suffix == '.py' else 'sh'} {shlex.quote(path.name)} ${{args}}"
-    return SweepError(
-        "not-a-study-file",
-        f"{path} is a {'script' if not function else 'Python file'}, not a study file",
-        do=f"write {study}, with your parameters:\n\n{runs}\n{metric}\n{parameters}\n\nsweep run {shlex.quote(str(study))}"
-        + (f"\n\nor let it be written:  sweep init {shlex.quote(str(path))}" if path.suffix == ".py" else ""),
-    )
+        runs = f"command: sh {shlex.quote(path.name)} ${{args}}\nmetric: {{name: loss, goal: minimize}}\nmethod: grid"
+        parameters = "parameters: {lr: {values: [0.1, 0.01]}}"
+        do = f"write {study}, with your parameters:\n\n{runs}\n{parameters}\n\nsweep run {shlex.quote(str(study))}"
+    return SweepError("not-a-study-file", f"{path} is a {kind}, not a study file", do=do)

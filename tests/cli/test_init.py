@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,23 @@ def test_words_go_to_the_script(script: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.endswith("\nsweep run train.yaml\n")
 
 
+def test_another_interpreter(script: Path) -> None:
+    """It needs no sweep, and is the one of the study; a path is a whole one, without its links followed."""
+    (script / "link").symlink_to(sys.executable)
+    assert main(["init", "train.py", "--python", "./link"]) == 0
+    study = read_study(script / "train.yaml")
+    assert study.command is not None
+    assert study.command[0] == str(script / "link")
+
+
+def test_a_script_whose_name_has_a_space(cli: Cli, script: Path) -> None:
+    """The command of its study is sound, and so is the study's name."""
+    (script / "train.py").rename(script / "my train.py")
+    assert cli("init", "my train.py").code == 0
+    done = cli("plan", "my train.yaml")
+    assert done.code == 0, done.err
+
+
 def test_words_that_a_script_needs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An option without a default, for which nothing can be proposed."""
     text = (
@@ -181,6 +199,9 @@ run_cap: 7
     assert "${env}" not in text
     one, other = (read_study(script / name) for name in ("sweep.yaml", "sweep-study.yaml"))
     assert dataclasses.replace(one, notes=()) == other
+    (script / "other").mkdir()
+    assert main(["init", "sweep.yaml", "-o", "other/study.yaml"]) == 2
+    assert "[another-folder]" in capsys.readouterr().err
     assert main(["init", "sweep-study.yaml"]) == 2
     assert "is a study file already" in capsys.readouterr().err
 

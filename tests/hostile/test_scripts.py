@@ -540,17 +540,17 @@ def test_a_command_that_cannot_work_is_found_before_anything_starts(cli: Cli, he
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("flags.py", "import argparse\n", "command: python flags.py ${args}"),
-        ("flags 2.py", "import argparse\n", "command: python 'flags 2.py' ${args}"),
-        ("mine.py", "def train(trial):\n    pass\n", "objective: mine:train"),
+        ("flags.py", "import argparse\n", "sweep init flags.py "),
+        ("flags 2.py", "import argparse\n", "sweep init 'flags 2.py' "),
+        ("mine.py", "def train(trial):\n    pass\n", "sweep init mine.py "),
         ("train.sh", "echo hello\n", "command: sh train.sh ${args}"),
         ("study.ipynb", "{}", "sweep.run(study, train)"),
-        ("latin.py", "# caf\udce9\n", "command: python latin.py ${args}"),
+        ("latin.py", "# caf\udce9\n", "sweep init latin.py "),
     ],
 )
 @pytest.mark.parametrize("verb", ["run", "plan"])
 def test_a_program_in_place_of_a_study_file(cli: Cli, here: Path, verb: str, name: str, text: str, message: str) -> None:
-    """It says what to write into a study file."""
+    """It says how to get a study file."""
     (here / name).write_bytes(text.encode(errors="surrogateescape"))
     done = cli(verb, name)
     assert done.code == 2

@@ -73,6 +73,7 @@ class Shown:
         needs: the arguments of each other function at its top.
         metrics: those that it reports, the likeliest first.
         writes: what writes files, `torch.save, line 3` for instance; empty if nothing does.
+        beside: a relative path in it, `../data in line 3` for instance; empty if there is none.
         wandb: it imports W&B.
         program: it imports what reads a command line's arguments.
     """
@@ -81,6 +82,7 @@ class Shown:
     needs: dict[str, tuple[str, ...]]
     metrics: tuple[Metric, ...]
     writes: str
+    beside: str
     wandb: bool
     program: bool
 
@@ -117,6 +119,7 @@ def shown_by(path: Path) -> Shown:
         needs={name: args for name, args in arguments.items() if name not in {one.name for one in found}},
         metrics=tuple(metrics),
         writes=writes,
+        beside=next((f"{node.value} in line {node.lineno}" for node in ast.walk(tree) if _is_beside(node)), ""),  # type: ignore[attr-defined]
         wandb="wandb" in imported,
         program=bool(imported & _READERS),
     )
@@ -141,6 +144,10 @@ def _writes(node: ast.AST) -> bool:
     name = getattr(node.func, "attr", getattr(node.func, "id", ""))
     mode = [*node.args[1:2], *(one.value for one in node.keywords if one.arg == "mode")] if name == "open" else []
     return name in _WRITERS or any(set(_text(one) or "") & set("wax+") for one in mode)
+
+
+def _is_beside(node: ast.AST) -> bool:
+    return re.match(r"\.\.?/\S+$", _text(node) or "") is not None
 
 
 def _text(node: ast.AST | None) -> str | None:

@@ -81,7 +81,8 @@ def of_program(words: Sequence[str], given: Declared, shown: Shown, folder: Path
         runs["cwd"] = "${dir}/work"
         why["cwd"] = (
             f"Each trial has a working directory of its own, so that parallel ones never share a file ({writes}). Relative paths"
-            " in the script mean that folder: give those of data as whole paths, or remove this line."
+            f" in the script{f', such as {shown.beside},' if shown.beside else ''} mean that folder: give those of data as whole"
+            " paths, or remove this line."
         )
     else:
         runs["# cwd"] = "${dir}/work"
@@ -132,6 +133,12 @@ def chosen(found: Sequence[Proposal], names: Collection[str]) -> list[Proposal]:
         dataclasses.replace(one, swept=one.option.name in names, constant=one.constant and one.option.name not in names)
         for one in found
     ]
+
+
+def named(start: Start, file: Path) -> Start:
+    """Return a start with a name for the study if its file's own could be none of a folder."""
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "-", file.stem).strip("-._+") or "study"
+    return start if name == file.stem else dataclasses.replace(start, runs={"name": name, **start.runs})
 
 
 def with_metric(start: Start, name: str, goal: str | None) -> Start:

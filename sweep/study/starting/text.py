@@ -74,7 +74,7 @@ def sound(proposal: Proposal) -> Proposal:
     ]
     if proposal.option.name == SEED:
         return Proposal(
-            option=proposal.option, possible=False, note="the command has each trial's own seed; repeats: 3 trains with three"
+            option=proposal.option, possible=False, note="each trial has a seed of its own; repeats: 3 trains with three"
         )
     for domain in domains:
         keys: dict[str, Any] = {"name": "first", "objective": "any:function", "metric": {"name": "loss", "goal": "minimize"}}

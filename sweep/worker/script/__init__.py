@@ -13,6 +13,7 @@
     process      the process group                                  requests      what the client asks, answered
     lines        lines from pipes, sockets and files                private       a folder for the socket and ${logdir}
     wandb_run    what wandb logs offline                            wandb_file    its file, record by record
+    asking       asks a program for its parameters, for a study     declaring     what then runs in the program
 
 The first way that reports the metric counts; the others are then ignored. The loop is the worker's main thread, and only it calls
 the trial's handle, so decisions reach the script in the order of its reports.

@@ -117,6 +117,12 @@ def test_whether_a_file_writes_files(here: Path, text: str, writes: str) -> None
     assert shown(here, text).writes == writes
 
 
+def test_a_relative_path_in_a_file(here: Path) -> None:
+    """The first one, which is that of data, mostly."""
+    assert shown(here, "x = 'a/b'\nload('../data', './x')").beside == "../data in line 2"
+    assert shown(here, "x = '... / y', './a b'").beside == ""
+
+
 def test_the_goal_of_a_metric() -> None:
     """By its name."""
     assert {goal_of(name) for name in ("loss", "reward_loss", "x")} == {"minimize"}
