@@ -85,7 +85,7 @@ def _made(word: str | None, words: Sequence[str], out: str | None, python: str) 
     command = [interpreter, os.path.relpath(target.path.resolve(), folder), *words]
     print(f"asking {target.path} for its parameters", file=sys.stderr, flush=True)
     declared = ask(command, folder, lambda line: print(line, file=sys.stderr, flush=True))
-    return _Made(start=of_program(command, declared, target.shown, folder), file=file, unsure=unsure)
+    return _Made(start=of_program(str(target.path), command, declared, target.shown, folder), file=file, unsure=unsure)
 
 
 def _free(out: str | None, default: Path) -> Path:
@@ -133,6 +133,8 @@ def _metric(text: str) -> tuple[str, str | None]:
 
 def _names(text: str, known: Sequence[str]) -> list[str]:
     names = text.replace(",", " ").split()
+    if not names:
+        raise click.UsageError("at least one")
     for name in names:
         if name not in known:
             raise click.UsageError(f"there is no parameter {name!r} with proposed values: {did_you_mean(name, known)}")

@@ -126,16 +126,15 @@ def test_a_script_whose_name_has_a_space(cli: Cli, script: Path) -> None:
 
 
 def test_words_that_a_script_needs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An option without a default, for which nothing can be proposed."""
-    text = (
-        "import argparse\np = argparse.ArgumentParser()\np.add_argument('--data', required=True, help='Where.')\np.parse_args()"
-    )
-    (here / "train.py").write_text(text)
-    assert main(["init", "train.py"]) == 2
+    """An option without a default, for which nothing can be proposed; the script is named as it was typed."""
+    (here / "a").mkdir()
+    text = "import argparse\np = argparse.ArgumentParser()\np.add_argument('--data', required=True, help='Where.')"
+    (here / "a" / "train.py").write_text(f"{text}\np.parse_args()\n")
+    assert main(["init", "a/train.py"]) == 2
     said = capsys.readouterr().err
-    assert "train.py needs a value for 'data' (Where.)" in said
-    assert "sweep init train.py -- --data VALUE" in said
-    assert not (here / "train.yaml").exists()
+    assert "a/train.py needs a value for 'data' (Where.)" in said
+    assert "sweep init a/train.py -- --data VALUE" in said
+    assert not (here / "a" / "train.yaml").exists()
 
 
 def test_the_study_of_a_function_runs(cli: Cli, here: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -73,9 +74,9 @@ class Declared:
         while found.commands:
             name = next((word for word in plain if word in found.commands), None)
             if name is None:
-                first = next(iter(found.commands))
                 what = f"{script} has the subcommands {', '.join(found.commands)}, and none is named"
-                raise SweepError("subcommand-not-named", what, do=f"name it after the program:  sweep init {script} {first}")
+                do = f"name it after the program:  sweep init {shlex.join([script, next(iter(found.commands))])}"
+                raise SweepError("subcommand-not-named", what, do=do)
             plain.remove(name)
             found = found.commands[name]
             options += [one for one in found.options if one.name not in {other.name for other in options}]
@@ -85,6 +86,7 @@ class Declared:
             missing = needed[len(plain)]
             text = next(one.help for one in options if one.name == missing)
             what = f"{script} needs a word for {missing!r}{f' ({text})' if text else ''}"
-            raise SweepError("program-needs-words", what, do=f"add it:  sweep init {' '.join([script, *words, missing.upper()])}")
+            do = f"add it:  sweep init {shlex.join([script, *words, missing.upper()])}"
+            raise SweepError("program-needs-words", what, do=do)
         kept = [one for one in options if one.name not in given and not (one.kind == "positional" and one.required)]
         return Declared(kind=self.kind, options=kept)

@@ -23,6 +23,7 @@ _READERS = frozenset({"argparse", "click", "hydra", "simple_parsing", "transform
 _NO_METRICS = re.compile(r"(^|[/_.-])(step|epoch|iter(ation)?|batch|lr|learning_rate|time|seconds?)s?$", re.IGNORECASE)
 _BEST = (r"val|eval|dev", r"test", r"loss|acc|score|f1|auc|error|reward")
 _LARGER = re.compile(r"acc|f1|auc|precision|recall|bleu|rouge|reward|return|score|iou|dice|psnr|ssim|r2", re.IGNORECASE)
+_BESIDE = re.compile(r"\.\.?/\S+")
 _SUGGESTS = "suggest_"
 
 
@@ -113,13 +114,15 @@ def shown_by(path: Path) -> Shown:
         found = [dataclasses.replace(one, optuna=one.optuna or not one.parameters) for one in found]
     found.sort(key=lambda one: (not one.optimized, not one.likely, not one.parameters))
     metrics = sorted(_metrics(tree, imported, optimized), key=_rank)
-    writes = next((f"{ast.unparse(node.func)}, line {node.lineno}" for node in ast.walk(tree) if _writes(node)), "")  # type: ignore[attr-defined]  # it is a call
+    writing = (f"{ast.unparse(call.func)}, line {call.lineno}" for name, call in _calls(tree) if _writes(name, call))
+    texts = [one for one in ast.walk(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    beside = (f"{one.value!s} in line {one.lineno}" for one in texts if _BESIDE.fullmatch(str(one.value)))
     return Shown(
         functions=tuple(found),
         needs={name: args for name, args in arguments.items() if name not in {one.name for one in found}},
         metrics=tuple(metrics),
-        writes=writes,
-        beside=next((f"{node.value} in line {node.lineno}" for node in ast.walk(tree) if _is_beside(node)), ""),  # type: ignore[attr-defined]
+        writes=next(writing, ""),
+        beside=next(beside, ""),
         wandb="wandb" in imported,
         program=bool(imported & _READERS),
     )
@@ -138,16 +141,9 @@ def _calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
             yield getattr(node.func, "attr", getattr(node.func, "id", "")), node
 
 
-def _writes(node: ast.AST) -> bool:
-    if not isinstance(node, ast.Call):
-        return False
-    name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-    mode = [*node.args[1:2], *(one.value for one in node.keywords if one.arg == "mode")] if name == "open" else []
+def _writes(name: str, call: ast.Call) -> bool:
+    mode = [*call.args[1:2], *(one.value for one in call.keywords if one.arg == "mode")] if name == "open" else []
     return name in _WRITERS or any(set(_text(one) or "") & set("wax+") for one in mode)
-
-
-def _is_beside(node: ast.AST) -> bool:
-    return re.match(r"\.\.?/\S+$", _text(node) or "") is not None
 
 
 def _text(node: ast.AST | None) -> str | None:

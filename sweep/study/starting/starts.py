@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -48,11 +49,12 @@ def built_in() -> Start:
     )
 
 
-def of_program(words: Sequence[str], given: Declared, shown: Shown, folder: Path) -> Start:
+def of_program(typed: str, words: Sequence[str], given: Declared, shown: Shown, folder: Path) -> Start:
     """Return the start of a study of a program.
 
     Args:
-        words: the program, its script, and fixed words.
+        typed: the script, as the user has typed it.
+        words: the program, its script as a word for the study file, and fixed words.
         given: what it declares.
         shown: what its file shows.
         folder: the study file's.
@@ -60,7 +62,7 @@ def of_program(words: Sequence[str], given: Declared, shown: Shown, folder: Path
     Raises:
         SweepError: it needs a word that is not there, or has nothing that can be swept.
     """
-    script, declared = words[1], given.for_words(words[1], words[2:])
+    script, declared = words[1], given.for_words(typed, words[2:])
     hydra = declared.kind == "hydra"
     options, more, notes = [*declared.options], [], []
     writes = _writes(declared, shown)
@@ -94,9 +96,9 @@ def of_program(words: Sequence[str], given: Declared, shown: Shown, folder: Path
     for one in found:
         if one.option.required and not one.swept:
             word = f"{one.option.name}=VALUE" if hydra else f"-- --{one.option.name} VALUE"
-            what = f"{script} needs a value for {one.option.name!r}{f' ({one.option.help})' if one.option.help else ''}"
-            raise SweepError("program-needs-words", what, do=f"add it:  sweep init {' '.join([script, *words[2:], word])}")
-    _has_some(found, script)
+            what = f"{typed} needs a value for {one.option.name!r}{f' ({one.option.help})' if one.option.help else ''}"
+            raise SweepError("program-needs-words", what, do=f"add it:  sweep init {shlex.join([typed, *words[2:]])} {word}")
+    _has_some(found, typed)
     ways = 'print(json.dumps({"step": epoch, "loss": loss}))', 'from sweep import trial; trial.report(epoch, {"loss": loss})'
     metric, metric_notes = _metric(shown, script, *ways)
     return Start(about=script, runs=runs, why=why, metrics=metric, metric_notes=metric_notes, proposals=found)

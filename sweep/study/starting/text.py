@@ -121,8 +121,6 @@ def _parameters(found: Sequence[Proposal], *, search: bool) -> Iterator[str]:
     width = min(_WIDEST, max((len(row) for row, _ in rows), default=0))
     yield from (f"{row:{width}}  # {comment}".rstrip("# ") for row, comment in rows)
     rest = [one for one in found if one not in active]
-    if not active:
-        yield "  {}"
     if rest:
         yield "  # The others. Remove a # to use the line; write {value: ...} to set one, {values: [..., ...]} to sweep it."
     rows = []

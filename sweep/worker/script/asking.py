@@ -92,7 +92,8 @@ def _run(
 
 
 def _unknown(code: int | None, lines: list[tuple[str, bool]], words: Sequence[str], folder: Path, limit_s: float) -> SweepError:
-    name = next((word for word in words[1:] if word.endswith(".py")), words[0])
+    script = next((word for word in words[1:] if word.endswith(".py")), words[0])
+    name = os.path.relpath(folder / script)
     shown = "\n".join(line for line, _ in lines[-_SHOWN_LINES:])
     told: dict[str, Any] = {"where": f"its last lines:\n{shown}" if shown else "it printed nothing"}
     by_hand = f"cd {shlex.quote(str(folder))} && {shlex.join(words)}"

@@ -53,6 +53,7 @@ p.add_argument("--tag", action="append")
 p.add_argument("-x", type=int)
 p.add_argument("--hidden", help=argparse.SUPPRESS)
 p.add_argument("--huge", type=float, default=float("inf"))
+p.add_argument("--unset", default="==SUPPRESS" + "==")
 p.parse_args()
 """
 
@@ -78,6 +79,7 @@ def test_what_argparse_declares(here: Path) -> None:
         tag=("other", None),
         x=("other", None),
         huge=("float", None),
+        unset=("text", None),
     )
     by_name = options(found)
     assert by_name["lr"].help == "learning rate (default: 1e-3)"

@@ -77,7 +77,7 @@ def _action(action: Any, parser: Any) -> dict[str, Any]:
         text = action.help
     long = [one for one in action.option_strings if one.startswith("--")]
     name = (long or action.option_strings or [action.dest])[0].lstrip("-")
-    default = None if action.default is _SUPPRESS else action.default
+    default = None if isinstance(action.default, str) and action.default == _SUPPRESS else action.default
     more = {"help": text, "required": bool(action.required), "metavar": str(action.metavar or "")}
     if not action.option_strings:
         return option(name, "positional", default, **{**more, "required": action.nargs not in ("?", "*", _REST)})
