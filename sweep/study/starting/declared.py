@@ -69,7 +69,7 @@ class Declared:
         Raises:
             SweepError: the words lack a subcommand, or a value that the program needs and that cannot be proposed.
         """
-        options, found = list(self.options), self
+        found = self
         plain = [word for word in words if not word.startswith("-")]
         while found.commands:
             name = next((word for word in plain if word in found.commands), None)
@@ -78,8 +78,8 @@ class Declared:
                 do = f"name it after the program:  sweep init {shlex.join([script, next(iter(found.commands))])}"
                 raise SweepError("subcommand-not-named", what, do=do)
             plain.remove(name)
-            found = found.commands[name]
-            options += [one for one in found.options if one.name not in {other.name for other in options}]
+            found = found.commands[name]  # the options of the program itself would have to stand before it
+        options = found.options
         given = {word.lstrip("+-").partition("=")[0] for word in words if word.startswith("-") or "=" in word}
         needed = [one.name for one in options if one.kind == "positional" and one.required]
         if len(needed) > len(plain):

@@ -106,7 +106,7 @@ whole.parse_args(rest)
 
 
 def test_subcommands_are_declared(here: Path) -> None:
-    """The words choose one; without any, the error names them."""
+    """The words choose one, and its own options count; without any, the error names them."""
     text = """
 import argparse
 p = argparse.ArgumentParser()
@@ -118,7 +118,7 @@ fit.add_argument("--lr", type=float, default=0.1)
 p.parse_args()
 """
     found = asked(here, text, "fit")
-    told(found.for_words("prog.py", ["fit"]), seed=("int", None), lr=("float", 0.1))
+    told(found.for_words("prog.py", ["fit"]), lr=("float", 0.1))
     with pytest.raises(SweepError, match="has the subcommands test, fit"):
         found.for_words("prog.py", [])
 
