@@ -104,15 +104,21 @@ def problems(words: Sequence[str], parameters: Mapping[str, Any], folder: Path) 
 
 
 def place_problems(
-    cwd: str | None, env: Mapping[str, str], parameters: Collection[str], folder: Path
+    cwd: str | None, env: Mapping[str, str], parameters: Mapping[str, Any], folder: Path
 ) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Yield each problem of `cwd` and `env`: where it is, what is wrong, and what to write instead."""
     known = dict.fromkeys((*parameters, *(name for name in OWN if name not in WHOLE_WORDS)))
     texts = [(("cwd",), cwd or ""), *((("env", name), value) for name, value in env.items())]
     for where, value in texts:
         for name in PLACEHOLDER.findall(value):
-            if name not in known:
+            if name.startswith(_VARIABLE):
+                if (variable := name.removeprefix(_VARIABLE)) not in os.environ:
+                    yield where, f"the environment has no variable {variable!r}", f"export {variable}=... before sweep is started"
+            elif name not in known:
                 yield where, f"${{{name}}} is neither a parameter nor a placeholder for one text", did_you_mean(name, known)
+            elif isinstance(parameters.get(name), Mapping) and parameters[name].get("when"):
+                message = f"${{{name}}} has no value in trials to which its condition (when) does not apply"
+                yield where, message, "write ${json}, which has the parameters that apply"
     if cwd and "${" not in cwd and not (folder / cwd).is_dir():
         yield ("cwd",), f"there is no folder {str(folder / cwd)!r}", "write cwd: ${dir}/work for a folder of each trial's own"
     for name in env:

@@ -83,3 +83,15 @@ def test_a_list_is_read_as_it_was_written(here: Path) -> None:
     assert study.grid.find({"seen": (1.0,)}) is None
     with pytest.raises(SweepError, match="is listed twice"):
         read_study(write_study(here, study_text(PARAMETERS | {"seen": [[1], [1]]})))
+
+
+def test_a_script_gets_a_list_as_several_words(here: Path) -> None:
+    """As argparse reads them; the trial's parameters are those of the study file."""
+    (here / "script.py").write_text(
+        "import json, sys\nprint(json.dumps({'score': len(sys.argv), 'step': 1}))\nprint(sys.argv[1:])\n"
+    )
+    keys = {"objective": None, "command": "python script.py ${flags}"}
+    study = run_study(study_text({"layers": {"values": [[8, 16], []]}, "amp": {"value": True}}, **keys), folder=here)
+    printed = [(here / "runs" / "study" / trial["dir"] / "log.txt").read_text() for trial in study.trials]
+    assert "['--layers', '8', '16', '--amp']" in printed[0]
+    assert "['--layers', '--amp']" in printed[1]

@@ -71,6 +71,9 @@ def check_objective(source: Source, values: Mapping[str, Any], import_dir: str) 
         for place, group in enumerate(values.get("nested", ())):
             if not any(name.startswith(f"{group}.") for name in parameters):
                 yield source.problem(("nested", place), f"no parameter's name begins with {group}.", "remove it")
+            for name in parameters:
+                if name.startswith(f"{group}.") and any(other.startswith(f"{name}.") for other in parameters):
+                    yield source.problem(("parameters", name), "is a value and a group of others in one mapping", "rename one")
         cwd, env = values.get("cwd"), values.get("env", {})
         for where, message, hint in place_problems(cwd, env, parameters, Path(import_dir)):
             yield source.problem(where, message, hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from dataclasses import replace
@@ -146,6 +147,8 @@ def _distinct(values: list[Any]) -> tuple[Any, ...]:
         if value in seen:
             same = "" if repr(seen[value]) == repr(value) else f" (the same as {seen[value]!r} to Python)"
             raise ValueError(f"{value!r} is listed twice{same}; each value is trained once, use `repeats` for more seeds")
+        if isinstance(value, tuple) and (text := json.dumps(value)) in values:
+            raise ValueError(f"{text} is listed as a list and as a text, which Optuna cannot tell apart; keep one")
         seen[value] = value
     return tuple(values)
 

@@ -106,7 +106,7 @@ def _method(keys: Keys, data: Mapping[str, Any]) -> None:
         able = all(importlib.util.find_spec(name) for name in ("scipy", "torch"))
         small = not number(cap) or cap <= _MOST_FOR_GP
         method, what = ("gp", "Optuna's Gaussian process") if able and small else ("tpe", "Optuna's TPE")
-        why = "" if small else f": more than {_MOST_FOR_GP} trials are too many for a Gaussian process"
+        why = "" if small else f": for more than {_MOST_FOR_GP} trials a Gaussian process is slow (method=gp takes it)"
         keys.source.notes.append(f"method: bayes is {method} here, {what}{why}")
     if method is not None and method != "custom":
         keys.put(("method",), method, ("method",))

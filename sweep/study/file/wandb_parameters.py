@@ -67,6 +67,8 @@ def _domain(keys: Keys, where: KeyPath, name: str, given: Any, *, grid: bool) ->
         own["round"] = q
         kind = kind.removeprefix("q_")
         return own | {"distribution": kind} if kind in _OTHERS else _range(keys, where, name, kind, own)
+    if kind == "int_uniform":
+        return own | {"distribution": kind}  # min and max must be whole numbers
     return _range(keys, where, name, kind, own) if kind in _RANGES else own
 
 

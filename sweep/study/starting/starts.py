@@ -67,7 +67,8 @@ def of_program(typed: str, words: Sequence[str], given: Declared, shown: Shown, 
     options, more, notes = [*declared.options], [], []
     writes = _writes(declared, shown)
     if writes and not hydra:  # what the script names by a relative path is beside the study file, not in the trial's folder
-        for option in [one for one in options if one.kind == "text" and _is_there(one.default, folder)]:
+        texts = [one for one in options if one.kind == "text" and not _OUTPUT.search(one.name)]
+        for option in [one for one in texts if _is_there(one.default, folder)]:
             options.remove(option)
             more.append(f"--{option.name}={option.default if '/' in option.default else f'./{option.default}'}")
             notes.append(f"--{option.name} is its default, as a file or folder beside this study")

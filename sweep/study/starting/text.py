@@ -44,7 +44,8 @@ class Start:
 
 def words_text(words: Sequence[str]) -> str:
     """Return a command's words as the value of its key."""
-    return " ".join(words) if all(_PLAIN_WORD.fullmatch(word) for word in words) else flow(shlex.join(words))
+    plain = all(_PLAIN_WORD.fullmatch(word) and not word.endswith(":") for word in words)
+    return " ".join(words) if plain else flow(shlex.join(words))
 
 
 def in_own_words(path: Path) -> str:

@@ -48,7 +48,7 @@ def ask(
     with tempfile.TemporaryDirectory(prefix="sweep-ask-") as place:
         shutil.copytree(Path(__file__).with_name("declaring"), Path(place) / _COPY)
         (Path(place) / "sitecustomize.py").write_text(f"from {_COPY}.hook import begin\nbegin({place!r})\n", encoding="utf-8")
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {"WANDB_MODE": "disabled", **os.environ, "PYTHONUNBUFFERED": "1"}  # no run on a server
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [place, environment.get("PYTHONPATH")]))
         code, lines = _run([program(words[0], folder), *words[1:]], folder, environment, say, limit_s, say_s)
         with contextlib.suppress(FileNotFoundError):

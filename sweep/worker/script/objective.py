@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweep.storage.regular import make_folders
 from sweep.study.command import JSON_FILE, filled, filled_text, program, resumes_itself, uses
 from sweep.study.python_words import nested
 from sweep.study.spec import StudySpec
-from sweep.study.trial import Scalar
+from sweep.study.trial import Scalar, with_tuples
 from sweep.worker.endings import TrialFailed, TrialStopped
 from sweep.worker.handle import Trial
 from sweep.worker.protocol import death_of
@@ -74,6 +75,7 @@ class _Run:
             "device": trial.device,
             "step": reports.after or 0,
         }
+        self._params = {name: with_tuples(value) for name, value in trial.params.items()}  # a function's has lists
         self._groups, self._together = study.nested, nested(trial.params, study.nested)
         self._folder = Path(study.import_dir)
         self._cwd = self._folder if study.cwd is None else self._folder / self._text(study.cwd)
@@ -99,6 +101,8 @@ class _Run:
         with self._selector, contextlib.closing(self._connections) as connections:
             words, environment = self._filled(connections.facts)
             try:
+                own = self._cwd.relative_to(self._trial.dir).parts if self._cwd.is_relative_to(self._trial.dir) else ()
+                make_folders(self._cwd, len(own))  # a link in the run folder is not followed
                 self._cwd.mkdir(parents=True, exist_ok=True)
             except OSError as why:
                 raise TrialFailed(f"the folder that the command is to run in cannot be made: {why}") from None
@@ -203,15 +207,17 @@ class _Run:
 
     def _filled(self, connection: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
         trial, elsewhere = self._trial, self._cwd != self._folder
-        if uses(self._command, JSON_FILE, trial.params):
+        if uses([*self._command, *self._env.values()], JSON_FILE, trial.params):
             file = self._private / "params.json"
             file.write_text(json.dumps(self._together), encoding="utf-8")
             self._own[JSON_FILE] = str(file)
-        words = filled(self._command[1:], trial.params, self._own, self._folder if elsewhere else None, self._groups)
+        words = filled(self._command[1:], self._params, self._own, self._folder if elsewhere else None, self._groups)
         facts = self._own | {"attempt": trial.attempt, "params": trial.params} | connection
         # Else Python buffers what it prints into a pipe, and every report would be late.
         environment = {"PYTHONUNBUFFERED": "1"} | os.environ
         environment |= {name: self._text(value) for name, value in self._env.items()}
+        if elsewhere and (given := environment.get("PYTHONPATH")):  # relative to the study file's folder, as without cwd
+            environment["PYTHONPATH"] = os.pathsep.join(str(self._folder / one) for one in given.split(os.pathsep))
         if elsewhere and "-m" in words:  # whose module is beside the study file
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(self._folder), environment.get("PYTHONPATH")]))
         if wandb_run.is_offline(environment):
@@ -221,7 +227,7 @@ class _Run:
         return [program(self._text(self._command[0]), self._folder), *words], environment | {VARIABLE: json.dumps(facts)}
 
     def _text(self, text: str) -> str:
-        return filled_text(text, self._trial.params, self._own)
+        return filled_text(text, self._params, self._own)
 
     def _failure(self, script: Script, words: Sequence[str]) -> TrialFailed:
         code, command, last = script.code, shlex.join(words), own_error(self._last)

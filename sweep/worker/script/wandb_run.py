@@ -76,6 +76,7 @@ class OfflineRuns:
         self._axes: dict[str, str] = {}  # the step metric of a name, or of a pattern of names
         self._seen: dict[str, Any] = {}  # the last value of each name
         self._summary: dict[str, float] = {}
+        self._uneven: set[str] = set()  # step metrics with a value that is no whole number
         self._media: set[tuple[str, ...]] = set()
 
     @property
@@ -135,9 +136,13 @@ class OfflineRuns:
 
     def _step(self, name: str) -> int:
         axis = self._axes.get(name) or next((axis for one, axis in self._axes.items() if fnmatch.fnmatchcase(name, one)), "")
-        for value in (self._seen.get(axis), self._seen.get("_step")):
-            if isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1 and plain.fits(int(value)):
+        for one in (axis, "_step"):
+            value = self._seen.get(one)
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                continue
+            if one not in self._uneven and value == value // 1 and plain.fits(int(value)):
                 return int(value)
+            self._uneven.add(one)  # then its whole values would be steps of another count than the others'
         return 0
 
     def _numbers(self, found: Items) -> dict[str, float]:

@@ -92,6 +92,7 @@ def test_a_shell_script(here: Path) -> None:
         ({"cwd": "${dri}/work"}, "cwd: ${dri} is neither a parameter nor a placeholder for one text; did you mean 'dir'?"),
         ({"cwd": "${args}"}, "cwd: ${args} is neither"),
         ({"env": {"A": "${xx}"}}, "env.A: ${xx} is neither a parameter nor a placeholder for one text; did you mean 'x'?"),
+        ({"env": {"A": "${env:NO_SUCH}"}}, "env.A: the environment has no variable 'NO_SUCH'"),
         ({"env": {"A": None}}, "env: must give a text, a number or a boolean for A"),
         ({"env": {"A B": 1}}, "env: 'A B' is no name of a variable"),
         ({"env": {"SWEEP_TRIAL": "x"}}, "env.SWEEP_TRIAL: this variable is sweep's own; remove it"),

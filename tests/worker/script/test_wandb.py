@@ -105,6 +105,20 @@ def test_nothing_is_lost_when_the_interpreter_is_killed(trial: Run, how: str, li
     assert [report.step for report in line.reports] == [0, 1, 2, 3, 4]
 
 
+def test_a_step_metric_that_is_not_always_whole_counts_rows(trial: Run, line: Line) -> None:
+    """No row is lost because two ways of counting are mixed."""
+    trial(
+        """
+        import wandb
+        wandb.init()
+        wandb.define_metric("score", step_metric="epoch")
+        for half in range(1, 7):
+            wandb.log({"score": half, "epoch": half / 2})
+        """
+    )
+    assert [report.metrics["score"] for report in line.reports] == [1, 2, 3, 4, 5, 6]
+
+
 @pytest.mark.slow  # each script waits for wandb twice
 def test_a_pruned_script_ends_at_once_and_starts_over_later(trial: Run, tmp_path: Path) -> None:
     """Reports are live; an attempt that starts over has a run of its own, and the earlier one is kept and not read again."""

@@ -63,6 +63,7 @@ def on_wandb(wandb: Any) -> None:
 
     def init(*args: Any, **options: Any) -> Any:
         config = options.get("config")
+        config = config if config is None or hasattr(config, "items") else getattr(config, "__dict__", None)
         if not asked() or config is None:
             return real(*args, **options)
         return declare("wandb", {"options": [*_values(dict(config))], "commands": {}})
