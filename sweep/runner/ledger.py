@@ -157,6 +157,7 @@ class Ledger:
         at = event.position
         value = at.history[-1][1] if at.history else None
         record = replace(record, metrics=at.metrics, value=value, step=at.step, total=at.total, duration_s=round(at.seconds, 3))
+        record = replace(record, user_attrs=at.user_attrs)
         self._change(record)
         self._store.resume(record, at.history)
         self._observer.update(record, RunChange.RESUMED)

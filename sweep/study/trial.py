@@ -109,6 +109,7 @@ class Position:
         metrics: the last value of each metric.
         history: step and objective value of each report; the value is None before it is first reported.
         seconds: the duration of the training until then.
+        user_attrs: as in a `Report`.
     """
 
     step: int | None = None
@@ -117,6 +118,7 @@ class Position:
     metrics: dict[str, float] = field(default_factory=dict)
     history: tuple[tuple[int, float | None], ...] = ()
     seconds: float = 0.0
+    user_attrs: dict[str, Any] = field(default_factory=dict)  # checkpoints of earlier versions have none
 
 
 @dataclass(frozen=True, kw_only=True)

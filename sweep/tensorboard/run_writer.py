@@ -81,6 +81,7 @@ class RunWriter:
         self._failed: set[str] = set()
         self.last_step: dict[str, int] = {}
         self._later: list[tuple[str, Any, int | None, float]] = []  # points that wait for a GPU: tag, number, step, time
+        self.row_follows = False  # the study writes it later than the objective may ask for it
         self.started = self._described = self._ended = self._closed = False
         self.events = EventWriter(Path(log_dir), OWN_SUFFIX)
 

@@ -52,6 +52,7 @@ class TrialLog:
             watched=study.needed,
             lifetime=Lifetime(spec.number),
         )
+        self.writer.row_follows = study.suggests
         self.panels = Panels(self.writer, study.log, first=first)
 
     def state_dict(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class TrialWriter(SummaryWriter):
         run, its last point is added to that. `run_name` is ignored.
         """
         at = plain.step_or_none(global_step)
-        standalone = not self._run.started
+        standalone = not (self._run.started or self._run.row_follows)
         if standalone:
             space = hparams.domains_of(hparam_dict, hparam_domain_discrete)
             self._run.describe(space, metric_dict)

@@ -66,7 +66,7 @@ class Trial:
         self._saves = state is not None
         position = position or Position()
         self._metrics: dict[str, float] = dict(position.metrics)
-        self.user_attrs: dict[str, Any] = {}
+        self.user_attrs: dict[str, Any] = dict(position.user_attrs)
         self._step, self._total, self._max_steps = position.step, position.total or max_steps, max_steps
         # Steps of `trial.steps`: the current one, how many are done, and the last one that gave `report` a state.
         self._current = self._done = self._stated = position.done
@@ -290,9 +290,8 @@ class Trial:
 
     def _save(self, host: TrialHost, state: dict[str, Any]) -> None:
         seconds = time.monotonic() - self._started
-        host.save(
-            Position(step=self._step, total=self._total, done=self._done, metrics=dict(self._metrics), seconds=seconds), state
-        )
+        known: dict[str, Any] = {"metrics": dict(self._metrics), "user_attrs": dict(self.user_attrs)}
+        host.save(Position(step=self._step, total=self._total, done=self._done, seconds=seconds, **known), state)
         self._saves = True
 
     def _record(self, host: TrialHost, step: int, values: dict[str, float], *, reported: bool = False) -> None:

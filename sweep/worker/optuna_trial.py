@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # another in each process
+
+
 def for_optuna(function: Callable[[Any], Any], study: StudySpec) -> Callable[[Trial], Any]:
     """Return a function written for Optuna as an objective of this program's."""
 
@@ -36,11 +40,14 @@ def for_optuna(function: Callable[[Any], Any], study: StudySpec) -> Callable[[Tr
     def objective(trial: Trial) -> Any:
         shown = OptunaTrial(trial, study)
         try:
-            return _by_metric(function(shown), study)
+            returned = function(shown)
         except Exception as error:
             if any(_is_optunas_pruned(kind) for kind in type(error).__mro__):
                 raise TrialPruned from None
             raise
+        if returned is None and not all(name in trial.metrics for name in study.needed):
+            raise TrialFailed("the function returned None")  # as in Optuna, the search goes on
+        return _by_metric(returned, study)
 
     return objective
 
@@ -81,6 +88,7 @@ class OptunaTrial:
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Return one of several choices; one that is no number, text, boolean or None is stored and shown as a text."""
+        choices = tuple(choices)  # Optuna takes what can be iterated over, such as the keys of a dict
         shown = tuple(map(_shown, choices))
         texts = [text for text, choice in zip(shown, choices, strict=True) if isinstance(text, str) and text is not choice]
         if len(set(texts)) < len(texts):
@@ -194,5 +202,5 @@ def _shown(choice: Any) -> Scalar:
     try:
         number = plain.number(choice, "")
     except (TypeError, ValueError):
-        return str(getattr(choice, "__name__", None) or plain.text(choice))
+        return str(getattr(choice, "__name__", None) or _ADDRESS.sub("", plain.text(choice)))
     return number if math.isfinite(number) else str(number)

@@ -18,6 +18,7 @@ _FOLDER = "archive/"  # as torch names it
 _PICKLE = "/data.pkl"
 _OTHERS = {"version": b"3\n", "byteorder": b"little"}
 _PLAIN = {("builtins", one.__name__): one for one in (bytearray, bytes, complex, set)}
+_PLAIN |= {("__builtin__", name): one for (_, name), one in _PLAIN.items()}  # as protocol 2 has it
 _PLAIN |= {("collections", one.__name__): one for one in (collections.Counter, collections.OrderedDict)}  # type: ignore[misc]  # of types
 
 

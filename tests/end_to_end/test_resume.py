@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import sqlite3
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tests.conftest import Cli
 from tests.support.command_line import Running
 from tests.support.interrupting import CODES, assert_undisturbed, interrupt, reached, run_killed, started, without
 from tests.support.reading import outcome, records
-from tests.support.studies import make_study
+from tests.support.studies import make_study, run_study, study_text
 
 # Every lasting effect of a report with a state, in their order.
 EFFECTS = [
@@ -289,3 +290,21 @@ def test_only_the_best_trials_keep_their_checkpoints(cli: Cli, study: Path, fold
     assert [path.parent.name[:4] for path in sorted(folder.glob("*/*.pt"))] == ["0001", "0004"]
     assert cli("run", str(study), *words, "checkpoints.keep_best=1").code == 0
     assert [path.parent.name[:4] for path in sorted(folder.glob("*/*.pt"))] == ["0001"]
+
+
+@pytest.mark.slow
+def test_user_attributes_survive_an_interruption(here: Path) -> None:
+    """What was recorded before the last checkpoint is recorded after it, too."""
+    objective = """
+        import os
+        def train(trial):
+            if trial.state is None:
+                trial.set_user_attr("size", 12345)
+            for step in trial.steps(3):
+                trial.report(step, {"score": step}, {"step": step})
+                if step == 2 and trial.attempt == 1:
+                    os._exit(1)
+        """
+    (here / "mine.py").write_text(textwrap.dedent(objective))
+    [trial] = run_study(study_text({"x": [1]}), folder=here).trials
+    assert (trial["attempts"], trial["user_attrs"]) == (2, {"size": 12345})

@@ -137,3 +137,37 @@ class Objective:
 
 
 called = Objective()
+
+
+class Gate:
+    """A choice whose text has its address, another in each process."""
+
+
+GATES: dict[str, Any] = {"open": Gate(), "shut": len}
+
+
+def iterables(trial: Any) -> float:
+    """Choices of any kind that can be iterated over, and objects."""
+    trial.suggest_categorical("gate", GATES.values())
+    return float(len(trial.suggest_categorical("name", GATES.keys())))
+
+
+def sometimes_none(trial: Any) -> float | None:
+    """Nothing for some trials."""
+    x: float = trial.suggest_float("x", 0, 1)
+    return x if trial.number % 2 else None
+
+
+class Net:
+    """Made of a trial."""
+
+    @classmethod
+    def made(cls, trial: Any) -> int:
+        """As models often are."""
+        width: int = trial.suggest_int("width", 1, 4)
+        return width
+
+
+def by_class(trial: Any) -> float:
+    """The question is in a class method."""
+    return float(Net.made(trial))

@@ -247,3 +247,24 @@ def test_a_function_of_a_program_that_needs_parameters_says_so(here: Path) -> No
     keys = {"name": "study", "metric": {"name": "score", "goal": "maximize"}, "method": "random", "budget": {"trials": 1}}
     [trial] = sweep.run(keys, train, inline=True, quiet=True).trials
     assert str(trial.error).startswith("the function reads trial.params['lr'] and has not asked for it: write parameters")
+
+
+def test_choices_may_be_whatever_can_be_iterated_over(beside: Path) -> None:
+    """Such as the keys of a dict, and objects, whose addresses are no part of their texts: they are equal when resumed."""
+    first = run(beside, "iterables", trials=2)
+    assert {trial.state for trial in first.trials} == {COMPLETE}
+    again = run(beside, "iterables", trials=6)
+    assert {trial.state for trial in again.trials} == {COMPLETE}
+    assert {trial.params["gate"] for trial in again.trials} == {"<tuned.Gate object>", "len"}
+
+
+def test_a_function_that_returns_nothing_fails_its_trial_alone(beside: Path) -> None:
+    """As in Optuna."""
+    result = run(beside, "sometimes_none", trials=4)
+    assert [trial.state for trial in result.trials] == [FAILED, COMPLETE, FAILED, COMPLETE]
+
+
+def test_the_questions_may_be_in_a_class_method(beside: Path) -> None:
+    """Also where the study file has the parameters."""
+    result = run(beside, "by_class", {"width": [1, 2, 3]}, method="grid")
+    assert [trial.value for trial in result.trials] == [1, 2, 3]

@@ -42,7 +42,8 @@ def calls_suggest(function: Callable[..., Any]) -> bool:
                     return True
                 left += [other for other in _named(one, names) if _is_own(other, function)]
             case type():
-                left += [part for part in vars(one).values() if isinstance(part, FunctionType)]
+                parts = (getattr(part, "__func__", None) or getattr(part, "fget", None) or part for part in vars(one).values())
+                left += [part for part in parts if isinstance(part, FunctionType)]
                 left += [base for base in one.__bases__ if _is_own(base, function)]
             case _ if not isinstance(one, ModuleType):
                 left.append(type(one))  # an object that is called
@@ -78,11 +79,17 @@ def _named(function: FunctionType, names: set[str]) -> Iterator[Any]:
     for name, cell in cells.items():
         with contextlib.suppress(ValueError):  # it has no value yet
             known[name] = cell.cell_contents
-    for value in known.values():
+    left = list(known.values())
+    seen: set[int] = set()
+    for value in left:
         if isinstance(value, ModuleType):
-            yield from (vars(value)[name] for name in names if isinstance(vars(value).get(name), FunctionType))
+            if id(value) not in seen:  # `package.module.build` names the module too
+                seen.add(id(value))
+                left += [vars(value)[name] for name in names if name in vars(value)]
         elif isinstance(value, FunctionType | MethodType | type | functools.partial):
             yield value
+        elif type(value).__module__ != "builtins":
+            yield type(value)  # an object whose methods may be called
 
 
 def _is_own(value: Any, function: Callable[..., Any]) -> bool:
