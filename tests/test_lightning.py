@@ -196,6 +196,7 @@ def test_epochs_without_validation_are_not_reported(cli: Cli, study: Path, here:
     assert one["points"] == other["points"]
 
 
+@pytest.mark.slow
 def test_either_name_of_the_package_will_do(study: Path) -> None:
     """The callback has the class of the package that the objective has imported."""
     code = "import pytorch_lightning, sys; from sweep.lightning import SweepCallback as C\n"

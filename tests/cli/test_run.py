@@ -188,6 +188,7 @@ def test_an_objective_that_cannot_be_imported_starts_nothing(cli: Cli, study: Pa
     assert states(cli, study) == ["waiting"] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "packages"),
     [

@@ -144,6 +144,7 @@ def test_a_trials_own_file_error_is_its_own(cli: Cli, study: Path, here: Path) -
     assert "own_file_error" in (found[1].error or "")
 
 
+@pytest.mark.slow
 def test_a_study_that_lost_its_database_or_its_study_file_is_left_alone(cli: Cli, study: Path, here: Path) -> None:
     """Half a copy, or a mistaken rm: exit code 4, the two ways out, and every file stays."""
     folder = here / "runs" / "study"

@@ -186,6 +186,7 @@ def test_a_precision_that_the_device_has_not_is_refused(train: Train) -> None:
             train(precision=precision, train_samples=100)
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_with_float32_parameters(train: Train) -> None:
     """Its numbers differ from those of float32, and are close to them."""
     (full,), _ = train(epochs=1, train_samples=640)

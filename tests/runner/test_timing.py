@@ -205,6 +205,7 @@ def test_what_a_killed_worker_trained_counts(cli: Cli, here: Path) -> None:
     assert spent["training_s"] >= (2 + 3) * 0.5 * ALMOST
 
 
+@pytest.mark.slow
 def test_a_killed_runner_leaves_an_account_that_adds_up(here: Path) -> None:
     """What it wrote down last holds, and the next run adds to it."""
     write_objectives(here)

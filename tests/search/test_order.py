@@ -216,6 +216,7 @@ workers: {devices: cpu, per_device: 2}
 """
 
 
+@pytest.mark.slow
 def test_a_real_sweep_starts_the_longest_first_and_numbers_them_as_in_the_file(cli: Cli, here: Path) -> None:
     """Two slots: the small batches begin; folders, numbers and results are those of the file's order."""
     write_objectives(here)
