@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,13 @@ LEARNING: dict[str, Any] = {"objective": "mine:learn", "checkpoints": {"keep_bes
 EPOCHS = int(os.environ.get("RAY_EPOCHS", "1"))
 
 
+@pytest.fixture(autouse=True)
+def _no_node_left(nodes: Cluster) -> Iterator[None]:
+    """End the nodes of each test, so that the next one has its own alone."""
+    yield
+    nodes.end_nodes()
+
+
 @pytest.fixture
 def study(here: Path) -> Path:
     """A study with checkpoints, beside its objectives."""
@@ -52,28 +60,27 @@ def near(study: Path, here: Path) -> list[dict[str, Any]]:
 
 def test_two_nodes_without_a_shared_folder_give_what_one_machine_gives(nodes: Cluster, study: Path, here: Path) -> None:
     """Every number, point and weight; the folder is whole, and nothing is left on the nodes."""
-    added = [nodes.add(hidden=[here]) for _ in range(2)]
+    for _ in range(2):
+        nodes.add(hidden=[here])
     done = run_sweep("run", str(study), *far(nodes), here=here)
     assert done.code == 0, done.out
     assert outcome(here / "runs" / "far") == near(study, here)
     devices = {record.device for record in records(here / "runs" / "far")}
     assert len(devices) == 2
-    for node in added:
-        node.end()
 
 
 def test_a_shared_folder_is_found_by_trying(nodes: Cluster, study: Path, here: Path) -> None:
     """A node that sees the study's folder writes there itself."""
-    node = nodes.add()
+    nodes.add()
     done = run_sweep("run", str(study), *far(nodes), here=here)
     assert done.code == 0, done.out
     assert outcome(here / "runs" / "far") == near(study, here)
-    node.end()
 
 
 def test_fashion_mnist_on_two_nodes(nodes: Cluster, here: Path) -> None:
     """The twelve trials, on nodes that have homes and caches of their own: each record of the event files is the same."""
-    added = [nodes.add(hidden=[here], env={"HOME": str(nodes.disk / name)}) for name in ("one", "two")]
+    for name in ("one", "two"):
+        nodes.add(hidden=[here], env={"HOME": str(nodes.disk / name)})
     words = [str(REPOSITORY / "studies" / "fashion.yaml"), f"epochs.value={EPOCHS}", "checkpoints.keep_best=12"]
     for extra in (far(nodes), ["name=near", "workers.devices=cpu", "workers.per_device=2"]):
         done = run_sweep("run", *words, *extra, here=here, timeout=1500)
@@ -85,8 +92,6 @@ def test_fashion_mnist_on_two_nodes(nodes: Cluster, here: Path) -> None:
         assert len(found) > 20 * EPOCHS
         assert found == expected
     assert len({record.device for record in records(there)}) == 2
-    for node in added:
-        node.end()
 
 
 def test_random_kills_change_no_number(nodes: Cluster, study: Path, here: Path) -> None:
@@ -131,8 +136,6 @@ def test_random_kills_change_no_number(nodes: Cluster, study: Path, here: Path) 
     print(len(kills), kills)
     assert len(kills) == KILLS
     assert outcome(folder) == expected
-    for node in alive:
-        node.end()
 
 
 def total(folder: Path) -> int:
@@ -148,11 +151,10 @@ def test_a_node_that_is_lost_uses_up_no_retry(nodes: Cluster, study: Path, here:
         running.wait_until(reached(folder, 3), 60)
         first.kill()
         running.line("waits for room", 60)
-        second = nodes.add(hidden=[here])
+        nodes.add(hidden=[here])
         assert running.end(120) == 0, running.out
     assert outcome(folder) == expected
     assert all(record.state is TrialState.COMPLETE for record in records(folder))
-    second.end()
 
 
 @pytest.mark.parametrize("seconds", [8, 40])
@@ -174,8 +176,6 @@ def test_a_node_that_does_not_answer_doubles_nothing(nodes: Cluster, study: Path
     eventually(nodes.processes_left, [], 10)
     assert outcome(folder) == expected
     assert all(record.state is TrialState.COMPLETE for record in records(folder))
-    for node in pair:
-        node.end()
 
 
 def test_a_stop_while_a_node_is_lost_is_a_stop(nodes: Cluster, study: Path, here: Path) -> None:
@@ -193,7 +193,6 @@ def test_a_stop_while_a_node_is_lost_is_a_stop(nodes: Cluster, study: Path, here
     done = run_sweep("run", str(study), *far(nodes), here=here)
     assert done.code == 0, done.out + done.err
     assert outcome(folder) == expected
-    pair[1].end()
 
 
 def test_a_stop_while_slots_wait_for_room_is_a_stop(nodes: Cluster, study: Path, here: Path) -> None:
@@ -216,9 +215,8 @@ def test_a_node_without_sweep_is_an_error(nodes: Cluster, study: Path, here: Pat
     """Which says what is missing there, and does not start its worker again and again."""
     (here / "broken" / "sweep").mkdir(parents=True)
     (here / "broken" / "sweep" / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'sweep'\")")
-    node = nodes.add(env={"PYTHONPATH": str(here / "broken")})
+    nodes.add(env={"PYTHONPATH": str(here / "broken")})
     done = run_sweep("run", str(study), *far(nodes), here=here)
-    node.end()
     assert done.code == 2, done.out + done.err
     assert "No module named 'sweep'" in done.err
     assert "Traceback" not in done.err
@@ -229,9 +227,8 @@ def test_a_node_with_another_version_is_refused(nodes: Cluster, study: Path, her
     other = here / "other" / "sweep-99.0.dist-info"
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: sweep\nVersion: 99.0\n")
-    node = nodes.add(env={"PYTHONPATH": f"{other.parent}:{os.environ.get('PYTHONPATH', '')}"})
+    nodes.add(env={"PYTHONPATH": f"{other.parent}:{os.environ.get('PYTHONPATH', '')}"})
     done = run_sweep("run", str(study), *far(nodes), here=here)
-    node.end()
     assert done.code == 2, done.out + done.err
     assert "has sweep 99.0, this machine" in done.err
 

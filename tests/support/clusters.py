@@ -119,11 +119,17 @@ class Cluster:
         """Return what runs of a study on all nodes."""
         return [text for text in self.left() if not text.startswith("/")]
 
-    def end(self) -> None:
-        """End all nodes."""
-        for node in [*self.nodes, self.head]:
+    def end_nodes(self) -> None:
+        """End all nodes but the head."""
+        for node in self.nodes:
             if node.process.poll() is None:
                 node.end()
+
+    def end(self) -> None:
+        """End everything."""
+        self.end_nodes()
+        if self.head.process.poll() is None:
+            self.head.end()
 
 
 def _wait(node: Node) -> None:

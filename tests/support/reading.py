@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from sweep.storage.database import read_records
@@ -61,6 +62,8 @@ def event_records(folder: Path, *, timings: tuple[str, ...] = ()) -> list[bytes]
                 file.seek(start)
                 event = Event.FromString(file.read(length))
                 event.wall_time = 0
+                if event.graph_def:  # bytes of their own, in which the order of a map is by chance
+                    event.graph_def = GraphDef.FromString(event.graph_def).SerializeToString(deterministic=True)
                 for value in event.summary.value:
                     if value.tag in timings:
                         value.ClearField("value")
