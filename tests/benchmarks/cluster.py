@@ -43,7 +43,7 @@ from tests.support.reading import records
 from tests.support.studies import study_text, write_study
 
 OBJECTIVE = """
-import json, time, torch
+import time
 
 def empty(trial):
     print("BEGAN", time.time(), flush=True)
@@ -53,6 +53,9 @@ def empty(trial):
         time.sleep(trial.params.get("sleep", 0.0))
         trial.report(step, {"score": trial.params["x"] / step})
     print("ENDED", time.time(), flush=True)
+"""
+REPORTS = """
+import json, time, torch
 
 def reports(trial):
     weights, spent = torch.rand(250_000), []
@@ -108,7 +111,7 @@ class Ran:
 
 @contextmanager
 def started(folder: Path, engine: list[str], parameters: dict[str, Any], objective: str) -> Iterator[Running]:
-    (folder / "measured.py").write_text(OBJECTIVE)
+    (folder / "measured.py").write_text(REPORTS if objective == "reports" else OBJECTIVE)
     write_study(folder, study_text(parameters, objective=f"measured:{objective}", workers={"devices": "cpu"}))
     with Running("run", "study.yaml", *engine, here=folder) as running:
         yield running
