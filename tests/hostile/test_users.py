@@ -112,7 +112,10 @@ DOMAINS = {
     "W&B's inv_log_uniform": ("{distribution: inv_log_uniform_values, min: 1, max: 2}", "write min, max and log: true"),
     "W&B's uniform without ends": ("{distribution: uniform}", "has no domain; give exactly one of value, values, or min and max"),
     "W&B's nested parameters": ("{parameters: {a: {value: 1}}}", "lr.parameters: unknown key"),
-    "W&B's probabilities": ("{values: [1, 2], probabilities: [0.5, 0.5]}", "lr.probabilities: unknown key"),
+    "probabilities of other values": (
+        "{values: [1, 2], probabilities: [1]}",
+        "has 2 values and 1 probabilities",
+    ),
     "min alone": ("{min: 0.1}", "has min without max"),
     "min above max": ("{min: 1, max: 0.1}", "min (1) must be below max (0.1)"),
     "log as a word": ("{min: 0.1, max: 1, log: yes}", "yes is a word in YAML 1.2; write true"),

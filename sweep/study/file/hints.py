@@ -83,7 +83,8 @@ _CALL = re.compile(r"\s*[\w.]*\(.*\)\s*", re.DOTALL)
 
 def top_level(key: str, value: Any, known: Iterable[str], domain_keys: Iterable[str]) -> str:
     """Return the hint for an unknown key of the whole file."""
-    if isinstance(value, Mapping) and value and set(value) & {*domain_keys, *_OF_A_PARAMETER}:
+    of_a_domain = {*domain_keys, *_OF_A_PARAMETER} - {"a", "b"}  # which parameters are called, too
+    if isinstance(value, Mapping) and set(value) & of_a_domain:
         return f"if it is a parameter, write it under parameters:, indented: {key}: {_text(value)}"
     found = did_you_mean(key, known)
     if key.lower() in _AT_THE_TOP:

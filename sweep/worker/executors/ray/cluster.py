@@ -79,7 +79,7 @@ class RayCluster:
             self._note(f"each node gets the study's files: {size / 1e6:.1f} MB")
             connect(ray, self._study.workers.address, code)
             undone.callback(ray.shutdown)
-            undone.callback(self._ask_for, 0)
+            undone.callback(self._ask_for_nothing)
             for left in self._folder.glob(f"{_SIGN}*"):  # of a session that was killed
                 left.unlink(missing_ok=True)
             path.write_text(content)
@@ -160,6 +160,11 @@ class RayCluster:
 
         with contextlib.suppress(Exception):  # a hint: without an autoscaler it is nothing
             request_resources(bundles=[self._asked] * count)
+
+    def _ask_for_nothing(self) -> None:
+        """Take back what was asked, if the head still answers: a call to one that does not lasts until Ray ends this process."""
+        if time.monotonic() - self._answered < _SUSPENDED_S:
+            self._ask_for(0)
 
     def _count(self) -> None:
         nodes: list[Any] = imported().nodes()
