@@ -91,7 +91,9 @@ class OptunaStudy:
             self._places[record.number] = self._size
             values, constraints = result_told(study, record.state, record.value, record.metrics)
             attributes = checked(stored.attributes.get(record.number, {})) | constraints
-            self._together[record.number] = attributes.pop(RELATIVE, None)
+            together = attributes.pop(RELATIVE, None)
+            if together is not None and not record.state.finished:
+                self._together[record.number] = together
             asked = stored.params.get(record.number, ())
             self._add(record.state, record.params, values, stored.curves.get(record.number, ()), attributes, asked)
         self._fill_discarded()

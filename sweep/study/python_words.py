@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sweep.study.trial import Params
+from sweep.study.trial import Params, with_lists
 
 
 def nested(params: Params, groups: Sequence[str]) -> dict[str, Any]:
@@ -25,13 +25,7 @@ def nested(params: Params, groups: Sequence[str]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return str(_with_lists(value))
-
-
-def _with_lists(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _with_lists(item) for key, item in value.items()}
-    return [_with_lists(item) for item in value] if isinstance(value, tuple) else value
+    return str(with_lists(value))
 
 
 def _each(*words: str) -> Callable[[Mapping[str, Any]], Iterator[str]]:

@@ -27,7 +27,9 @@ def with_tuples(value: Any) -> Any:
 
 
 def with_lists(value: Any) -> Any:
-    """Return a parameter's value as JSON and YAML have it, with lists in place of tuples."""
+    """Return a parameter's value, or a mapping of several, as JSON and YAML have it, with lists in place of tuples."""
+    if isinstance(value, Mapping):
+        return {key: with_lists(item) for key, item in value.items()}
     return [with_lists(item) for item in value] if isinstance(value, tuple) else value
 
 

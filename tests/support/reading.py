@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,12 @@ def hparams_tags(folder: Path) -> dict[str, Any]:
 def points(folder: Path) -> list[tuple[str, str, int]]:
     """Return plugin, tag and step of everything in a run's event files, in order; a graph has the tag `graph`."""
     found = []
-    for path in sorted(folder.glob(event_files.PATTERN)):
-        with path.open("rb") as file:
-            for start, length in list(event_files.records(file)):
-                file.seek(start)
-                event = Event.FromString(file.read(length))
-                if event.graph_def:
-                    found.append(("graphs", "graph", event.step))
-                for value in event.summary.value:
-                    kind = value.metadata.plugin_data.plugin_name or value.WhichOneof("value") or ""
-                    found.append((kind, value.tag, event.step))
+    for event in _events(folder):
+        if event.graph_def:
+            found.append(("graphs", "graph", event.step))
+        for value in event.summary.value:
+            kind = value.metadata.plugin_data.plugin_name or value.WhichOneof("value") or ""
+            found.append((kind, value.tag, event.step))
     return found
 
 
@@ -56,25 +53,27 @@ def event_records(folder: Path, *, timings: tuple[str, ...] = ()) -> list[bytes]
         timings: tags whose values are times, which are left out.
     """
     found = []
-    for path in sorted(folder.glob(event_files.PATTERN)):
-        with path.open("rb") as file:
-            for start, length in list(event_files.records(file)):
-                file.seek(start)
-                event = Event.FromString(file.read(length))
-                event.wall_time = 0
-                if event.graph_def:  # bytes of their own, in which the order of a map is by chance
-                    event.graph_def = GraphDef.FromString(event.graph_def).SerializeToString(deterministic=True)
-                for value in event.summary.value:
-                    if value.tag in timings:
-                        value.ClearField("value")
-                    if value.metadata.plugin_data.plugin_name == "hparams":
-                        data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
-                        data.session_start_info.ClearField("start_time_secs")
-                        data.session_end_info.ClearField("end_time_secs")
-                        data.experiment.ClearField("time_created_secs")
-                        value.metadata.plugin_data.content = data.SerializeToString(deterministic=True)
-                found.append(event.SerializeToString(deterministic=True))
+    for event in _events(folder):
+        event.wall_time = 0
+        if event.graph_def:  # bytes of their own, in which the order of a map is by chance
+            event.graph_def = GraphDef.FromString(event.graph_def).SerializeToString(deterministic=True)
+        for value in event.summary.value:
+            if value.tag in timings:
+                value.ClearField("value")
+            if value.metadata.plugin_data.plugin_name == "hparams":
+                data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                data.session_start_info.ClearField("start_time_secs")
+                data.session_end_info.ClearField("end_time_secs")
+                data.experiment.ClearField("time_created_secs")
+                value.metadata.plugin_data.content = data.SerializeToString(deterministic=True)
+        found.append(event.SerializeToString(deterministic=True))
     return found
+
+
+def _events(folder: Path) -> Iterator[Event]:
+    """Iterate over everything in a run's event files, in order."""
+    for path in sorted(folder.glob(event_files.PATTERN)):
+        yield from (event for _, _, event in event_files.events(path))
 
 
 def records(study_folder: Path) -> list[TrialRecord]:

@@ -104,7 +104,7 @@ def new_worker(executor: str, study: StudySpec, slot: Slot | None = None) -> Wor
         from sweep.worker.executors.ray.host import Order
         from sweep.worker.executors.ray.worker import RayWorker
 
-        order = Order(study=study, get=None, imports=TORCH_IMPORTS, slot=slot, sign=("/nowhere", ""), code=True)
+        order = Order(study=study, get=None, imports=TORCH_IMPORTS, slot=slot, sign=("/nowhere", ""))
         return RayWorker(order, {"num_cpus": 0.01}, lambda _: None)
     return (
         InlineWorker(slot, loop) if executor == "inline" else LocalWorker(slot, loop, TORCH_IMPORTS, copied=executor == "local")

@@ -131,7 +131,7 @@ class RayCluster:
         from sweep.worker.executors.ray.worker import RayWorker
 
         path, content = self._sign
-        order = Order(study=self._study, get=self._get, imports=self._imports, slot=slot, sign=(str(path), content), code=True)
+        order = Order(study=self._study, get=self._get, imports=self._imports, slot=slot, sign=(str(path), content))
         others = {name: amount for name, amount in self._asked.items() if name not in ("CPU", "GPU")}
         options = {"num_cpus": self._asked["CPU"], "num_gpus": self._asked.get("GPU", 0), "resources": others}
         return RayWorker(order, options, self._check)

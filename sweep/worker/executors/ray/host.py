@@ -40,7 +40,6 @@ class Order:
         imports: what its worker imports before the study's code.
         slot: as the runner planned it; the node adds which GPUs it is.
         sign: a file in the study's folder and its content: a node that finds it shares the folder.
-        code: whether the study's files were sent to the node, into the actor's working directory.
     """
 
     study: StudySpec
@@ -48,7 +47,6 @@ class Order:
     imports: Sequence[str]
     slot: Slot
     sign: tuple[str, str]
-    code: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +69,7 @@ class Host:
         self._shared = _holds(*order.sign)
         _remove_leftovers()
         self._root = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-        self._sent = order.code
-        study = replace(order.study, import_dir=str(_working_folder())) if order.code else order.study
+        study = replace(order.study, import_dir=str(_working_folder()))
         # Ray chooses the GPUs, and says which in this process's environment.
         gpus = tuple(visible_gpus()) if order.slot.torch_device == "cuda" else ()
         chosen = {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus)}
@@ -96,7 +93,7 @@ class Host:
                 command = self._begin(command, changes)
             self._waits = True
         event = self._worker.next_event(command).result()
-        if isinstance(event, Died | LoadFailed) and self._sent and _working_folder() is None:
+        if isinstance(event, Died | LoadFailed) and _working_folder() is None:
             event = Died(exit_code=None, lost=True, reason="the study's files are gone there, as they are when Ray ends")
         with self._lock:
             self._waits = False
