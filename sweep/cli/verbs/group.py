@@ -18,7 +18,7 @@ STUDY_HELP = "STUDY is a study file, or the folder of a study that has run."
 
 
 # In the order of use; `sweep --help` lists the others in a second group.
-DAILY = ("init", "plan", "run", "resume", "status", "trials", "best", "dashboard", "report", "stop")
+DAILY = ("init", "run", "resume", "plan", "status", "trials", "best", "dashboard", "report", "stop")
 
 
 class _Verbs(click.Group):
