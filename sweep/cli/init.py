@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from sweep.errors import SweepError, did_you_mean
+from sweep.runner.stopping import raise_on_termination
 from sweep.study.file.reading import read_study
 from sweep.study.starting.starts import built_in, chosen, named, of_function, of_program, with_metric
 from sweep.study.starting.target import target_of
@@ -54,6 +55,7 @@ def make_study(target: str | None, words: Sequence[str], *, out: str | None, pyt
         _write(file, in_own_words(path))
         print(f"{file} is written\nsweep run {shlex.quote(str(file))}")
         return
+    raise_on_termination()  # what asks a program removes its folder then
     made = _made(target, words, out, python)
     if sys.stdin.isatty() and sys.stdout.isatty() and not yes:
         made = _asked(made)

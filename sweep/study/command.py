@@ -114,7 +114,7 @@ def place_problems(
             if name.startswith(_VARIABLE):
                 if (variable := name.removeprefix(_VARIABLE)) not in os.environ:
                     yield where, f"the environment has no variable {variable!r}", f"export {variable}=... before sweep is started"
-            elif name not in known:
+            elif name not in known or (where, name) == (("cwd",), JSON_FILE):  # a file's path is no folder's
                 yield where, f"${{{name}}} is neither a parameter nor a placeholder for one text", did_you_mean(name, known)
             elif isinstance(parameters.get(name), Mapping) and parameters[name].get("when"):
                 message = f"${{{name}}} has no value in trials to which its condition (when) does not apply"

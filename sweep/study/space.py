@@ -167,7 +167,7 @@ def covers(domain: Domain, other: Domain) -> bool:
 def within(inner: Domain, outer: Choice | Range) -> bool:
     """Return whether `outer` contains every value of `inner`, whatever scale and conditions; a whole number may be a float."""
     if not isinstance(inner, Range):
-        return all(can_be(outer, value) for value in _ends(inner))
+        return all(any(can_be(outer, equal) for equal in _equals(value)) for value in _ends(inner))
     if isinstance(outer, Range) and inner.integer and not outer.integer:
         inner = replace(inner, low=float(inner.low), high=float(inner.high), step=float(inner.spacing or 1))
     return isinstance(outer, Range) and covers(replace(outer, log=inner.log, when=inner.when), inner)
@@ -250,6 +250,13 @@ def _ends(domain: Domain) -> tuple[Scalar, ...]:
     if isinstance(domain, Numbers):
         return domain.low, domain.high
     return domain.values if isinstance(domain, Choice) else (domain.value,)
+
+
+def _equals(value: Scalar) -> tuple[Scalar, ...]:
+    """Return a value and, for a whole number, that which is equal and of the other type of numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
+        return (value,)
+    return int(value), float(value)
 
 
 def _same(one: Scalar, other: Scalar) -> bool:

@@ -66,7 +66,8 @@ class Trial:
         self._saves = state is not None
         position = position or Position()
         self._metrics: dict[str, float] = dict(position.metrics)
-        self.user_attrs: dict[str, Any] = dict(position.user_attrs)
+        self._user_attrs: dict[str, Any] = dict(position.user_attrs)
+        self.user_attrs = types.MappingProxyType(self._user_attrs)  # what is set here without being checked could not be stored
         self._step, self._total, self._max_steps = position.step, position.total or max_steps, max_steps
         # Steps of `trial.steps`: the current one, how many are done, and the last one that gave `report` a state.
         self._current = self._done = self._stated = position.done
@@ -202,7 +203,7 @@ class Trial:
         Raises:
             TypeError: JSON cannot hold the value; arrays and tensors become lists.
         """
-        self.user_attrs[plain.name(key, "the key of a user attribute")] = plain.jsonable(value)
+        self._user_attrs[plain.name(key, "the key of a user attribute")] = plain.jsonable(value)
 
     def suggest(self, name: str, domain: Choice | Range) -> Scalar:
         """Return the value that the runner chooses for a parameter; `sweep.worker.optuna_trial` is written with this.

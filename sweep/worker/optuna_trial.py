@@ -22,7 +22,7 @@ from sweep.storage.optuna_terms import category
 from sweep.study import plain
 from sweep.study.space import Choice, Range, domain_text, within
 from sweep.study.spec import StudySpec
-from sweep.study.trial import Scalar
+from sweep.study.trial import Scalar, with_tuples
 from sweep.worker.endings import TrialFailed, TrialPruned
 from sweep.worker.handle import Trial
 
@@ -89,7 +89,9 @@ class OptunaTrial:
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Return one of several choices; one that is no number, text, boolean or None is stored and shown as a text."""
         choices = tuple(choices)  # Optuna takes what can be iterated over, such as the keys of a dict
-        shown = tuple(map(_shown, choices))
+        # A study file's own parameters may be lists; Optuna has no such choices, so in its space a list is a text.
+        listed = not self._study.suggests
+        shown = tuple(with_tuples(one) if listed and isinstance(one, list | tuple) else _shown(one) for one in choices)
         texts = [text for text, choice in zip(shown, choices, strict=True) if isinstance(text, str) and text is not choice]
         if len(set(texts)) < len(texts):
             raise ValueError(f"two of the choices of {name!r} cannot be told apart: {', '.join(texts)}")
@@ -135,7 +137,7 @@ class OptunaTrial:
     @property
     def user_attrs(self) -> dict[str, Any]:
         """Return what `set_user_attr` has recorded."""
-        return copy.deepcopy(self._trial.user_attrs)
+        return copy.deepcopy(dict(self._trial.user_attrs))
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -167,7 +169,7 @@ class OptunaTrial:
         if not within(planned, domain):
             asked, ours = domain_text(domain), domain_text(planned)
             raise TrialFailed(f"{name!r} is {asked} in the function and {ours} in the study file, which goes beyond it")
-        return given[name]
+        return with_tuples(given[name])
 
 
 class _Asked(dict[str, Any]):

@@ -154,6 +154,22 @@ def test_a_trial_that_died_before_its_row_appeared_has_one(tmp_path: Path) -> No
     assert metadata.SESSION_END_INFO_TAG in tags
 
 
+def test_a_parameter_that_was_asked_for_late_is_in_a_dead_trials_row(tmp_path: Path) -> None:
+    """The row appears at the first report; a function that suggests its own may ask for more after it."""
+    writer = RunWriter(tmp_path)
+    writer.start_session({"lr": 0.01}, SPACE)
+    writer.add_scalar("acc", 0.5, 1)
+    writer.close()
+    hparams.append_end(tmp_path, {"lr": 0.01, "late": 3, "kind": "adam"}, success=False)
+    started = metadata.parse_session_start_info_plugin_data(hparams_tags(tmp_path)[metadata.SESSION_START_INFO_TAG])
+    assert {name: value.WhichOneof("kind") for name, value in started.hparams.items()} == {
+        "lr": "number_value",
+        "late": "number_value",
+        "kind": "string_value",
+    }
+    assert scalars(tmp_path) == {"acc": [(1, 0.5)]}
+
+
 # ---------------------------------------------------------------- the tab itself
 
 

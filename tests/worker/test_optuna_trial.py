@@ -34,7 +34,7 @@ def run(
     folder: Path, function: str, parameters: dict[str, Any] | None = None, *, trials: int = 6, **keys: Any
 ) -> sweep.StudyResult:
     given = {"method": "random", "budget": {"trials": trials}, "log": {"images": False, "figures": False}} | keys
-    text = study_text(parameters or {}, objective=f"tuned:{function}", **given)
+    text = study_text(parameters or {}, **{"objective": f"tuned:{function}"} | given)
     return sweep.run(write_study(folder, text), inline=True, quiet=True)
 
 
@@ -180,6 +180,17 @@ def test_with_parameters_the_values_are_the_plans(beside: Path) -> None:
     assert result.trials[0].params == {"x": 0.0, "y": 0.01, "n": 400}
     assert result.trials[0].value == pytest.approx(1 + 0.01 + 0.017)
     assert result.trials[0].folder == "0000_x=0_y=0.01_n=400"
+
+
+def test_choices_of_a_study_file_may_be_lists_or_whole_numbers(beside: Path) -> None:
+    """A list in the file is that of the function, and 0 is its 0.0: the function gets its own objects."""
+    source = "def objective(trial):\n    layers = trial.suggest_categorical('layers', ([8], [16, 4]))\n"
+    source += "    drop = trial.suggest_categorical('drop', [0.0, 0.5])\n    assert (type(layers), type(drop)) == (list, float)\n"
+    (beside / "listed.py").write_text(source + "    return sum(layers) + drop\n", encoding="utf-8")
+    planned = {"layers": {"values": [[16, 4], [8]]}, "drop": {"values": [0, 0.5]}}
+    result = run(beside, "objective", planned, objective="listed:objective", method="grid", budget=None)
+    assert [trial.value for trial in result.trials] == [20.0, 20.5, 8.0, 8.5]
+    assert result.trials[0].params == {"layers": (16, 4), "drop": 0}
 
 
 @pytest.mark.parametrize(

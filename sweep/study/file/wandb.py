@@ -85,6 +85,9 @@ def _name(keys: Keys, name: Any) -> None:
     if name is None:
         return
     folder = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-._+")[:100] if isinstance(name, str) else name
+    if folder == "":
+        keys.source.notes.append("name: no letter of it can be a folder's, so the study and its folder are called as this file")
+        return
     if folder != name:
         keys.source.notes.append(f"name: the study and its folder are called {folder}")
     keys.put(("name",), folder, ("name",))

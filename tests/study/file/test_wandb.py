@@ -72,6 +72,13 @@ def test_a_whole_file_is_a_study(here: Path) -> None:
     )
 
 
+def test_a_name_without_letters_for_a_folder_is_left_out(here: Path) -> None:
+    """The study is called as its file, and that is told."""
+    study = read(here, RANDOM + "name: 我的\n")
+    assert study.name == "sweep"
+    assert "name: no letter of it can be a folder's, so the study and its folder are called as this file" in study.notes
+
+
 def test_the_study_that_it_becomes_is_an_ordinary_one(here: Path) -> None:
     """What is stored in its folder has no word of W&B's, and is read as the same study."""
     study = read(here, WHOLE)
