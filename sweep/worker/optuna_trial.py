@@ -169,7 +169,8 @@ class OptunaTrial:
         if not within(planned, domain):
             asked, ours = domain_text(domain), domain_text(planned)
             raise TrialFailed(f"{name!r} is {asked} in the function and {ours} in the study file, which goes beyond it")
-        return with_tuples(given[name])
+        value: Scalar = with_tuples(given[name])  # the handle gives lists
+        return value
 
 
 class _Asked(dict[str, Any]):
