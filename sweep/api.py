@@ -100,6 +100,8 @@ class StudyResult:
                 "dir": str(self.dir / trial.folder),
                 "error": trial.error,
                 "code": trial.code,
+                "dropped": trial.dropped,
+                "note": trial.note,
             }
             for trial in self.trials
         ]

@@ -66,7 +66,7 @@ class LiveView:
         """Show a run as it is now; failures and what is started again also stay above the view."""
         self._counts.update(run)
         self._preparing = None
-        verb = "failed" if run.state is TrialState.FAILED else _STARTS_AGAIN.get(change)
+        verb = "failed" if run.state is TrialState.FAILED and change is RunChange.ENDED else _STARTS_AGAIN.get(change)
         if self._study is not None and verb:
             self._console.print(Text(f"{run_text(run, self._study)} {verb}: {error_line(run)}", style="red"))
 

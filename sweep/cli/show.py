@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweep.cli.dashboard import side_by_side, tensorboard
+from sweep.cli.remarks import renew_shown
 from sweep.cli.target import Target
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, SweepError
 from sweep.runner.stopping import raise_on_termination
@@ -28,6 +29,8 @@ def show_dashboard(targets: Sequence[Target], *, host: str, port: int, browser: 
         _check_exists(target)
     raise_on_termination()
     try:
+        for target in targets:
+            renew_shown(target)
         with side_by_side([(with_suggested(target.study, target.folder), target.folder) for target in targets]) as logdir:
             print(f"starting TensorBoard on {', '.join(str(target.folder.root) for target in targets)}", flush=True)
             with tensorboard(logdir, host=host, port=port, merged=len(targets) > 1) as (address, process):

@@ -101,8 +101,10 @@ def _status(snapshot: Snapshot, word: str) -> RenderableType:
     shown = [record.number for record in [*snapshot.ranking.leaders[:LEADERS], *running]]
     sparks = Sparklines(snapshot.curves(shown))
     spent, where = snapshot.time_spent, f" on {slots_text(snapshot.slots)}" if snapshot.slots else ""
+    known += f", {snapshot.dropped} dropped" if snapshot.dropped else ""
     lines: list[RenderableType] = [
         Text.assemble((study.name, "bold"), f"  {states} of {sum(counts.values())}{eta}{known}"),
+        *([Text(f"note  {one_line(snapshot.note)}")] if snapshot.note else []),
         Text(f"{snapshot.folder.root}, {who}", style="dim"),
         *([Text(f"time  {duration_text(spent.total)}{where}: {time_shares_text(spent)}")] if spent is not None else []),
         *([Text(f"slots {waiting_text(snapshot.waiting_slots)}")] if snapshot.waiting_slots else []),
@@ -111,7 +113,7 @@ def _status(snapshot: Snapshot, word: str) -> RenderableType:
         *leaders_text(study, snapshot.records, sparks),
         *_statements(snapshot, word),
     ]
-    failed = [record for record in snapshot.records if record.state is TrialState.FAILED]
+    failed = [record for record in snapshot.records if record.state is TrialState.FAILED and not record.dropped]
     lines += [Text(f"trial {record.number} failed: {error_line(record)}", style="red") for record in failed[:_FAILURES_SHOWN]]
     if len(failed) > _FAILURES_SHOWN:
         lines.append(Text(f"... and {len(failed) - _FAILURES_SHOWN} more failed", style="red"))

@@ -104,7 +104,7 @@ def print_trial_table(
         return column
 
     add(Column("trial", justify="right"), (str(record.number) for record in records))
-    add(Column("state"), (Text(str(record.state), style=_STATE_STYLES[record.state]) for record in records))
+    add(Column("state"), map(_state, records))
     if study.multi_objective:
         add(Column("front", style="bold green"), ("*" if record.number in front else "" for record in records))
     if study.constraints:
@@ -127,6 +127,8 @@ def print_trial_table(
             optional.append(add(Column(one_line(name), justify="right", no_wrap=True), values))
     if several_codes(records):
         add(Column("code", no_wrap=True), (record.code or "unknown" for record in records))
+    if any(record.note for record in records):
+        add(Column("note", overflow="ellipsis", no_wrap=True, min_width=20), (one_line(record.note or "") for record in records))
     add(Column("duration", justify="right", no_wrap=True), (duration_text(record.duration_s) for record in records))
     if any(record.error for record in records):
         error = Column("error", overflow="ellipsis", no_wrap=True, min_width=20, style="red")
@@ -140,8 +142,13 @@ def print_trial_table(
     screen.print(table)
 
 
+def _state(record: TrialRecord) -> Text:
+    text = Text(str(record.state), style=_STATE_STYLES[record.state])
+    return Text.assemble((f"dropped ({record.state})", "dim strike")) if record.dropped else text
+
+
 def _natural_width(column: Column, cells: Iterable[str | Text]) -> int:
-    # An error may be long; it is cut to the room that is left, at least to its minimum width.
+    # An error or a note may be long; it is cut to the room that is left, at least to its minimum width.
     return column.min_width or max(cell_len(str(cell)) for cell in [column.header, *cells]) + 2
 
 
@@ -179,7 +186,7 @@ def _csv(snapshot: Snapshot, records: list[TrialRecord]) -> str:
     params, metrics = list(snapshot.study.parameters), metric_names(records)
     verdicts = (*(["front"] if snapshot.study.multi_objective else []), *(["feasible"] if snapshot.study.constraints else []))
     spread = ("standard_error",) if snapshot.study.repeats > 1 else ()
-    plain = ("value", *spread, *verdicts, "seed", "attempts", "started", "duration_s", "dir", "error", "code")
+    plain = ("value", *spread, *verdicts, "seed", "attempts", "started", "duration_s", "dir", "error", "code", "dropped", "note")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["number", "state", *map(one_line, [*params, *metrics]), *plain])

@@ -22,6 +22,8 @@ _ALIKE = {
     "stop": "kill cancel abort pause end halt quit terminate interrupt",
     "dashboard": "tensorboard board ui web serve view open tb hparams",
     "report": "html plot plots analyze analyse figures importance",
+    "drop": "exclude discard ignore hide remove delete rm undrop",
+    "note": "comment annotate remark tag label",
     "import": "load warmstart warm-start prior",
     "docs": "help man doc documentation manual",
     "doctor": "env environment devices gpus gpu diagnose",

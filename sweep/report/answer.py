@@ -57,7 +57,8 @@ class Answer:
 
 
 def answer(records: Sequence[TrialRecord], study: StudySpec) -> Answer:
-    """Compute what can be said about a study's results from the records of its trials."""
+    """Compute what can be said about a study's results from the records of its trials; dropped ones are left out."""
+    records = [record for record in records if not record.dropped]
     matter = influence(records, study)
     found = settings(records, study, matter.once)
     spread = deviation(records, study)

@@ -88,14 +88,16 @@ def gather(snapshot: Snapshot) -> Facts:
     Raises:
         SweepError: the database cannot be read.
     """
-    study, records = snapshot.study, snapshot.records
+    study, kept = snapshot.study, [record for record in snapshot.records if not record.dropped]
+    dropped = {record.number for record in snapshot.records if record.dropped}
+    curves = {number: points for number, points in read_curves(snapshot.folder).items() if number not in dropped}
     return Facts(
         snapshot=snapshot,
-        axes=parameter_axes(study, records),
-        answer=answer(records, study),
-        curves=_thinned(read_curves(snapshot.folder)),
-        busy=_busy(records),
-        failures=_failures(records),
+        axes=parameter_axes(study, kept),
+        answer=answer(kept, study),
+        curves=_thinned(curves),
+        busy=_busy(snapshot.records),  # the slots were busy with dropped trials, too
+        failures=_failures(kept),
     )
 
 

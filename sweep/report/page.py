@@ -73,6 +73,7 @@ def write_page(facts: Facts, path: Path) -> None:
         slot_notes=[note["text"] for note in slot_notes(snapshot.folder)],
         names=swept(study.parameters),
         several_codes=several_codes(snapshot.records),
+        noted=any(record.note for record in snapshot.records),
         factors=factors(study),
         records=shown[:_MOST_ROWS],
         hidden=max(0, len(shown) - _MOST_ROWS),

@@ -1,6 +1,7 @@
 """Whether earlier trials were trained by other code than today's, which would give one table with the results of both.
 
-Results count, and checkpoints from which a trial would go on. A failed trial holds nobody up, so that a bug can be fixed,
+Results count, and checkpoints from which a trial would go on. A dropped trial holds nobody up, nor does a failed one, so that a
+bug can be fixed,
 unless it is retried from its checkpoint; neither does a trial that starts over, nor one of a version that stored no code or
 made its digest by other rules.
 """
@@ -64,12 +65,12 @@ class CodeHistory:
             SweepError: trials would start beside results of other code, or go on from its checkpoints.
         """
         accepted = {self._digest, *self._kept}
-        other = [run for run in self._known if not accepted.issuperset(codes_in(run.code))]
+        other = [run for run in self._known if not run.dropped and not accepted.issuperset(codes_in(run.code))]
         ended = [run for run in other if run.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         again = [run for run in other if not run.state.finished or (retry_failed and run.state is TrialState.FAILED)]
         self._again = {run.key for run in again}
         continued = [run for run in again if self.continues(run)]
-        retried = [run for run in self._known if retry_failed and run.state is TrialState.FAILED]
+        retried = [run for run in self._known if retry_failed and run.state is TrialState.FAILED and not run.dropped]
         why = list(self._changes([*ended, *continued]))
         starts = not self._several or self._starts(retry_failed=retry_failed)
         if not starts:
@@ -104,7 +105,8 @@ class CodeHistory:
 
     def _starts(self, *, retry_failed: bool) -> bool:
         """Return whether any trial would start."""
-        if any(not run.state.finished or (retry_failed and run.state is TrialState.FAILED) for run in self._known):
+        failed = [run for run in self._known if run.state is TrialState.FAILED and not run.dropped]
+        if (retry_failed and failed) or not all(run.state.finished for run in self._known):
             return True
         trials = trials_of(self._known, self._study)
         planner = Planner(self._study, trials)

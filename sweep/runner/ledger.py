@@ -14,20 +14,23 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES, SweepError
+from sweep.errors import SweepError
 from sweep.runner.changed_code import CodeHistory
 from sweep.runner.observers import Observer, RunChange, SessionOutcome
+from sweep.runner.outcomes import FailuresInARow, outcome_of
 from sweep.runner.queue import RunQueue
 from sweep.search.imported import read_imported
 from sweep.search.planner import Planner, needs_optuna
 from sweep.storage.folder import StudyFolder
+from sweep.storage.remarks import RemarksWatch
 from sweep.storage.retention import Retention
 from sweep.storage.store import StudyStore
 from sweep.study.record import Span, TrialRecord, now_text, with_span_to_now
-from sweep.study.repeats import is_decided, trial_of
+from sweep.study.repeats import is_decided, runs_of, trial_of
 from sweep.study.spec import StudySpec
 from sweep.study.timing import TimeBreakdown
 from sweep.study.trial import Params, Report, Suggested, TrialResult, TrialState
+from sweep.tensorboard.columns import note_column
 from sweep.tensorboard.pareto_front import FrontColumn
 from sweep.worker.devices import Slot
 from sweep.worker.protocol import Resumed, Suggest
@@ -64,7 +67,8 @@ class Ledger:
     ) -> None:
         self._study, self._store, self._observer, self._code = study, store, observer, code
         self._runs: dict[int, list[TrialRecord]] = {}  # by trial, in the order of the repeats
-        for run in known:
+        self._remarks = RemarksWatch(folder, observer.notice)
+        for run in self._remarks.remarks.of(known):
             waiting = run if run.state.finished else replace(run, state=TrialState.WAITING)
             self._runs.setdefault(run.number, []).append(waiting)
         trials = self.records
@@ -77,8 +81,7 @@ class Ledger:
         self._epochs = sum(run.step or 0 for run in self.runs)
         self._planner.trained(self._epochs)
         self._time_stored = 0.0
-        self._failures_in_a_row = 0
-        self._gave_up = False
+        self._failed = FailuresInARow(study.stop_after_failures)
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -101,7 +104,7 @@ class Ledger:
     @property
     def nothing_left(self) -> bool:
         """Return whether no run will start any more."""
-        return self._gave_up or self._planner.time_is_up or self._queue.first() is None
+        return self._failed.too_many or self._planner.time_is_up or self._queue.first() is None
 
     @property
     def done(self) -> bool:
@@ -110,12 +113,11 @@ class Ledger:
 
     def first_params(self) -> Params:
         """Return the parameters of the trial that starts next."""
-        first = self._queue.first()
-        return first.params if first else {}
+        return first.params if (first := self._queue.first()) else {}
 
     def next(self, skipped: Collection[tuple[int, int]] = ()) -> TrialRecord | None:
         """Return the run to start next, or None when there is none; those with the keys `skipped` do not start now."""
-        return None if self._gave_up or self._planner.time_is_up else self._queue.pop(skipped)
+        return None if self._failed.too_many or self._planner.time_is_up else self._queue.pop(skipped)
 
     def start(self, record: TrialRecord, slot: Slot) -> TrialRecord:
         """Record that a run starts, before its worker makes the run folder; no run folder is without a record."""
@@ -140,7 +142,8 @@ class Ledger:
 
     def columns(self, record: TrialRecord) -> dict[str, str]:
         """Return what a run's row in the HPARAMS tab shows beside its parameters."""
-        return self._code.columns(record) if self._code else {}
+        noted = note_column(self._study, record.note) if self._remarks.remarks.notes else {}
+        return (self._code.columns(record) if self._code else {}) | noted
 
     def suggest(self, record: TrialRecord, asked: Suggest) -> tuple[TrialRecord, Suggested]:
         """Record the value of a parameter that a run's function asks for, which is the same for all repeats; return it too."""
@@ -156,8 +159,8 @@ class Ledger:
         """Record that a run resumes from a checkpoint, with everything that it had reported until then."""
         at = event.position
         value = at.history[-1][1] if at.history else None
-        record = replace(record, metrics=at.metrics, value=value, step=at.step, total=at.total, duration_s=round(at.seconds, 3))
-        record = replace(record, user_attrs=at.user_attrs)
+        record = replace(record, metrics=at.metrics, value=value, step=at.step, total=at.total, user_attrs=at.user_attrs)
+        record = replace(record, duration_s=round(at.seconds, 3))
         self._change(record)
         self._store.resume(record, at.history)
         self._observer.update(record, RunChange.RESUMED)
@@ -204,6 +207,7 @@ class Ledger:
 
     def settle(self, record: TrialRecord, result: TrialResult, seconds: float) -> TrialRecord:
         """Use a run's result for what is planned next, without storing it: `finish` does that."""
+        self._read_remarks()
         record = replace(
             with_span_to_now(record, str(result.state)),
             state=result.state,
@@ -227,7 +231,8 @@ class Ledger:
         if trial.state.finished:
             complete = trial.state is TrialState.COMPLETE
             self._planner.tell(record.number, trial.state, trial.value if complete else None, trial.metrics)
-            self._count_failures(trial)
+            # When nothing is left to stop, they are not too many.
+            self._failed.count(trial, more=bool(self._queue) or self._planner.ended_by is None)
         return record
 
     def finish(self, record: TrialRecord) -> None:
@@ -262,21 +267,21 @@ class Ledger:
 
     def outcome(self) -> SessionOutcome:
         """Return how the session ended that nobody stopped."""
-        records = self.records
-        if self._gave_up:
-            ended = f"{self._study.stop_after_failures} trials in a row failed"
-            return SessionOutcome(records=records, ended_by=ended, exit_code=EXIT_TOO_MANY_FAILURES)
-        failed = any(record.state is TrialState.FAILED for record in records)
-        ended = self._planner.ended_by or "there was nothing left to plan"
-        if again := self._planner.drawn_again:
-            ended += f" ({again} proposals equalled another trial and were replaced)"
-        return SessionOutcome(records=records, ended_by=ended, exit_code=EXIT_SOME_FAILED if failed else EXIT_OK)
+        return self._failed.outcome(self.records) or outcome_of(self.records, self._planner.ended_by, self._planner.drawn_again)
 
-    def _count_failures(self, trial: TrialRecord) -> None:
-        self._failures_in_a_row = self._failures_in_a_row + 1 if trial.state is TrialState.FAILED else 0
-        if self._failures_in_a_row >= self._study.stop_after_failures:
-            # Final, even if the trials still running succeed; but not when there is nothing left to stop.
-            self._gave_up = self._gave_up or bool(self._queue) or self._planner.ended_by is None
+    def _read_remarks(self) -> None:
+        """Take over what the user has said of trials since the last look: a dropped trial counts for nothing from now on."""
+        if not self._remarks.changed():
+            return
+        before = self.records
+        self._runs = {number: self._remarks.remarks.of(runs) for number, runs in self._runs.items()}
+        trials = self.records
+        changed = [now for was, now in zip(before, trials, strict=True) if was.dropped != now.dropped and now.state.finished]
+        self._planner.remarked(trials, changed)
+        self._retention.remarked(changed)
+        self._front_column.remarked(trials)
+        for run in runs_of(changed):
+            self._observer.update(run, RunChange.DROPPED if run.dropped else RunChange.TAKEN_BACK)
 
     def _change(self, record: TrialRecord) -> None:
         runs = {run.repeat: run for run in self._runs.get(record.number, ())}

@@ -25,6 +25,8 @@ class RunChange(StrEnum):
     PUT_BACK = "put back"  # the fault may be its slot's, so it waits for another one
     STOPPED = "stopped"  # by a request: it will be resumed
     ENDED = "ended"
+    DROPPED = "dropped"  # by the user, after its end
+    TAKEN_BACK = "taken back"  # after it was dropped
 
 
 class Observer(Protocol):

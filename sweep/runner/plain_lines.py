@@ -88,6 +88,8 @@ class PlainLines:
                 return f"stopped after step {run.step or 0}"
             case RunChange.RETRIED:
                 return f"lost its worker and is started again: {error_line(run)}"
+            case RunChange.DROPPED | RunChange.TAKEN_BACK:
+                return str(change)
             case RunChange.PUT_BACK:
                 return f"waits for another slot: {error_line(run)}"
             case RunChange.ENDED:

@@ -42,7 +42,8 @@ from sweep.study.space import Constant
 from sweep.study.spec import StudySpec
 from sweep.study.training_code import code_of, uses_torch
 from sweep.study.trial import TrialState
-from sweep.tensorboard.columns import with_columns
+from sweep.tensorboard.columns import note_column, with_columns
+from sweep.tensorboard.remarked import renew_remarks
 from sweep.worker.devices import Slot, cpu_cores, device_notes
 from sweep.worker.executors.inline import InlineWorker
 from sweep.worker.loop import IMPORTS, TORCH_IMPORTS, serve
@@ -138,12 +139,20 @@ def run_study(
             store.note_codes(code.stored)
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
             if retry_failed:
-                known = [store.reopen(run) if run.state is TrialState.FAILED else run for run in known]
+                known = [store.reopen(run) if run.state is TrialState.FAILED and not run.dropped else run for run in known]
             with damage_reported(folder):
                 ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code)
             runner = Runner(study, folder, ledger, slots, engine, observer, timer, gpu_sharing)
             on_start(runner)
-            return runner.run()
+            return _run(runner, study, folder)
+
+
+def _run(runner: Runner, study: StudySpec, folder: StudyFolder) -> SessionOutcome:
+    """Run what is left; then show in TensorBoard what the user has said of trials meanwhile."""
+    outcome = runner.run()
+    with contextlib.suppress(OSError, SweepError):  # the next session does it again
+        renew_remarks(study, folder)
+    return outcome
 
 
 @contextlib.contextmanager
@@ -213,16 +222,18 @@ def renew_columns(study: StudySpec, folder: StudyFolder, observer: Observer, cod
 
     Call this before the study file and the codes are written: then the next session does again what is interrupted here.
     """
+    renew_remarks(study, folder)
     before = stored_study(folder) if study.earlier and folder.study_file.exists() else study
     if before.shown == study.shown and not (code and code.adds_column):
         return
     from sweep.tensorboard.hparams import renew
 
     records = read_records(folder)
+    noted = any(record.note for record in records)
     if any(
         not isinstance(domain, Constant) and before.parameters.get(name) != domain for name, domain in study.parameters.items()
     ):
         observer.notice(f"the parameters have changed: renewing the HPARAMS columns of {len(records)} trials")
     for record in records:
-        columns = code.columns(record) if code else {}
+        columns = (code.columns(record) if code else {}) | (note_column(study, record.note) if noted else {})
         renew(folder.trial_dir(record.folder), *with_columns(record.params, study.shown, columns))

@@ -92,7 +92,7 @@ def source_of_ours(study: StudySpec, other: StudySpec, folder: StudyFolder, into
             why="values of another metric cannot be compared",
         )
     curves = read_curves(folder)
-    records = trials_of(read_records(folder), other)
+    records = [trial for trial in trials_of(read_records(folder), other) if not trial.dropped]
     trials = [
         ImportedTrial(state=r.state, params=r.params, value=r.value, curve=tuple(curves.get(r.number, ()))) for r in records
     ]

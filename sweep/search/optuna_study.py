@@ -82,6 +82,7 @@ class OptunaStudy:
         self._size = 0
         self._discarded: dict[int, None] = dict.fromkeys(state.get("discarded", ()))
         self._verdicts: dict[int, tuple[int, bool]] = {}  # of each running trial: the last step, and whether it is pruned there
+        self._whole: dict[int, Any] = {}  # dropped trials as they were
         self._passed: dict[int, Attributes] = {}  # rungs of trials that were started again and have not reported yet
         self._imported = len(imported)
         for other in imported:
@@ -97,6 +98,9 @@ class OptunaStudy:
             asked = stored.params.get(record.number, ())
             self._add(record.state, record.params, values, stored.curves.get(record.number, ()), attributes, asked)
         self._fill_discarded()
+        for record in known:
+            if record.dropped and record.state.finished:
+                self.drop(record.number)
         if state:
             restore(self.study.sampler, state)
             restore_resources(self.study.pruner, state.get("resources", {}))
@@ -179,6 +183,25 @@ class OptunaStudy:
         place = self._places.pop(number)
         self.study.tell(place, state=_in_optuna(TrialState.FAILED))
         self._discarded[place] = None
+
+    def drop(self, number: int) -> None:
+        """Let a trial that has ended count as failed from now on."""
+        trial = self._whole[number] = self._trial(number)
+        failed = copy.copy(trial)
+        failed.state, failed.values = _in_optuna(TrialState.FAILED), None
+        failed.system_attrs = {key: value for key, value in trial.system_attrs.items() if key not in _rungs(trial.system_attrs)}
+        self._replace_ended(number, failed)
+
+    def take_back(self, number: int) -> None:
+        """Let a dropped trial count again."""
+        self._replace_ended(number, self._whole.pop(number))
+
+    def _replace_ended(self, number: int, trial: Any) -> None:
+        # Private, as in `rewind`; the storage also keeps which trial is best.
+        self._storage._set_trial(self._places[number], trial)
+        self._storage._studies[self._study_id].best_trial_id = None
+        for other in self.study.get_trials(deepcopy=False):
+            self._storage._update_cache(other._trial_id, self._study_id)
 
     def rewind(self, number: int, history: Curve) -> None:
         """Replace what a trial reported by this: it continues from there, or starts over if there is nothing."""

@@ -29,7 +29,8 @@ class Planner:
 
     Args:
         study: the space, the method, the pruner and the budget.
-        known: the trials of earlier sessions, finished or not, in any order. None of them is proposed again.
+        known: the trials of earlier sessions, finished or not, in any order. None of them is proposed again; dropped ones count
+            as failed.
         stored: what the store holds for sampler and pruner beside the known trials.
         imported: trials of other studies, from which sampler and pruner learn.
         slots: how many trials run at a time.
@@ -52,9 +53,6 @@ class Planner:
         self._next = 0
         found = [study.grid.find(point) for point in study.enqueue] if study.method == "grid" else []
         self._first = [number for number in found if number is not None]
-        self._front = ParetoFront(study)
-        self._reached = False
-        self._since_best = 0
         self._epochs = 0
         self._stopped_by: str | None = None
         self._deadline = None if study.budget.time_s is None else now() + study.budget.time_s
@@ -67,9 +65,7 @@ class Planner:
         self._sampling = None
         if self._optuna is not None and study.method != "grid" and not study.suggests:
             self._sampling = Sampling(study, self._optuna, known)
-        # In the order in which they ended: the patience depends on it.
-        for record in sorted((r for r in known if r.state.finished), key=lambda record: record.ended or ""):
-            self._count(record.number, record.state, record.value, record.metrics)
+        self._count_ended(known)
 
     @property
     def ended_by(self) -> str | None:
@@ -180,6 +176,26 @@ class Planner:
         if self._optuna is not None:
             self._optuna.tell(number, state, value, metrics or {})
         self._count(number, state, value, metrics or {})
+
+    def remarked(self, known: Iterable[TrialRecord], changed: Iterable[TrialRecord]) -> None:
+        """Count what has ended again, after trials were dropped or taken back.
+
+        Args:
+            known: all trials of the study.
+            changed: those of them that were dropped or taken back.
+        """
+        if self._optuna is not None:
+            for record in changed:
+                (self._optuna.drop if record.dropped else self._optuna.take_back)(record.number)
+        self._stopped_by = None
+        self._count_ended(known)
+
+    def _count_ended(self, known: Iterable[TrialRecord]) -> None:
+        self._front, self._reached, self._since_best = ParetoFront(self.study), False, 0
+        # In the order in which they ended: the patience depends on it.
+        for record in sorted((r for r in known if r.state.finished), key=lambda record: record.ended or ""):
+            state = TrialState.FAILED if record.dropped else record.state
+            self._count(record.number, state, record.value, record.metrics)
 
     def _count(self, number: int, state: TrialState, value: float | None, metrics: Mapping[str, float]) -> None:
         self._since_best += 1

@@ -18,6 +18,7 @@ from sweep.storage.folder import StudyFolder
 from sweep.storage.messages import explained, unreadable
 from sweep.storage.optuna_terms import SuggestedParam
 from sweep.storage.regular import check_regular, keep_one_name
+from sweep.storage.remarks import read_remarks
 from sweep.study.record import TrialRecord
 from sweep.study.timing import TimeBreakdown
 
@@ -40,14 +41,30 @@ def has_trials(folder: StudyFolder) -> bool:
         return database is not None and database.execute(query, (RECORD,)).fetchone() is not None
 
 
-def read_records(folder: StudyFolder) -> list[TrialRecord]:
-    """Return the record of every run that was ever started, by number and repeat.
+def read_records(folder: StudyFolder, numbers: Collection[int] | None = None) -> list[TrialRecord]:
+    """Return the record of every run that was ever started, by number and repeat, with what the user has said of its trial.
+
+    Args:
+        folder: the study's.
+        numbers: of these trials only; default: of all.
 
     Raises:
-        SweepError: the database cannot be opened, is damaged, or is of another version.
+        SweepError: the database or the remarks cannot be opened, are damaged, or of another version.
     """
     with _opened(folder) as database:
-        return [] if database is None else latest(records_in(database, folder))
+        found = [] if database is None else latest(records_in(database, folder, numbers))
+    return read_remarks(folder).of(found)
+
+
+def read_numbers(folder: StudyFolder) -> list[int]:
+    """Return the numbers of all trials that were ever started.
+
+    Raises:
+        SweepError: as `read_records`.
+    """
+    query = "SELECT DISTINCT json_extract(value_json, '$.number') FROM trial_user_attributes WHERE key = ? ORDER BY 1"
+    with _opened(folder) as database, damage_reported(folder):
+        return [] if database is None else [int(number) for (number,) in database.execute(query, (RECORD,))]
 
 
 def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> Curves:
@@ -163,9 +180,18 @@ def damage_reported(folder: StudyFolder) -> Iterator[None]:
         raise unreadable(folder, f"it is damaged: {one_line(str(error))[:300]}") from None
 
 
-def records_in(database: sqlite3.Connection, folder: StudyFolder) -> list[tuple[int, TrialRecord]]:
-    """Return the record of every run in an open database, each with the id of its Optuna trial, the oldest first."""
-    query = "SELECT trial_id, value_json FROM trial_user_attributes WHERE key = ? OR key LIKE ? ORDER BY trial_id"
+def records_in(
+    database: sqlite3.Connection, folder: StudyFolder, numbers: Collection[int] | None = None
+) -> list[tuple[int, TrialRecord]]:
+    """Return the record of every run in an open database, each with the id of its Optuna trial, the oldest first.
+
+    Args:
+        database: it is open.
+        folder: the study's.
+        numbers: of these trials only; default: of all.
+    """
+    of = "" if numbers is None else f" AND json_extract(value_json, '$.number') IN ({','.join(map(str, map(int, numbers)))})"
+    query = f"SELECT trial_id, value_json FROM trial_user_attributes WHERE (key = ? OR key LIKE ?){of} ORDER BY trial_id"  # noqa: S608  # whole numbers
     with damage_reported(folder):
         rows = database.execute(query, (RECORD, f"{RECORD}:%"))
         found = [(trial_id, record_in(text)) for trial_id, text in rows]

@@ -55,6 +55,7 @@ class StudyFolder:
     database = _Inside("study.db")  # of Optuna's form
     environment = _Inside("environment.json")  # versions, commit, devices and slot notes of the last session
     imported_trials = _Inside("prior.json")
+    remarks = _Inside("remarks.json")  # notes, and which trials are dropped
     lock = _Inside("lock")  # held by the session that runs
     report = _Inside("report.html")
     stop_request = _Inside("stop")  # asks the session to stop

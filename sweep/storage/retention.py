@@ -33,13 +33,20 @@ class Retention:
             if record.state.finished:
                 self.ended(record)
 
+    def remarked(self, trials: Iterable[TrialRecord]) -> None:
+        """Leave the files of dropped trials as they are, and decide on those of trials that were taken back."""
+        changed = {trial.number: trial for trial in trials}
+        self._kept = tuple(trial for trial in self._kept if trial.number not in changed)
+        for trial in changed.values():
+            self.ended(trial)
+
     def ended(self, trial: TrialRecord) -> None:
         """Decide on a trial's files, once its end, or that of one of its runs, is stored."""
         runs = [run for run in runs_of([trial]) if run.state.finished]
         for run in runs:
             for path in self._folder.checkpoints(run.folder)[1:]:
                 _remove(path)
-        if not trial.state.finished:
+        if not trial.state.finished or trial.dropped:  # it may be taken back, with its checkpoint
             return
         order = rank([*self._kept, trial], self._study).order
         for other in (*self._kept, trial):

@@ -13,6 +13,7 @@ from sweep.storage.checked import check_params
 from sweep.storage.database import damage_reported, read_curves, read_records, read_time
 from sweep.storage.folder import StudyFolder, slot_notes, waiting_slots
 from sweep.storage.lock import lock_holder
+from sweep.storage.remarks import read_remarks
 from sweep.storage.suggested import with_suggested
 from sweep.study.progress import TrialCounts
 from sweep.study.ranking import Ranking, objective_values, rank, verdict
@@ -33,6 +34,7 @@ class Snapshot:
         records: the trials that were ever started, by number.
         runner: the session that runs it now (`host`, `pid`, `since`), or None.
         time_spent: the time breakdown of its sessions; None if none was measured.
+        note: what the user has said of the study.
     """
 
     study: StudySpec
@@ -40,6 +42,7 @@ class Snapshot:
     records: list[TrialRecord]
     runner: dict[str, Any] | None
     time_spent: TimeBreakdown | None
+    note: str = ""
 
     @classmethod
     def take(cls, study: StudySpec, folder: StudyFolder) -> Snapshot:
@@ -55,12 +58,18 @@ class Snapshot:
                 check_params(record, study)
         if runner is None:  # then nothing runs: the session was killed
             records = [r if r.state.finished else replace(r, state=TrialState.WAITING) for r in records]
-        return cls(study=study, folder=folder, records=trials_of(records, study), runner=runner, time_spent=read_time(folder))
+        trials, note = trials_of(records, study), read_remarks(folder).study
+        return cls(study=study, folder=folder, records=trials, runner=runner, time_spent=read_time(folder), note=note)
 
     @property
     def counts(self) -> dict[str, int]:
         """Return the number of trials in each state."""
         return TrialCounts(self.records).counts(self.study.total)
+
+    @property
+    def dropped(self) -> int:
+        """Return the number of dropped trials, which `counts` has too."""
+        return sum(record.dropped for record in self.records)
 
     @functools.cached_property
     def ranking(self) -> Ranking:
@@ -102,6 +111,7 @@ class Snapshot:
         """Return a trial as `--format json` prints it (`sweep/docs/operations.md`), with its runs if it is repeated."""
         data = self._run_json(record)
         del data["repeat"]
+        data |= {"dropped": record.dropped, "note": record.note}
         if self.study.repeats > 1:
             data |= {"standard_error": record.standard_error, "runs": [self._run_json(run) for run in record.runs]}
         return data
@@ -127,7 +137,9 @@ class Snapshot:
         return {
             "study": self.study.name,
             "dir": os.fspath(self.folder.root),
+            "note": self.note,
             "counts": self.counts,
+            "dropped": self.dropped,
             "total": self.study.total,
             "best": self.trial_json(best) if (best := self.ranking.best) else None,
             **({"front": [self.trial_json(record) for record in self.ranking.front]} if self.study.multi_objective else {}),

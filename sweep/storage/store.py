@@ -37,6 +37,7 @@ from sweep.storage.files import write_json
 from sweep.storage.folder import StudyFolder
 from sweep.storage.optuna_database import create_database
 from sweep.storage.optuna_terms import OPTUNA_STATES, RUNG, Attributes, Drawn, StoredSearch, category, distributions, result_told
+from sweep.storage.remarks import read_remarks
 from sweep.storage.transactions import Transactions
 from sweep.study.record import TrialRecord
 from sweep.study.space import assignment
@@ -97,7 +98,7 @@ class StudyStore:
         found = records_in(self._db, self._folder)
         self._trial_ids = {record.number: trial_id for trial_id, record in found}
         self._numbers = {trial_id: record.number for trial_id, record in found}
-        return latest(found)
+        return read_remarks(self._folder).of(latest(found))
 
     def search(self) -> StoredSearch:
         """Return what sampler and pruner need to continue; `records` is called first."""

@@ -65,8 +65,8 @@ def reaches_targets(study: StudySpec, value: float, metrics: Mapping[str, float]
 
 
 def complete_of(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Return the complete trials that have a value."""
-    return [record for record in records if record.state is TrialState.COMPLETE and record.value is not None]
+    """Return the complete trials that have a value and were not dropped."""
+    return [r for r in records if r.state is TrialState.COMPLETE and r.value is not None and not r.dropped]
 
 
 @dataclass(frozen=True, kw_only=True)

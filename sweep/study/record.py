@@ -56,6 +56,8 @@ class TrialRecord:
         code: the digest of the code that trained it (`sweep.study.code`), several joined by `+`; None if it is unknown.
         spans: the periods in which it occupied a slot, the first attempt first.
         user_attrs: what the objective has said of it (`Trial.set_user_attr`).
+        dropped: the user has taken the trial out of every ranking and statistic (`sweep.storage.remarks`).
+        note: what the user has said of it.
         standard_error: of `value` as the mean of several runs; None for one run.
         runs: the started runs of a trial that is repeated.
     """
@@ -80,6 +82,8 @@ class TrialRecord:
     spans: tuple[Span, ...] = ()
     repeat: int = 0
     user_attrs: dict[str, Any] = field(default_factory=dict)
+    dropped: bool = False
+    note: str | None = None
     standard_error: float | None = None
     runs: tuple[TrialRecord, ...] = ()
 
@@ -94,7 +98,7 @@ class TrialRecord:
         return self.number, self.repeat
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data for `from_json`: that of a run, without the values that `sweep.study.repeats` computes."""
+        """Return plain data for `from_json`: that of a run, without remarks and what `sweep.study.repeats` computes."""
         own = vars(self)
         data = {name: own[name] for name in _NAMES}
         data["state"], data["spans"] = str(self.state), [dict(vars(span)) for span in self.spans]
@@ -110,7 +114,8 @@ class TrialRecord:
         return cls(**(kept | own))
 
 
-_NAMES = tuple(item.name for item in dataclasses.fields(TrialRecord) if item.name not in ("standard_error", "runs"))
+_ELSEWHERE = ("dropped", "note", "standard_error", "runs")
+_NAMES = tuple(item.name for item in dataclasses.fields(TrialRecord) if item.name not in _ELSEWHERE)
 _STORED = frozenset(_NAMES)
 _SPAN = frozenset(item.name for item in dataclasses.fields(Span))
 

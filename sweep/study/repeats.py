@@ -94,11 +94,12 @@ def runs_in_total(study: StudySpec) -> int | None:
 def trainings(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Return one record for each training, for statistics; a run of a repeated trial has the repeat as its parameter `seed`.
 
-    The complete runs of a trial that failed or was pruned have its state, because the trial has no result.
+    Dropped trials are left out. The complete runs of a trial that failed or was pruned have its state: it has no result.
     """
     return [
         replace(run, params=trial.params | {SEED: run.repeat}, state=_counted_as(run, trial)) if trial.runs else run
         for trial in trials
+        if not trial.dropped
         for run in trial.runs or (trial,)
     ]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sweep.errors import one_line
 from sweep.study.space import Domain
 from sweep.study.spec import MetricSpec, StudySpec
 from sweep.study.trial import Params
 
 # 1 or 0: whether a trial keeps its constraints, and whether it is in the Pareto front.
 FEASIBLE, FRONT = "feasible", "front"
-CODE = "code"
+CODE, NOTE = "code", "note"
 
 
 def best_tag(metric: MetricSpec) -> str:
@@ -26,8 +27,16 @@ def metric_columns(study: StudySpec) -> tuple[str, ...]:
 
 def code_column(study: StudySpec, code: str | None) -> dict[str, str]:
     """Return the column that says which code trained a trial, for a study with several codes; a parameter keeps its own name."""
-    name = CODE if CODE not in study.shown else f"{CODE} (sweep)"
-    return {name: code or "unknown"}
+    return {_free(CODE, study): code or "unknown"}
+
+
+def note_column(study: StudySpec, note: str | None) -> dict[str, str]:
+    """Return the column that says what the user has said of a trial, for a study in which that is said of any."""
+    return {_free(NOTE, study): one_line(note or "")}
+
+
+def _free(name: str, study: StudySpec) -> str:
+    return name if name not in study.shown else f"{name} (sweep)"
 
 
 def with_columns(

@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 from sweep.storage.regular import NotRegular, files_below, open_new, open_own
 
 PATTERN = "events.out.tfevents*"
+_HIDDEN = "events.out.dropped"  # in place of the beginning of a name: TensorBoard reads every name with `tfevents` in it
+_SHOWN = PATTERN.removesuffix("*")
 _HEADER = struct.Struct("<QI")
 CHECKSUM = 4
 
@@ -102,6 +104,28 @@ def cut_back(folder: Path, counts: Mapping[str, int]) -> None:
                 path.unlink()
         elif path.stat().st_size != ends[path]:
             _truncate(path, ends[path])
+
+
+def hide(run_folder: Path) -> None:
+    """Rename the event files of a run that has ended, and of what is below it, so that TensorBoard does not read them."""
+    _rename(run_folder, _SHOWN, _HIDDEN)
+
+
+def show(run_folder: Path) -> None:
+    """Give the event files of a run back the names that they had before `hide`."""
+    _rename(run_folder, _HIDDEN, _SHOWN)
+
+
+def _rename(run_folder: Path, old: str, new: str) -> None:
+    for path in [*files_below(run_folder, f"{old}*")]:
+        place = path.with_name(new + path.name.removeprefix(old))
+        if not os.path.lexists(place):
+            path.rename(place)
+
+
+def of_run(run_folder: Path) -> list[Path]:
+    """Return the event files of a run in their order, hidden or not, without what is below it."""
+    return sorted([*run_folder.glob(PATTERN), *run_folder.glob(f"{_HIDDEN}*")])
 
 
 def replace_record(path: Path, start: int, length: int, data: bytes) -> None:

@@ -19,7 +19,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,10 @@ def append_front(run_folder: Path, *, inside: bool, step: int, mend: bool = Fals
     if not paths:  # somebody removed them
         return
     summary = Summary(value=[Summary.Value(tag=FRONT, simple_value=float(inside))])
-    with os.fdopen(open_own(paths[-1], os.O_WRONLY | os.O_APPEND), "ab") as file:
+    with (
+        contextlib.suppress(FileNotFoundError),  # the trial was dropped at this moment
+        os.fdopen(open_own(paths[-1], os.O_WRONLY | os.O_APPEND), "ab") as file,
+    ):
         RecordWriter(file).write(Event(wall_time=time.time(), step=step, summary=summary).SerializeToString())
 
 
@@ -119,19 +122,43 @@ def renew(run_folder: Path, params: Params, space: Mapping[str, Domain | None]) 
 
     The number and the order of the records stay.
     """
-    for path in sorted(run_folder.glob(event_files.PATTERN)):
+
+    def change(infos: Any, row: Any) -> None:
+        del infos[:]
+        infos.extend(_hparam_info(name, domain) for name, domain in space.items())
+        row.hparams.clear()
+        _set_hparams(row, params, space)
+
+    _rewrite(run_folder, change)
+
+
+def set_column(run_folder: Path, name: str, text: str | None) -> None:
+    """Give an existing run a column of text, or another text in it; None removes the column."""
+
+    def change(infos: Any, row: Any) -> None:
+        others = [info for info in infos if info.name != name]
+        del infos[:]
+        infos.extend(others)
+        row.hparams.pop(name, None)
+        if text is not None:
+            infos.append(_hparam_info(name, None))
+            row.hparams[name].string_value = text
+
+    _rewrite(run_folder, change)
+
+
+def _rewrite(run_folder: Path, change: Callable[[Any, Any], None]) -> None:
+    """Change the descriptions of columns and the rows in the files of a run, each given with an empty one of the other kind."""
+    for path in event_files.of_run(run_folder):
         for tag in (metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG):
             if (found := _tagged(path, tag)) is None:
                 continue
             start, length, event = found
             for value in event.summary.value:
                 content = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
-                if tag == metadata.EXPERIMENT_TAG:
-                    del content.experiment.hparam_infos[:]
-                    content.experiment.hparam_infos.extend(_hparam_info(name, domain) for name, domain in space.items())
-                else:
-                    content.session_start_info.hparams.clear()
-                    _set_hparams(content.session_start_info, params, space)
+                other = plugin_data_pb2.HParamsPluginData()
+                described, row = (content, other) if tag == metadata.EXPERIMENT_TAG else (other, content)
+                change(described.experiment.hparam_infos, row.session_start_info)
                 value.metadata.plugin_data.content = content.SerializeToString()
             event_files.replace_record(path, start, length, event.SerializeToString())
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sweep.storage.folder import StudyFolder
-from sweep.study.ranking import ParetoFront, complete_of, rank
+from sweep.study.ranking import ParetoFront, Ranking, complete_of, rank
 from sweep.study.record import TrialRecord
 from sweep.study.repeats import runs_of
 from sweep.study.spec import StudySpec
+from sweep.study.trial import TrialState
 
 
 class FrontColumn:
@@ -20,20 +21,38 @@ class FrontColumn:
 
     Args:
         study, folder: the study and its folder.
-        known: the trials of earlier sessions; all are marked again, since the last mark may have been lost.
+        known: the trials of earlier sessions.
+        mark: mark all of them again, since the last mark may have been lost.
     """
 
-    def __init__(self, study: StudySpec, folder: StudyFolder, known: Iterable[TrialRecord]) -> None:
-        self._study, self._folder, self._front = study, folder, ParetoFront(study)
-        self._members: dict[int, TrialRecord] = {}
-        self._count = 0  # of complete trials, which is the step of a mark
+    def __init__(self, study: StudySpec, folder: StudyFolder, known: Iterable[TrialRecord], *, mark: bool = True) -> None:
+        self._study, self._folder = study, folder
+        self._dropped: set[int] = set()
         if study.multi_objective:
-            ranking = rank(known, study)
-            self._count = len(ranking.order)
-            for trial in ranking.front:
-                self._add(trial)
-            for trial in ranking.order:
+            ranking = self._take(known)
+            for trial in ranking.order if mark else ():
                 self._mark(trial, trial.number in self._members, mend=True)
+
+    def _take(self, known: Iterable[TrialRecord]) -> Ranking:
+        known = list(known)
+        ranking = rank(known, self._study)
+        self._front, self._members = ParetoFront(self._study), dict[int, TrialRecord]()
+        # Of complete trials, the dropped ones too, so that it never becomes less: the step of a mark.
+        self._count = sum(trial.state is TrialState.COMPLETE for trial in known)
+        self._dropped = {trial.number for trial in known if trial.dropped}
+        for trial in ranking.front:
+            self._add(trial)
+        return ranking
+
+    def remarked(self, known: Iterable[TrialRecord]) -> None:
+        """Mark the trials that have joined or left the front, since trials were dropped or taken back."""
+        if self._study.multi_objective:
+            before, dropped = set(self._members), self._dropped
+            ranking = self._take(known)
+            changed = before ^ set(self._members) | dropped - self._dropped
+            for trial in ranking.order:
+                if trial.number in changed:
+                    self._mark(trial, trial.number in self._members)
 
     def ended(self, trial: TrialRecord) -> None:
         """Mark a trial that has ended, and the trials that it pushes out of the front."""

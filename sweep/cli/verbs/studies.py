@@ -23,3 +23,29 @@ def import_(study: str, other: str, overrides: Sequence[str], name: str | None) 
     from sweep.cli.target import to_run
 
     import_study(to_run(study, overrides), other, name)
+
+
+@sweep.command(epilog=f"{STUDY_HELP} Example: sweep drop runs/fashion 3 7-9")
+@study_argument
+@click.argument("trials", nargs=-1, required=True, metavar="TRIAL...")
+@click.option("--undo", is_flag=True, help="Take them back.")
+def drop(study: str, trials: Sequence[str], undo: bool) -> None:
+    """Take trials that have ended out of every ranking, statistic, sampler and TensorBoard; they stay on disk.
+
+    A TRIAL is a number, or several: 3-7
+    """
+    from sweep.cli.remarks import drop_trials
+    from sweep.cli.target import to_show
+
+    drop_trials(to_show(study, ()), trials, undo=undo)
+
+
+@sweep.command(epilog=f'{STUDY_HELP} Example: sweep note runs/fashion 3 "diverged"')
+@study_argument
+@click.argument("words", nargs=-1, required=True, metavar="[TRIAL] TEXT")
+def note(study: str, words: Sequence[str]) -> None:
+    """Note something of a trial that has ended, or of the study; an empty TEXT removes the note."""
+    from sweep.cli.remarks import note
+    from sweep.cli.target import to_show
+
+    note(to_show(study, ()), words)
