@@ -8,6 +8,7 @@ by side: their columns are described together, in a run that it reads first.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -27,6 +28,7 @@ from typing import Any
 
 from sweep.errors import EXIT_SOME_FAILED, SweepError
 from sweep.storage.folder import StudyFolder
+from sweep.storage.remarks import read_remarks
 from sweep.study.space import side_by_side_space
 from sweep.study.spec import StudySpec
 from sweep.tensorboard.event_files import PATTERN
@@ -90,7 +92,7 @@ def side_by_side(studies: Sequence[tuple[StudySpec, StudyFolder]]) -> Iterator[P
     if len(studies) == 1:
         yield studies[0][1].root
         return
-    from sweep.tensorboard.columns import metric_columns
+    from sweep.tensorboard.columns import metric_columns, note_column
     from sweep.tensorboard.hparams import write_description
 
     with tempfile.TemporaryDirectory(prefix="sweep-dashboard-") as name:
@@ -99,7 +101,9 @@ def side_by_side(studies: Sequence[tuple[StudySpec, StudyFolder]]) -> Iterator[P
             alike = len(list(place.glob(f"{study.name}*")))
             (place / (f"{study.name}-{alike + 1}" if (place / study.name).exists() else study.name)).symlink_to(folder.root)
         metrics = [tag for study, _ in studies for tag in metric_columns(study)]
-        write_description(place, side_by_side_space([study.shown for study, _ in studies]), metrics)
+        notes = (note_column(study, None) for study, folder in studies if read_remarks(folder).notes)
+        columns = {**side_by_side_space([study.shown for study, _ in studies]), **dict.fromkeys(itertools.chain(*notes))}
+        write_description(place, columns, metrics)
         yield place
 
 

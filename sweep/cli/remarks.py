@@ -13,17 +13,15 @@ from sweep.storage.database import read_numbers, read_records
 from sweep.storage.folder import StudyFolder
 from sweep.storage.lock import lock_holder, locked
 from sweep.storage.messages import explained
-from sweep.storage.remarks import Remarks, change_remarks, read_remarks
+from sweep.storage.remarks import Remarks, change_remarks
 from sweep.study.formatting import trials_text
 from sweep.study.record import TrialRecord
 from sweep.study.repeats import runs_of, trials_of
 from sweep.tensorboard import event_files
 from sweep.tensorboard.pareto_front import FrontColumn
-from sweep.tensorboard.remarked import renew_remarks, to_renew
+from sweep.tensorboard.remarked import AT_ONCE, renew_remarks, unshown
 
 _NUMBERS = re.compile(r"(\d+)(?:-(\d+))?")
-# A run takes about a millisecond to get another column. Where there are more, the dashboard and the next session do it.
-_AT_ONCE = 300
 
 
 def drop_trials(target: Target, words: Sequence[str], *, undo: bool) -> None:
@@ -91,36 +89,34 @@ def note(target: Target, words: Sequence[str]) -> None:
     with _errors_explained(folder):
         change_remarks(folder, changed)
         print(f"noted of {trials_text(numbers)}: {one_line(text)}" if text else f"removed the note of {trials_text(numbers)}")
-        if count := _unshown(folder):
-            if lock_holder(folder) is not None:
-                print("the HPARAMS tab has it when the running session has ended")
-            elif count > _AT_ONCE:
-                print(f"the HPARAMS tab gets the column for {count} trials with the next sweep dashboard or sweep run")
-            else:
-                renew_shown(target)
+        if len(left := unshown(folder)) > AT_ONCE:
+            print(f"the HPARAMS tab has it after the next  sweep dashboard {target.word}   ({len(left)} rows need the column)")
+        elif not _renewed(target, AT_ONCE):
+            print("the HPARAMS tab has it when the running session has ended")
 
 
 def renew_shown(target: Target) -> None:
-    """Bring what TensorBoard shows in accordance with the remarks, unless a session runs, which does it at its end.
+    """Bring the HPARAMS tab in accordance with the notes, unless a session runs.
 
     Raises:
         SweepError: a file cannot be read or written.
     """
-    folder = target.folder
-    if _unshown(folder):
-        with _errors_explained(folder):
-            try:
-                with locked(folder, print):
-                    renew_remarks(target.study, folder)
-            except SweepError as error:
-                if error.id != "study-locked":
-                    raise
+    if left := unshown(target.folder):
+        print(f"bringing the notes of {len(left)} trial{'s' * (len(left) != 1)} to the HPARAMS tab", flush=True)
+        with _errors_explained(target.folder):
+            _renewed(target, None)
 
 
-def _unshown(folder: StudyFolder) -> int:
-    """Return how many trials have another note than in the HPARAMS tab."""
-    numbers = to_renew(read_remarks(folder))
-    return len(read_numbers(folder) if numbers is None else numbers)
+def _renewed(target: Target, at_most: int | None) -> bool:
+    """Bring the HPARAMS tab in accordance with the notes; return whether that could be done, which needs the study's lock."""
+    try:
+        with locked(target.folder, print):
+            renew_remarks(target.study, target.folder, at_most=at_most)
+    except SweepError as error:
+        if error.id != "study-locked":
+            raise
+        return False
+    return True
 
 
 def _ended(target: Target, words: Sequence[str]) -> list[TrialRecord]:

@@ -8,24 +8,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sweep.storage.database import read_records
+from sweep.storage.database import read_numbers, read_records
 from sweep.storage.folder import StudyFolder
-from sweep.storage.remarks import Remarks, change_remarks, read_remarks
+from sweep.storage.remarks import change_remarks, read_remarks
 from sweep.study.spec import StudySpec
 from sweep.tensorboard import event_files
 from sweep.tensorboard.columns import note_column
 
+# A trial takes 2 ms to get another column. Where there are more, only the dashboard does it.
+AT_ONCE = 200
 
-def to_renew(remarks: Remarks) -> set[int] | None:
-    """Return the numbers of the trials whose notes the HPARAMS tab has not as they are now; None means all trials."""
+
+def unshown(folder: StudyFolder) -> list[int]:
+    """Return the numbers of the trials whose notes the HPARAMS tab has not as they are now; all trials for a column that is new.
+
+    Raises:
+        SweepError: the remarks or the database cannot be read.
+    """
+    remarks = read_remarks(folder)
     shown, notes = remarks.in_hparams, remarks.notes
     if bool(shown) != bool(notes):
-        return None
-    return {number for number in shown.keys() | notes.keys() if shown.get(number) != notes.get(number)}
+        return read_numbers(folder)
+    return [number for number in shown.keys() | notes.keys() if shown.get(number) != notes.get(number)]
 
 
-def renew_remarks(study: StudySpec, folder: StudyFolder) -> None:
-    """Bring the event files in accordance with the remarks, as far as they are not.
+def renew_remarks(study: StudySpec, folder: StudyFolder, *, at_most: int | None = AT_ONCE) -> None:
+    """Bring the event files in accordance with the remarks; the notes only if no more trials than `at_most` need that.
 
     Raises:
         OSError: a file cannot be written.
@@ -35,8 +43,8 @@ def renew_remarks(study: StudySpec, folder: StudyFolder) -> None:
     if remarks.dropped:
         for record in read_records(folder, remarks.dropped):
             event_files.hide(folder.trial_dir(record.folder))
-    numbers = to_renew(remarks)
-    if numbers is None or numbers:
+    numbers = unshown(folder)
+    if numbers and (at_most is None or len(numbers) <= at_most):
         from sweep.tensorboard.hparams import set_column  # TensorBoard is slow to import, and few studies need this
 
         for record in read_records(folder, numbers):
