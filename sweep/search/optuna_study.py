@@ -19,7 +19,7 @@ from typing import Any
 
 from sweep.search.imported import ImportedTrial, imported_changed
 from sweep.search.methods import make_pruner, make_sampler
-from sweep.search.sampler_state import checked, resources_of, restore, restore_resources, state_of
+from sweep.search.sampler_state import checked, resources_of, restore, restore_resources, state_of, without_result
 from sweep.search.suggesting import check_fixed, continued, distribution_of, drawn_together, drawn_value
 from sweep.storage.optuna_database import create_study
 from sweep.storage.optuna_terms import (
@@ -187,10 +187,7 @@ class OptunaStudy:
     def drop(self, number: int) -> None:
         """Let a trial that has ended count as failed from now on."""
         trial = self._whole[number] = self._trial(number)
-        failed = copy.copy(trial)
-        failed.state, failed.values = _in_optuna(TrialState.FAILED), None
-        failed.system_attrs = {key: value for key, value in trial.system_attrs.items() if key not in _rungs(trial.system_attrs)}
-        self._replace_ended(number, failed)
+        self._replace_ended(number, without_result(trial, self._spec))
 
     def take_back(self, number: int) -> None:
         """Let a dropped trial count again."""

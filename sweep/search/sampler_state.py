@@ -12,14 +12,17 @@ That is the state of the samplers' random number generators, and
 from __future__ import annotations
 
 import base64
+import copy
 import io
+import math
 import pickle
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from sweep.errors import ANOTHER_STUDY, EXIT_LOCKED, SweepError
-from sweep.storage.optuna_terms import Attributes, SamplerState
+from sweep.storage.optuna_terms import CONSTRAINT, RUNG, Attributes, SamplerState
+from sweep.study.spec import StudySpec
 
 _GP_CACHES = ("_gprs_cache_list", "_constraints_gprs_cache_list")
 _KERNEL = ("inverse_squared_lengthscales", "kernel_scale", "noise_var")
@@ -118,3 +121,17 @@ class _OptimizerUnpickler(pickle.Unpickler):
         if not known and (module, name) != ("_codecs", "encode"):
             raise pickle.UnpicklingError(f"{module}.{name} is not part of an optimizer")
         return super().find_class(module, name)
+
+
+def without_result(trial: Any, study: StudySpec) -> Any:
+    """Return an Optuna trial that has ended as if it had failed, and had reported nothing."""
+    failed = copy.copy(trial)
+    failed.intermediate_values = {}
+    failed.system_attrs = {key: value for key, value in trial.system_attrs.items() if not key.startswith(RUNG)}
+    if study.method == "nsgaii" and trial.values is not None:
+        # Its generations name their parents, which must have values: with the worst, it is no parent of the next generation.
+        failed.values = [-metric.sign * math.inf for metric in study.metrics]
+        failed.system_attrs |= {key: math.inf for key in failed.system_attrs if key.startswith(CONSTRAINT)}
+    else:
+        failed.state, failed.values = type(trial.state).FAIL, None
+    return failed

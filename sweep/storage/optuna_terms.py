@@ -33,7 +33,7 @@ OPTUNA_STATES = {
 RELATIVE = "sweep:relative"
 # Optuna's attributes of a trial: the rungs that it has passed, and by how much it exceeds each bound.
 RUNG = "completed_rung_"
-_CONSTRAINT = "constraints:"
+CONSTRAINT = "constraints:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def result_told(
     if state not in (TrialState.COMPLETE, TrialState.PRUNED):
         return None, {}
     values = [one for one in objective_values(study, value, metrics) if one is not None]
-    attributes = {f"{_CONSTRAINT}{name}": excess for name, excess in excesses(study, metrics).items()}
+    attributes = {f"{CONSTRAINT}{name}": excess for name, excess in excesses(study, metrics).items()}
     return values if len(values) == len(study.metrics) else None, attributes
 
 

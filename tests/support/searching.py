@@ -51,6 +51,7 @@ def session(
     *,
     imported: Sequence[ImportedTrial] = (),
     killed_at: int | None = None,
+    changed: Callable[[Planner, list[TrialRecord]], object] = lambda planner, known: None,
 ) -> list[Trained]:
     """Run this many further trials of a study, of which everything is read from its folder and stored there.
 
@@ -61,12 +62,14 @@ def session(
         folder: the study's.
         imported: trials of other studies.
         killed_at: the last trial is killed after this step, unless it ends there; it is not returned.
+        changed: called with the planner and the trials that it knows, before anything is asked.
     """
     folder.root.mkdir(parents=True, exist_ok=True)
     found: list[Trained] = []
     with contextlib.closing(StudyStore(folder, study)) as store:
         known = store.records()
         planner = Planner(study, known, stored=store.search(), imported=imported)
+        changed(planner, known)
         killed = [record for record in known if not record.state.finished]
         for left in reversed(range(count)):
             if killed:
