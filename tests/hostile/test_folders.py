@@ -60,6 +60,7 @@ FILES = [
     "lock",
     "stop",
     "prior.json",
+    "remarks.json",
     "0001_x=2/checkpoint.pt",
     "0001_x=2/trial.json",
 ]

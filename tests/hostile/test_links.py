@@ -28,7 +28,7 @@ from tests.support.command_line import run_sweep
 pytestmark = pytest.mark.slow
 # What is written at the end of a session may be missing before it.
 STUDY_FILES = ["lock", "study.yaml", "study.db", "study.db-wal", "study.db-shm", "study.db-journal", "environment.json",
-               "prior.json", "stop", "report.html"]  # fmt: skip
+               "prior.json", "remarks.json", "stop", "report.html"]  # fmt: skip
 RUN_FILES = ["log.txt", "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.unusable.pt", ".checkpoint.pt.unfinished",
              "trial.json", "events"]  # fmt: skip
 # Where a link is no obstacle: the name is taken by a rename, or what is there is no checkpoint or event file and is put aside.

@@ -11,8 +11,10 @@ import pytest
 
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES
 from sweep.runner.ledger import Ledger
+from sweep.runner.observers import RunChange
 from sweep.storage.database import read_records, read_time
 from sweep.storage.folder import StudyFolder
+from sweep.storage.remarks import change_remarks
 from sweep.storage.store import StudyStore
 from sweep.study.file.reading import read_study
 from sweep.study.record import TrialRecord
@@ -257,3 +259,31 @@ def test_a_trial_that_waits_for_another_slot_lets_others_pass(folder: StudyFolde
         assert [record and record.key for record in others] == [(1, 0), (2, 0)]
         assert ledger.next({first.key}) is None
         assert ledger.next() == replace(first, state=TrialState.WAITING, spans=ledger.runs[0].spans, duration_s=0.1)
+
+
+def test_what_is_dropped_while_a_session_runs_counts_no_more(folder: StudyFolder) -> None:
+    """When the next trial ends, planner, records and observer know it: the patience, which was at its end, has more."""
+    observer = Silent()
+    with opened(folder, study_of(folder, "budget: {patience: 2}\n"), observer) as ledger:
+        end(ledger, start_next(ledger, folder), complete(3.0))
+        second, third = start_next(ledger, folder), start_next(ledger, folder)
+        end(ledger, second, complete(1.0))
+        change_remarks(folder, lambda now: replace(now, dropped=frozenset((0,)), notes={0: "odd"}))
+        end(ledger, third, complete(2.0))
+        assert [(trial.dropped, trial.note) for trial in ledger.records] == [(True, "odd"), (False, None), (False, None)]
+        assert [run.number for _, change, run in observer.seen if change is RunChange.DROPPED] == [0]
+        assert ledger.outcome().ended_by == "all trials are done"
+        assert ledger.columns(ledger.records[0]) == {"note": "odd"}
+
+
+def test_damaged_remarks_end_no_session(folder: StudyFolder) -> None:
+    """It says so once, and what was said before holds."""
+    observer = Silent()
+    with opened(folder, study_of(folder), observer) as ledger:
+        end(ledger, start_next(ledger, folder), complete(3.0))
+        folder.remarks.write_text("{")
+        for score in (1.0, 2.0):
+            end(ledger, start_next(ledger, folder), complete(score))
+        assert len(observer.notices) == 1
+        assert "remarks.json cannot be used, so what was said before holds" in observer.notices[0]
+        assert not any(trial.dropped for trial in ledger.records)

@@ -97,3 +97,20 @@ def test_every_repeat_of_a_best_trial_keeps_its_checkpoint(folder: StudyFolder) 
             runs.append(with_files(folder, dataclasses.replace(planned, state=TrialState.COMPLETE, value=loss)))
         retention.ended(dataclasses.replace(runs[0], runs=tuple(runs)))
     assert kept(folder) == [1, 1]
+
+
+def test_a_dropped_trial_keeps_its_files_and_no_place(folder: StudyFolder) -> None:
+    """The next best one keeps its own, in the same session and in the next; what is taken back competes again."""
+    spec = study(1)
+    best, other, last = (ended(folder, spec, number, loss=float(number)) for number in (0, 1, 2))
+    retention = Retention(spec, folder, [])
+    retention.ended(best)
+    dropped = dataclasses.replace(best, dropped=True)
+    retention.remarked([dropped])
+    retention.ended(other)
+    retention.ended(last)
+    assert kept(folder) == [0, 1]
+    Retention(spec, folder, [dropped, other])
+    assert kept(folder) == [0, 1]
+    retention.remarked([best])
+    assert kept(folder) == [0]
