@@ -15,13 +15,15 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.errors import SweepError
+from sweep.report.notebook import ReportPage, results_html, written_report
 from sweep.report.page import leave_report
-from sweep.runner.observers import SessionOutcome, counts_text
+from sweep.runner.notebook_view import observer_for
+from sweep.runner.observers import Observer, SessionOutcome, counts_text
 from sweep.runner.plain_lines import PlainLines
 from sweep.runner.runner import Runner
 from sweep.runner.session import run_study
@@ -29,6 +31,7 @@ from sweep.runner.stopping import stop_in_order
 from sweep.search.methods import option_problems
 from sweep.storage.folder import StudyFolder, folder_of, near
 from sweep.storage.optuna_database import load_read_only
+from sweep.storage.suggested import with_suggested
 from sweep.study.file.reading import given_study, read_study
 from sweep.study.objective import is_by_value, reference_to
 from sweep.study.ranking import rank
@@ -64,11 +67,26 @@ class StudyResult:
     front: tuple[TrialRecord, ...]
     ended_by: str
     statements: tuple[str, ...] = ()
+    _study: StudySpec | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         best = f"{self.metric}={self.best.value:g} by trial {self.best.number} {self.best.params}" if self.best else "none"
         best += f", one of {len(self.front)} in the Pareto front" if len(self.front) > 1 else ""
         return f"<StudyResult {self.name}: {counts_text(self.trials, None)}; {self.ended_by}; best: {best}; in {self.dir}>"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows of the results."""
+        if self._study is None:
+            return None
+        return results_html(self._study, StudyFolder(root=self.dir), self.trials, self.ended_by, self.statements)
+
+    def report(self) -> ReportPage:
+        """Write the report again, as the study is now, and return it; a notebook shows it below the cell.
+
+        Raises:
+            SweepError: it could not be written.
+        """
+        return written_report(StudyFolder(root=self.dir))
 
     @property
     def optuna_study(self) -> optuna.Study:
@@ -130,7 +148,7 @@ def run(
         retry_failed: run failed trials again, under their own numbers.
         keep: go on although the code has changed since earlier trials; every trial records its code.
         inline: run one trial at a time in this process, for a debugger.
-        quiet: print nothing; that old results are shown although the code has changed is a warning then.
+        quiet: show nothing meanwhile; that old results are shown although the code has changed is a warning then.
 
     Raises:
         SweepError: the study is not valid, another process runs it, or it cannot be resumed; failed trials raise no error.
@@ -145,24 +163,24 @@ def run(
         if threading.current_thread() is threading.main_thread():
             handlers.update(stop_in_order(runner.stop, stopped_by))
 
-    observer = PlainLines(quiet=quiet)
-    for note in spec.notes:
-        observer.notice(note)
     try:
-        outcome = run_study(
-            spec,
-            folder,
-            path,
-            observer,
-            objective=objective if is_by_value(spec.trained) else None,
-            inline=inline,
-            fresh=fresh,
-            retry_failed=retry_failed,
-            keep=keep,
-            warn=functools.partial(_warn, path) if quiet else None,
-            on_start=on_start,
-        )
-        told = _print_summary(spec, folder, outcome, stopped_by, observer)
+        with observer_for(quiet=quiet) as observer:
+            for note in spec.notes:
+                observer.notice(note)
+            outcome = run_study(
+                spec,
+                folder,
+                path,
+                observer,
+                objective=objective if is_by_value(spec.trained) else None,
+                inline=inline,
+                fresh=fresh,
+                retry_failed=retry_failed,
+                keep=keep,
+                warn=functools.partial(_warn, path) if quiet else None,
+                on_start=on_start,
+            )
+            told = _print_summary(spec, folder, outcome, stopped_by, observer)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -178,6 +196,7 @@ def run(
         front=ranking.front,
         ended_by=outcome.ended_by,
         statements=told,
+        _study=with_suggested(spec, folder),
     )
 
 
@@ -209,7 +228,7 @@ def _read(study: Any, objective: Any, overrides: dict[str, Any]) -> tuple[StudyS
 
 
 def _print_summary(
-    study: StudySpec, folder: StudyFolder, outcome: SessionOutcome, stopped_by: list[int], observer: PlainLines
+    study: StudySpec, folder: StudyFolder, outcome: SessionOutcome, stopped_by: list[int], observer: Observer
 ) -> tuple[str, ...]:
     """Print how the session ended, and return what the report says."""
     observer.notice(outcome.summary(study, stopped_by))
@@ -217,7 +236,7 @@ def _print_summary(
     if len(stopped_by) < 2 and outcome.records:  # who asked twice does not want to wait
         reason, told = leave_report(folder)
         said = tuple(one.text + (f" {one.command}" if one.command else "") for one in told)
-        for text in said:
+        for text in said if isinstance(observer, PlainLines) else ():  # a notebook shows them with the result
             observer.notice(text)
         place = near(folder.report)
         observer.notice(f"the report could not be written: {reason}" if reason else f"report: {place}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pickle
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ import pytest
 
 import sweep
 from sweep.errors import StudyFileError
+from sweep.storage.folder import StudyFolder
+from sweep.storage.remarks import change_remarks
 from sweep.study.file.reading import given_study, read_study
 from sweep.study.file.writing import write_study
 from sweep.study.objective import packed, reference_to
@@ -236,6 +240,24 @@ def test_what_comes_out(done: sweep.StudyResult) -> None:
     assert repr(done) == f"<StudyResult study: 2 complete; all trials are done; best: {best}; in {done.dir}>"
 
 
+def test_a_notebook_shows_the_results(here: Path) -> None:
+    """The counts, the best trials with their metrics and notes, what can be said, and the report; escaped."""
+    study = STUDY | {"parameters": {"x": {"values": ("<i>", "b", "c", "d")}}}
+    result = sweep.run(study, lambda trial: float(ord(trial.params["x"][-1])), inline=True, quiet=True)
+    assert result.best is not None
+    page = result._repr_html_()
+    assert page is not None
+    assert "4 complete; all trials are done" in page
+    assert [page.count(text) for text in ("<i>", "&lt;i&gt;</td>")] == [0, 1]
+    assert page.index(">d</td>") < page.index(">c</td>") < page.index("&lt;i&gt;</td>")
+    assert all(f"– {statement[:20]}" in page for statement in result.statements)
+    assert f'<a href="{Path("runs/study/report.html")}"' in page
+    change_remarks(StudyFolder(root=result.dir), lambda now: replace(now, study="look & see"))
+    frame = result.report()._repr_html_()
+    assert frame.startswith('<iframe srcdoc="&lt;!doctype html&gt;')
+    assert "look &amp;amp; see" in frame
+
+
 def test_optuna_reads_the_study_as_it_is(done: sweep.StudyResult) -> None:
     """The same values and parameters; nothing can be written through it."""
     import optuna
@@ -398,12 +420,14 @@ NOTEBOOK = [
     "sweep.run(STUDY, train)",
     "result = sweep.run(STUDY, train, overrides={'wait.value': False})",
     "print(json.dumps([[trial.value, trial.attempts] for trial in result.trials]))",
+    "result",
+    "result.report()",
 ]
 
 
 @pytest.mark.slow
 def test_a_notebook_is_interrupted_and_goes_on(here: Path) -> None:
-    """In a real kernel: a function of a cell, plain lines below it, the stop button, the same call again."""
+    """In a real kernel: a function of a cell, one picture below it, the stop button, the same call again, the report."""
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed")
@@ -413,7 +437,7 @@ def test_a_notebook_is_interrupted_and_goes_on(here: Path) -> None:
 
     def press_stop() -> None:
         wait_for(waits.exists)
-        os.kill(client.km.provisioner.pid, signal.SIGINT)
+        asyncio.run(client.km.interrupt_kernel())  # which also reaches the workers, as the stop button does
 
     with client.setup_kernel():
         for index, cell in enumerate(cells):
@@ -421,11 +445,18 @@ def test_a_notebook_is_interrupted_and_goes_on(here: Path) -> None:
                 threading.Thread(target=press_stop, daemon=True).start()
                 with pytest.raises(nbclient.exceptions.CellExecutionError, match="KeyboardInterrupt"):
                     client.execute_cell(cell, index)
-                assert "stopped by SIGINT" in "".join(output.get("text", "") for output in cell.outputs)
+                [picture, error] = cell.outputs
+                assert "study: 2 waiting; stopped by SIGINT" in picture["data"]["text/html"]
+                assert picture["data"]["text/plain"].endswith("the same call resumes the study")
+                assert error["ename"] == "KeyboardInterrupt"
             else:
                 client.execute_cell(cell, index)
-    assert "trial 0 resumed after step 1" in "".join(output.get("text", "") for output in cells[-2].outputs)
-    assert json.loads(cells[-1].outputs[0]["text"]) == [[2 / 3, 2], [4 / 3, 1]]
+    pages = [[output.data["text/html"] for output in cell.outputs if "text/html" in output.get("data", ())] for cell in cells]
+    assert [len(found) for found in pages] == [0, 0, 0, 1, 1, 0, 1, 1]
+    assert "<b>study</b>&ensp;2 complete" in pages[4][0]
+    assert json.loads(cells[-3].outputs[0]["text"]) == [[2 / 3, 2], [4 / 3, 1]]
+    assert "2 complete; all trials are done" in pages[-2][0]
+    assert pages[-1][0].startswith('<iframe srcdoc="&lt;!doctype html&gt;')
 
 
 def test_each_session_in_one_process_imports_its_own_code(here: Path) -> None:

@@ -1,4 +1,4 @@
-"""Show a session as plain lines, one for each event: where there is no terminal to draw on, and in Python."""
+"""Show a session as plain lines, one for each event: where there is no terminal or notebook to draw on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PREPARING_S = 2.0
 
 
 class PlainLines:
-    """Print one line for each event, for pipes, logs, batch systems and notebooks; `quiet` prints nothing."""
+    """Print one line for each event, for pipes, logs and batch systems; `quiet` prints nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet, self._last_preparing = quiet, 0.0
