@@ -19,8 +19,8 @@ from typing import Any
 from sweep.errors import EXIT_LOCKED, EXIT_SOME_FAILED, SweepError
 from sweep.storage.files import write_json
 from sweep.storage.folder import StudyFolder
-from sweep.storage.messages import not_writable
-from sweep.storage.regular import identity, open_own, read_own
+from sweep.storage.messages import not_regular
+from sweep.storage.regular import NotRegular, identity, open_own, read_own
 from sweep.study.record import TrialRecord
 
 _VERSION = 1
@@ -88,8 +88,11 @@ def change_remarks(folder: StudyFolder, change: Callable[[Remarks], Remarks]) ->
             if after != before:
                 write_json(folder.remarks, _to_json(after))
             return before, after
+    except NotRegular as error:
+        raise not_regular(error) from None
     except OSError as error:
-        raise not_writable(folder, error) from None
+        what = f"cannot write to {folder.root}: {error.strerror}"
+        raise SweepError("output-not-writable", what, do=f"see  ls -la {folder.word}", exit_code=EXIT_SOME_FAILED) from None
 
 
 class RemarksWatch:

@@ -123,6 +123,7 @@ def test_the_report_lists_dropped_trials_and_counts_them_nowhere(done: Path) -> 
 
 def test_notes_are_shown_everywhere(done: Path) -> None:
     """In the table, best, JSON, the report and the HPARAMS tab, escaped; an empty text removes one."""
+    assert sweep("drop", "study.yaml", "1").code == 0  # its file is hidden, and gets the column all the same
     assert sweep("note", "study.yaml", "4", "<b>odd</b>\x1b[1m").out == "noted of trial 4: <b>odd</b>\\x1b[1m\n"
     assert sweep("note", "runs/study", "a", "first look & more").out == "noted of study: a first look & more\n"
     assert "<b>odd</b>\\x1b[1m" in sweep("trials", "study.yaml").out
@@ -134,6 +135,7 @@ def test_notes_are_shown_everywhere(done: Path) -> None:
     assert '<p class="note">a first look &amp; more</p>' in page
     assert "&lt;b&gt;odd&lt;/b&gt;" in page
     assert "<b>odd" not in page
+    assert sweep("drop", "study.yaml", "1", "--undo").code == 0
     for folder in done.glob("0*"):  # any one's description counts
         tags = hparams_tags(folder)
         assert b"note" in tags["_hparams_/experiment"]
