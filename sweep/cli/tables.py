@@ -127,15 +127,18 @@ def print_trial_table(
             optional.append(add(Column(one_line(name), justify="right", no_wrap=True), values))
     if several_codes(records):
         add(Column("code", no_wrap=True), (record.code or "unknown" for record in records))
-    if any(record.note for record in records):
-        add(Column("note", overflow="ellipsis", no_wrap=True, min_width=20), (one_line(record.note or "") for record in records))
     add(Column("duration", justify="right", no_wrap=True), (duration_text(record.duration_s) for record in records))
-    if any(record.error for record in records):
+    note = Column("note", overflow="ellipsis", no_wrap=True, min_width=6)
+    if any(record.note for record in records):
+        add(note, (one_line(record.note or "") for record in records))
+    if failed := any(record.error for record in records):
         error = Column("error", overflow="ellipsis", no_wrap=True, min_width=20, style="red")
         add(error, (Text(error_line(record)) for record in records))
     while optional and sum(_natural_width(*column) for column in columns) > screen.width:
         left_out = optional.pop()
         columns = [column for column in columns if column[0] is not left_out]
+    room = max(0, screen.width - sum(_natural_width(*column) for column in columns))
+    note.max_width = 6 + (room // 2 if failed else room)  # an error takes the rest
     table = Table(*(column for column, _ in columns), box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for row in zip(*(cells for _, cells in columns), strict=True):
         table.add_row(*row)
@@ -144,7 +147,7 @@ def print_trial_table(
 
 def _state(record: TrialRecord) -> Text:
     text = Text(str(record.state), style=_STATE_STYLES[record.state])
-    return Text.assemble((f"dropped ({record.state})", "dim strike")) if record.dropped else text
+    return Text("dropped", style="dim") if record.dropped else text
 
 
 def _natural_width(column: Column, cells: Iterable[str | Text]) -> int:
