@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sweep.cli.target import Target
-from sweep.errors import SweepError, one_line
+from sweep.errors import EXIT_SOME_FAILED, SweepError, one_line
 from sweep.storage.database import read_numbers, read_records
 from sweep.storage.folder import StudyFolder
 from sweep.storage.lock import lock_holder, locked
-from sweep.storage.messages import explained
+from sweep.storage.messages import not_regular
+from sweep.storage.regular import NotRegular
 from sweep.storage.remarks import Remarks, change_remarks
 from sweep.study.formatting import trials_text
 from sweep.study.record import TrialRecord
@@ -62,7 +63,7 @@ def drop_trials(target: Target, words: Sequence[str], *, undo: bool) -> None:
         print(f"renew the report:    sweep report {target.word}")
 
 
-def note(target: Target, words: Sequence[str]) -> None:
+def note_of(target: Target, words: Sequence[str]) -> None:
     """Store what is said of a trial, or of the study if the first word names no trial; an empty text removes what was said.
 
     Raises:
@@ -166,5 +167,12 @@ def _check_exists(target: Target) -> None:
 def _errors_explained(folder: StudyFolder) -> Iterator[None]:
     try:
         yield
+    except NotRegular as error:
+        raise not_regular(error) from None
     except OSError as error:
-        raise explained(error, folder) from None
+        raise SweepError(
+            "event-files-not-changed",
+            f"what is said is stored, but TensorBoard's files could not be changed: {error}",
+            do=f"see  ls -la {folder.word}  , then type it again",
+            exit_code=EXIT_SOME_FAILED,
+        ) from None

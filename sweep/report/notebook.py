@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from sweep.errors import EXIT_SOME_FAILED, SweepError
 from sweep.report.measured import main_metrics
@@ -75,8 +76,10 @@ def results_html(
     head = f"<div><b>{html.escape(study.name)}</b>&ensp;{counts}; {html.escape(ended_by)}</div>"
     front = f"Pareto front: {len(ranking.front)} of {len(ranking.order)} complete trials, in the order of {study.metric.name}"
     title = [front if study.multi_objective else f"best {study.metric.name}"] if best else ["no trial is among the best yet"]
-    place = html.escape(near(folder.report))
-    link = f'<div>report: <a href="{place}" target="_blank">{place}</a></div>' if folder.report.exists() else ""
+    place = near(folder.report)
+    link = (
+        f'<div>report: <a href="{quote(place)}" target="_blank">{html.escape(place)}</a></div>' if folder.report.exists() else ""
+    )
     return block_html(
         head, lines_html(title), table_html(heads, rows) if rows else "", lines_html(f"– {text}" for text in statements), link
     )

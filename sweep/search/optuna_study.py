@@ -186,12 +186,12 @@ class OptunaStudy:
 
     def drop(self, number: int) -> None:
         """Let a trial that has ended count as failed from now on."""
-        trial = self._whole[number] = self._trial(number)
+        trial = self._whole.setdefault(number, self._trial(number))
         self._replace_ended(number, without_result(trial, self._spec))
 
     def take_back(self, number: int) -> None:
         """Let a dropped trial count again."""
-        self._replace_ended(number, self._whole.pop(number))
+        self._replace_ended(number, self._whole.pop(number, self._trial(number)))
 
     def _replace_ended(self, number: int, trial: Any) -> None:
         # Private, as in `rewind`; the storage also keeps which trial is best.

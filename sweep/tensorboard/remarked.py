@@ -42,7 +42,8 @@ def renew_remarks(study: StudySpec, folder: StudyFolder, *, at_most: int | None 
     remarks = read_remarks(folder)
     if remarks.dropped:
         for record in read_records(folder, remarks.dropped):
-            event_files.hide(folder.trial_dir(record.folder))
+            if record.state.finished:  # if not, somebody has changed the file by hand
+                event_files.hide(folder.trial_dir(record.folder))
     numbers = unshown(folder)
     if numbers and (at_most is None or len(numbers) <= at_most):
         from sweep.tensorboard.hparams import set_column  # TensorBoard is slow to import, and few studies need this

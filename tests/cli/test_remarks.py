@@ -142,6 +142,7 @@ def test_notes_are_shown_everywhere(done: Path) -> None:
         assert (b"odd" in tags["_hparams_/session_start_info"]) == (folder.name == "0004_x=5")
     assert sweep("note", "study.yaml", "4", "").out == "removed the note of trial 4\n"
     assert b"note" not in hparams_tags(done / "0000_x=1")["_hparams_/experiment"]
+    assert sweep("note", "study.yaml", "0", "- less").out == "noted of trial 0: - less\n"
     assert sweep("note", "study.yaml", "").out == "removed the note of study\n"
     assert json.loads((done / "remarks.json").read_text())["study"] == ""
 
@@ -158,6 +159,8 @@ def test_what_cannot_be_meant_is_refused(done: Path) -> None:
     refused(sweep("note", "study.yaml", "9", "x"), "has no trial 9")
     message = 'the note of trial 2 has no text  [note-without-text]\n  do:    sweep note study.yaml 2 "TEXT"'
     refused(sweep("note", "study.yaml", "2"), message)
+    refused(sweep("note", "study.yaml"), "Missing argument '[TRIAL] TEXT'")
+    refused(sweep("drop", "study.yaml"), "Missing argument 'TRIAL...'")
     assert not (done / "remarks.json").exists()
 
 

@@ -40,12 +40,15 @@ def drop(study: str, trials: Sequence[str], undo: bool) -> None:
     drop_trials(to_show(study, ()), trials, undo=undo)
 
 
-@sweep.command(epilog=f'{STUDY_HELP} Example: sweep note runs/fashion 3 "diverged"')
+@sweep.command(
+    epilog=f'{STUDY_HELP} Example: sweep note runs/fashion 3 "diverged"',
+    context_settings={"ignore_unknown_options": True},  # a text may begin with a dash
+)
 @study_argument
-@click.argument("words", nargs=-1, required=True, metavar="[TRIAL] TEXT")
-def note(study: str, words: Sequence[str]) -> None:
+@click.argument("text", nargs=-1, required=True, metavar="[TRIAL] TEXT")
+def note(study: str, text: Sequence[str]) -> None:
     """Note something of a trial that has ended, or of the study; an empty TEXT removes the note."""
-    from sweep.cli.remarks import note
+    from sweep.cli.remarks import note_of
     from sweep.cli.target import to_show
 
-    note(to_show(study, ()), words)
+    note_of(to_show(study, ()), text)
