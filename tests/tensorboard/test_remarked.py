@@ -109,6 +109,14 @@ def test_event_files_are_hidden_with_those_below_and_come_back(tmp_path: Path) -
     assert points(run) == before
 
 
+def test_what_a_killed_drop_has_left_is_hidden_by_the_next_session(tmp_path: Path) -> None:
+    """The file of remarks says what holds."""
+    study, folder = study_with_runs(tmp_path, {"x": [0, 1, 2]})
+    change_remarks(folder, lambda now: replace(now, dropped=frozenset((0, 2))))
+    renew_remarks(study, folder)
+    assert [path.parent.name[:4] for path in tmp_path.glob(f"*/{event_files.PATTERN}")] == ["0001"]
+
+
 def test_the_front_is_marked_again_without_a_dropped_trial(tmp_path: Path) -> None:
     """Only what has changed is written; a trial that comes back is marked, whatever its file says."""
     study, folder = study_with_runs(tmp_path, {"x": [0, 1, 2]}, **PAIR)
