@@ -179,6 +179,7 @@ def run(
                 keep=keep,
                 warn=functools.partial(_warn, path) if quiet else None,
                 on_start=on_start,
+                signals=stopped_by,
             )
             told = _print_summary(spec, folder, outcome, stopped_by, observer)
     finally:

@@ -1,4 +1,4 @@
-"""The words to which a shell completes STUDY: study files, and the folders of studies that have run.
+"""The words to which a shell completes STUDY, study files and the folders of studies that have run, and the numbers of trials.
 
 Whole paths are offered, not one folder after the other, because click cannot mix words and folders in one answer. Only the first
 lines of a study file are read, so that an answer comes at once.
@@ -26,6 +26,20 @@ def studies(incomplete: str) -> list[CompletionItem]:
     except OSError:  # no permission to read a folder
         found = []
     return [CompletionItem(name) for name in found] or [CompletionItem(incomplete, type="file")]
+
+
+def trials(study: str, incomplete: str) -> list[CompletionItem]:
+    """Return the numbers of a study's trials that begin with `incomplete`, each with its state; none where there is no study."""
+    from sweep.cli.target import to_show
+    from sweep.errors import SweepError
+    from sweep.storage.database import read_states
+
+    root = Path(study)
+    try:
+        states = read_states(StudyFolder(root=root.resolve()) if root.is_dir() else to_show(study, ()).folder)
+    except (SweepError, OSError, ValueError):
+        return []
+    return [CompletionItem(str(number), help=state) for number, state in states.items() if str(number).startswith(incomplete)]
 
 
 def _nearby(incomplete: str) -> Iterator[str]:

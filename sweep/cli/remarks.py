@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sweep.cli.target import Target
 from sweep.errors import EXIT_SOME_FAILED, SweepError, one_line
-from sweep.storage.database import read_numbers, read_records
+from sweep.storage.database import read_records, read_states
 from sweep.storage.folder import StudyFolder
 from sweep.storage.lock import lock_holder, locked
 from sweep.storage.messages import not_regular
@@ -128,7 +128,7 @@ def _ended(target: Target, words: Sequence[str]) -> list[TrialRecord]:
     """
     _check_exists(target)
     folder = target.folder
-    known = read_numbers(folder)
+    known = read_states(folder)
     numbers: set[int] = set()
     for word in words:
         found = _NUMBERS.fullmatch(word)

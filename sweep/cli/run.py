@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import signal
 import sys
 import time
 from pathlib import Path
 
 from sweep.cli.live_view import observer_for
+from sweep.cli.notify import notification
 from sweep.cli.streams import in_background, tell_what_is_lost
 from sweep.cli.tables import console, print_trial_table, statement_texts
 from sweep.cli.target import Target
-from sweep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_TERMINATED, SweepError, one_line
+from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, SweepError, one_line
 from sweep.report.measured import main_metrics
 from sweep.report.page import leave_report
-from sweep.runner.observers import SessionOutcome
+from sweep.runner.observers import SessionOutcome, exit_code_of
+from sweep.runner.runner import Runner
 from sweep.runner.session import run_study
 from sweep.runner.stopping import stop_in_order
 from sweep.storage.folder import near
@@ -56,6 +57,7 @@ def run_target(
     plain: bool,
     inline: bool,
     keep: bool = False,
+    notify: str | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
 ) -> int:
@@ -67,27 +69,40 @@ def run_target(
     if data is not None:
         os.environ["SWEEP_DATA"] = str(Path(data).expanduser().absolute())  # workers inherit it
     stopped_by: list[int] = []
+    tell = notification(notify, target, stopped_by)
     began = time.monotonic()
+    started: list[Runner] = []
+
+    def on_start(runner: Runner) -> None:
+        started.append(runner)
+        stop_in_order(runner.stop, stopped_by)
+
     with contextlib.nullcontext() if inline else in_background(stopped_by):  # a debugger waits for what it prints
         with observer_for(console(), plain=plain or inline) as observer:
             for note in target.study.notes:
                 observer.notice(note)
-            outcome = run_study(
-                target.study,
-                target.folder,
-                target.path,
-                observer,
-                inline=inline,
-                fresh=fresh,
-                retry_failed=retry_failed,
-                keep=keep,
-                on_start=lambda runner: stop_in_order(runner.stop, stopped_by),
-            )
+            try:
+                outcome = run_study(
+                    target.study,
+                    target.folder,
+                    target.path,
+                    observer,
+                    inline=inline,
+                    fresh=fresh,
+                    retry_failed=retry_failed,
+                    keep=keep,
+                    on_start=on_start,
+                    signals=stopped_by,
+                )
+            except SweepError as error:
+                if started:  # else nothing has ended
+                    tell(error.what, error.exit_code)
+                raise
         _print_summary(target, outcome, time.monotonic() - began, stopped_by)
+        code = exit_code_of(outcome, stopped_by)
+        tell(outcome.how(stopped_by), code)
     tell_what_is_lost()  # the exit code says how the session ended
-    if outcome.exit_code is None:
-        return EXIT_INTERRUPTED if stopped_by[0] == signal.SIGINT else EXIT_TERMINATED
-    return outcome.exit_code
+    return code
 
 
 def _print_summary(target: Target, outcome: SessionOutcome, seconds: float, stopped_by: list[int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from sweep.storage.regular import NotRegular
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
 from sweep.study.file.reading import no_problems, read_study
+from sweep.study.formatting import trials_text
 from sweep.study.spec import StudySpec
 
 
@@ -92,6 +93,13 @@ def several_to_show(words: Sequence[str]) -> list[Target]:
     if not names:
         raise SweepError("no-study", "no study is named", do="sweep dashboard studies/fashion.yaml")
     return [to_show(name, overrides) for name in names]
+
+
+def no_such_trial(target: Target, number: int, known: Collection[int]) -> SweepError:
+    """Return the error of a trial that a study does not have, with those that it has."""
+    there = f"it has {trials_text(known)}" if known else "nothing has run"
+    what = f"{target.study.name} has no trial {number} that was started; {there}"
+    return SweepError("no-such-trial", what, do=f"sweep trials {target.word}   lists them")
 
 
 def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, path: Path | None = None) -> Target:

@@ -12,24 +12,28 @@ from sweep.errors import SweepError, did_you_mean, nearest
 # Words of other programs, and of plain English, for each verb.
 _ALIKE = {
     "init": "create new make generate scaffold setup configure quickstart",
-    "run": "start train tune go launch execute exec begin search optimize optimise fit sweep agent study studies",
+    "run": "start train tune go launch execute exec begin search optimize optimise fit sweep agent study",
     "resume": "continue restart retry rerun unpause",
     "plan": "dry-run dryrun preview",
+    "list": "ls studies dir all find",
     "check": "validate verify lint test",
     "status": "ps info progress watch state top stat monitor",
-    "trials": "list ls show results result table history export log logs csv runs print get",
+    "logs": "log output tail cat stdout",
+    "trials": "show results result table history export csv runs print get",
     "best": "leaderboard rank ranking winner summary",
     "stop": "kill cancel abort pause end halt quit terminate interrupt",
     "dashboard": "tensorboard board ui web serve view open tb hparams",
     "report": "html plot plots analyze analyse figures importance",
     "drop": "exclude discard ignore hide remove delete rm undrop",
     "note": "comment annotate remark tag label",
+    "wait": "join block until",
+    "clean": "prune gc purge cleanup du disk free",
     "import": "load warmstart warm-start prior",
     "docs": "help man doc documentation manual",
     "doctor": "env environment devices gpus gpu diagnose",
 }
 _VERB = {word: verb for verb, words in _ALIKE.items() for word in words.split()}
-_WITHOUT_STUDY = ("init", "docs", "doctor", "schema", "completion")
+_WITHOUT_STUDY = ("init", "list", "clean", "docs", "doctor", "schema", "completion")
 
 
 def unknown_verb(word: str, rest: Sequence[str], known: Iterable[str]) -> SweepError:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
+from sweep.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from sweep.study.formatting import states_text
 from sweep.study.progress import TrialCounts
 from sweep.study.record import TrialRecord
@@ -66,8 +68,24 @@ class SessionOutcome:
 
     def summary(self, study: StudySpec, stopped_by: Sequence[int]) -> str:
         """Return one line: the counts of all non-zero states, and why the session ended; `stopped_by` are signals, in order."""
-        how = f"stopped by {signal.Signals(stopped_by[0]).name}" if self.exit_code is None else self.ended_by
-        return f"{study.name}: {counts_text(self.records, study.total)}; {how}"
+        return f"{study.name}: {counts_text(self.records, study.total)}; {self.how(stopped_by)}"
+
+    def how(self, stopped_by: Sequence[int]) -> str:
+        """Return why the session ended; `stopped_by` are the signals that came, in order."""
+        return f"stopped by {signal.Signals(stopped_by[0]).name}" if self.exit_code is None and stopped_by else self.ended_by
+
+
+def exit_code_of(outcome: SessionOutcome, signals: Sequence[int]) -> int:
+    """Return the exit code of a command whose session ended so; `signals` are those that came, in order."""
+    if outcome.exit_code is not None:
+        return outcome.exit_code
+    return EXIT_INTERRUPTED if signals and signals[0] == signal.SIGINT else EXIT_TERMINATED
+
+
+def ended_json(outcome: SessionOutcome, signals: Sequence[int]) -> dict[str, Any]:
+    """Return how a session ended as plain data, for `sweep list` and `sweep wait`."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"at": at, "exit_code": exit_code_of(outcome, signals), "by": outcome.how(signals)}
 
 
 def counts_text(records: Sequence[TrialRecord], total: int | None) -> str:

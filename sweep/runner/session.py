@@ -22,18 +22,19 @@ from sweep.runner.changed_constants import constants_texts
 from sweep.runner.engine import Engine, Here, check_engine
 from sweep.runner.gpu_sharing import GpuSharing, may_grow, mps_text, slots_for
 from sweep.runner.ledger import Ledger
-from sweep.runner.observers import Observer, SessionOutcome
+from sweep.runner.observers import Observer, SessionOutcome, ended_json
 from sweep.runner.other_sessions import announced, shared_text, usage_of
 from sweep.runner.runner import Runner
 from sweep.runner.timers import RunningClock, SessionTimer
 from sweep.search.imported import count_imported, imported_text
 from sweep.storage.checked import check_params
-from sweep.storage.database import damage_reported, read_records
+from sweep.storage.database import CODES, ENDED, OUTLINE, damage_reported, read_records
 from sweep.storage.files import write_json, write_text
 from sweep.storage.folder import StudyFolder
 from sweep.storage.integrity import check_ours, check_whole, set_aside, set_orphans_aside
 from sweep.storage.lock import Lock, locked
 from sweep.storage.messages import explained
+from sweep.storage.outline import outline
 from sweep.storage.store import StudyStore, remove_if_empty
 from sweep.storage.stored_study import continued_study, stored_study
 from sweep.study.file.writing import write_study
@@ -67,6 +68,7 @@ def run_study(
     keep: bool = False,
     warn: Callable[[str], object] | None = None,
     on_start: Callable[[Runner], object] = lambda runner: None,
+    signals: Sequence[int] = (),
 ) -> SessionOutcome:
     """Run a study in its folder, or resume it.
 
@@ -79,6 +81,7 @@ def run_study(
         keep: go on beside trials that other code has trained.
         warn: shows that results of other code stay; default: the observer.
         on_start: is called with the runner before it runs, to be able to stop it.
+        signals: the numbers of those that came, in order; what `on_start` installs adds to them.
 
     Raises:
         SweepError: see `Runner.run`; also when another process runs the study, or the study does not fit what is stored.
@@ -121,7 +124,7 @@ def run_study(
 
         described = environment.describe(study_path, study.import_dir, slots, study.workers)
         renew_columns(study, folder, observer, code)
-        write_text(folder.study_file, f"{write_study(study)}# resolved from {study_path}\n", sync=True)
+        write_text(folder.study_file, text := f"{write_study(study)}# resolved from {study_path}\n", sync=True)
         write_json(folder.environment, described)
         if count := count_imported(folder):
             observer.notice(f"study {study.name}: {imported_text(count)}")
@@ -136,7 +139,7 @@ def run_study(
             _open_store(folder, study, lock, observer) as store,
         ):
             known = store.records()
-            store.note_codes(code.stored)
+            store.note({CODES: code.stored, OUTLINE: outline(study, text), ENDED: None})
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
             if retry_failed:
                 known = [store.reopen(run) if run.state is TrialState.FAILED and not run.dropped else run for run in known]
@@ -144,12 +147,14 @@ def run_study(
                 ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code)
             runner = Runner(study, folder, ledger, slots, engine, observer, timer, gpu_sharing)
             on_start(runner)
-            return _run(runner, study, folder)
+            return _run(runner, store, study, folder, signals)
 
 
-def _run(runner: Runner, study: StudySpec, folder: StudyFolder) -> SessionOutcome:
-    """Run what is left; then show in TensorBoard what the user has said of trials meanwhile."""
+def _run(runner: Runner, store: StudyStore, study: StudySpec, folder: StudyFolder, signals: Sequence[int]) -> SessionOutcome:
+    """Run what is left; then store how the session ended, and show in TensorBoard what the user has said of trials meanwhile."""
     outcome = runner.run()
+    with contextlib.suppress(sqlite3.Error, SweepError):  # all results are stored
+        store.note({ENDED: ended_json(outcome, signals)})
     with contextlib.suppress(OSError, SweepError):  # the next session does it again
         renew_remarks(study, folder)
     return outcome

@@ -10,6 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from sweep.errors import one_line
@@ -25,6 +26,8 @@ from sweep.study.timing import TimeBreakdown
 RECORD = "sweep"
 TIME = "sweep:time"
 CODES = "sweep:code"
+OUTLINE = "sweep:study"  # `sweep.storage.outline`
+ENDED = "sweep:ended"  # how the last session ended; None while one runs, and after one that was killed
 _SCHEMA_VERSION = 12
 
 Curves = dict[int, list[tuple[int, float]]]
@@ -37,7 +40,7 @@ def has_trials(folder: StudyFolder) -> bool:
         SweepError: as `read_records`.
     """
     query = "SELECT 1 FROM trial_user_attributes WHERE key = ?"
-    with _opened(folder) as database, damage_reported(folder):
+    with reading(folder) as database, damage_reported(folder):
         return database is not None and database.execute(query, (RECORD,)).fetchone() is not None
 
 
@@ -51,20 +54,32 @@ def read_records(folder: StudyFolder, numbers: Collection[int] | None = None) ->
     Raises:
         SweepError: the database or the remarks cannot be opened, are damaged, or of another version.
     """
-    with _opened(folder) as database:
+    with reading(folder) as database:
         found = [] if database is None else latest(records_in(database, folder, numbers))
     return read_remarks(folder).of(found)
 
 
-def read_numbers(folder: StudyFolder) -> list[int]:
-    """Return the numbers of all trials that were ever started.
+def read_running(folder: StudyFolder) -> list[TrialRecord]:
+    """Return the records of those runs that a session runs now, or did when it was killed; fast among many.
 
     Raises:
         SweepError: as `read_records`.
     """
-    query = "SELECT DISTINCT json_extract(value_json, '$.number') FROM trial_user_attributes WHERE key = ? ORDER BY 1"
-    with _opened(folder) as database, damage_reported(folder):
-        return [] if database is None else [int(number) for (number,) in database.execute(query, (RECORD,))]
+    with reading(folder) as database:
+        return [] if database is None else latest(records_in(database, folder, running=True))
+
+
+def read_states(folder: StudyFolder) -> dict[int, str]:
+    """Return the state of each trial that was ever started, by number; of one with several runs, that of the first.
+
+    Raises:
+        SweepError: as `read_records`.
+    """
+    fields = "json_extract(value_json, '$.number'), json_extract(value_json, '$.state')"
+    query = f"SELECT {fields} FROM trial_user_attributes WHERE key = ? ORDER BY trial_id"  # noqa: S608  # texts from here
+    with reading(folder) as database, damage_reported(folder):
+        rows = database.execute(query, (RECORD,)) if database is not None else ()
+        return dict(sorted((int(number), str(state)) for number, state in rows))
 
 
 def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> Curves:
@@ -83,7 +98,7 @@ def read_curves(folder: StudyFolder, numbers: Collection[int] | None = None) -> 
     )
     points = "SELECT step, intermediate_value FROM trial_intermediate_values WHERE trial_id = ? ORDER BY step"
     curves: Curves = {}
-    with _opened(folder) as database, damage_reported(folder):
+    with reading(folder) as database, damage_reported(folder):
         trial_ids: dict[int, int] = dict(database.execute(query, (RECORD,))) if database is not None else {}
         for number in sorted(trial_ids if numbers is None else trial_ids.keys() & set(numbers)):
             assert database is not None
@@ -100,7 +115,7 @@ def read_time(folder: StudyFolder) -> TimeBreakdown | None:
         SweepError: as `read_records`.
     """
     query = "SELECT value_json FROM study_user_attributes WHERE key = ?"
-    with _opened(folder) as database, damage_reported(folder):
+    with reading(folder) as database, damage_reported(folder):
         found = database.execute(query, (TIME,)).fetchone() if database is not None else None
         return TimeBreakdown.from_json(json.loads(found[0])) if found else None
 
@@ -111,10 +126,8 @@ def read_codes(folder: StudyFolder) -> dict[str, Any]:
     Raises:
         SweepError: as `read_records`.
     """
-    query = "SELECT value_json FROM study_system_attributes WHERE key = ?"
-    with _opened(folder) as database, damage_reported(folder):
-        found = database.execute(query, (CODES,)).fetchone() if database is not None else None
-        return dict(json.loads(found[0])) if found else {}
+    with reading(folder) as database, damage_reported(folder):
+        return dict(note_in(database, CODES) or {}) if database is not None else {}
 
 
 def read_distributions(folder: StudyFolder) -> list[tuple[str, str]]:
@@ -124,12 +137,18 @@ def read_distributions(folder: StudyFolder) -> list[tuple[str, str]]:
         SweepError: as `read_records`.
     """
     query = "SELECT param_name, distribution_json FROM trial_params GROUP BY 1, 2 ORDER BY min(param_id)"
-    with _opened(folder) as database, damage_reported(folder):
+    with reading(folder) as database, damage_reported(folder):
         return [] if database is None else database.execute(query).fetchall()
 
 
+def note_in(database: sqlite3.Connection, key: str) -> Any:
+    """Return what an open database has of the study as a whole under a key, None if nothing."""
+    found = database.execute("SELECT value_json FROM study_system_attributes WHERE key = ?", (key,)).fetchone()
+    return json.loads(found[0]) if found else None
+
+
 @contextlib.contextmanager
-def _opened(folder: StudyFolder) -> Iterator[sqlite3.Connection | None]:
+def reading(folder: StudyFolder) -> Iterator[sqlite3.Connection | None]:
     """Open the database read-only; give None if no trial was ever started."""
     if not os.path.lexists(folder.database):
         yield None
@@ -151,10 +170,10 @@ def opened(folder: StudyFolder, *, read_only: bool, timeout_s: float = 10.0) -> 
         timeout_s: how long to wait for another process that has locked it.
     """
     for suffix in ("", "-wal", "-shm", "-journal"):
-        path = folder.database.with_name(folder.database.name + suffix)
+        path = f"{folder.database}{suffix}"
         found = check_regular(path)
         if found is not None and found.st_nlink > 1 and not (read_only and suffix != "-shm"):  # SQLite writes it in place
-            keep_one_name(path)
+            keep_one_name(Path(path))
     mode = "ro" if read_only else "rw"
     database = sqlite3.connect(f"{folder.database.as_uri()}?mode={mode}", uri=True, timeout=timeout_s)
     try:
@@ -181,7 +200,7 @@ def damage_reported(folder: StudyFolder) -> Iterator[None]:
 
 
 def records_in(
-    database: sqlite3.Connection, folder: StudyFolder, numbers: Collection[int] | None = None
+    database: sqlite3.Connection, folder: StudyFolder, numbers: Collection[int] | None = None, *, running: bool = False
 ) -> list[tuple[int, TrialRecord]]:
     """Return the record of every run in an open database, each with the id of its Optuna trial, the oldest first.
 
@@ -189,11 +208,16 @@ def records_in(
         database: it is open.
         folder: the study's.
         numbers: of these trials only; default: of all.
+        running: only of those that run.
     """
-    of = "" if numbers is None else f" AND json_extract(value_json, '$.number') IN ({','.join(map(str, map(int, numbers)))})"
-    query = f"SELECT trial_id, value_json FROM trial_user_attributes WHERE (key = ? OR key LIKE ?){of} ORDER BY trial_id"  # noqa: S608  # whole numbers
+    query = "SELECT trial_id, value_json FROM trial_user_attributes WHERE (key = ? OR key LIKE ?)"
+    if numbers is not None:
+        query += f" AND json_extract(value_json, '$.number') IN ({','.join(map(str, map(int, numbers)))})"
+    if running:
+        query += " AND trial_id IN (SELECT trial_id FROM trials WHERE state = 'RUNNING')"
+        query += " AND json_extract(value_json, '$.state') = 'running'"
     with damage_reported(folder):
-        rows = database.execute(query, (RECORD, f"{RECORD}:%"))
+        rows = database.execute(f"{query} ORDER BY trial_id", (RECORD, f"{RECORD}:%"))
         found = [(trial_id, record_in(text)) for trial_id, text in rows]
         for _, record in found:
             folder.check_run_folder(record.folder)

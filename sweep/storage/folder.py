@@ -17,6 +17,8 @@ CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 UNUSABLE_CHECKPOINT = "checkpoint.unusable.pt"
 HISTORY = "checkpoint.history.jsonl"  # a long trial's earlier reports
+PARENTS = "parents"  # the folder of the checkpoints that a second round starts from
+UNFINISHED = ".unfinished"  # the end of a name while its content is written
 SLOT_NOTES = "slot_notes"  # their key in `environment.json`
 WAITING_SLOTS = "waiting_slots"  # the same
 # TensorBoard's folder for the projector, here with the embeddings of the trial's own model; only the best trial keeps it.
@@ -36,10 +38,10 @@ class _Inside:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
 
     def __get__(self, folder: StudyFolder, owner: type) -> Path:
-        return folder.root / self._name
+        return folder.root / self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ class StudyFolder:
         for name, part in vars(StudyFolder).items():
             # The report is written beside its place and renamed, once the trials are done: it costs none of them.
             if isinstance(part, _Inside) and name != "report":
-                check_regular(getattr(self, name))
+                check_regular(f"{self.root}{os.sep}{part.name}")
 
     def taken_stop_request(self, session: str) -> str | None:
         """Remove the request to stop, and return its first line; empty if it cannot be read, None if it is for another session.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -11,9 +12,12 @@ from pathlib import Path
 from sweep.errors import ANOTHER_OR_FRESH, EXIT_LOCKED, SweepError
 from sweep.storage.database import read_records
 from sweep.storage.folder import StudyFolder
+from sweep.storage.lock import lock_holder
 from sweep.storage.regular import make_folders
 from sweep.study.record import TrialRecord
 
+_FORGOTTEN = ".forgotten"
+_MOVED = re.compile(r"(.+)\.\d{8}-\d{6}(-\d+)?")  # what `set_aside` makes of a name
 _RUN_FOLDER = re.compile(r"\d{4,}(_.*)?")
 
 
@@ -56,7 +60,7 @@ def set_orphans_aside(folder: StudyFolder, known: Sequence[TrialRecord], notice:
     names = {record.folder for record in known}
     for path in _run_folders(folder):
         if path.name not in names:
-            aside = folder.root.with_name(f"{folder.root.name}.forgotten")
+            aside = folder.root.with_name(f"{folder.root.name}{_FORGOTTEN}")
             make_folders(aside, above=1)
             place = path.rename(_unused(aside / path.name))
             notice(f"{path.name} belongs to no trial in {folder.database.name}; it is now {place}")
@@ -68,6 +72,32 @@ def set_aside(folder: StudyFolder) -> Path | None:
         return None
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return folder.root.rename(_unused(folder.root.with_name(f"{folder.root.name}.{stamp}")))
+
+
+def original_of(root: Path) -> Path | None:
+    """Return the place of a study whose folder `set_aside` has moved to this one; None of any other folder."""
+    found = _MOVED.fullmatch(root.name)
+    return root.with_name(found[1]) if found else None
+
+
+def moved_aside(folder: StudyFolder) -> list[tuple[str, Path]]:
+    """Return what stands beside a study's folder because it was moved aside, each with the reason; studies that run stay."""
+    name, found = folder.root.name, []
+    with os.scandir(folder.root.parent) as entries:
+        near = sorted(entry.name for entry in entries if entry.name.startswith(f"{name}."))
+    for path in (folder.root.with_name(other) for other in near):
+        if path.name == f"{name}{_FORGOTTEN}":
+            found.append(("trials that the database did not know", path))
+        elif original_of(path) == folder.root and is_study(path) and lock_holder(StudyFolder(root=path)) is None:
+            found.append(("moved aside by --fresh", path))
+    return found
+
+
+def is_study(root: Path) -> bool:
+    """Return whether a folder is that of a study that has run, whole or damaged."""
+    folder = StudyFolder(root=root)
+    own = (folder.study_file, folder.database, folder.environment, folder.lock)
+    return sum(path.exists() for path in own) > 1
 
 
 def _unused(path: Path) -> Path:

@@ -50,14 +50,14 @@ def open_regular(path: Path) -> BinaryIO | None:
     return None
 
 
-def check_regular(path: Path) -> os.stat_result | None:
+def check_regular(path: Path | str) -> os.stat_result | None:
     """Check that a path is an ordinary file or missing, and return what the system says of it.
 
     Raises:
         NotRegular: it is something else.
     """
     try:
-        found = path.lstat()
+        found = os.lstat(path)  # called for each file of many studies: a Path takes longer
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(found.st_mode):
@@ -170,6 +170,6 @@ def keep_one_name(path: Path) -> None:
         raise
 
 
-def _not_regular(path: Path, mode: int) -> NotRegular:
+def _not_regular(path: Path | str, mode: int) -> NotRegular:
     kind = _KINDS.get(stat.S_IFMT(mode), "no ordinary file")
     return NotRegular(errno.ELOOP, f"it is {kind}, which does not belong here", str(path))

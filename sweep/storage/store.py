@@ -3,7 +3,8 @@
 Every trial is in the database from its start (state RUNNING, so that a resumed study finds it). The record of its first run
 is the user attribute `sweep`, the records of its further repeats are `sweep:1` and so on. Optuna's own fields (parameters,
 value, state, the first run's intermediate values) are filled too, so Optuna's tools can open the file as it is. The study's
-user attribute `sweep:time` is the time breakdown of all sessions, its system attribute `sweep:sampler` the sampler's state.
+user attribute `sweep:time` is the time breakdown of all sessions, its system attributes are the sampler's state
+(`sweep:sampler`) and what `note` stores.
 
 Optuna creates the tables; rows are written and read here in SQL, one transaction for each event. A trial with five reports
 takes about 1 ms, through Optuna's storage object 18 ms (`tests/benchmarks/orchestration.py`). The tables have had the same
@@ -16,13 +17,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from sweep.storage.database import (
-    CODES,
     RECORD,
     TIME,
     damage_reported,
@@ -215,10 +214,10 @@ class StudyStore:
         with self._transactions.begun(last=True):
             self._set("study_user_attributes", self._study_id, {TIME: (self._time_before + session).to_json()})
 
-    def note_codes(self, codes: Mapping[str, Any]) -> None:
-        """Store what there is to know of each code that trains trials, by its digest."""
+    def note(self, notes: Attributes) -> None:
+        """Store what there is to know of the study as a whole, by the keys of `note_in`."""
         with self._transactions.begun():
-            self._set("study_system_attributes", self._study_id, {CODES: dict(codes)})
+            self._set("study_system_attributes", self._study_id, notes)
 
     def close(self) -> None:
         """Close the database and leave one plain file, unless another process is reading it at this moment."""

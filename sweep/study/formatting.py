@@ -55,6 +55,16 @@ def duration_text(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def size_text(size: int) -> str:
+    """Return a number of bytes such as `12 kB` or `3.4 GB`."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}" if value < 9.95 and unit != "B" else f"{value:.0f} {unit}"
+
+
 def time_shares_text(spent: TimeBreakdown) -> str:
     """Return the share of each activity in a study's time."""
     return ", ".join(f"{kind} {share:.1%}".replace("%", " %") for kind, share in spent.shares.items())

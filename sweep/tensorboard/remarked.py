@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sweep.storage.database import read_numbers, read_records
+from sweep.storage.database import read_records, read_states
 from sweep.storage.folder import StudyFolder
 from sweep.storage.remarks import change_remarks, read_remarks
 from sweep.study.spec import StudySpec
@@ -28,7 +28,7 @@ def unshown(folder: StudyFolder) -> list[int]:
     remarks = read_remarks(folder)
     shown, notes = remarks.in_hparams, remarks.notes
     if bool(shown) != bool(notes):
-        return read_numbers(folder)
+        return [*read_states(folder)]
     return [number for number in shown.keys() | notes.keys() if shown.get(number) != notes.get(number)]
 
 

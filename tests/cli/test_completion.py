@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli
-from tests.support.studies import write_study
+from tests.support.studies import make_study, write_study
 
 STUDY = "objective: mine:train\nparameters: {x: {value: 1}}\n"
 
@@ -56,6 +56,25 @@ def test_words_are_completed(cli: Cli, folders: Path, words: str, answers: list[
     done = cli(env=env)
     assert done.out.splitlines() == answers
     assert done.err == ""
+
+
+def test_the_number_of_a_trial_is_completed(cli: Cli, here: Path) -> None:
+    """From the study that was typed before it, its folder or its file, without torch; nothing where there is none."""
+    make_study(here, {"x": list(range(12))}, objective="sweep.objectives.toy:train", metric={"name": "loss", "goal": "minimize"})
+    assert cli("run", "study.yaml", "--inline").code == 0
+    (here / "torch.py").write_text("raise SystemExit('torch was imported')")
+
+    def completed(words: str) -> list[str]:
+        line = f"sweep {words}"
+        path = f"{here}:{os.environ.get('PYTHONPATH', '')}"
+        env = {"_SWEEP_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "PYTHONPATH": path}
+        done = cli(env=env)
+        assert (done.code, done.err) == (0, "")
+        return done.out.split()
+
+    assert completed("logs runs/study ") == [f"plain,{number}" for number in range(12)]
+    assert completed("logs study.yaml 1") == ["plain,1", "plain,10", "plain,11"]
+    assert completed("logs runs/nothing ") == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -16,7 +16,8 @@ from tests.support.studies import make_study
 WANTED = {
     "start study.yaml": "sweep run study.yaml",
     "train study.yaml x=1": "sweep run study.yaml x=1",
-    "list": "sweep trials STUDY",
+    "ls": "sweep list",
+    "tail study.yaml 3": "sweep logs study.yaml 3",
     "rnu study.yaml": "sweep run study.yaml",
     "Status study.yaml": "sweep status study.yaml",
     "study.yaml x=1": "sweep run study.yaml x=1",

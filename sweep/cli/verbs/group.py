@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from sweep import __version__
 
-if TYPE_CHECKING:
-    pass
-
 STUDY_HELP = "STUDY is a study file, or the folder of a study that has run."
 
 
+_WHOLE = 500  # characters: the first sentence of every verb, which is wrapped
 # In the order of use; `sweep --help` lists the others in a second group.
-DAILY = ("init", "run", "resume", "plan", "status", "trials", "best", "dashboard", "report", "stop")
+DAILY = ("init", "run", "resume", "plan", "list", "status", "logs", "trials", "best", "dashboard", "report", "stop")
 
 
 class _Verbs(click.Group):
     """Lists the verbs of every day first, in the order of use, and then the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self.commands, key=lambda verb: DAILY.index(verb) if verb in DAILY else len(DAILY))
+        return [*DAILY, *sorted(self.commands.keys() - set(DAILY))]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         names = self.list_commands(ctx)
         longest = max(map(len, names))
         for title, group in (("Commands", names[: len(DAILY)]), ("Other commands", names[len(DAILY) :])):
             with formatter.section(title):
-                width = formatter.width - longest - 6
-                formatter.write_dl([(name.ljust(longest), self.commands[name].get_short_help_str(width)) for name in group])
+                told = [(name.ljust(longest), self.commands[name].get_short_help_str(_WHOLE)) for name in group]
+                formatter.write_dl(told, col_max=longest + 2)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
@@ -56,15 +54,28 @@ def complete_study(_context: click.Context, _parameter: click.Parameter, incompl
     return studies(incomplete)
 
 
+def complete_trial(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the numbers that complete a trial of the study that was typed before it, each with its state."""
+    from sweep.cli.completion import trials
+
+    return trials(str(context.params.get("study") or ""), incomplete)
+
+
 study_argument = click.argument("study", shell_complete=complete_study)
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 
-def study_verb(*, runs: bool) -> Callable[[Callable[..., int | None]], click.Command]:
+def with_example(command: str) -> str:
+    """Return what stands below the options in the help of a verb that takes a study."""
+    return f"{STUDY_HELP} For example: {command}"
+
+
+def study_verb(*, runs: bool, example: str) -> Callable[[Callable[..., int | None]], click.Command]:
     """Return a decorator that makes a function of a `Target` a verb whose words name the study.
 
     Args:
         runs: the study will be trained; else its results are shown.
+        example: a whole command, for the verb's help.
     """
 
     def decorate(function: Callable[..., int | None]) -> click.Command:
@@ -76,7 +87,7 @@ def study_verb(*, runs: bool) -> Callable[[Callable[..., int | None]], click.Com
                 overrides = [*overrides, "workers.engine=ray", f"workers.address={ray or 'null'}"]
             return function((to_run if runs else to_show)(study, overrides), **options)
 
-        return sweep.command(epilog=STUDY_HELP, cls=_Verb)(study_argument(overrides_argument(verb)))
+        return sweep.command(epilog=with_example(example), cls=_Verb)(study_argument(overrides_argument(verb)))
 
     return decorate
 

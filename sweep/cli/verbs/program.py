@@ -15,7 +15,7 @@ def _complete_topic(_context: click.Context, _parameter: click.Parameter, incomp
     return [topic for topic in topics() if topic.startswith(incomplete)]
 
 
-@sweep.command()
+@sweep.command(epilog="For example: sweep docs operations")
 @click.argument("topic", required=False, shell_complete=_complete_topic)
 def docs(topic: str | None) -> None:
     """Show a page of the documentation; without a TOPIC list the topics."""
@@ -27,7 +27,7 @@ def docs(topic: str | None) -> None:
         show_topic(topic)
 
 
-@sweep.command()
+@sweep.command(epilog="For example: sweep schema > study.schema.json")
 def schema() -> None:
     """Print the JSON schema of the study file, with which editors complete and check it.
 
@@ -40,7 +40,7 @@ def schema() -> None:
     print_json(json_schema())
 
 
-@sweep.command()
+@sweep.command(epilog="For example: sweep completion bash")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the code with which a shell completes verbs, options and studies.
@@ -54,7 +54,7 @@ def completion(shell: str) -> None:
     shell_complete(sweep, {}, "sweep", "_SWEEP_COMPLETE", f"{shell}_source")
 
 
-@sweep.command()
+@sweep.command(epilog="For example: sweep doctor")
 @click.option("--ray", metavar="ADDRESS", help="Check the nodes of this Ray cluster (auto, HOST:PORT) instead.")
 def doctor(ray: str | None) -> int:
     """Check this machine: devices, torch and torchvision, the data set, TensorBoard."""

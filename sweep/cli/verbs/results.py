@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sweep.cli.verbs.group import STUDY_HELP, complete_study, study_verb, sweep
+from sweep.cli.verbs.group import complete_study, complete_trial, study_argument, study_verb, sweep, with_example
 
 if TYPE_CHECKING:
     from sweep.cli.target import Target
@@ -17,7 +17,7 @@ _format_option = click.option(
 )
 
 
-@study_verb(runs=False)
+@study_verb(runs=False, example="sweep status runs/fashion --watch")
 @click.option("--watch", is_flag=True, help="Keep it up to date until the session ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(target: Target, watch: bool, as_json: bool) -> None:
@@ -30,7 +30,7 @@ def status(target: Target, watch: bool, as_json: bool) -> None:
         show_status(target.snapshot(), target.file_word, as_json=as_json)
 
 
-@study_verb(runs=False)
+@study_verb(runs=False, example="sweep trials runs/fashion --format csv > trials.csv")
 @_format_option
 def trials(target: Target, form: str) -> None:
     """List all trials, in the order of their numbers."""
@@ -40,7 +40,7 @@ def trials(target: Target, form: str) -> None:
     print_trials(snapshot, snapshot.trials(), form)
 
 
-@study_verb(runs=False)
+@study_verb(runs=False, example="sweep best runs/fashion --top 3")
 @_format_option
 @click.option("--top", type=click.IntRange(1), help="How many (default: 5; with several metrics the whole Pareto front).")
 def best(target: Target, form: str, top: int | None) -> None:
@@ -50,7 +50,20 @@ def best(target: Target, form: str, top: int | None) -> None:
     show_best(target.snapshot(), target.file_word, top, form)
 
 
-@sweep.command(epilog=STUDY_HELP)
+@sweep.command(epilog=with_example("sweep logs runs/fashion 7 -f"))
+@study_argument
+@click.argument("trial", required=False, type=click.IntRange(0), shell_complete=complete_trial)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the trial, or the session, has ended.")
+@click.option("--tail", type=click.IntRange(0), metavar="N", help="Of what is there show the last N lines (default: all).")
+def logs(study: str, trial: int | None, follow: bool, tail: int | None) -> None:
+    """Show what a trial has printed; without a number, all running ones, each line with its trial."""
+    from sweep.cli.logs import show_logs
+    from sweep.cli.target import to_show
+
+    show_logs(to_show(study, ()), trial, follow=follow, tail=tail)
+
+
+@sweep.command(epilog=with_example("sweep dashboard runs/fashion runs/quick"))
 @click.argument("words", nargs=-1, required=True, metavar="STUDY... [KEY=VALUE]...", shell_complete=complete_study)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=6006, show_default=True, type=click.IntRange(1, 65535), help="Port; another if it is in use.")
@@ -63,7 +76,7 @@ def dashboard(words: Sequence[str], host: str, port: int, no_browser: bool) -> i
     return show_dashboard(several_to_show(words), host=host, port=port, browser=not no_browser)
 
 
-@study_verb(runs=False)
+@study_verb(runs=False, example="sweep report runs/fashion --out fashion.html")
 @click.option("--out", metavar="FILE", help="Where to write the page (default: report.html in the study's folder).")
 @click.option("--figures", metavar="DIR", help="Also write the figures there, as image files.")
 @click.option(

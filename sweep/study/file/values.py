@@ -34,7 +34,12 @@ def is_finite(value: Any) -> bool:
         return False
 
 
-def _duration(value: Any) -> float:
+def duration(value: Any) -> float:
+    """Return the seconds of a duration, which is their number or a text such as `1h30m`.
+
+    Raises:
+        ValueError: it is neither, or not longer than 0 s.
+    """
     if is_finite(value) and value > 0:
         return float(value)
     match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
@@ -161,7 +166,7 @@ _GPUS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems"
 _REFERENCES = ["mine:train", "sweep.objectives.fashion_mnist:train"]
 _COUNT = {"type": "integer", "minimum": 1, "maximum": _MOST_THREADS}
 
-Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATIONS)]
+Duration = Annotated[float, BeforeValidator(duration), WithJsonSchema(_DURATIONS)]
 Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(_SCALAR)]
 Values = Annotated[list[Scalar], WithJsonSchema({"type": "array", "items": _SCALAR, "minItems": 1, "uniqueItems": True})]
 ConditionValues = Annotated[
