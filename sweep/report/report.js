@@ -17,8 +17,8 @@
   const within = (value, [low, high]) => Math.min(high, Math.max(low, value));
 
   function label(number) {
-    const { text, value, values = [value] } = trials.get(number);
-    return [`trial ${number}`, escape(text), ...data.metrics.map(({ name }, at) => `${escape(name)} <b>${digits(values[at])}</b>`)].join("<br>");
+    const { text, value, values = [value], name = `trial ${number}` } = trials.get(number);
+    return [escape(name), escape(text), ...data.metrics.map(({ name: metric }, at) => `${escape(metric)} <b>${digits(values[at])}</b>`)].join("<br>");
   }
 
   // A point outside the range is a triangle at the edge that points outwards.

@@ -63,8 +63,11 @@ def dashboard(words: Sequence[str], host: str, port: int, no_browser: bool) -> i
     return show_dashboard(several_to_show(words), host=host, port=port, browser=not no_browser)
 
 
-@study_verb(runs=False)
-@click.option("--out", metavar="FILE", help="Where to write the page (default: report.html in the study's folder).")
+@sweep.command(epilog=f"{STUDY_HELP} Example:  sweep report runs/first runs/second")
+@click.argument("words", nargs=-1, required=True, metavar="STUDY... [KEY=VALUE]...", shell_complete=complete_study)
+@click.option(
+    "--out", metavar="FILE", help="Where to write the page (default: report.html in the study's folder; of several beside it)."
+)
 @click.option("--figures", metavar="DIR", help="Also write the figures there, as image files.")
 @click.option(
     "--figure-format", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="Format of these files."
@@ -77,8 +80,9 @@ def dashboard(words: Sequence[str], host: str, port: int, no_browser: bool) -> i
     show_default=True,
     help="The page, or its statements.",
 )
-def report(target: Target, out: str | None, figures: str | None, figure_format: str, form: str) -> None:
-    """Write one self-contained page about a study: the best trials, the parameters that matter, and how certain that is."""
+def report(words: Sequence[str], out: str | None, figures: str | None, figure_format: str, form: str) -> None:
+    """Write one self-contained page about a study, or about several side by side: what is best, and how certain that is."""
     from sweep.cli.show import show_report
+    from sweep.cli.target import several_to_show
 
-    show_report(target, out=out, figures=figures, figure_format=figure_format, form=form)
+    show_report(several_to_show(words), out=out, figures=figures, figure_format=figure_format, form=form)
