@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sweep.report.axes import Axis, shown_range
-from sweep.report.facts import Facts
+from sweep.report.facts import Busy, Facts
 from sweep.report.settings import value_of
 from sweep.study.formatting import tag_text
 from sweep.study.ranking import feasible, objective_values
@@ -96,7 +96,7 @@ def charts(facts: Facts) -> list[Chart]:
         if any(facts.curves.values()):
             found.append(_curves(facts))
     if facts.busy:
-        found.append(_timeline(facts))
+        found.append(timeline(facts.busy))
     return found
 
 
@@ -210,15 +210,15 @@ def curve_scales(curves: Iterable[Curve], metric: MetricSpec) -> list[Scale]:
     ]
 
 
-def _timeline(facts: Facts) -> Chart:
-    slots = sorted({item.slot for item in facts.busy}, reverse=True)
-    end = max(item.ended for item in facts.busy) or 1.0
+def timeline(busy: Sequence[Busy]) -> Chart:
+    """Return which trial was in which slot when."""
+    slots = sorted({item.slot for item in busy}, reverse=True)
+    end = max(item.ended for item in busy) or 1.0
     unit, size = ("hours", 3600) if end > 7200 else ("minutes", 60) if end > 180 else ("seconds", 1)
     spans = [
-        (slots.index(item.slot), round(item.began / size, 5), round(item.ended / size, 5), item.number, item.how)
-        for item in facts.busy
+        (slots.index(item.slot), round(item.began / size, 5), round(item.ended / size, 5), item.number, item.how) for item in busy
     ]
-    nodes = {item.slot: f" on {item.node}" for item in facts.busy if item.node}  # the last one of each
+    nodes = {item.slot: f" on {item.node}" for item in busy if item.node}  # the last one of each
     names = [f"slot {slot}{nodes.get(slot, '')}" for slot in slots]
     scales = [Scale(label=unit, range=(0, end / size)), Scale(names=names)]
     series = [Series(mark="spans", data=spans)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweep.report.charts import charts
 from sweep.report.facts import Facts, gather
 from sweep.report.frame import now_text, rendered
+from sweep.report.now import Now
 from sweep.report.sentences import Statement, main_statements
 from sweep.report.settings import factors
 from sweep.storage.files import write_text
@@ -17,16 +19,29 @@ from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
 from sweep.study.formatting import (
     duration_text,
-    objective_texts,
     slots_text,
     tag_text,
     time_shares_text,
 )
 from sweep.study.ranking import objective_values, verdict
-from sweep.study.record import several_codes
+from sweep.study.record import TrialRecord, several_codes
 from sweep.study.space import swept
+from sweep.study.spec import StudySpec
 
 _MOST_ROWS = 2_000  # of the table of trials: more would open slowly, and `sweep trials` lists them all
+
+
+@dataclass(frozen=True, kw_only=True)
+class LivePart:
+    """What a page has that is served.
+
+    Attributes:
+        version: grows with each page, so that a reader's browser sees that there is a newer one.
+        now: what runs now; None after the session.
+    """
+
+    version: int
+    now: Now | None
 
 
 def write_page(facts: Facts, path: Path) -> None:
@@ -38,8 +53,13 @@ def write_page(facts: Facts, path: Path) -> None:
     write_text(path, page_text(facts))
 
 
-def page_text(facts: Facts) -> str:
-    """Return the report as a page that loads no other file."""
+def page_text(facts: Facts, live: LivePart | None = None) -> str:
+    """Return the report as a page that loads no other file.
+
+    Args:
+        facts: of the study.
+        live: what a page has that is served; default: the page is a file.
+    """
     snapshot, study = facts.snapshot, facts.study
     ranking = snapshot.ranking
     placed = {record.number for record in ranking.order}
@@ -55,7 +75,6 @@ def page_text(facts: Facts) -> str:
         "made": now_text(),
         "ranking": ranking,
         "verdict": verdict,
-        "objective_texts": objective_texts,
         "time_spent": _time_spent(snapshot),
         "slot_notes": [note["text"] for note in slot_notes(snapshot.folder)],
         "names": swept(study.parameters),
@@ -67,7 +86,15 @@ def page_text(facts: Facts) -> str:
         "study_text": study_text,
         "environment": {key: value for key, value in recorded(snapshot.folder).items() if key != SLOT_NOTES},
     }
-    return rendered("study.html", study.name, _data(facts), values)
+    data = _data(facts)
+    if live is None:
+        return rendered("study.html", study.name, data, values)
+    data["version"] = live.version
+    if live.now is not None:
+        newer = {chart.name for chart in live.now.charts}
+        data["charts"] = [*(chart for chart in data["charts"] if chart.name not in newer), *live.now.charts]
+        values["now"] = live.now
+    return rendered("study.html", study.name, data, values, live=True)
 
 
 def _data(facts: Facts) -> dict[str, Any]:
@@ -75,18 +102,20 @@ def _data(facts: Facts) -> dict[str, Any]:
     study = facts.study
     return {
         "metrics": [{"name": metric.name, "maximize": metric.sign > 0} for metric in study.metrics],
-        "trials": [
-            {
-                "n": record.number,
-                "state": str(record.state),
-                "text": tag_text(record, study),
-                "value": record.value,
-                **({"values": objective_values(study, record.value, record.metrics)} if study.multi_objective else {}),
-                **({"feasible": verdict(study, record.metrics)} if study.constraints else {}),
-            }
-            for record in facts.snapshot.records
-        ],
+        "trials": [trial_data(record, study) for record in facts.snapshot.records],
         "charts": charts(facts),
+    }
+
+
+def trial_data(record: TrialRecord, study: StudySpec) -> dict[str, Any]:
+    """Return what the tooltips of the charts tell of a trial."""
+    return {
+        "n": record.number,
+        "state": str(record.state),
+        "text": tag_text(record, study),
+        "value": record.value,
+        **({"values": objective_values(study, record.value, record.metrics)} if study.multi_objective else {}),
+        **({"feasible": verdict(study, record.metrics)} if study.constraints else {}),
     }
 
 

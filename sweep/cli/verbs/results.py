@@ -80,9 +80,20 @@ def dashboard(words: Sequence[str], host: str, port: int, no_browser: bool) -> i
     show_default=True,
     help="The page, or its statements.",
 )
-def report(words: Sequence[str], out: str | None, figures: str | None, figure_format: str, form: str) -> None:
+@click.option("--serve", is_flag=True, help="Serve the page at 127.0.0.1, kept up to date while the study runs.")
+@click.option(
+    "--port", default=6007, show_default=True, type=click.IntRange(1, 65535), help="Of --serve; another if it is in use."
+)
+@click.option("--no-browser", is_flag=True, help="With --serve: do not open a browser.")
+def report(words: Sequence[str], serve: bool, port: int, no_browser: bool, **options: str | None) -> int | None:
     """Write one self-contained page about a study, or about several side by side: what is best, and how certain that is."""
     from sweep.cli.show import show_report
     from sweep.cli.target import several_to_show
 
-    show_report(several_to_show(words), out=out, figures=figures, figure_format=figure_format, form=form)
+    targets = several_to_show(words)
+    if serve:
+        from sweep.cli.serve import serve_report
+
+        return serve_report(targets, port=port, browser=not no_browser)
+    show_report(targets, **options)  # type: ignore[arg-type]  # click's, by their names
+    return None
