@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ def now_text() -> str:
     return datetime.now(UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
+@functools.cache
 def templates() -> Environment:
     """Return what renders the templates."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined

@@ -4,7 +4,7 @@
   const FAILED_S = 5;
   const TIMES = 30, MOST_S = 15; // after a change that took long to show, the next one waits so many times as long
   const { show, data } = globalThis.sweepReport;
-  let { version } = data, serial = 0, refreshes = 0, waiting = 0;
+  let { version } = data, serial = 0, refreshes = 0, waiting = 0, busy = false;
 
   const status = document.createElement("p");
   status.className = "quiet";
@@ -46,6 +46,8 @@
 
   const parsed = (text) => new DOMParser().parseFromString(text, "text/html");
 
+  const frame = () => new Promise(requestAnimationFrame);
+
   async function asked(path) {
     const answer = await fetch(path, { cache: "no-store" });
     if (!answer.ok) throw new Error(await answer.text());
@@ -60,11 +62,13 @@
       for (const part of ["header", "main"]) morph(document.querySelector(part), page.querySelector(part));
       const fresh = JSON.parse(page.getElementById("data").textContent);
       version = fresh.version;
-      show(fresh);
+      show(fresh, state.ended);
     }
     const now = document.getElementById("now");
     if (state.now && now) morph(now, parsed(state.now).getElementById("now"));
     if (state.charts) show(state);
+    await frame();
+    await frame(); // the charts that are in sight have been drawn
     const took = performance.now() - began;
     status.textContent = state.ended ? "No session runs: this is the final report." : "";
     if (state.serial !== serial) document.body.dataset.refreshMs = String(took);
@@ -74,6 +78,8 @@
   }
 
   async function poll() {
+    if (busy) return;
+    busy = true;
     clearTimeout(waiting);
     let seconds = FAILED_S;
     try {
@@ -81,6 +87,7 @@
     } catch (error) {
       status.textContent = error instanceof TypeError ? "The page's server has ended or cannot be reached: this is the last state." : error.message;
     }
+    busy = false;
     if (!document.hidden) waiting = setTimeout(poll, 1000 * seconds);
   }
 

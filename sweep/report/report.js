@@ -174,13 +174,24 @@
     document.body.dataset.drawn = String(drawn.size);
   }
 
-  // Shows newer descriptions of some charts, and the trials that they name.
-  function show(newer) {
+  // A changed chart is drawn again as soon as it is near the window: a reader sees few at a time.
+  const near = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach(({ target }) => {
+    near.unobserve(target);
+    drawChart(charts.get(target.id.slice("chart-".length)));
+  }), { rootMargin: "400px" });
+
+  // Shows newer descriptions of some charts, and the trials that they name; all at once if nothing newer will come.
+  function show(newer, last) {
     for (const trial of newer.trials) trials.set(trial.n, trial);
     for (const chart of newer.charts) {
-      const before = charts.get(chart.name), element = document.getElementById(`chart-${chart.name}`);
+      const element = document.getElementById(`chart-${chart.name}`), before = JSON.stringify(charts.get(chart.name));
       charts.set(chart.name, chart);
-      if (JSON.stringify(before) !== JSON.stringify(chart) || (element && !echarts.getInstanceByDom(element))) drawChart(chart);
+      if (!element) continue;
+      if (last) setTimeout(drawChart, 0, chart);
+      else if (before !== JSON.stringify(chart) || !echarts.getInstanceByDom(element)) {
+        near.unobserve(element); // observing it again tells whether it is near now
+        near.observe(element);
+      }
     }
     for (const [name, instance] of drawn) if (!instance.getDom().isConnected) {
       instance.dispose();

@@ -20,7 +20,7 @@ from sweep.storage.stored_study import stored_study
 from tests.support import browser as tb
 from tests.support.command_line import Running, run_sweep
 from tests.support.studies import make_study, study_text, write_study
-from tests.support.waiting import no_process_left, wait_for
+from tests.support.waiting import eventually, no_process_left, wait_for
 
 TOY: dict[str, Any] = {"objective": "sweep.objectives.toy:train", "metric": {"name": "loss", "goal": "minimize"}}
 KEEPS_WORKERS = True  # the browser; the test that has one looks for itself
@@ -154,8 +154,8 @@ def test_the_page_follows_a_sweep_and_ends_as_its_report(here: Path) -> None:
             file = chromium.new_page()
             file.goto((here / "runs" / "study" / "report.html").as_uri())
             assert page.locator("main").text_content() == file.locator("main").text_content()
-            counts = [one.locator(what).count() for one in (page, file) for what in ("figure[id]", "figure[id]:has(canvas)")]
-            assert len(set(counts)) == 1, counts
+            charts = file.locator("figure[id]:has(canvas)").count()
+            eventually(lambda: [page.locator(f"figure[id]{that}").count() for that in ("", ":has(canvas)")], [charts, charts])
             assert not complaints
             running.send(signal.SIGINT)
             assert running.end(20) == 0
