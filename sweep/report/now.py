@@ -117,7 +117,7 @@ def _charts(snapshot: Snapshot, running: Sequence[int], best: Sequence[TrialReco
             series.append(Series(mark="curves", colour=colour, name=f"trial {number}", data=[(number, short[number])]))
     for record in best:
         if record.number in short:
-            name = f"best so far, trial {record.number}"
+            name = f"best: trial {record.number}"
             series.append(Series(mark="curves", colour=BEST, name=name, data=[(record.number, short[record.number])]))
     charts = []
     if short:

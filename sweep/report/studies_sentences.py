@@ -12,7 +12,7 @@ from sweep.study.formatting import number_text, params_text
 
 def studies_statements(found: Studies) -> list[Statement]:
     """Return all statements: about the best settings, the settings that studies have in common, and what makes them differ."""
-    return [*bests(found), *common(found), *files(found)]
+    return [*bests(found), *common(found), *more(found), *files(found)]
 
 
 def bests(found: Studies) -> Iterator[Statement]:
@@ -26,6 +26,10 @@ def bests(found: Studies) -> Iterator[Statement]:
         yield Statement(topic="missing", text=f"There is no result yet of {' and '.join(without)}.", main=True)
     for lead in found.leads:
         yield _lead(found, lead)
+
+
+def more(found: Studies) -> Iterator[Statement]:
+    """Yield what would tell more, if anything is unclear."""
     if found.command:
         text = "To know more, train the best setting of each study with several seeds, which selects nothing:"
         yield Statement(topic="again", text=text, about="these settings", command=found.command, main=True)

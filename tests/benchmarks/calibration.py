@@ -1,4 +1,4 @@
-"""Whether the report's statements hold what they say: `python -m tests.benchmarks.calibration`, about six minutes of one core.
+"""Whether the report's statements hold what they say: `python -m tests.benchmarks.calibration`, about seven minutes of one core.
 
 Synthetic studies with known truth go through the report's own functions. Each line gives what must hold and what was measured.
 `--quick` is a tenth of it, with bars that are wider by what chance does to so few studies; `--only WORD` runs some lines.
