@@ -34,12 +34,21 @@ _HEADERS = {
 }
 
 
-def serve_report(targets: Sequence[Target], *, port: int, browser: bool) -> int:
+def serve_report(targets: Sequence[Target], *, port: int, browser: bool, writes: bool = False) -> int:
     """Serve a study's page until Ctrl-C; return the exit code.
+
+    Args:
+        targets: the study, and no other.
+        port: another one if it is in use.
+        browser: whether to open the page, where there is a display.
+        writes: whether files or JSON are wanted, too, which is an error.
 
     Raises:
         SweepError: there is no study, or several are named, or nothing can be served here.
     """
+    if writes:
+        what = "--serve writes neither a file nor JSON"
+        raise SweepError("serves-alone", what, do=f"sweep report {targets[0].word} --serve")
     if len(targets) > 1:
         words = " ".join(target.word for target in targets)
         what = "one study is served at a time"

@@ -1,7 +1,7 @@
 """`sweep report`: one HTML page about a study, for any reader; it loads nothing from elsewhere.
 
-Called by the command line and the interface for Python after a session, and by `sweep report`; `sweep.cli.serve` serves it. `sweep status`, `sweep best` and
-`StudyResult` have their statements from here, too.
+Called by the command line and the interface for Python after a session, and by `sweep report`, which also serves it
+(`sweep.cli.serve`). `sweep status`, `sweep best` and `StudyResult` have their statements from here, too.
 
     facts                 everything that is shown in a report, as values
     answer                everything that is said about the results, from the records alone

@@ -70,7 +70,7 @@
     await frame();
     await frame(); // the charts that are in sight have been drawn
     const took = performance.now() - began;
-    status.textContent = state.ended ? "No session runs: this is the final report." : "";
+    status.textContent = state.ended ? "No session runs: this is the report of all that has run." : "";
     if (state.serial !== serial) document.body.dataset.refreshMs = String(took);
     serial = state.serial;
     document.body.dataset.refreshed = String(++refreshes);

@@ -42,12 +42,11 @@ def _lead(found: Studies, lead: Lead) -> Statement:
         text = f"The best of {first} ({one}) is {plain(lead.difference)} ahead of the best of {second} ({other}). How much of"
         text += " that is chance cannot be told: too little was trained more than once."
         return Statement(topic="again", text=text, main=True)
-    interval = f"{plain(lead.difference)} on average (95 % interval {plain(lead.low)} to {plain(lead.high)})"
-    if lead.clear:
-        text = f"The best setting of {first} ({one}) is better than that of {second} ({other}):"
-    else:
-        text = f"No clear difference: the best setting of {first} ({one}) is ahead of that of {second} ({other}), but"
-    text += f" if both are trained again, by {interval}."
+    start, verb = (
+        ("The best setting of", "better than") if lead.clear else ("No clear difference: the best setting of", "ahead of")
+    )
+    again = f"{plain(lead.difference)} on average (95 % interval {plain(lead.low)} to {plain(lead.high)})"
+    text = f"{start} {first} ({one}) is {verb} that of {second} ({other}). If both are trained again, the difference is {again}."
     together = ", all studies together" if len(found.labels) > 2 else ""
     holds = f"95 %{together}, with the luck of being selected taken off"
     return Statement(topic="again", text=text, about="these settings", holds=holds, main=True)
@@ -79,8 +78,12 @@ def files(found: Studies) -> Iterator[Statement]:
     """Yield what the studies have in common, and whether the same code trained them."""
     all_of, study = "Both" if len(found.labels) == 2 else "All", found.facts[0].study
     same = [] if found.apart else [f"{study.metric.goal} {study.metric.name}"]
-    if len({one.study.trained for one in found.facts}) == 1:
+    trained = [one.study.trained for one in found.facts]
+    if len(set(trained)) == 1:
         same.insert(0, f"train {study.trained}")
+    else:
+        told = "; ".join(f"{label} {what}" for label, what in zip(found.labels, trained, strict=True))
+        yield Statement(topic="apart", text=f"They train different objectives: {told}.", main=True)
     if same:
         yield Statement(topic="apart", text=f"{all_of} {' and '.join(same)}.")
     if not all(found.codes):

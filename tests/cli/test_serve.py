@@ -112,9 +112,11 @@ def test_a_study_without_changes_is_not_read_again(study: StudyFolder, monkeypat
 
 
 def test_one_study_is_served_at_a_time(here: Path, study: StudyFolder) -> None:
-    """Several are refused with what to type."""
+    """Several are refused with what to type, and so are options that would write a file."""
     done = run_sweep("report", "runs/study", "study.yaml", "--serve", here=here)
     assert (done.code, "[one-study]" in done.err) == (2, True)
+    done = run_sweep("report", "runs/study", "--serve", "--out", "page.html", here=here)
+    assert (done.code, "[serves-alone]" in done.err) == (2, True)
 
 
 @pytest.mark.slow
@@ -150,7 +152,7 @@ def test_the_page_follows_a_sweep_and_ends_as_its_report(here: Path) -> None:
             assert float(page.evaluate("document.body.dataset.refreshMs")) < 1000
             page.screenshot(path=Path(os.environ.get("SWEEP_SCREENSHOTS", here)) / "report-live.png", full_page=True)
             assert sweep.end() == 0
-            page.get_by_text("No session runs: this is the final report.").wait_for()
+            page.get_by_text("No session runs: this is the report of all that has run.").wait_for()
             file = chromium.new_page()
             file.goto((here / "runs" / "study" / "report.html").as_uri())
             assert page.locator("main").text_content() == file.locator("main").text_content()

@@ -15,7 +15,7 @@ from sweep.report.axes import joint_axis
 from sweep.report.studies import Known, common_settings, leads
 from tests.report.test_facts import embedded, words
 from tests.support.command_line import COMMAND, run_sweep
-from tests.support.studies import run_record, study_spec, write_study
+from tests.support.studies import run_record, study_spec, study_text, write_study
 
 FIRST = """
 name: first
@@ -159,6 +159,30 @@ def test_studies_of_different_metrics_are_not_compared(two: Path) -> None:
     page = (two / "page.html").read_text()
     assert "cannot be compared, because they optimize different things: first minimizes loss; other maximizes loss" in words(page)
     assert "curves" not in [chart["name"] for chart in embedded(page)["charts"]]
+
+
+@pytest.mark.slow
+def test_nothing_in_the_studies_can_spoil_their_page(here: Path) -> None:
+    """Names and values are always text; a study without a result is said to have none."""
+    hostile = "</script><img src=x onerror=alert(2)>"
+    objective = 'def train(trial):\n    trial.report(1, {"loss": trial.params["x"]})\n'
+    (here / "mine.py").write_text(objective + 'def fails(trial):\n    raise RuntimeError("no")\n')
+    space = {"x": [1.0, 2.0], "how": [hostile, "b"]}
+    keys: dict[str, Any] = {"metric": {"name": "loss", "goal": "minimize"}}
+    for name, objective in (("one", "mine:train"), ("other", "mine:fails")):
+        run_sweep(
+            "run",
+            str(write_study(here, study_text(space, objective=objective, **keys), f"{name}.yaml")),
+            f"name={name}",
+            here=here,
+        )
+    done = run_sweep("report", "runs/one", "runs/other", here=here)
+    assert done.code == 0, done.err
+    page = (here / "runs" / "report-one-other.html").read_text()
+    assert hostile not in page
+    assert "There is no result yet of other." in words(page)
+    assert "They train different objectives: one mine:train; other mine:fails." in words(page)
+    assert [chart["name"] for chart in embedded(page)["charts"]] == ["curves", "effect_x_1", "effect_how_1"]
 
 
 @pytest.mark.slow

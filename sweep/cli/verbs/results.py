@@ -94,6 +94,7 @@ def report(words: Sequence[str], serve: bool, port: int, no_browser: bool, **opt
     if serve:
         from sweep.cli.serve import serve_report
 
-        return serve_report(targets, port=port, browser=not no_browser)
+        writes = any(options[name] for name in ("out", "figures")) or options["form"] == "json"
+        return serve_report(targets, port=port, browser=not no_browser, writes=writes)
     show_report(targets, **options)  # type: ignore[arg-type]  # click's, by their names
     return None
