@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -20,6 +21,8 @@ from sweep.runner.stopping import raise_on_termination
 from sweep.storage.files import write_text
 from sweep.storage.folder import near, recorded
 from sweep.storage.suggested import with_suggested
+from sweep.study.file.reading import read_study
+from sweep.study.file.writing import flow, plain_keys
 
 if TYPE_CHECKING:
     from sweep.report.charts import Chart
@@ -131,7 +134,7 @@ def _side_by_side(targets: Sequence[Target]) -> _Report:
         raise SweepError("same-study", what, do=f"sweep report {targets[0].word}   shows one study")
     names = [target.study.name for target in targets]
     labels = [name if names.count(name) == 1 else near(target.folder.root) for name, target in zip(names, targets, strict=True)]
-    found = side_by_side([gather(target.snapshot()) for target in targets], labels, [_file_word(target) for target in targets])
+    found = side_by_side([gather(target.snapshot()) for target in targets], labels, [_file_words(target) for target in targets])
     return _Report(
         place=roots[0].parent / f"report-{'-'.join(names)[:_LONGEST_NAME]}.html",
         write=lambda path: write_studies_page(found, path),
@@ -140,12 +143,19 @@ def _side_by_side(targets: Sequence[Target]) -> _Report:
     )
 
 
-def _file_word(target: Target) -> str:
-    """Return the study file as a word for a shell, which the folder of a study names."""
+def _file_words(target: Target) -> str:
+    """Return what names the study after `sweep run`: its file, which its folder names, and how the study differs from it."""
     stored = recorded(target.folder).get("study_file")
-    if target.path.is_dir() and isinstance(stored, str) and "\0" not in stored and Path(stored).is_file():
-        return shlex.quote(near(Path(stored)))
-    return target.word if target.path.is_file() else f"{shlex.quote(target.study.name)}.yaml"
+    path = target.path
+    if path.is_dir():
+        path = Path(stored) if isinstance(stored, str) and "\0" not in stored else Path(f"{target.study.name}.yaml")
+    words = [near(path) if path.is_absolute() else str(path)]
+    with contextlib.suppress(SweepError):  # the file is there no more, or is wrong by now
+        now, then = plain_keys(target.study), plain_keys(read_study(path, find_objective=False))
+        own, written = now.pop("parameters", {}), then.pop("parameters", {})
+        words += [f"parameters.{name}={flow(domain)}" for name, domain in own.items() if domain != written.get(name)]
+        words += [f"{key}={flow(value)}" for key, value in now.items() if value != then.get(key) and key != "name"]
+    return shlex.join(words)
 
 
 def check_exists(target: Target) -> None:

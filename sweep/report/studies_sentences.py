@@ -42,11 +42,10 @@ def _lead(found: Studies, lead: Lead) -> Statement:
         text = f"The best of {first} ({one}) is {plain(lead.difference)} ahead of the best of {second} ({other}). How much of"
         text += " that is chance cannot be told: too little was trained more than once."
         return Statement(topic="again", text=text, main=True)
-    start, verb = (
-        ("The best setting of", "better than") if lead.clear else ("No clear difference: the best setting of", "ahead of")
-    )
+    start, verb = ("The", "better than") if lead.clear else ("No clear difference: the", "ahead of")
     again = f"{plain(lead.difference)} on average (95 % interval {plain(lead.low)} to {plain(lead.high)})"
-    text = f"{start} {first} ({one}) is {verb} that of {second} ({other}). If both are trained again, the difference is {again}."
+    text = f"{start} best setting of {first} ({one}) is {verb} that of {second} ({other}). If both are trained again, the"
+    text += f" difference is {again}."
     together = ", all studies together" if len(found.labels) > 2 else ""
     holds = f"95 %{together}, with the luck of being selected taken off"
     return Statement(topic="again", text=text, about="these settings", holds=holds, main=True)
@@ -66,6 +65,8 @@ def common(found: Studies) -> Iterator[Statement]:
 
 def _common(item: Comparison) -> str:
     what = f"{item.pairs} trainings" if item.unit == "seeds" else f"{item.pairs} settings"
+    if item.low == item.high == 0:
+        return f"In the {what} that both have, {item.better} and {item.worse} gave the same values."
     interval = f"{plain(item.low)} to {plain(item.high)}"
     if item.clear:
         text = f"In the {what} that both have, {item.better} is better than {item.worse} by {plain(item.difference)} on average"

@@ -137,13 +137,17 @@ def test_two_studies_have_one_page(two: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_that_would_tell_more_runs(two: Path) -> None:
-    """It trains the best setting of each study with several seeds and compares them."""
-    told = run_sweep("report", "runs/first", "runs/second", "--format", "json", here=two).json
+    """It trains the best setting of each study, as it was overridden, with several seeds and compares them."""
+    assert run_sweep("run", "first.yaml", "name=first-longer", "steps.value=3", here=two).code == 0
+    told = run_sweep("report", "runs/first-longer", "runs/second", "--format", "json", here=two).json
     [command] = [one["command"] for one in told["statements"] if one["command"]]
+    assert "'parameters.steps={value: 3}'" in command
     shell = f'set -e\nsweep() {{ {shlex.join(COMMAND)} "$@"; }}\n{command}'
     done = subprocess.run(["bash", "-c", shell], cwd=two, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    assert "runs/report-first-settled-second-settled.html" in done.stdout
+    assert "runs/report-first-longer-settled-second-settled.html" in done.stdout
+    trials = run_sweep("trials", "runs/first-longer-settled", "--format", "json", here=two).json
+    assert [trial["params"]["steps"] for trial in trials] == [3]
 
 
 @pytest.mark.slow
