@@ -64,9 +64,9 @@ def serve_report(targets: Sequence[Target], *, port: int, browser: bool, writes:
                 print(f"port {port} is taken")
             address = f"http://{_HOST}:{server.server_port}/"
             print(f"{address}   (Ctrl-C ends it)", flush=True)
-            os.nice(_NICE)
             if browser and has_display():
                 webbrowser.open(address)
+            os.nice(_NICE)  # what it has started keeps its priority
             server.serve_forever()
     except KeyboardInterrupt:
         pass
@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(HTTPStatus.OK, _HTML, self.live.page())
             elif path == "/state":
                 seen = query.removeprefix("seen=")
-                self._answer(HTTPStatus.OK, _JSON, self.live.state(int(seen) if re.fullmatch("[0-9]{1,12}", seen) else 0))
+                self._answer(HTTPStatus.OK, _JSON, self.live.state(int(seen) if re.fullmatch("[0-9]{1,15}", seen) else 0))
             else:
                 self._answer(HTTPStatus.NOT_FOUND, _TEXT, "there is no such page\n")
         except SweepError as error:

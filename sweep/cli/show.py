@@ -69,8 +69,6 @@ def show_report(targets: Sequence[Target], *, out: str | None, figures: str | No
     Raises:
         SweepError: nothing has run yet, a study is named twice, or a file cannot be written.
     """
-    from sweep.report.figures import write_figures
-
     for target in targets:
         check_exists(target)
     made = _single(targets[0]) if len(targets) == 1 else _side_by_side(targets)
@@ -87,6 +85,8 @@ def show_report(targets: Sequence[Target], *, out: str | None, figures: str | No
         if form != "json" or out:
             print(f"report   {near(path)}")
         if figures:
+            from sweep.report.figures import write_figures
+
             for picture in write_figures(made.charts(), Path(figures).expanduser(), figure_format):
                 print(f"figure   {near(picture)}", flush=True, file=sys.stderr if form == "json" else sys.stdout)
     except OSError as error:

@@ -6,11 +6,13 @@ that the last one took. The page with the statistics is computed in a thread, wh
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from sweep.errors import SweepError
 from sweep.report.facts import gather
 from sweep.report.frame import as_json, fragment
 from sweep.report.now import Now, happening
@@ -42,7 +44,7 @@ class LivePage:
         self._now: Now | None = None
         self._mark: object = None
         self._taken, self._due = 0.0, 0.0
-        self._serial = 0
+        self._serial = _moment()  # none that a page of an earlier server has seen
         self._text, self._version, self._shown, self._page_due = "", 0, _Shown(None), 0.0
         self._maker: threading.Thread | None = None
 
@@ -89,7 +91,7 @@ class LivePage:
         idle = self._maker is None or not self._maker.is_alive()
         late = self._now is None or began >= self._page_due  # the final page does not wait
         if self._version and idle and late and not self._shown.holds(self._snapshot):
-            self._maker = threading.Thread(target=self._make, args=(self._snapshot, self._now), daemon=True)
+            self._maker = threading.Thread(target=self._make_beside, args=(self._snapshot, self._now), daemon=True)
             self._maker.start()
 
     def _changes(self) -> dict[str, Any]:
@@ -101,15 +103,23 @@ class LivePage:
         trials = [trial_data(record, study) for record in changed]
         return {"now": fragment("now.html", {"now": self._now}), "charts": self._now.charts, "trials": trials}
 
+    def _make_beside(self, snapshot: Snapshot, now: Now | None) -> None:
+        with contextlib.suppress(SweepError):  # who asks for the state is told
+            self._make(snapshot, now)
+
     def _make(self, snapshot: Snapshot, now: Now | None) -> None:
         """Compute the page of a snapshot."""
-        cpu = time.thread_time()
-        text = page_text(gather(snapshot), LivePart(version=self._version + 1, now=now))
+        cpu, version = time.thread_time(), _moment()
+        text = page_text(gather(snapshot), LivePart(version=version, now=now))
         with self._lock:
             self._page_due = time.monotonic() + max(_PAGE_S, _PAGE_TIMES * (time.thread_time() - cpu))
             self._shown, self._text = _Shown(snapshot), text
-            self._version += 1
+            self._version = version
             self._serial += 1
+
+
+def _moment() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class _Shown:

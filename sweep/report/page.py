@@ -36,7 +36,7 @@ class LivePart:
     """What a page has that is served.
 
     Attributes:
-        version: grows with each page, so that a reader's browser sees that there is a newer one.
+        version: of the page, by which a reader's browser sees that there is a newer one.
         now: what runs now; None after the session.
     """
 
