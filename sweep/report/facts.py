@@ -76,6 +76,11 @@ class Facts:
         whole = max((item.ended for item in self.busy), default=0.0) * len({item.slot for item in self.busy})
         return sum(item.ended - item.began for item in self.busy) / whole if whole else None
 
+    @functools.cached_property
+    def kept(self) -> list[TrialRecord]:
+        """Return the trials that were not dropped."""
+        return [record for record in self.snapshot.records if not record.dropped]
+
     @property
     def study(self) -> StudySpec:
         """Return the study."""

@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const FAILED_S = 5;
-  const TIMES = 30, MOST_S = 15; // after a change that took long to show, the next one waits so many times as long
+  const TIMES = 60, MOST_S = 20; // after a change that took long to show, the next one waits so many times as long
   const { show, data } = globalThis.sweepReport;
   let { version } = data, serial = 0, refreshes = 0, waiting = 0, busy = false;
 

@@ -20,10 +20,9 @@ from sweep.report.page import LivePart, page_text, trial_data
 from sweep.storage.folder import StudyFolder
 from sweep.storage.lock import lock_holder
 from sweep.storage.snapshot import Snapshot
-from sweep.study.record import TrialRecord
 
 # A state and a page are computed again after this many times the CPU time that the last one took, and after these seconds.
-_STATE_TIMES, _PAGE_TIMES = 40.0, 60.0
+_STATE_TIMES, _PAGE_TIMES = 80.0, 100.0
 _STATE_S, _PAGE_S = 1.0, 5.0
 _AGAIN_S = 10.0  # the times of running trials grow although nothing is stored
 _ENDED_POLL_S = 10.0  # a browser asks so often once the session has ended: another one may begin
@@ -130,11 +129,12 @@ class _Shown:
         self._ended = _ended(snapshot)
 
     def holds(self, snapshot: Snapshot | None) -> bool:
-        """Return whether the page shows all trials that have ended, whether a session runs, and its slots if it has any."""
+        """Return whether the page shows all trials that have ended, the remarks, and whether a session runs."""
         return self._ended == _ended(snapshot)
 
 
-def _ended(snapshot: Snapshot | None) -> tuple[bool, bool, list[TrialRecord]] | None:
+def _ended(snapshot: Snapshot | None) -> tuple[object, ...] | None:
     if snapshot is None:
         return None
-    return snapshot.runner is None, bool(snapshot.records), [record for record in snapshot.records if record.state.finished]
+    finished = [record for record in snapshot.records if record.state.finished]
+    return snapshot.runner is None, snapshot.note, bool(snapshot.records), finished

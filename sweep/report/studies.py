@@ -96,7 +96,7 @@ class Studies:
     @property
     def parameters(self) -> list[str]:
         """Return the parameters that all studies have, and that any of them sweeps."""
-        have = [one.study.parameters.keys() | {name for r in one.snapshot.records for name in r.params} for one in self.facts]
+        have = [one.study.parameters.keys() | {name for r in one.kept for name in r.params} for one in self.facts]
         swept = dict.fromkeys(name for one in self.facts for name in factors(one.study))
         return [name for name in swept if all(name in names for names in have)]
 
@@ -114,7 +114,7 @@ def side_by_side(facts: Sequence[Facts], labels: Sequence[str], words: Sequence[
         words: their study files as words for a shell.
     """
     apart = _apart(facts, labels)
-    known = [(one.answer, one.snapshot.records) for one in facts]
+    known = [(one.answer, one.kept) for one in facts]
     found = [] if apart else leads(known)
     shared = [] if apart else common_settings(known, labels)
     return Studies(
@@ -198,7 +198,7 @@ def _command(facts: Sequence[Facts], words: Sequence[str]) -> str:
 
 
 def _codes(one: Facts) -> tuple[str, ...]:
-    return tuple(sorted({code for record in one.snapshot.records for code in codes_in(record.code)}))
+    return tuple(sorted({code for record in one.kept for code in codes_in(record.code)}))
 
 
 def _flat(keys: dict[str, Any]) -> dict[str, str]:

@@ -68,7 +68,7 @@ def _curves(found: Studies) -> Chart | None:
 
 def _effects(found: Studies, name: str) -> list[Chart]:
     """Return the effect of a parameter in each study that has complete trials."""
-    axis = joint_axis(name, [(one.study, one.snapshot.records) for one in found.facts])
+    axis = joint_axis(name, [(one.study, one.kept) for one in found.facts])
     every = [record for one in found.facts for record in one.snapshot.ranking.order]
     scale = _joint_scale(axis, [short_place(axis, record) for record in every])
     values = [value_of(record) for record in every]

@@ -85,7 +85,7 @@ def test_a_study_is_read_only_when_it_changed_and_after_a_while(study: StudyFold
 
     live = LivePage(study, take)
     first = json.loads(live.state())
-    assert first["again_s"] >= 3
+    assert first["again_s"] >= 5
     assert "now" in first
     os.utime(study.environment)
     assert json.loads(live.state(first["serial"]))["serial"] == first["serial"]
@@ -137,14 +137,12 @@ def test_the_page_follows_a_sweep_and_ends_as_its_report(here: Path) -> None:
             def ended() -> int:
                 return int(page.locator("#now .value").inner_text().split()[0])
 
-            page.wait_for_selector("#now progress")
+            page.wait_for_selector("#now tbody progress")  # of a running trial
             page.wait_for_selector("#chart-timeline canvas")
             wait_for(lambda: ended() >= 2)
             page.locator("#study details").first.evaluate("details => { details.open = true; }")
             page.evaluate("document.querySelector('#chart-timeline canvas').kept = true; scrollTo(0, 400)")
             before = float(page.evaluate("scrollY"))
-            steps = page.locator("#now tbody progress").evaluate_all("all => all.map(one => one.value)")
-            assert 1 <= len(steps) <= 2  # one has perhaps just ended
             wait_for(lambda: ended() > 2)
             assert page.evaluate("document.querySelector('#chart-timeline canvas').kept") is True
             assert page.locator("#study details").first.evaluate("details => details.open") is True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,25 @@ def test_nothing_in_the_studies_can_spoil_their_page(here: Path) -> None:
     assert "There is no result yet of other." in words(page)
     assert "They train different objectives: one mine:train; other mine:fails." in words(page)
     assert [chart["name"] for chart in embedded(page)["charts"]] == ["curves", "effect_x_1", "effect_how_1"]
+
+
+@pytest.mark.slow
+def test_dropped_trials_count_nowhere(two: Path) -> None:
+    """Studies of one name are told apart by their folders; a note of a study is on the page."""
+    shutil.copytree(two / "runs" / "first", two / "runs" / "fewer")
+    best = run_sweep("best", "runs/fewer", "--format", "json", here=two).json[0]["number"]
+    assert run_sweep("drop", "runs/fewer", str(best), here=two).code == 0
+    assert run_sweep("note", "runs/fewer", "without the best", here=two).code == 0
+    told = run_sweep("report", "runs/first", "runs/fewer", "--format", "json", here=two).json
+    assert [one["label"] for one in told["studies"]] == ["runs/first", "runs/fewer"]
+    assert [one["best"]["trials"] == [best] for one in told["studies"]] == [True, False]
+    assert [item["pairs"] for item in told["common"]] == [3]
+    assert "In the 3 settings that both have, runs/first and runs/fewer gave the same values." in str(told["statements"])
+    done = run_sweep("report", "runs/first", "runs/fewer", "--out", "dropped.html", here=two)
+    assert done.code == 0, done.err
+    page = (two / "dropped.html").read_text()
+    assert "runs/fewer: without the best" in words(page)
+    assert f"runs/fewer: trial {best}" not in {trial["name"] for trial in embedded(page)["trials"]}
 
 
 @pytest.mark.slow
