@@ -56,9 +56,9 @@
 
   async function refresh() {
     const state = await (await asked(`state?seen=${serial}`)).json();
-    const began = performance.now();
-    if (state.version !== version) {
-      const page = parsed(await (await asked("/")).text());
+    const whole = state.version !== version && await (await asked("/")).text(), began = performance.now();
+    if (whole) {
+      const page = parsed(whole);
       for (const part of ["header", "main"]) morph(document.querySelector(part), page.querySelector(part));
       const fresh = JSON.parse(page.getElementById("data").textContent);
       version = fresh.version;
@@ -67,11 +67,11 @@
     const now = document.getElementById("now");
     if (state.now && now) morph(now, parsed(state.now).getElementById("now"));
     if (state.charts) show(state);
+    const took = performance.now() - began;
     await frame();
     await frame(); // the charts that are in sight have been drawn
-    const took = performance.now() - began;
     status.textContent = state.ended ? "No session runs: this is the report of all that has run." : "";
-    if (state.serial !== serial) document.body.dataset.refreshMs = String(took);
+    if (state.serial !== serial) document.body.dataset.refreshMs = String(performance.now() - began);
     serial = state.serial;
     document.body.dataset.refreshed = String(++refreshes);
     return Math.max(state.again_s, Math.min(MOST_S, (TIMES * took) / 1000));

@@ -88,7 +88,7 @@ class LivePage:
                 self._serial += 1
                 self._due = began + max(_STATE_S, _STATE_TIMES * (time.thread_time() - cpu))
         idle = self._maker is None or not self._maker.is_alive()
-        late = self._now is None or began >= self._page_due  # the final page does not wait
+        late = began >= self._page_due or self._shown.runs != (self._now is not None)  # a session's begin and end do not wait
         if self._version and idle and late and not self._shown.holds(self._snapshot):
             self._maker = threading.Thread(target=self._make_beside, args=(self._snapshot, self._now), daemon=True)
             self._maker.start()
@@ -126,6 +126,7 @@ class _Shown:
 
     def __init__(self, snapshot: Snapshot | None) -> None:
         self.trials = {record.number: record.state for record in snapshot.records} if snapshot else {}
+        self.runs = snapshot is not None and snapshot.runner is not None
         self._ended = _ended(snapshot)
 
     def holds(self, snapshot: Snapshot | None) -> bool:

@@ -21,7 +21,7 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -49,11 +49,12 @@ def train(trial):
 
 @dataclass
 class Costs:
-    """What a page cost while it was open."""
+    """What a page cost while it was open and the sweep ran."""
 
     server_cpu_s: float = 0.0
     browser_cpu_s: float = 0.0
     refresh_ms: list[float] = field(default_factory=list)
+    read: Callable[[], None] = lambda: None
 
 
 def _cpu_s(processes: list[psutil.Process]) -> float:
@@ -78,13 +79,18 @@ def _page(folder: Path) -> Iterator[Costs]:
         )
         page.goto(server.line("http://").split()[0])
         page.wait_for_selector("body[data-refreshed]")
-        mine = psutil.Process()
-        browsers = [process for process in mine.children(recursive=True) if process.name().startswith(("chrom", "node"))]
-        began = _cpu_s([psutil.Process(server.process.pid)]), _cpu_s(browsers)
+        mine, serving = psutil.Process(), [psutil.Process(server.process.pid)]
+
+        def browsers() -> list[psutil.Process]:
+            return [process for process in mine.children(recursive=True) if process.name().startswith(("chrom", "node"))]
+
+        began = _cpu_s(serving), _cpu_s(browsers())
+
+        def read() -> None:
+            costs.server_cpu_s, costs.browser_cpu_s = _cpu_s(serving) - began[0], _cpu_s(browsers()) - began[1]
+
+        costs.read = read
         yield costs
-        browsers = [process for process in mine.children(recursive=True) if process.name().startswith(("chrom", "node"))]
-        costs.server_cpu_s = _cpu_s([psutil.Process(server.process.pid)]) - began[0]
-        costs.browser_cpu_s = _cpu_s(browsers) - began[1]
         costs.refresh_ms = [took for took in page.evaluate("globalThis.took") if took]
         server.send(signal.SIGTERM)
         server.end(20)
@@ -107,6 +113,7 @@ def measure(trials: int, busy: float, *, page: bool) -> tuple[float, Costs]:
             sweep.line("trial 1 ", 120)
             with _page(folder) if page else contextlib.nullcontext(Costs()) as costs:
                 while sweep.running():
+                    costs.read()  # the last time just before the end, when the final page is made
                     time.sleep(0.5)
             assert sweep.end() == 0, sweep.out[-2000:]
         records = read_records(StudyFolder(root=folder / "runs" / "study"))
