@@ -91,7 +91,7 @@ def several_to_show(words: Sequence[str]) -> list[Target]:
     overrides = [word for word in words if "=" in word and not Path(word).exists()]
     names = [word for word in words if word not in overrides]
     if not names:
-        raise SweepError("no-study", "no study is named", do="sweep dashboard studies/fashion.yaml")
+        raise SweepError("no-study", "no study is named", do="name a study file, or the folder of a study that has run")
     return [to_show(name, overrides) for name in names]
 
 

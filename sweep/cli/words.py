@@ -23,7 +23,7 @@ _ALIKE = {
     "best": "leaderboard rank ranking winner summary",
     "stop": "kill cancel abort pause end halt quit terminate interrupt",
     "dashboard": "tensorboard board ui web serve view open tb hparams",
-    "report": "html plot plots analyze analyse figures importance",
+    "report": "compare diff html plot plots analyze analyse figures importance",
     "drop": "exclude discard ignore hide remove delete rm undrop",
     "note": "comment annotate remark tag label",
     "wait": "join block until",

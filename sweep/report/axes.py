@@ -51,6 +51,23 @@ def parameter_axes(study: StudySpec, records: Sequence[TrialRecord]) -> tuple[Ax
     return tuple(found)
 
 
+def joint_axis(name: str, studies: Sequence[tuple[StudySpec, Sequence[TrialRecord]]]) -> Axis:
+    """Return one axis for a parameter of several studies, which has the values of all."""
+    axes = [axis for study, records in studies for axis in parameter_axes(study, records) if axis.name == name]
+    tried = [record.params[name] for _, records in studies for record in records if name in record.params]
+    as_numbers = Axis(name=name, log=any(axis.log for axis in axes))
+    if any(axis.values is None for axis in axes) and all(as_numbers.place(value) is not None for value in tried):
+        return as_numbers
+    listed = [*(value for axis in axes for value in axis.values or ()), *tried]
+    values = tuple({(type(value), value): value for value in listed}.values())
+    places = [as_numbers.place(value) for value in values]
+    known = [place for place in places if place is not None]
+    if len(known) == len(values) and len({axis.values for axis in axes}) > 1:  # joined lists are in the direction of the first
+        down = len(axes[0].values or ()) > 1 and known[0] > known[1]
+        values = tuple(value for _, value in sorted(zip(known, values, strict=True), key=lambda item: item[0], reverse=down))
+    return Axis(name=name, values=values)
+
+
 def shown_range(values: Sequence[float], sign: int) -> tuple[float, float] | None:
     """Return the range of an axis for these values, rounded outwards; None without any.
 
@@ -65,7 +82,11 @@ def shown_range(values: Sequence[float], sign: int) -> tuple[float, float] | Non
         room = 0.05 * abs(good) or 0.5
         return good - room, good + room
     bad += (bad - good) or -sign * (abs(good) or 1.0)
-    low, high = sorted((good, max(bad, worst) if sign > 0 else min(bad, worst)))
+    return rounded(*sorted((good, max(bad, worst) if sign > 0 else min(bad, worst))))
+
+
+def rounded(low: float, high: float) -> tuple[float, float]:
+    """Return a range rounded outwards to half a power of ten of its size."""
     if not math.isfinite(high - low) or high - low < 1e-12 * max(abs(low), abs(high)):
         return low, high
     power = math.floor(math.log10(high - low))

@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sweep.report.axes import Axis, shown_range
-from sweep.report.facts import Facts
+from sweep.report.facts import Busy, Facts
 from sweep.report.settings import value_of
 from sweep.study.formatting import tag_text
 from sweep.study.ranking import feasible, objective_values
 from sweep.study.record import TrialRecord
+from sweep.study.spec import MetricSpec
 
 QUIET, PLAIN, BEST = -1, 0, 1  # grey, and the first two colours of the palette
 _BEST_CURVES = 5
 _MOST_PAIRS = 6  # of metrics
 Place = tuple[float | None, float | None]
+Curve = list[tuple[int, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +92,11 @@ def charts(facts: Facts) -> list[Chart]:
     if facts.snapshot.ranking.order:
         if facts.snapshot.ranking.front:
             found += [_front(facts, x, y) for x, y in itertools.combinations(range(len(facts.study.metrics)), 2)][:_MOST_PAIRS]
-        found += [*(_effect(facts, axis) for axis in facts.axes), _history(facts), _parallel(facts)]
+        found += [*(effect(facts, axis) for axis in facts.axes), _history(facts), _parallel(facts)]
         if any(facts.curves.values()):
             found.append(_curves(facts))
     if facts.busy:
-        found.append(_timeline(facts))
+        found.append(timeline(facts.busy))
     return found
 
 
@@ -128,9 +130,17 @@ def _front(facts: Facts, x: int, y: int) -> Chart:
     return Chart(name=name, title=f"{up.name} against {across.name}", scales=scales, series=series)
 
 
-def _effect(facts: Facts, axis: Axis) -> Chart:
+def effect(facts: Facts, axis: Axis, *, scale: Scale | None = None, shown: tuple[float, float] | None = None) -> Chart:
+    """Return a parameter's values against the metric.
+
+    Args:
+        facts: of the study.
+        axis: the parameter's.
+        scale: of the parameter's axis; default: one for the trials' values.
+        shown: the range of the metric's axis; default: the study's own.
+    """
     metric, order = facts.study.metric.name, facts.snapshot.ranking.order
-    at = {record.number: _short(axis, record) for record in order}
+    at = {record.number: short_place(axis, record) for record in order}
 
     def place(record: TrialRecord) -> Place:
         found = at[record.number]
@@ -143,7 +153,7 @@ def _effect(facts: Facts, axis: Axis) -> Chart:
         values = [[record.value or 0.0 for record in order if at[record.number] == row] for row in range(len(axis.categories))]
         medians = [(row, statistics.median(found)) for row, found in enumerate(values) if found]
         series.append(Series(mark="dashes", name="median", colour=BEST, data=medians))
-    scales = [_scale(axis, list(at.values())), Scale(label=metric, range=facts.shown)]
+    scales = [scale or axis_scale(axis, list(at.values())), Scale(label=metric, range=shown or facts.shown)]
     return Chart(name=f"effect_{axis.name}", title=f"{axis.name} against {metric}", scales=scales, series=series)
 
 
@@ -164,9 +174,9 @@ def _history(facts: Facts) -> Chart:
 def _parallel(facts: Facts) -> Chart:
     metric = facts.study.metric
     ranked = sorted(facts.snapshot.ranking.order, key=lambda record: metric.sign * (record.value or 0.0))
-    columns = [[_short(axis, record) for record in ranked] for axis in facts.axes]
+    columns = [[short_place(axis, record) for record in ranked] for axis in facts.axes]
     rows = list(zip(*columns, (record.value for record in ranked), (record.number for record in ranked), strict=True))
-    scales = [_scale(axis, column) for axis, column in zip(facts.axes, columns, strict=True)]
+    scales = [axis_scale(axis, column) for axis, column in zip(facts.axes, columns, strict=True)]
     scales.append(Scale(label=metric.name, range=facts.shown))
     series = [Series(mark="lines", data=rows)]
     return Chart(name="parallel", title="Parallel coordinates of all complete trials", scales=scales, series=series)
@@ -174,30 +184,41 @@ def _parallel(facts: Facts) -> Chart:
 
 def _curves(facts: Facts) -> Chart:
     best = {record.number: record for record in facts.snapshot.ranking.order[:_BEST_CURVES]}
-    short = {number: [(step, float(f"{value:.6g}")) for step, value in points] for number, points in facts.curves.items()}
+    short = {number: short_curve(points) for number, points in facts.curves.items()}
     others = [item for item in short.items() if item[0] not in best]
     series = [Series(mark="curves", colour=QUIET, data=others)]
     for number, record in best.items():
         if short.get(number):
             name = f"trial {number}: {tag_text(record, facts.study)}"
             series.append(Series(mark="curves", colour=len(series) - 1, name=name, data=[(number, short[number])]))
-    metric = facts.study.metric
-    steps, values = zip(*(point for points in short.values() for point in points), strict=True)
-    first = min(steps)
-    scales = [Scale(label="step", whole=True, range=(first, max(first + 1, *steps)))]
-    scales.append(Scale(label=metric.name, range=shown_range(values, metric.sign)))
+    scales = curve_scales(short.values(), facts.study.metric)
     return Chart(name="curves", title="Learning curves of all trials", scales=scales, series=series)
 
 
-def _timeline(facts: Facts) -> Chart:
-    slots = sorted({item.slot for item in facts.busy}, reverse=True)
-    end = max(item.ended for item in facts.busy) or 1.0
+def short_curve(points: Curve) -> Curve:
+    """Return a curve with six digits, to keep the page small."""
+    return [(step, float(f"{value:.6g}")) for step, value in points]
+
+
+def curve_scales(curves: Iterable[Curve], metric: MetricSpec) -> list[Scale]:
+    """Return the axes that hold these learning curves."""
+    steps, values = zip(*(point for points in curves for point in points), strict=True)
+    first = min(steps)
+    return [
+        Scale(label="step", whole=True, range=(first, max(first + 1, *steps))),
+        Scale(label=metric.name, range=shown_range(values, metric.sign)),
+    ]
+
+
+def timeline(busy: Sequence[Busy]) -> Chart:
+    """Return which trial was in which slot when."""
+    slots = sorted({item.slot for item in busy}, reverse=True)
+    end = max(item.ended for item in busy) or 1.0
     unit, size = ("hours", 3600) if end > 7200 else ("minutes", 60) if end > 180 else ("seconds", 1)
     spans = [
-        (slots.index(item.slot), round(item.began / size, 5), round(item.ended / size, 5), item.number, item.how)
-        for item in facts.busy
+        (slots.index(item.slot), round(item.began / size, 5), round(item.ended / size, 5), item.number, item.how) for item in busy
     ]
-    nodes = {item.slot: f" on {item.node}" for item in facts.busy if item.node}  # the last one of each
+    nodes = {item.slot: f" on {item.node}" for item in busy if item.node}  # the last one of each
     names = [f"slot {slot}{nodes.get(slot, '')}" for slot in slots]
     scales = [Scale(label=unit, range=(0, end / size)), Scale(names=names)]
     series = [Series(mark="spans", data=spans)]
@@ -218,13 +239,14 @@ def _trials(
     return [points, rings] if rings.data else [points]
 
 
-def _short(axis: Axis, record: TrialRecord) -> float | None:
+def short_place(axis: Axis, record: TrialRecord) -> float | None:
     """Return a trial's place on an axis with six digits, to keep the page small."""
     found = axis.place(record.params.get(axis.name))
     return None if found is None else float(f"{found:.6g}")
 
 
-def _scale(axis: Axis, places: Sequence[float | None]) -> Scale:
+def axis_scale(axis: Axis, places: Sequence[float | None]) -> Scale:
+    """Return a parameter's axis, which holds these places."""
     known = [place for place in places if place is not None]
     reach = (0.9 * min(known), 1.1 * max(known)) if axis.log and known else None
     return Scale(label=axis.name, range=reach, log=axis.log, names=axis.categories)

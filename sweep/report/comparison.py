@@ -11,7 +11,7 @@ from __future__ import annotations
 import collections
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,7 +76,7 @@ def comparisons(records: Iterable[TrialRecord], study: StudySpec) -> list[Compar
                 results.setdefault(record.params[name], {})[place] = study.metric.sign * value_of(record)
         if len(results) > _MOST_COMPARED:
             continue
-        pairs = [_compared(name, one, other, results) for one, other in itertools.combinations(results, 2)]
+        pairs = [compared(name, one, other, results) for one, other in itertools.combinations(results, 2)]
         known = [pair for pair in pairs if pair is not None]
         if len(results) > _EACH and known:
             best, _ = collections.Counter(pair.better for pair in known).most_common(1)[0]
@@ -104,7 +104,14 @@ def _largest(values: int, units: int) -> float:
     return float(np.quantile(most, 0.95))
 
 
-def _compared(name: str, one: Scalar, other: Scalar, results: dict[Scalar, Results]) -> Comparison | None:
+def compared(name: str, one: Scalar, other: Scalar, results: Mapping[Scalar, Results]) -> Comparison | None:
+    """Return how two values compare by the trials that are equal in everything else; None with fewer than two pairs.
+
+    Args:
+        name: the parameter's.
+        one, other: the values.
+        results: the results of the trials with each value, larger is better.
+    """
     by_seed: dict[Scalar, dict[Key, float]] = {}
     for (seed, setting), value in results[one].items():
         if (seed, setting) in results[other]:

@@ -76,6 +76,11 @@ class Facts:
         whole = max((item.ended for item in self.busy), default=0.0) * len({item.slot for item in self.busy})
         return sum(item.ended - item.began for item in self.busy) / whole if whole else None
 
+    @functools.cached_property
+    def kept(self) -> list[TrialRecord]:
+        """Return the trials that were not dropped."""
+        return [record for record in self.snapshot.records if not record.dropped]
+
     @property
     def study(self) -> StudySpec:
         """Return the study."""
@@ -95,13 +100,13 @@ def gather(snapshot: Snapshot) -> Facts:
         snapshot=snapshot,
         axes=parameter_axes(study, kept),
         answer=answer(kept, study),
-        curves=_thinned(curves),
-        busy=_busy(snapshot.records),  # the slots were busy with dropped trials, too
+        curves=thinned(curves),
+        busy=busy_spans(snapshot.records),  # the slots were busy with dropped trials, too
         failures=_failures(kept),
     )
 
 
-def _busy(records: Iterable[TrialRecord]) -> tuple[Busy, ...]:
+def busy_spans(records: Iterable[TrialRecord]) -> tuple[Busy, ...]:
     """Return which trial was in which slot when. Pauses in which no trial ran, as between two sessions, are left out."""
     found = []
     for record in records:
@@ -123,7 +128,7 @@ def _busy(records: Iterable[TrialRecord]) -> tuple[Busy, ...]:
     return tuple(busy)
 
 
-def _thinned(curves: dict[int, list[tuple[int, float]]]) -> dict[int, list[tuple[int, float]]]:
+def thinned(curves: dict[int, list[tuple[int, float]]]) -> dict[int, list[tuple[int, float]]]:
     """Keep evenly spaced points of each curve, including its last one: more cannot be seen, and the page would be huge."""
     most = max(2, min(_CURVE_POINTS, _ALL_POINTS // max(1, len(curves))))
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter
 
-from sweep.report.charts import BEST, QUIET, Chart, Scale, Series, charts
-from sweep.report.facts import Facts
+from sweep.report.charts import BEST, QUIET, Chart, Scale, Series
 
 _STYLE = {"svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _STATES = {"complete": "tab:green", "pruned": "goldenrod", "failed": "tab:red", "died": "tab:red", "running": "tab:blue"}
@@ -21,11 +21,11 @@ _LEGIBLE_SPANS = 40
 _BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
 
-def write_figures(facts: Facts, folder: Path, form: str) -> list[Path]:
-    """Write each chart that has data to a file; return the paths.
+def write_figures(charts: Sequence[Chart], folder: Path, form: str) -> list[Path]:
+    """Write each chart to a file; return the paths.
 
     Args:
-        facts: of the study.
+        charts: of a study, or of several.
         folder: created if it does not exist.
         form: `png` or `svg`.
 
@@ -33,7 +33,7 @@ def write_figures(facts: Facts, folder: Path, form: str) -> list[Path]:
         OSError: a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {folder / f"{chart.name}.{form}": chart for chart in charts(facts)}
+    paths = {folder / f"{chart.name}.{form}": chart for chart in charts}
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]  # the stub wants the keys as literals
         for path, chart in paths.items():
             _drawn(chart).savefig(path, dpi=200)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
-from datetime import UTC, datetime
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.report import sentences
 from sweep.report.charts import charts
 from sweep.report.facts import Facts, gather
-from sweep.report.methods import WHY
-from sweep.report.sentences import Statement, command_in, main_statements
+from sweep.report.frame import now_text, rendered
+from sweep.report.now import Now
+from sweep.report.sentences import Statement, main_statements
 from sweep.report.settings import factors
 from sweep.storage.files import write_text
 from sweep.storage.folder import SLOT_NOTES, StudyFolder, recorded, slot_notes
@@ -22,19 +19,29 @@ from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
 from sweep.study.formatting import (
     duration_text,
-    error_line,
-    number_text,
-    objective_texts,
-    param_text,
     slots_text,
     tag_text,
     time_shares_text,
 )
 from sweep.study.ranking import objective_values, verdict
-from sweep.study.record import several_codes
+from sweep.study.record import TrialRecord, several_codes
 from sweep.study.space import swept
+from sweep.study.spec import StudySpec
 
 _MOST_ROWS = 2_000  # of the table of trials: more would open slowly, and `sweep trials` lists them all
+
+
+@dataclass(frozen=True, kw_only=True)
+class LivePart:
+    """What a page has that is served.
+
+    Attributes:
+        version: of the page, by which a reader's browser sees that there is a newer one.
+        now: what runs now; None after the session.
+    """
+
+    version: int
+    now: Now | None
 
 
 def write_page(facts: Facts, path: Path) -> None:
@@ -43,49 +50,51 @@ def write_page(facts: Facts, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    from jinja2 import Environment, StrictUndefined
+    write_text(path, page_text(facts))
 
+
+def page_text(facts: Facts, live: LivePart | None = None) -> str:
+    """Return the report as a page that loads no other file.
+
+    Args:
+        facts: of the study.
+        live: what a page has that is served; default: the page is a file.
+    """
     snapshot, study = facts.snapshot, facts.study
-    templates = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    templates.filters |= {"number": number_text, "param": param_text, "duration": duration_text, "error": error_line}
-    templates.policies["json.dumps_kwargs"] = {"default": vars}  # the charts' dataclasses as their attributes
     ranking = snapshot.ranking
     placed = {record.number for record in ranking.order}
     shown = [*ranking.order, *(record for record in snapshot.records if record.number not in placed)]
-    scripts = [_resource("echarts.min.js"), _resource("report.js")]
-    digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
     study_text = ""
     with contextlib.suppress(OSError):
         study_text = snapshot.folder.study_file.read_text(encoding="utf-8", errors="replace")
-    text = templates.from_string(_resource("template.html")).render(
-        facts=facts,
-        answer=facts.answer,
-        why=WHY,
-        command=command_in,
-        study=study,
-        counts={state: count for state, count in snapshot.counts.items() if count},
-        made=datetime.now(UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        ranking=ranking,
-        verdict=verdict,
-        objective_texts=objective_texts,
-        sentences=sentences,
-        time_spent=_time_spent(snapshot),
-        slot_notes=[note["text"] for note in slot_notes(snapshot.folder)],
-        names=swept(study.parameters),
-        several_codes=several_codes(snapshot.records),
-        noted=any(record.note for record in snapshot.records),
-        factors=factors(study),
-        records=shown[:_MOST_ROWS],
-        hidden=max(0, len(shown) - _MOST_ROWS),
-        data=(data := _data(facts)),
-        charts={chart.name: chart for chart in data["charts"]},
-        css=_resource("report.css"),
-        scripts=scripts,
-        policy=" ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests),
-        study_text=study_text,
-        environment={key: value for key, value in recorded(snapshot.folder).items() if key != SLOT_NOTES},
-    )
-    write_text(path, text)
+    values = {
+        "facts": facts,
+        "answer": facts.answer,
+        "study": study,
+        "counts": {state: count for state, count in snapshot.counts.items() if count},
+        "made": now_text(),
+        "ranking": ranking,
+        "verdict": verdict,
+        "time_spent": _time_spent(snapshot),
+        "slot_notes": [note["text"] for note in slot_notes(snapshot.folder)],
+        "names": swept(study.parameters),
+        "several_codes": several_codes(snapshot.records),
+        "noted": any(record.note for record in snapshot.records),
+        "factors": factors(study),
+        "records": shown[:_MOST_ROWS],
+        "hidden": max(0, len(shown) - _MOST_ROWS),
+        "study_text": study_text,
+        "environment": {key: value for key, value in recorded(snapshot.folder).items() if key != SLOT_NOTES},
+    }
+    data = _data(facts)
+    if live is None:
+        return rendered("study.html", study.name, data, values)
+    data["version"] = live.version
+    if live.now is not None:
+        newer = {chart.name for chart in live.now.charts}
+        data["charts"] = [*(chart for chart in data["charts"] if chart.name not in newer), *live.now.charts]
+        values["now"] = live.now
+    return rendered("study.html", study.name, data, values, live=True)
 
 
 def _data(facts: Facts) -> dict[str, Any]:
@@ -93,18 +102,20 @@ def _data(facts: Facts) -> dict[str, Any]:
     study = facts.study
     return {
         "metrics": [{"name": metric.name, "maximize": metric.sign > 0} for metric in study.metrics],
-        "trials": [
-            {
-                "n": record.number,
-                "state": str(record.state),
-                "text": tag_text(record, study),
-                "value": record.value,
-                **({"values": objective_values(study, record.value, record.metrics)} if study.multi_objective else {}),
-                **({"feasible": verdict(study, record.metrics)} if study.constraints else {}),
-            }
-            for record in facts.snapshot.records
-        ],
+        "trials": [trial_data(record, study) for record in facts.snapshot.records],
         "charts": charts(facts),
+    }
+
+
+def trial_data(record: TrialRecord, study: StudySpec) -> dict[str, Any]:
+    """Return what the tooltips of the charts tell of a trial."""
+    return {
+        "n": record.number,
+        "state": str(record.state),
+        "text": tag_text(record, study),
+        "value": record.value,
+        **({"values": objective_values(study, record.value, record.metrics)} if study.multi_objective else {}),
+        **({"feasible": verdict(study, record.metrics)} if study.constraints else {}),
     }
 
 
@@ -118,10 +129,6 @@ def _time_spent(snapshot: Snapshot) -> str:
         " imports, preparing the data and reading checkpoints; waiting means waiting for decisions, for the next trial or for"
         " other slots."
     )
-
-
-def _resource(name: str) -> str:
-    return resources.files("sweep.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def leave_report(folder: StudyFolder) -> tuple[str, list[Statement]]:

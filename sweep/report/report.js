@@ -7,7 +7,7 @@
   const palette = ["#1f6feb", "#d9730d", "#1a9b7b", "#b83280", "#8a6fdf"];
   const states = { complete: "#3fa55f", pruned: "#d5a021", failed: "#d1453b", died: "#d1453b", running: "#4a8fe7" };
   const BEST = 1;
-  let drawn = [];
+  const charts = new Map(data.charts.map((chart) => [chart.name, chart])), drawn = new Map(); // by their names
 
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const colour = (place) => palette[place] || css("quiet");
@@ -17,8 +17,8 @@
   const within = (value, [low, high]) => Math.min(high, Math.max(low, value));
 
   function label(number) {
-    const { text, value, values = [value] } = trials.get(number);
-    return [`trial ${number}`, escape(text), ...data.metrics.map(({ name }, at) => `${escape(name)} <b>${digits(values[at])}</b>`)].join("<br>");
+    const { text, value, values = [value], name = `trial ${number}` } = trials.get(number);
+    return [escape(name), escape(text), ...data.metrics.map(({ name: metric }, at) => `${escape(metric)} <b>${digits(values[at])}</b>`)].join("<br>");
   }
 
   // A point outside the range is a triangle at the edge that points outwards.
@@ -152,20 +152,55 @@
       : `${selected.length} of ${rows.length} selected; the best of them is trial ${best[best.length - 1]} with ${value(best)}, the worst has ${value(worst)}.`;
   }
 
+  function drawChart(chart) {
+    const element = document.getElementById(`chart-${chart.name}`), lines = chart.series[0].mark === "lines";
+    if (!element) return;
+    const option = lines ? parallel(chart) : plane(element, chart);
+    let instance = echarts.getInstanceByDom(element);
+    if (instance) instance.resize();
+    else instance = echarts.init(element, dark.matches ? "dark" : null, { renderer: "canvas" });
+    const [zoom] = instance.getOption()?.dataZoom || [];
+    instance.setOption({ backgroundColor: "transparent", animation: false, textStyle: { color: css("ink"), fontFamily: "system-ui, sans-serif" }, ...option }, true);
+    if (zoom && option.dataZoom) instance.dispatchAction({ type: "dataZoom", start: zoom.start, end: zoom.end });
+    instance.off("axisareaselected");
+    if (lines) instance.on("axisareaselected", () => select(instance, chart.series[0].data));
+    drawn.set(chart.name, instance);
+  }
+
   function draw() {
     drawn.forEach((instance) => instance.dispose());
-    drawn = data.charts.map((chart) => {
-      const element = document.getElementById(`chart-${chart.name}`), lines = chart.series[0].mark === "lines";
-      const option = lines ? parallel(chart) : plane(element, chart);
-      const instance = echarts.init(element, dark.matches ? "dark" : null, { renderer: "canvas" });
-      instance.setOption({ backgroundColor: "transparent", animation: false, textStyle: { color: css("ink"), fontFamily: "system-ui, sans-serif" }, ...option });
-      if (lines) instance.on("axisareaselected", () => select(instance, chart.series[0].data));
-      return instance;
-    });
-    document.body.dataset.drawn = String(drawn.length);
+    drawn.clear();
+    charts.forEach(drawChart);
+    document.body.dataset.drawn = String(drawn.size);
+  }
+
+  // A changed chart is drawn again as soon as it is near the window: a reader sees few at a time.
+  const near = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach(({ target }) => {
+    near.unobserve(target);
+    drawChart(charts.get(target.id.slice("chart-".length)));
+  }), { rootMargin: "400px" });
+
+  // Shows newer descriptions of some charts, and the trials that they name; all at once if nothing newer will come.
+  function show(newer, last) {
+    for (const trial of newer.trials) trials.set(trial.n, trial);
+    for (const chart of newer.charts) {
+      const element = document.getElementById(`chart-${chart.name}`), before = JSON.stringify(charts.get(chart.name));
+      charts.set(chart.name, chart);
+      if (!element) continue;
+      if (last) setTimeout(drawChart, 0, chart);
+      else if (before !== JSON.stringify(chart) || !echarts.getInstanceByDom(element)) {
+        near.unobserve(element); // observing it again tells whether it is near now
+        near.observe(element);
+      }
+    }
+    for (const [name, instance] of drawn) if (!instance.getDom().isConnected) {
+      instance.dispose();
+      drawn.delete(name);
+    }
   }
 
   draw();
   dark.addEventListener("change", draw);
   addEventListener("resize", () => drawn.forEach((instance) => instance.resize()));
+  globalThis.sweepReport = { data, show };
 })();

@@ -25,6 +25,7 @@ from sweep.study.spec import SEED, StudySpec
 from sweep.study.trial import Scalar, TrialState
 
 Key = tuple[Scalar, ...]
+Groups = dict[Key, dict[Scalar, TrialRecord]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,15 @@ class Setting:
     finished: bool = True
 
 
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """What further trainings of a setting will give on average, the luck of being selected taken off, with its 95 % interval."""
+
+    expected: float
+    low: float
+    high: float
+
+
 def factors(study: StudySpec) -> list[str]:
     """Return the swept hyperparameters, without the seed."""
     return [name for name in swept(study.parameters) if name != SEED]
@@ -88,9 +98,9 @@ def key_of(record: TrialRecord, names: Iterable[str]) -> Key:
     return tuple(record.params.get(name) for name in names)
 
 
-def by_setting(complete: Iterable[TrialRecord], names: Sequence[str]) -> dict[Key, dict[Scalar, TrialRecord]]:
+def by_setting(complete: Iterable[TrialRecord], names: Sequence[str]) -> Groups:
     """Return the trials of each setting by seed; of several with the same seed only the first, since the others repeat it."""
-    groups: dict[Key, dict[Scalar, TrialRecord]] = {}
+    groups: Groups = {}
     for record in complete:
         groups.setdefault(key_of(record, names), {}).setdefault(record.params.get(SEED), record)
     return groups
@@ -111,11 +121,7 @@ def settings(records: Iterable[TrialRecord], study: StudySpec, once: Chance | No
         once: chance, for settings that were trained once.
     """
     names, sign, trained = factors(study), study.metric.sign, trainings(records)
-    groups = {
-        key: seeds
-        for key, seeds in by_setting(complete_of(trained), names).items()
-        if all(feasible(study, record.metrics) for record in seeds.values())
-    }
+    groups, compared = _groups(trained, study)
     if not groups:
         return []
     failed: dict[Key, set[Scalar]] = {}
@@ -123,7 +129,6 @@ def settings(records: Iterable[TrialRecord], study: StudySpec, once: Chance | No
         if record.state is TrialState.FAILED:
             failed.setdefault(key_of(record, names), set()).add(record.params.get(SEED))
     most = max(map(len, groups.values()))
-    compared = {key: seeds for key, seeds in groups.items() if 2 * len(seeds) >= most}
     known = _posterior(sign * table(compared, value_of), once)
     place = {key: at for at, key in enumerate(compared)}
     means = {key: mean_and_half_width([value_of(record) for record in seeds.values()])[0] for key, seeds in groups.items()}
@@ -145,6 +150,33 @@ def settings(records: Iterable[TrialRecord], study: StudySpec, once: Chance | No
             setting = _judged(setting, known, place[key], sign, repeated=most > 1, best=not found)
         found.append(setting)
     return found
+
+
+def best_again(records: Iterable[TrialRecord], study: StudySpec, once: Chance | None = None) -> Again | None:
+    """Return what further trainings of the best setting will give, also where each was trained once; None if chance is unknown.
+
+    Args:
+        records, study, once: as for `settings`.
+    """
+    _, compared = _groups(trainings(records), study)
+    sign = study.metric.sign
+    known = _posterior(sign * table(compared, value_of), once) if compared else None
+    if known is None:
+        return None
+    best = int(np.argmax(known.means))
+    low, high = sorted((sign * float(known.low[best]), sign * float(known.high[best])))
+    return Again(expected=sign * float(known.expected[best]), low=low, high=high)
+
+
+def _groups(trained: Iterable[TrialRecord], study: StudySpec) -> tuple[Groups, Groups]:
+    """Return the trials of each setting that keeps the constraints, and those of the settings that are compared."""
+    groups = {
+        key: seeds
+        for key, seeds in by_setting(complete_of(trained), factors(study)).items()
+        if all(feasible(study, record.metrics) for record in seeds.values())
+    }
+    most = max(map(len, groups.values()), default=0)
+    return groups, {key: seeds for key, seeds in groups.items() if 2 * len(seeds) >= most}
 
 
 def table(groups: Mapping[Key, Mapping[Scalar, TrialRecord]], value: Callable[[TrialRecord], float]) -> Floats:

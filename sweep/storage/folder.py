@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shlex
@@ -77,6 +78,17 @@ class StudyFolder:
             # The report is written beside its place and renamed, once the trials are done: it costs none of them.
             if isinstance(part, _Inside) and name != "report":
                 check_regular(f"{self.root}{os.sep}{part.name}")
+
+    def stamps(self) -> tuple[tuple[str, int, int], ...]:
+        """Return times and sizes of the study's own files, of which one changes whenever anything is stored."""
+        found = []
+        for name, part in vars(StudyFolder).items():
+            for suffix in ("", "-wal") if isinstance(part, _Inside) and name != "report" else ():
+                path = f"{getattr(self, name)}{suffix}"
+                with contextlib.suppress(OSError):
+                    seen = os.lstat(path)
+                    found.append((path, seen.st_mtime_ns, seen.st_size))
+        return tuple(found)
 
     def taken_stop_request(self, session: str) -> str | None:
         """Remove the request to stop, and return its first line; empty if it cannot be read, None if it is for another session.

@@ -1,4 +1,4 @@
-"""Whether the report's statements hold what they say: `python -m tests.benchmarks.calibration`, about four minutes of one core.
+"""Whether the report's statements hold what they say: `python -m tests.benchmarks.calibration`, about seven minutes of one core.
 
 Synthetic studies with known truth go through the report's own functions. Each line gives what must hold and what was measured.
 `--quick` is a tenth of it, with bars that are wider by what chance does to so few studies; `--only WORD` runs some lines.
@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sweep.report.answer import answer
 from sweep.report.comparison import comparisons
 from sweep.report.importance import influence
 from sweep.report.measured import measured
 from sweep.report.settings import settings
+from sweep.report.studies import Known, Lead, common_settings, leads
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
@@ -248,6 +250,57 @@ def tests(count: int) -> Iterator[Line]:
         yield tally.line("interval", 0.93, 1.0)
 
 
+def between(count: int) -> Iterator[Line]:
+    """Two studies with the same settings, the second one equal or better: which best setting is better."""
+    cases = [(1, "additive", 0.2), (1, "additive", 1.0), (1, "none", 1.0), (3, "additive", 1.0), (5, "none", 1.0)]
+    for each, kind, size in cases:
+        for shift in (0.0, 0.7):
+            tally = Tally(f"2 x 12 x {each}, {kind}, noise {size:g}, shift {shift:g}")
+            random = np.random.default_rng([8, each, int(10 * size), int(10 * shift), len(kind)])
+            study, means = worlds.grid_study(seeds=each if each > 1 else 0), worlds.effects(kind)
+            truths = {"first": means, "second": means + shift}
+            for _ in range(count):
+                drawn = [worlds.grid_records(worlds.world_values(random, mean, each, size)) for mean in truths.values()]
+                _between(tally, [(answer(records, study), records) for records in drawn], truths)
+            yield from _between_lines(tally, equal=not shift)
+    world = worlds.SearchWorld(trials=30, noise=0.4)
+    tally, random, study = Tally("2 random searches, 30 trials"), np.random.default_rng(9), world.study()
+    for _ in range(count):
+        drawn = [world.records(*world.drawn(random, 30)) for _ in range(2)]
+        known = [(answer(records, study), records) for records in drawn]
+        for lead in leads(known):
+            at = [known[place][0].best for place in (lead.better, lead.worse)]
+            true = [world.at(one.params) for one in at if one is not None]
+            _count_lead(tally, lead, true[0] - true[1])
+    yield from _between_lines(tally, equal=False)
+
+
+def _between(tally: Tally, known: list[Known], truths: dict[str, worlds.Floats]) -> None:
+    """Count whether what is said of the best settings, and of those that both studies have, is true."""
+    means = list(truths.values())
+    for lead in leads(known):
+        bests = [(place, known[place][0].best) for place in (lead.better, lead.worse)]
+        true = [means[place][worlds.POINTS.index(best.params)] for place, best in bests if best is not None]
+        _count_lead(tally, lead, float(true[0] - true[1]))
+    [item] = common_settings(known, list(truths))
+    shift = float((truths[str(item.better)] - truths[str(item.worse)]).mean())
+    tally.add("settings in common", item.low <= shift <= item.high)
+
+
+def _count_lead(tally: Tally, lead: Lead, true: float) -> None:
+    assert lead.low is not None
+    assert lead.high is not None
+    tally.add("difference of the bests", lead.low <= true <= lead.high)
+    tally.add("a best is called better, and is not", lead.clear and true <= 0)
+
+
+def _between_lines(tally: Tally, *, equal: bool) -> Iterator[Line]:
+    yield tally.line("difference of the bests", 0.93, 1.0)
+    yield tally.line("a best is called better, and is not", 0.0, 0.05 if equal else 0.03)
+    if "settings in common" in tally.hits:
+        yield tally.line("settings in common", 0.93, 0.98)
+
+
 PARTS: dict[str, tuple[Callable[[int], Iterator[Line]], int]] = {
     "once": (once, 400),
     "seeds": (seeds, 300),
@@ -256,6 +309,7 @@ PARTS: dict[str, tuple[Callable[[int], Iterator[Line]], int]] = {
     "tpe": (tpe, 60),
     "failures": (failures, 200),
     "tests": (tests, 500),
+    "between": (between, 200),
 }
 
 

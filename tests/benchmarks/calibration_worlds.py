@@ -129,6 +129,11 @@ class SearchWorld:
         result: Floats = -4.0 * (at[:, 0] - 0.45) ** 2 * 2.0 + 0.8 * at[:, 1]
         return result
 
+    def at(self, params: Mapping[str, Any]) -> float:
+        """Return the true value of a setting."""
+        place = (math.log10(float(params["lr"])) + 4) / 4
+        return float(self.value(np.array([[place, float(params["width"]), 0.0]]))[0])
+
     def records(self, at: Floats, values: Floats, states: Sequence[TrialState]) -> list[TrialRecord]:
         """Return the records."""
         return [

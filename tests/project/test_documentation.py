@@ -427,11 +427,12 @@ def test_every_command_and_program_of_a_page_runs(
 
 
 def runs(words: list[str], cli: Cli, start: Callable[..., subprocess.Popen[str]]) -> None:
-    if words[0] == "dashboard":
+    if words[0] == "dashboard" or "--serve" in words:
         port = [] if "--port" in words else ["--port", "6306"]
         process = start(*words, *port)
         assert process.stdout is not None
-        assert any(re.search(r"http://127\.0\.0\.1:\d+/#hparams", line) for line in process.stdout)
+        place = "/" if "--serve" in words else "/#hparams"
+        assert any(re.search(rf"http://127\.0\.0\.1:\d+{place}", line) for line in process.stdout)
         process.terminate()
         assert process.wait(20) == 0
         return

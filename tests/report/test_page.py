@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from tests.report.test_studies import FIRST, SECOND
 from tests.support import browser as tb
-from tests.support.studies import write_objectives
+from tests.support.command_line import run_sweep
+from tests.support.studies import write_objectives, write_study
 from tests.support.waiting import no_process_left
 
 if TYPE_CHECKING:
@@ -146,6 +148,31 @@ def test_the_page_fits_a_phone(chromium: Browser, page_file: Path, tmp_path: Pat
     page = opened(chromium, page_file, "light", width=375)
     page.screenshot(path=Path(os.environ.get("SWEEP_SCREENSHOTS", tmp_path)) / "report-phone.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+@pytest.fixture(scope="module")
+def studies_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("studies")
+    for text, name in ((FIRST, "first"), (SECOND, "second")):
+        assert run_sweep("run", str(write_study(folder, text, f"{name}.yaml")), here=folder).code == 0
+    assert run_sweep("report", "runs/first", "runs/second", here=folder).code == 0
+    return folder / "runs" / "report-first-second.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 375])
+def test_studies_side_by_side_are_drawn(
+    chromium: Browser, studies_page: Path, tmp_path: Path, scheme: Scheme, width: int
+) -> None:
+    """Every chart, on a desk and on a phone, where nothing but tables is wider than the screen."""
+    page = opened(chromium, studies_page, scheme, width)
+    page.screenshot(path=Path(os.environ.get("SWEEP_SCREENSHOTS", tmp_path)) / f"studies-{scheme}-{width}.png", full_page=True)
+    ink = page.locator("figure").evaluate_all(_INK)
+    assert len(ink) == 1 + 2 * 2
+    assert min(ink) > 300, ink
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    tops = [box["y"] for one in page.locator(".pair").first.locator("figure").all() if (box := one.bounding_box())]
+    assert (len(set(tops)) == 1) == (width == 1200)
 
 
 def test_words_are_there_without_scripts(chromium: Browser, page_file: Path) -> None:

@@ -76,8 +76,11 @@ def dashboard(words: Sequence[str], host: str, port: int, no_browser: bool) -> i
     return show_dashboard(several_to_show(words), host=host, port=port, browser=not no_browser)
 
 
-@study_verb(runs=False, example="sweep report runs/fashion --out fashion.html")
-@click.option("--out", metavar="FILE", help="Where to write the page (default: report.html in the study's folder).")
+@sweep.command(epilog=with_example("sweep report runs/first runs/second"))
+@click.argument("words", nargs=-1, required=True, metavar="STUDY... [KEY=VALUE]...", shell_complete=complete_study)
+@click.option(
+    "--out", metavar="FILE", help="Where to write the page (default: report.html in the study's folder; of several beside it)."
+)
 @click.option("--figures", metavar="DIR", help="Also write the figures there, as image files.")
 @click.option(
     "--figure-format", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="Format of these files."
@@ -90,8 +93,21 @@ def dashboard(words: Sequence[str], host: str, port: int, no_browser: bool) -> i
     show_default=True,
     help="The page, or its statements.",
 )
-def report(target: Target, out: str | None, figures: str | None, figure_format: str, form: str) -> None:
-    """Write one self-contained page about a study: the best trials, the parameters that matter, and how certain that is."""
+@click.option("--serve", is_flag=True, help="Serve the page at 127.0.0.1, kept up to date while the study runs.")
+@click.option(
+    "--port", default=6007, show_default=True, type=click.IntRange(1, 65535), help="Of --serve; another if it is in use."
+)
+@click.option("--no-browser", is_flag=True, help="With --serve: do not open a browser.")
+def report(words: Sequence[str], serve: bool, port: int, no_browser: bool, **options: str | None) -> int | None:
+    """Write one self-contained page about a study, or about several side by side: what is best, and how certain that is."""
     from sweep.cli.show import show_report
+    from sweep.cli.target import several_to_show
 
-    show_report(target, out=out, figures=figures, figure_format=figure_format, form=form)
+    targets = several_to_show(words)
+    if serve:
+        from sweep.cli.serve import serve_report
+
+        writes = any(options[name] for name in ("out", "figures")) or options["form"] == "json"
+        return serve_report(targets, port=port, browser=not no_browser, writes=writes)
+    show_report(targets, **options)  # type: ignore[arg-type]  # click's, by their names
+    return None

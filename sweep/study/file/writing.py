@@ -30,7 +30,7 @@ _LATER: dict[str, Any] = {
 def write_study(study: StudySpec) -> str:
     """Return the text of a study file that has every key of a study."""
     lines = [f"# sweep format {FORMAT}"]
-    for name, value in _values(study).items():
+    for name, value in plain_keys(study).items():
         if name == "parameters":
             lines += ["parameters:", *(f"  {parameter}: {flow(domain)}" for parameter, domain in value.items())]
         else:
@@ -48,10 +48,11 @@ def file_value(key: Key, value: Any) -> Any:
 def changed_keys(study: StudySpec) -> dict[str, Any]:
     """Return the keys of a study file whose values are not the defaults, as plain data."""
     defaults = {key.name: file_value(key, default_of(key, field)) for key, field in keys_of(study)}
-    return {name: value for name, value in _values(study).items() if value != defaults[name]}
+    return {name: value for name, value in plain_keys(study).items() if value != defaults[name]}
 
 
-def _values(study: StudySpec) -> dict[str, Any]:
+def plain_keys(study: StudySpec) -> dict[str, Any]:
+    """Return the keys of a study file in its order, as plain data; those that have no value are left out."""
     metric, metrics = (None, study.metrics) if study.multi_objective else (study.metric, None)
     found: dict[str, Any] = {}
     for key, field in keys_of(study):
