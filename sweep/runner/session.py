@@ -34,6 +34,7 @@ from sweep.storage.folder import StudyFolder
 from sweep.storage.integrity import check_ours, check_whole, set_aside, set_orphans_aside
 from sweep.storage.lock import Lock, locked
 from sweep.storage.messages import explained
+from sweep.storage.parents import keep_checkpoints
 from sweep.storage.store import StudyStore, remove_if_empty
 from sweep.storage.stored_study import continued_study, stored_study
 from sweep.study.file.writing import write_study
@@ -125,7 +126,12 @@ def run_study(
         write_json(folder.environment, described)
         if count := count_imported(folder):
             observer.notice(f"study {study.name}: {imported_text(count)}")
-        told = shared_text(usage, others), *device_notes(study.workers.devices, slots), mps_text(slots)
+        told = (
+            keep_checkpoints(study, folder, known),
+            shared_text(usage, others),
+            *device_notes(study.workers.devices, slots),
+            mps_text(slots),
+        )
         for text in filter(None, told):
             observer.notice(text)
 
