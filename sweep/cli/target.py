@@ -92,7 +92,10 @@ def from_overrides(start: str | None, top: int | None) -> list[str]:
         StudyFileError, SweepError: as `to_run`.
     """
     found = [] if top is None else [f"from.top={top}"]
-    return found if start is None else [f"from.study={json.dumps(str(to_show(start, ()).folder.root))}", *found]
+    if start is not None:
+        folder = str(to_show(start, ()).folder.root) if Path(start).is_file() else start
+        found.insert(0, f"from.study={json.dumps(folder)}")
+    return found
 
 
 def several_to_show(words: Sequence[str]) -> list[Target]:

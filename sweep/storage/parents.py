@@ -84,7 +84,7 @@ def keep_checkpoints(study: StudySpec, folder: StudyFolder, known: Sequence[Tria
                 which = f"repeat {repeat} of trial {number}" if study.repeats > 1 else f"trial {number}"
                 raise SweepError(
                     "parent-lost",
-                    f"{which} of {near(first.root)}, from which this study is to go on, has no checkpoint",
+                    f"{which}, in {near(first.root)}, has no checkpoint from which this study could go on",
                     why="a study goes on from another one's checkpoints, of which it makes copies when it begins",
                     do="put that study back, or choose other trials (from: {study: ..., top: ...}), or fewer repeats",
                 ) from None

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import Problem, did_you_mean
-from sweep.study.command import place_problems
+from sweep.study.command import place_problems, resumes_itself
 from sweep.study.command import problems as command_problems
 from sweep.study.file import hints
 from sweep.study.file.dependent import check_dependent
@@ -143,7 +143,7 @@ def check_together(
         domains: the parameters that are valid by themselves.
         option_problems: yields what is wrong with the options of a sampler or pruner.
     """
-    method, budget = values.get("method"), values.get("budget")
+    method, budget, command = values.get("method"), values.get("budget"), values.get("command")
     yield from _check_seed(source, method, domains.get(SEED))
     yield from _check_repeats(source, values.get("repeats"), domains)
     yield from _check_workers(source, values.get("workers"))
@@ -154,7 +154,10 @@ def check_together(
     yield from _check_points(source, method, values.get("enqueue", []), domains)
     yield from _check_whole_numbers(source, values, domains)
     yield from _check_size(source, method, budget, domains)
-    if values.get("determinism") == "strict" and values.get("command") is not None:
+    if command is not None and values.get("from") is not None and resumes_itself(command, domains):
+        message = "a script that goes on from ${step} by itself has its state in files of its own, in the first study"
+        yield source.problem(("from",), message, "give trial.report a state (sweep docs own-code)")
+    if values.get("determinism") == "strict" and command is not None:
         message = "strict cannot be set for a command, which is a program of its own"
         hint = "remove it, and call torch.use_deterministic_algorithms(True) in the script"
         yield source.problem(("determinism",), message, hint)
