@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from sweep.errors import SweepError
 from sweep.storage.database import has_trials, read_records
+from sweep.storage.existing import existing_study
 from sweep.storage.files import sync_folder
 from sweep.storage.folder import CHECKPOINT, HISTORY, PARENT_CHECKPOINT, StudyFolder, near
-from sweep.storage.messages import not_regular
-from sweep.storage.regular import NotRegular, make_folders, open_new, open_own
-from sweep.storage.snapshot import Snapshot
+from sweep.storage.regular import NotRegular, copy_own, make_folders
 from sweep.storage.stored_study import stored_study
 from sweep.study.record import TrialRecord
 from sweep.study.repeats import runs_of
@@ -78,8 +76,8 @@ def keep_checkpoints(study: StudySpec, folder: StudyFolder, known: Sequence[Tria
                     raise FileNotFoundError
                 source = first.trial_dir(run.folder)
                 with contextlib.suppress(FileNotFoundError):  # of a trial with few reports
-                    _copy(source / HISTORY, target / HISTORY)
-                _copy(source / CHECKPOINT, target / CHECKPOINT)
+                    copy_own(source / HISTORY, target / HISTORY)
+                copy_own(source / CHECKPOINT, target / CHECKPOINT)
             except (FileNotFoundError, NotRegular):
                 which = f"repeat {repeat} of trial {number}" if study.repeats > 1 else f"trial {number}"
                 raise SweepError(
@@ -107,27 +105,17 @@ def place_checkpoint(folder: StudyFolder, run: TrialRecord) -> None:
     target.mkdir(exist_ok=True)
     with contextlib.suppress(FileNotFoundError):  # if there is none, the worker fails the trial
         if not (target / HISTORY).exists() and (source / HISTORY).exists():
-            _copy(source / HISTORY, target / HISTORY)
+            copy_own(source / HISTORY, target / HISTORY)
         if not (target / PARENT_CHECKPOINT).exists():
             try:
                 os.link(source / CHECKPOINT, target / PARENT_CHECKPOINT, follow_symlinks=False)  # nobody writes into it
             except (OSError, NotImplementedError):  # not every file system has hard links
-                _copy(source / CHECKPOINT, target / PARENT_CHECKPOINT)
+                copy_own(source / CHECKPOINT, target / PARENT_CHECKPOINT)
 
 
 def _best_of(folder: StudyFolder, top: int) -> tuple[StudySpec, Sequence[TrialRecord]]:
     """Return a study, and its best trials, whose checkpoints are all there."""
-    place = near(folder.root)
-    try:
-        folder.check_files()
-        if not (folder.study_file.is_file() and folder.database.is_file()):
-            raise FileNotFoundError
-    except NotRegular as error:
-        raise not_regular(error) from None
-    except OSError:
-        what = f"there is no study in {place} from which another could go on"
-        raise SweepError("no-study", what, do="name the folder of a study that has run, such as runs/fashion") from None
-    snapshot = Snapshot.take(stored_study(folder), folder)
+    place, snapshot = near(folder.root), existing_study(folder.root)
     study, best = snapshot.study, snapshot.ranking.leaders[:top]
     if study.start is None and PARENT in study.parameters:
         what = f"a study cannot go on from {place}, whose trials have a parameter {PARENT} of their own"
@@ -148,13 +136,3 @@ def _best_of(folder: StudyFolder, top: int) -> tuple[StudySpec, Sequence[TrialRe
             do=f"fewer trials:  --top N\nor in its study file, before it runs:  checkpoints: {{keep_best: {max(top, kept)}}}",
         )
     return study, best
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file of a study's folder, wholly or not at all; no link is followed."""
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    with os.fdopen(open_own(source, os.O_RDONLY), "rb") as old, open_new(unfinished) as new:
-        shutil.copyfileobj(old, new)
-        new.flush()
-        os.fsync(new.fileno())
-    unfinished.replace(target)

@@ -116,7 +116,7 @@ def test_a_trial_that_is_killed_early_goes_on_from_its_parent_again(cli: Cli, fi
     """Between any two effects of its first report, and before it; earlier reports that are in a file of their own, too."""
     kills = ["nothing", "scalars written", "event files synced", "written", "folder synced", "renamed", "decided"]
     run(cli, here / "study.yaml", "name=long", "steps.value=6", "parameters.recent.value=1")
-    path = next_round({"steps": 9, "kill_at": 7, "kill": kills, "recent": 1})
+    path = next_round({"steps": 9, "kill_at": 7, "kill": kills, "recent": 1}, checkpoints={"keep_best": 9})
     out = run(cli, path, "--from", "runs/long")
     assert out.count("goes on after step 6") == 7
     run(cli, here / "study.yaml", "name=whole", "steps.value=9", "x.values=[3]", "parameters.recent.value=1")
