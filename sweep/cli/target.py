@@ -114,7 +114,7 @@ def several_to_show(words: Sequence[str]) -> list[Target]:
 def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, path: Path | None = None) -> Target:
     for override in overrides:
         key = override.partition("=")[0].strip()
-        if key in ("name", "output") or key.startswith("from"):
+        if key in ("name", "output") or key.partition(".")[0] == "from":
             raise SweepError(
                 "folder-keeps-its-place",
                 f"{key} cannot be changed for a study that is named by its folder",

@@ -124,8 +124,16 @@ class StudyFolder:
         return tuple(self.trial_dir(folder) / name for name in names)
 
     def parent_dir(self, number: int, repeat: int) -> Path:
-        """Return the path of the copy of a checkpoint, of another study's run, from which trials of this study go on."""
-        return self.root / PARENTS / (f"{number:04d}_repeat={repeat}" if repeat else f"{number:04d}")
+        """Return the path of the copy of a checkpoint, of another study's run, from which trials of this study go on.
+
+        Raises:
+            NotRegular: it is a link.
+        """
+        path = self.root / PARENTS / (f"{number:04d}_repeat={repeat}" if repeat else f"{number:04d}")
+        for part in (path.parent, path):
+            if part.is_symlink():
+                raise NotRegular(errno.ELOOP, "it is a link, where a folder of the study belongs, and leads elsewhere", str(part))
+        return path
 
     def history(self, folder: str) -> Path:
         """Return the path of the earlier reports of a run, which its checkpoints count on."""
