@@ -204,6 +204,49 @@ def test_fresh_parents_are_found_for_a_study_that_starts_over(cli: Cli, first: P
 
 
 @pytest.mark.slow
+def test_the_built_in_objective_goes_on(cli: Cli, here: Path, fashion_data: Path) -> None:
+    """Bit for bit where only the epochs are more; with another rate where the new study has one."""
+    keys: dict[str, Any] = {
+        "objective": "sweep.objectives.fashion_mnist:train",
+        "metric": {"name": "validation/accuracy", "goal": "maximize"},
+        "log": {"batches": 0},
+    }
+    quick = {"lr": 0.001, "train_samples": 300}
+    path = write_study(here, study_text({**quick, "epochs": 2}, **keys))
+    run(cli, path)
+    later = write_study(here, study_text({"epochs": 4}, **keys | {"name": "next"}), "next.yaml")
+    run(cli, later, *FROM)
+    run(cli, path, "name=whole", "epochs.value=4")
+    [found], [whole] = (outcome(here / "runs" / name, timings=("time/epoch_s",)) for name in ("next", "whole"))
+    check_longer(found, whole, 2)
+    run(cli, later, *FROM, "name=slow", "parameters.lr.value=0.0")
+    [slow] = outcome(here / "runs" / "slow")
+    losses = [value for _, value in slow["points"]["validation/loss"]]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.slow
+def test_an_optuna_objective_goes_on(cli: Cli, here: Path) -> None:
+    """It asks for what its parent had, and gets that."""
+    (here / "tuned.py").write_text(
+        "def objective(trial):\n"
+        "    x = trial.suggest_float('x', 0, 1)\n"
+        "    total = trial.state['total'] if trial.state else 0\n"
+        "    for step in range(1, 3):\n"
+        "        total += x\n"
+        "        trial.save({'total': total})\n"
+        "    return total\n"
+    )
+    keys: dict[str, Any] = {"objective": "tuned:objective", "method": "random", "budget": {"trials": 3}}
+    run(cli, write_study(here, study_text({}, **keys)))
+    run(cli, write_study(here, study_text({}, **keys | {"name": "next", "method": "grid", "budget": None}), "next.yaml"), *FROM)
+    best = max(records(here / "runs" / "study"), key=lambda record: record.value or 0)
+    [record] = records(here / "runs" / "next")
+    assert record.params == {"parent": best.number, **best.params}
+    assert record.value == pytest.approx(2 * (best.value or 0))
+
+
+@pytest.mark.slow
 def test_a_script_goes_on_from_the_state_that_it_gave(cli: Cli, here: Path) -> None:
     """By the client; it gets the parameters, and not the number of its parent, as its words."""
     (here / "train.py").write_text(
