@@ -125,6 +125,13 @@ def conditional(space: Space) -> bool:
     return any(domain.when for domain in space.values())
 
 
+def listed(domain: Constant | Choice | Inherited) -> tuple[Scalar, ...]:
+    """Return the different values of a domain that lists them."""
+    if isinstance(domain, Inherited):
+        return tuple({repr(value): value for _, value in domain.values}.values())
+    return domain.values if isinstance(domain, Choice) else (domain.value,)
+
+
 def axis_size(domain: Domain) -> int | None:
     """Return the number of the domain's grid points, None if there are infinitely many."""
     if isinstance(domain, Fixed):
@@ -263,13 +270,6 @@ def _holds(domain: Domain, value: Scalar) -> bool:
     if isinstance(domain, Range) and domain.spacing is None:
         return isinstance(value, float) and domain.low <= value <= domain.high
     return place_of(domain, value) is not None
-
-
-def listed(domain: Constant | Choice | Inherited) -> tuple[Scalar, ...]:
-    """Return the different values of a domain that lists them."""
-    if isinstance(domain, Inherited):
-        return tuple({repr(value): value for _, value in domain.values}.values())
-    return domain.values if isinstance(domain, Choice) else (domain.value,)
 
 
 def _equals(value: Scalar) -> tuple[Scalar, ...]:

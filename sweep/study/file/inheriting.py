@@ -74,11 +74,12 @@ def _by_parents(keys: Any, inherited: Mapping[str, _Pairs]) -> Any:
         return keys
     kept: dict[str, Any] = {}
     for name, values in conditions.items():
-        condition = Condition(parent=name, values=with_tuples(values if isinstance(values, list) else [values]))
+        listed = values if isinstance(values, list) else [values]
+        condition = Condition(parent=name, values=with_tuples(listed))
         fulfilling = [number for number, value in inherited.get(name, ()) if condition.accepts(value)]
-        if fulfilling:
-            before = kept.get(PARENT, fulfilling)
-            kept[PARENT] = [number for number in fulfilling if number in before]
+        if name == PARENT or fulfilling:
+            numbers = fulfilling or listed
+            kept[PARENT] = [number for number in numbers if number in kept.get(PARENT, numbers)]
         else:
             kept[name] = values
     return {**keys, "when": kept}

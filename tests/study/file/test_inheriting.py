@@ -50,6 +50,8 @@ def test_conditions_on_what_is_inherited_select_parents() -> None:
     """Those whose value fulfils them; two of them together, too."""
     study = inherited({"nesterov": {"values": [True, False], "when": {"optimizer": "sgd", "layers": [[16]]}}})
     assert [(point["parent"], point.get("nesterov")) for point in points(study)] == [(7, None), (2, None), (5, True), (5, False)]
+    both = inherited({"nesterov": {"value": True, "when": {"parent": 7, "optimizer": "sgd"}}})
+    assert [point["parent"] for point in points(both) if "nesterov" in point] == [7]
     with pytest.raises(StudyFileError, match="1 problem") as raised:
         inherited({"nesterov": {"value": True, "when": {"optimizer": "lion"}}})
     assert "optimizer is never 'lion'" in str(raised.value)
