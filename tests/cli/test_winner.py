@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 import sweep
+from sweep.cli.winner import copy_best
+from sweep.storage.existing import existing_study
 from sweep.study.file.reading import read_study
 from sweep.study.space import Constant
 from tests.conftest import Cli
@@ -36,8 +38,8 @@ def test_the_parameters_are_a_part_of_a_study_file(cli: Cli, here: Path) -> None
     rest = study_text({}, **KEYS | {"name": "settled"})
     found = read_study(write_study(here, rest + done.out, "settled.yaml"))
     assert found.parameters["lr"] == Constant(value=1e-05)
-    assert cli("run", "settled.yaml").code == 0
-    assert sweep.load("runs/settled").params == BEST
+    settled = sweep.run("settled.yaml", inline=True, quiet=True)
+    assert sweep.load(settled.dir).params == BEST
 
 
 def test_the_parameters_are_words_of_a_command_line(cli: Cli, here: Path) -> None:
@@ -74,17 +76,18 @@ def test_the_best_trial_is_copied(cli: Cli, here: Path) -> None:
         sweep.load(place, 0)
 
 
-def test_a_folder_that_is_in_the_way_stays(cli: Cli, here: Path) -> None:
+def test_a_folder_that_is_in_the_way_stays(here: Path) -> None:
     """An empty one is used; what cannot be done leaves nothing behind."""
     plain(here, {"x": 1})
     (here / "full").mkdir()
     (here / "full" / "mine").touch()
     (here / "file").touch()
     (here / "empty").mkdir()
-    for name, what in (("full", "it is not empty"), ("file", "it is a file")):
-        done = cli("best", "runs/study", "--copy", name)
-        assert (done.code, "[copy-in-the-way]" in done.err, what in done.err) == (2, True, True)
-    assert cli("best", "runs/study", "--copy", "empty").code == 0
+    snapshot = existing_study(here / "runs" / "study")
+    for name, what in (("full", "it is not empty"), ("file", "it is a file"), ("file/inside", "cannot be copied")):
+        with pytest.raises(sweep.SweepError, match=what):
+            copy_best(snapshot, Path(name))
+    copy_best(snapshot, Path("empty"))
+    assert sweep.load("empty").number == 0
     assert [path.name for path in (here / "full").iterdir()] == ["mine"]
-    assert cli("best", "runs/study", "--copy", "file/inside").code == 2
     assert not [path for path in here.iterdir() if path.name.endswith(".unfinished")]

@@ -15,7 +15,7 @@ from sweep.storage.database import read_curves
 from sweep.storage.folder import StudyFolder
 from sweep.study.trial import TrialState
 from tests.conftest import Cli
-from tests.support.command_line import Running
+from tests.support.command_line import Running, run_sweep
 from tests.support.interrupting import interrupt, reached
 from tests.support.reading import hparams_tags, outcome, records
 from tests.support.studies import make_study, study_text, write_study
@@ -24,12 +24,19 @@ KEYS: dict[str, Any] = {"objective": "mine:learn", "workers": {"devices": "cpu",
 FROM = ("--from", "runs/study")
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a study of three trials has run; from the best to the worst they are 1, 2, 0."""
+    folder = tmp_path_factory.mktemp("first")
+    make_study(folder, {"x": [1, 3, 2], "steps": 3}, **KEYS)
+    assert run_sweep("run", "study.yaml", here=folder).code == 0
+    return folder
+
+
 @pytest.fixture
-def first(here: Path, cli: Cli) -> Path:
-    """The folder of a study of three trials; from the best to the worst they are 1, 2, 0."""
-    path = make_study(here, {"x": [1, 3, 2], "steps": 3}, **KEYS)
-    done = cli("run", str(path))
-    assert done.code == 0, done.err
+def first(here: Path, finished: Path) -> Path:
+    """The folder of that study, for one test."""
+    shutil.copytree(finished, here, dirs_exist_ok=True)
     return here / "runs" / "study"
 
 
@@ -92,6 +99,7 @@ def test_the_new_file_names_what_it_changes(cli: Cli, first: Path, next_round: N
     assert params == [{"parent": n, "x": x, "scale": scale, "steps": 5} for n, x in ((1, 3), (2, 2)) for scale in (1, 10)]
 
 
+@pytest.mark.slow
 def test_a_study_needs_the_first_one_no_more(cli: Cli, first: Path, next_round: Next, here: Path) -> None:
     """Killed and resumed after that has gone: trials that had begun go on from their own checkpoints, others from copies."""
     path = next_round({"steps": 6, "sleep": 0.2})
@@ -180,6 +188,7 @@ def test_a_sampler_chooses_parents_too(cli: Cli, first: Path, next_round: Next, 
     assert [record.params for record in records(here / "runs" / "again")] == [record.params for record in found]
 
 
+@pytest.mark.slow
 def test_a_study_may_go_on_from_itself(cli: Cli, first: Path, here: Path) -> None:
     """The second round has a name of its own, which the same command finds again; the third goes on from the second."""
     words = (here / "study.yaml", "--from", "runs/study", "--top", "1", "steps.value=4", "x.value=5")
@@ -274,6 +283,7 @@ def test_a_script_goes_on_from_the_state_that_it_gave(cli: Cli, here: Path) -> N
     assert "a script that goes on from ${step} by itself has its state in files of its own" in done.err
 
 
+@pytest.mark.slow
 def test_a_state_that_is_not_read_or_not_there_fails_the_trial(cli: Cli, first: Path, next_round: Next, here: Path) -> None:
     """It must not train from the beginning without a word."""
     out = run(cli, next_round(objective="mine:forgetful"), *FROM, code=1)
@@ -312,6 +322,7 @@ def test_what_cannot_be_gone_on_from_is_said(cli: Cli, first: Path, next_round: 
     assert "Traceback" not in done.err
 
 
+@pytest.mark.slow
 def test_parents_without_checkpoints_are_named(cli: Cli, here: Path, first: Path, next_round: Next) -> None:
     """With what keeps them."""
     run(cli, here / "study.yaml", "checkpoints.keep_best=1")
@@ -321,6 +332,7 @@ def test_parents_without_checkpoints_are_named(cli: Cli, here: Path, first: Path
     assert "checkpoints: {keep_best: 3}" in done.err
 
 
+@pytest.mark.slow
 def test_another_choice_of_parents_is_another_study(cli: Cli, first: Path, next_round: Next, here: Path) -> None:
     """Old and new trials would not be comparable; a folder keeps its parents."""
     path = next_round()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import sweep
-from tests.support.studies import make_study, run_study, study_text, write_study
+from tests.support.studies import run_study, study_text, write_objectives, write_study
 
 PLAIN = """
 def train(trial):
@@ -26,9 +26,14 @@ KEYS: dict[str, Any] = {"objective": "plain:train", "workers": {"devices": "cpu"
 
 
 def plain(here: Path, parameters: dict[str, Any], **keys: Any) -> Path:
-    """Run a study whose objective needs no torch, and return its folder."""
+    """Run a study whose objective needs no torch, in this process, and return its folder."""
     (here / "plain.py").write_text(PLAIN)
-    return run_study(study_text(parameters, **KEYS | keys), folder=here).folder
+    return finished(here, parameters, **KEYS | keys)
+
+
+def finished(here: Path, parameters: dict[str, Any], **keys: Any) -> Path:
+    """Run a study in this process, and return its folder."""
+    return sweep.run(write_study(here, study_text(parameters, **keys)), inline=True, quiet=True).dir
 
 
 def test_the_best_trial_is_loaded(here: Path) -> None:
@@ -45,7 +50,8 @@ def test_the_best_trial_is_loaded(here: Path) -> None:
 
 def test_a_state_of_plain_data_needs_no_torch(here: Path) -> None:
     """Whoever loads it need not have it."""
-    plain(here, {"x": 1})
+    (here / "plain.py").write_text(PLAIN)
+    run_study(study_text({"x": 1}, **KEYS), folder=here)  # in processes that have not loaded it either
     code = "import sys, sweep; print(sweep.load('runs/study').state['total'], 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True, check=True)
     assert done.stdout == "3 False\n"
@@ -53,20 +59,19 @@ def test_a_state_of_plain_data_needs_no_torch(here: Path) -> None:
 
 def test_tensors_are_those_of_the_objective(here: Path) -> None:
     """On the CPU, ready for `load_state_dict`."""
-    make_study(here, {})
-    study = run_study(study_text({"x": [1, 2], "steps": 2}, objective="mine:learn"), folder=here)
-    state = sweep.load(study.folder).state
+    write_objectives(here)
+    folder = finished(here, {"x": [1, 2], "steps": 2}, objective="mine:learn")
+    state = sweep.load(folder).state
     assert state is not None
-    kept = torch.load(study.folder / study.runs[1] / "checkpoint.pt", weights_only=True)["state"]
+    kept = torch.load(folder / "0001_x=2" / "checkpoint.pt", weights_only=True)["state"]
     assert torch.equal(state["weights"], kept["weights"])
     assert state["weights"].device.type == "cpu"
 
 
 def test_a_trial_without_a_state_has_its_parameters(here: Path) -> None:
     """Not every objective has something to keep."""
-    make_study(here, {})
-    study = run_study(study_text({"x": [1, 2]}), folder=here)
-    best = sweep.load(study.folder)
+    write_objectives(here)
+    best = sweep.load(finished(here, {"x": [1, 2]}))
     assert (best.number, best.state, best.params) == (1, None, {"x": 2})
 
 
@@ -82,12 +87,11 @@ def test_a_script_has_the_state_that_it_gave(here: Path) -> None:
     assert sweep.load(study.folder).state == {"weights": [1.5, 2]}
 
 
-@pytest.mark.slow
 def test_a_repeat_is_chosen(here: Path) -> None:
     """The metrics are the trial's, the state is that of one run."""
-    make_study(here, {})
-    study = run_study(study_text({"x": [1, 2], "steps": 2}, objective="mine:learn", repeats=2), folder=here)
-    first, second = sweep.load(study.folder), sweep.load(study.folder, repeat=1)
+    write_objectives(here)
+    folder = finished(here, {"x": [1, 2], "steps": 2}, objective="mine:learn", repeats=2)
+    first, second = sweep.load(folder), sweep.load(folder, repeat=1)
     assert first.metrics == second.metrics
     assert first.dir.name == "0001_x=2_repeat=0"
     assert second.dir.name == "0001_x=2_repeat=1"
@@ -122,7 +126,5 @@ def test_what_cannot_be_loaded_is_said(here: Path) -> None:
     path = folder / "0001_x=3" / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:-1])
     assert error(folder).id == "checkpoint-damaged"
-    write_study(here, study_text({"x": 1}, objective="plain:none", name="failing"))
-    (here / "plain.py").write_text("def none(trial):\n    raise RuntimeError\n")
-    run_study(study_text({"x": 1}, objective="plain:none", name="failing", output="other"), folder=here, code=1)
-    assert error(here / "other" / "failing").id == "no-best"
+    write_objectives(here)
+    assert error(finished(here, {"x": 1, "how": "raise"}, name="failing")).id == "no-best"
