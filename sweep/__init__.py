@@ -16,11 +16,29 @@ from sweep.worker.script.client import trial  # the handle that a script gets
 if TYPE_CHECKING:
     from sweep.api import StudyResult, run
     from sweep.study.record import TrialRecord
+    from sweep.worker.loading import LoadedTrial, load
 
-__all__ = ["StudyResult", "SweepError", "Trial", "TrialRecord", "TrialState", "__version__", "run", "trial"]
+__all__ = [
+    "LoadedTrial",
+    "StudyResult",
+    "SweepError",
+    "Trial",
+    "TrialRecord",
+    "TrialState",
+    "__version__",
+    "load",
+    "run",
+    "trial",
+]
 __version__ = "0.1.0"
 # Imported at their first use: objectives import this package in workers, and `sweep --help` must be fast.
-_LATER = {"StudyResult": "sweep.api", "TrialRecord": "sweep.study.record", "run": "sweep.api"}
+_LATER = {
+    "LoadedTrial": "sweep.worker.loading",
+    "StudyResult": "sweep.api",
+    "TrialRecord": "sweep.study.record",
+    "load": "sweep.worker.loading",
+    "run": "sweep.api",
+}
 
 
 if not TYPE_CHECKING:  # else type checkers would accept every name

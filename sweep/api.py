@@ -31,7 +31,9 @@ from sweep.runner.stopping import stop_in_order
 from sweep.search.methods import option_problems
 from sweep.storage.folder import StudyFolder, folder_of, near
 from sweep.storage.optuna_database import load_read_only
+from sweep.storage.parents import find_parents
 from sweep.storage.suggested import with_suggested
+from sweep.study.file.inheriting import FindParents
 from sweep.study.file.reading import given_study, read_study
 from sweep.study.objective import is_by_value, reference_to
 from sweep.study.ranking import rank
@@ -154,7 +156,7 @@ def run(
         SweepError: the study is not valid, another process runs it, or it cannot be resumed; failed trials raise no error.
         KeyboardInterrupt: Ctrl-C, after the trials have made checkpoints; the same call then resumes the study.
     """
-    spec, path = _read(study, objective, dict(overrides or {}))
+    spec, path = _read(study, objective, dict(overrides or {}), functools.partial(find_parents, fresh=fresh))
     folder = folder_of(spec)
     stopped_by: list[int] = []
     handlers: dict[signal.Signals, Any] = {}
@@ -206,7 +208,7 @@ def _warn(path: Path, text: str) -> None:
     warnings.warn_explicit(text, UserWarning, filename=os.fspath(path), lineno=1)
 
 
-def _read(study: Any, objective: Any, overrides: dict[str, Any]) -> tuple[StudySpec, Path]:
+def _read(study: Any, objective: Any, overrides: dict[str, Any], find_parents: FindParents) -> tuple[StudySpec, Path]:
     """Return the study, and its file or the program that its dict is in."""
     import_dir: Path | None = None
     if objective is not None:
@@ -215,17 +217,17 @@ def _read(study: Any, objective: Any, overrides: dict[str, Any]) -> tuple[StudyS
             do = 'sweep.run(study, train), or name it in the study:  "objective": "module:function"'
             raise SweepError("objective-not-callable", what, do=do)
         overrides["objective"], import_dir = reference_to(objective)
-    find = objective is None
+    rest: dict[str, Any] = {"find_objective": objective is None, "option_problems": option_problems, "find_parents": find_parents}
     if isinstance(study, Mapping):
         program = getattr(sys.modules["__main__"], "__file__", None)
         path = Path(program).resolve() if program else Path.cwd()  # a notebook does not know its own name
         import_dir = import_dir or (path.parent if program else path)
-        return given_study(study, overrides, import_dir=import_dir, find_objective=find, option_problems=option_problems), path
+        return given_study(study, overrides, import_dir=import_dir, **rest), path
     path = Path(study)
     if path.is_dir():
         what = f"{path} is a folder; sweep.run takes a study file or a dict"
         raise SweepError("study-is-a-folder", what, do=f"in a terminal:  sweep resume {path}")
-    return read_study(path, overrides, import_dir=import_dir, find_objective=find, option_problems=option_problems), path
+    return read_study(path, overrides, import_dir=import_dir, **rest), path
 
 
 def _print_summary(

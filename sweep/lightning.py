@@ -84,7 +84,8 @@ class SweepCallback(_callback_class()):  # type: ignore[misc]  # one of two clas
             if trainer.ckpt_path is None:
                 raise TrialFailed("the interrupted trial cannot resume; write trainer.fit(..., ckpt_path=callback.ckpt_path)")
             self._reported = state["epochs"]
-            if state["ended"]:
+            # A study that goes on from this trial may have more epochs.
+            if state["ended"] and state.get("of", trainer.max_epochs) == trainer.max_epochs:
                 trainer.should_stop = True  # Lightning does not store that a training ended early
                 self._ended = random_states()
         if trainer.max_epochs is not None and trainer.max_epochs >= 0:
@@ -139,6 +140,6 @@ class SweepCallback(_callback_class()):  # type: ignore[misc]  # one of two clas
             finally:
                 self._saving = False
                 self._file.unlink(missing_ok=True)  # the trial stores the checkpoint, not Lightning's file
-            state, self._dump = {"lightning": self._dump, "epochs": epochs, "ended": ended}, {}
+            state, self._dump = {"lightning": self._dump, "epochs": epochs, "of": trainer.max_epochs, "ended": ended}, {}
             self._reported, self._validated = epochs, False
             self._trial.report(epochs, dict(trainer.callback_metrics), state)

@@ -90,12 +90,14 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> sweep.StudyResult:
 def test_the_public_names() -> None:
     """These and no others; type checkers see their types."""
     assert sorted(sweep.__all__) == [
+        "LoadedTrial",
         "StudyResult",
         "SweepError",
         "Trial",
         "TrialRecord",
         "TrialState",
         "__version__",
+        "load",
         "run",
         "trial",
     ]

@@ -169,6 +169,20 @@ def test_a_lightning_training_that_was_stopped_goes_on(
     assert numbers(here / "runs" / "study") == numbers(here / "runs" / "whole")
 
 
+@pytest.mark.slow
+def test_a_lightning_training_goes_on_from_another_studys(cli: Cli, study: Path, here: Path) -> None:
+    """With more epochs, as one longer training; not past the end of one that ended early for the same number of epochs."""
+    assert cli("run", str(study), "parameters.epochs.value=2").code == 0
+    done = cli("run", str(study), "parameters.epochs.value=4", "--from", "runs/study", "name=next")
+    assert done.code == 0, done.err
+    assert cli("run", str(study), "name=whole").code == 0
+    [found], [whole] = numbers(here / "runs" / "next"), numbers(here / "runs" / "whole")
+    assert [step for step, _ in found["points"]["val_loss"]] == [3, 4]
+    for tag, points in found["points"].items():
+        assert points == [point for point in whole["points"][tag] if point[0] > 2]
+    assert found["metrics"] == whole["metrics"]
+
+
 def test_a_lightning_training_is_pruned(cli: Cli, study: Path, here: Path) -> None:
     """The pruner ends it after an epoch; the total number of epochs is known."""
     done = cli("run", str(study), "--inline", "pruner={type: threshold, upper: 0.0}", "parameters.epochs.value=3")

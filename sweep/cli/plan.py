@@ -6,6 +6,8 @@ import collections
 import functools
 import itertools
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from sweep.cli.tables import print_json, print_trial_table
@@ -14,6 +16,7 @@ from sweep.errors import Problem, StudyFileError
 from sweep.runner.engine import check_engine
 from sweep.runner.gpu_sharing import may_grow, slots_for
 from sweep.search.methods import learns_constraints
+from sweep.storage.folder import near
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import continued_study
 from sweep.study.file.writing import write_study
@@ -46,10 +49,8 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
     print(f"{study.name}: {study.method}, {size}{f', {done} finished' if done else ''}")
     aims = [f"{metric.goal} {metric.name}" for metric in study.metrics]
     print(f"{'command  ' if study.command else 'objective'}  {study.trained}, {', '.join(aims)}")
-    if study.suggests:
-        print("space      the function's own: what it asks for while it runs, with trial.suggest_float and the like")
-    if study.constraints:
-        print(f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}")
+    for line in _about(study):
+        print(line)
     print(f"folder     {target.folder.root}")
     if study.workers.engine == "ray":
         print(f"slots      {_cluster_text(study.workers)}")
@@ -70,6 +71,16 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
             print(f"... and {total - done - len(planned):,} more")
     elif study.method != "grid" and not done:
         print(f"{study.method} proposes each trial just before it starts: there is nothing to list yet")
+
+
+def _about(study: StudySpec) -> Iterator[str]:
+    if study.start is not None:
+        numbers = ", ".join(map(str, study.start.parents))
+        yield f"parents    trials {numbers} of {near(Path(study.start.study))}: each trial goes on from a checkpoint of theirs"
+    if study.suggests:
+        yield "space      the function's own: what it asks for while it runs, with trial.suggest_float and the like"
+    if study.constraints:
+        yield f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}"
 
 
 def _understood(study: StudySpec) -> list[str]:

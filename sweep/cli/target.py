@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import json
 import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from sweep.errors import EXIT_SOME_FAILED, SweepError
 from sweep.search.methods import option_problems
 from sweep.storage.folder import StudyFolder, folder_of, recorded
 from sweep.storage.messages import not_regular
+from sweep.storage.parents import find_parents
 from sweep.storage.regular import NotRegular
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
@@ -49,8 +52,8 @@ class Target:
         return Snapshot.take(self.study, self.folder)
 
 
-def to_run(argument: str, overrides: Sequence[str]) -> Target:
-    """Read the study to run: from its file, or from the folder's own copy of it.
+def to_run(argument: str, overrides: Sequence[str], *, fresh: bool = False) -> Target:
+    """Read the study to run: from its file, or from the folder's own copy of it; `fresh` if it starts over.
 
     Raises:
         StudyFileError, SweepError: see `read_study`; also when there is no such file or folder.
@@ -58,7 +61,8 @@ def to_run(argument: str, overrides: Sequence[str]) -> Target:
     path = _existing(argument)
     if path.is_dir():
         return _from_folder(path, overrides, to_run=True)
-    study = read_study(path, overrides, option_problems=option_problems)
+    find = functools.partial(find_parents, fresh=fresh)
+    study = read_study(path, overrides, option_problems=option_problems, find_parents=find)
     return Target(study=study, folder=_checked(folder_of(study)), path=path, overridden=bool(overrides))
 
 
@@ -71,7 +75,7 @@ def to_show(argument: str, overrides: Sequence[str]) -> Target:
     path = _existing(argument)
     if path.is_dir():
         return _from_folder(path, overrides)
-    study = read_study(path, overrides, find_objective=False)
+    study = read_study(path, overrides, find_objective=False, find_parents=find_parents)
     folder = _checked(folder_of(study))
     if folder.study_file.exists():
         try:
@@ -80,6 +84,19 @@ def to_show(argument: str, overrides: Sequence[str]) -> Target:
             if error.id != "stored-study-damaged":  # then the user's own file is used
                 raise
     return Target(study=study, folder=folder, path=path, overridden=bool(overrides))
+
+
+def from_overrides(start: str | None, top: int | None) -> list[str]:
+    """Return the overrides that `--from` and `--top` stand for.
+
+    Raises:
+        StudyFileError, SweepError: as `to_run`.
+    """
+    found = [] if top is None else [f"from.top={top}"]
+    if start is not None:
+        folder = str(to_show(start, ()).folder.root) if Path(start).is_file() else start
+        found.insert(0, f"from.study={json.dumps(folder)}")
+    return found
 
 
 def several_to_show(words: Sequence[str]) -> list[Target]:
@@ -105,7 +122,7 @@ def no_such_trial(target: Target, number: int, known: Collection[int]) -> SweepE
 def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, path: Path | None = None) -> Target:
     for override in overrides:
         key = override.partition("=")[0].strip()
-        if key in ("name", "output"):
+        if key in ("name", "output") or key.partition(".")[0] == "from":
             raise SweepError(
                 "folder-keeps-its-place",
                 f"{key} cannot be changed for a study that is named by its folder",

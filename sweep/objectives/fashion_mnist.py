@@ -102,9 +102,10 @@ def train(trial: Trial) -> dict[str, float]:
     model = make_model(p["model"]).to(trial.device)
     optimizer = make_optimizer(model, p)
     done: dict[str, Any] = {}
-    if trial.state is not None:  # the trial was interrupted
+    if trial.state is not None:  # the trial was interrupted, or goes on from another one
         model.load_state_dict(trial.state["model"])
-        optimizer.load_state_dict(trial.state["optimizer"])
+        # Its options are this trial's: one that goes on from another study's may have another rate.
+        optimizer.load_state_dict({**trial.state["optimizer"], "param_groups": optimizer.state_dict()["param_groups"]})
         done = trial.state["epoch"]
 
     def state(epoch: Epoch | None) -> dict[str, Any]:

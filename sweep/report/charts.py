@@ -16,9 +16,9 @@ from sweep.report.axes import Axis, shown_range
 from sweep.report.facts import Busy, Facts
 from sweep.report.settings import value_of
 from sweep.study.formatting import tag_text
+from sweep.study.metric import MetricSpec
 from sweep.study.ranking import feasible, objective_values
 from sweep.study.record import TrialRecord
-from sweep.study.spec import MetricSpec
 
 QUIET, PLAIN, BEST = -1, 0, 1  # grey, and the first two colours of the palette
 _BEST_CURVES = 5

@@ -59,7 +59,7 @@ def settling(found: Sequence[Setting], study: StudySpec, deviation: float | None
         deviation: between trainings of one setting; None if it is unknown.
     """
     compared = [one for one in found if one.finished]
-    if len(compared) < 2:
+    if len(compared) < 2 or study.start is not None:  # further seeds would have to go back to the beginning of the first study
         return None
     if deviation is None or any(one.expected is None for one in compared):
         some = tuple(compared[: _FIRST[0]])

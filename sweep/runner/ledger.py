@@ -22,6 +22,7 @@ from sweep.runner.queue import RunQueue
 from sweep.search.imported import read_imported
 from sweep.search.planner import Planner, needs_optuna
 from sweep.storage.folder import StudyFolder
+from sweep.storage.parents import place_checkpoint
 from sweep.storage.remarks import RemarksWatch
 from sweep.storage.retention import Retention
 from sweep.storage.store import StudyStore
@@ -65,7 +66,7 @@ class Ledger:
         now: Callable[[], float] = time.monotonic,
         code: CodeHistory | None = None,
     ) -> None:
-        self._study, self._store, self._observer, self._code = study, store, observer, code
+        self._study, self._folder, self._store, self._observer, self._code = study, folder, store, observer, code
         self._runs: dict[int, list[TrialRecord]] = {}  # by trial, in the order of the repeats
         self._remarks = RemarksWatch(folder, observer.notice)
         for run in self._remarks.remarks.of(known):
@@ -113,7 +114,7 @@ class Ledger:
 
     def first_params(self) -> Params:
         """Return the parameters of the trial that starts next."""
-        return first.params if (first := self._queue.first()) else {}
+        return self._study.given(first.params) if (first := self._queue.first()) else {}
 
     def next(self, skipped: Collection[tuple[int, int]] = ()) -> TrialRecord | None:
         """Return the run to start next, or None when there is none; those with the keys `skipped` do not start now."""
@@ -137,6 +138,8 @@ class Ledger:
         if _is_first_run(record):
             self._planner.rewind(record.number, ())
         self._store.start(record, drawn)
+        if self._study.start is not None:
+            place_checkpoint(self._folder, record)
         self._observer.update(record, RunChange.STARTED)
         return record
 
@@ -167,12 +170,12 @@ class Ledger:
         return record
 
     def prunes_at_resume(self, record: TrialRecord, event: Resumed) -> bool:
-        """Return whether the last report before the checkpoint prunes the run; call it before `resume`."""
+        """Return whether the last report before the checkpoint prunes the run, if it is its own; call it before `resume`."""
         history = event.position.history
         if not _is_first_run(record):
             return False
         self._planner.rewind(record.number, history)
-        return bool(history) and self._planner.prunes(record.number, *history[-1])
+        return bool(history) and not event.of_parent and self._planner.prunes(record.number, *history[-1])
 
     def report(self, record: TrialRecord, at: Report, seconds: float) -> TrialRecord:
         """Record a report, made after this many seconds of the run."""

@@ -78,7 +78,7 @@ class PlainLines:
                 attempt = f"  (attempt {run.attempts})" if run.attempts > 1 else ""
                 return f"started   {tag_text(run, self._study)}  on {run.device}{attempt}"
             case RunChange.RESUMED:
-                return f"resumed after step {run.step or 0}"
+                return f"{'resumed' if run.attempts > 1 else 'goes on'} after step {run.step or 0}"
             case RunChange.REPORTED:
                 of = f"/{run.total}" if run.total else ""
                 loss = shown_loss(run, self._study)

@@ -35,6 +35,7 @@ from sweep.storage.integrity import check_ours, check_whole, set_aside, set_orph
 from sweep.storage.lock import Lock, locked
 from sweep.storage.messages import explained
 from sweep.storage.outline import outline
+from sweep.storage.parents import keep_checkpoints
 from sweep.storage.store import StudyStore, remove_if_empty
 from sweep.storage.stored_study import continued_study, stored_study
 from sweep.study.file.writing import write_study
@@ -128,7 +129,12 @@ def run_study(
         write_json(folder.environment, described)
         if count := count_imported(folder):
             observer.notice(f"study {study.name}: {imported_text(count)}")
-        told = shared_text(usage, others), *device_notes(study.workers.devices, slots), mps_text(slots)
+        told = (
+            keep_checkpoints(study, folder, known),
+            shared_text(usage, others),
+            *device_notes(study.workers.devices, slots),
+            mps_text(slots),
+        )
         for text in filter(None, told):
             observer.notice(text)
 

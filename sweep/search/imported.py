@@ -16,7 +16,7 @@ from typing import Any
 from sweep.errors import EXIT_LOCKED, SweepError
 from sweep.storage.files import read_json, write_json
 from sweep.storage.folder import StudyFolder
-from sweep.study.space import Constant, Domain, Numbers, Range, can_be, domain_text
+from sweep.study.space import Domain, Fixed, Numbers, Range, can_be, domain_text, fixed_value
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Params, Scalar, TrialState, with_tuples
 
@@ -47,8 +47,8 @@ def fitted(study: StudySpec, params: Params) -> dict[str, Scalar] | str:
     for name, domain in study.parameters.items():
         if not all(condition.holds(whole) for condition in domain.when):
             continue
-        if isinstance(domain, Constant):
-            whole[name] = domain.value
+        if isinstance(domain, Fixed):
+            whole[name] = fixed_value(domain, whole)
         elif name not in params:
             return f"{name} is missing"
         elif not _allowed(domain, params[name]):

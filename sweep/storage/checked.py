@@ -10,7 +10,7 @@ from typing import Any
 
 from sweep.study.plain import LARGEST, fits
 from sweep.study.record import TrialRecord
-from sweep.study.space import Numbers
+from sweep.study.space import PARENT, Numbers
 from sweep.study.spec import StudySpec
 
 _WHOLE = ("number", "repeat", "attempts", "total")
@@ -52,7 +52,7 @@ def check_params(record: TrialRecord, study: StudySpec) -> None:
     """Check that a run's parameters could be those of a study, as far as anything computes with them.
 
     Raises:
-        ValueError: one is no number where the study has a range, or is missing.
+        ValueError: one is no number where the study has a range, or is missing; or there is no such parent.
     """
     for name, domain in study.parameters.items():
         if isinstance(domain, Numbers):
@@ -61,6 +61,8 @@ def check_params(record: TrialRecord, study: StudySpec) -> None:
                 raise ValueError(f"trial {record.number} has {name}={_text(value)}, and the study has a range of numbers")
         if not domain.when and name not in record.params and not (study.earlier or study.suggests):
             raise ValueError(f"trial {record.number} has no {name}")
+    if study.start is not None and record.params.get(PARENT) not in study.start.parents:
+        raise ValueError(f"trial {record.number} goes on from {_text(record.params.get(PARENT))}, which is no trial of the study")
 
 
 def _check(name: str, value: Any, right: Any) -> None:

@@ -17,7 +17,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweep.storage.folder import CHECKPOINT, HISTORY, PARENTS, PREVIOUS_CHECKPOINT, UNFINISHED, UNUSABLE_CHECKPOINT, StudyFolder
+from sweep.storage.folder import (
+    CHECKPOINT,
+    HISTORY,
+    PARENT_CHECKPOINT,
+    PARENTS,
+    PREVIOUS_CHECKPOINT,
+    UNFINISHED,
+    UNUSABLE_CHECKPOINT,
+    StudyFolder,
+)
 from sweep.storage.integrity import moved_aside
 from sweep.study.ranking import rank
 from sweep.study.record import TrialRecord
@@ -25,6 +34,7 @@ from sweep.study.repeats import runs_of
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 
+_BEFORE = (PREVIOUS_CHECKPOINT, PARENT_CHECKPOINT)  # what a trial that has ended does not need in any case
 _OURS = ("checkpoint.", ".")  # how the names of checkpoints and of unfinished files begin
 KEPT = 1  # so many best trials keep their checkpoints unless another number is asked for
 
@@ -104,7 +114,7 @@ def spare_files(
     count = 0
     for trial in trials:
         if trial.state.finished:
-            names = (PREVIOUS_CHECKPOINT,) if trial.number in kept else (CHECKPOINT, PREVIOUS_CHECKPOINT, HISTORY)
+            names = _BEFORE if trial.number in kept else (CHECKPOINT, HISTORY, *_BEFORE)
             paths = [f"{run.folder}/{name}" for run in runs_of([trial]) for name in names]
             found = [path for path in paths if path in used.inside]
             ended += found

@@ -17,8 +17,8 @@ from sweep.study.spec import StudySpec
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 UNUSABLE_CHECKPOINT = "checkpoint.unusable.pt"
+PARENT_CHECKPOINT = "checkpoint.parent.pt"  # that of the trial that this one goes on from
 HISTORY = "checkpoint.history.jsonl"  # a long trial's earlier reports
-PARENTS = "parents"  # the folder of the checkpoints that a second round starts from
 UNFINISHED = ".unfinished"  # the end of a name while its content is written
 SLOT_NOTES = "slot_notes"  # their key in `environment.json`
 WAITING_SLOTS = "waiting_slots"  # the same
@@ -27,6 +27,7 @@ BEST_EMBEDDINGS = "plugins/org_tensorflow_tensorboard_projector"
 # The first line of a request to stop; the second one is the session that it is for, of older versions there is none.
 STOP_AT_NEXT_STEP = "at the next step\n"
 STOP_AT_ONCE = "at once\n"
+PARENTS = "parents"  # the folder of the copies that `parent_dir` is in
 _LONGEST_NAME = 255  # bytes, in most file systems
 _SEPARATORS = frozenset({os.sep, os.altsep or os.sep, "\0"})
 
@@ -130,10 +131,22 @@ class StudyFolder:
         """Return the path of a run's readable record."""
         return self.trial_dir(folder) / "trial.json"
 
-    def checkpoints(self, folder: str) -> tuple[Path, Path, Path]:
-        """Return the paths of a run's last checkpoint, the one before it, and one that could not be used."""
-        path = self.trial_dir(folder)
-        return path / CHECKPOINT, path / PREVIOUS_CHECKPOINT, path / UNUSABLE_CHECKPOINT
+    def checkpoints(self, folder: str) -> tuple[Path, ...]:
+        """Return the paths of a run's last checkpoint, the one before it, its parent's, and one that could not be used."""
+        names = CHECKPOINT, PREVIOUS_CHECKPOINT, PARENT_CHECKPOINT, UNUSABLE_CHECKPOINT
+        return tuple(self.trial_dir(folder) / name for name in names)
+
+    def parent_dir(self, number: int, repeat: int) -> Path:
+        """Return the path of the copy of a checkpoint, of another study's run, from which trials of this study go on.
+
+        Raises:
+            NotRegular: it is a link.
+        """
+        path = self.root / PARENTS / (f"{number:04d}_repeat={repeat}" if repeat else f"{number:04d}")
+        for part in (path.parent, path):
+            if part.is_symlink():
+                raise NotRegular(errno.ELOOP, "it is a link, where a folder of the study belongs, and leads elsewhere", str(part))
+        return path
 
     def history(self, folder: str) -> Path:
         """Return the path of the earlier reports of a run, which its checkpoints count on."""

@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import asdict
 from typing import Any
 
-from sweep.study.spec import BudgetSpec, ConstraintSpec, MetricSpec, RepeatsSpec, StudySpec
+from sweep.study.metric import ConstraintSpec, MetricSpec
+from sweep.study.spec import BudgetSpec, RepeatsSpec, StudySpec
 
 
 def outline(study: StudySpec, text: str) -> dict[str, Any]:

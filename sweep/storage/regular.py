@@ -114,6 +114,21 @@ def read_own(path: Path) -> bytes:
         return file.read()
 
 
+def copy_own(source: Path, target: Path) -> None:
+    """Copy a file of a study's folder, wholly or not at all, and onto the disk.
+
+    Raises:
+        NotRegular: it is a link, or no ordinary file.
+        OSError: it cannot be read, or the copy not written.
+    """
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    with os.fdopen(open_own(source, os.O_RDONLY), "rb") as old, open_new(unfinished) as new:
+        shutil.copyfileobj(old, new)
+        new.flush()
+        os.fsync(new.fileno())
+    unfinished.replace(target)
+
+
 def files_below(folder: Path, pattern: str) -> Iterator[Path]:
     """Iterate over what is in a folder and those in it, however deep, and has a name of a pattern; no link is followed.
 

@@ -49,6 +49,7 @@ def _differences(stored: StudySpec, current: StudySpec) -> Iterator[str]:
         ("method", stored.method, current.method),
         ("sampler", dict(stored.sampler), dict(current.sampler)),
         ("enqueue", list(stored.enqueue), list(current.enqueue)),
+        ("from", _start(stored), _start(current)),
         ("seed", stored.seed, current.seed),
         ("determinism", stored.determinism, current.determinism),
         ("repeats", stored.repeats, current.repeats),
@@ -92,6 +93,10 @@ def _mismatch(was: Domain | None, now: Domain) -> str | None:
 def _texts(study: StudySpec) -> list[str]:
     # As texts, because 1, 1.0 and true are equal in Python.
     return [f"{name}: {domain_text(domain)}" for name, domain in study.parameters.items()]
+
+
+def _start(study: StudySpec) -> str | None:
+    return None if study.start is None else f"the best {study.start.top} trials of {study.start.study}"
 
 
 def _metrics(study: StudySpec) -> str:

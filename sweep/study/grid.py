@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sweep.study.space import Constant, Domain, Range, Space, axis_size, axis_value, conditional, place_of
+from sweep.study.space import Domain, Fixed, Range, Space, assignment, axis_size, axis_value, conditional, place_of
 from sweep.study.trial import Params, Scalar
 
 _MOST_BRANCHES = 30_000
@@ -59,12 +59,12 @@ class Grid:
         if not 0 <= number < self.size:
             raise IndexError(f"the grid has {self.size} points, none at {number}")
         if self._tree is not None:
-            return self._tree.point(number)
-        place = bisect.bisect_right(self._sizes, number)
-        earlier, before = (self.spaces[place - 1], self._sizes[place - 1]) if place else ({}, 0)
-        found = _point(self.spaces[place], earlier, number - before)
-        today = self.spaces[-1].items()
-        return {name: domain.value if isinstance(domain, Constant) else found[name] for name, domain in today}
+            chosen = self._tree.point(number)
+        else:
+            place = bisect.bisect_right(self._sizes, number)
+            earlier, before = (self.spaces[place - 1], self._sizes[place - 1]) if place else ({}, 0)
+            chosen = _point(self.spaces[place], earlier, number - before)
+        return assignment(self.spaces[-1], lambda name, _: chosen[name])
 
     def find(self, values: Params) -> int | None:
         """Return the number of the first point with these values, None if there is none; constants are ignored.
@@ -73,7 +73,7 @@ class Grid:
         """
         number = 0
         for name, domain in self.spaces[0].items():
-            place = 0 if name not in values or isinstance(domain, Constant) else place_of(domain, values[name])
+            place = 0 if name not in values or isinstance(domain, Fixed) else place_of(domain, values[name])
             if place is None:
                 return None
             number = number * _finite_size(name, domain) + place
@@ -107,7 +107,7 @@ def _new_before(rest: int, old_rest: int, old: Sequence[int], place: int) -> int
 
 def _old_places(domain: Domain, earlier: Domain | None) -> Sequence[int]:
     """Return the indices of the earlier grid's values on an axis, in order; a constant keeps its index, whatever its value."""
-    if earlier is None or isinstance(domain, Constant):
+    if earlier is None or isinstance(domain, Fixed):
         return range(1)
     count = axis_size(earlier) or 0
     places = (place for at in range(count) if (place := place_of(domain, axis_value(earlier, at))) is not None)

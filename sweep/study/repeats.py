@@ -65,6 +65,14 @@ def trial_of(runs: Sequence[TrialRecord], study: StudySpec) -> TrialRecord:
     )
 
 
+def run_of(trial: TrialRecord, repeat: int | None = None) -> TrialRecord | None:
+    """Return a run of a trial: this repeat, None if it has not started; by default the first that is complete, or the first."""
+    runs = runs_of([trial])
+    if repeat is not None:
+        return next((run for run in runs if run.repeat == repeat), None)
+    return next((run for run in runs if run.state is TrialState.COMPLETE), runs[0])
+
+
 def due(number: int, params: dict[str, Scalar], runs: Sequence[TrialRecord], study: StudySpec) -> list[TrialRecord]:
     """Return the runs of a trial that may start now, given its started runs."""
     if is_decided(runs, study):

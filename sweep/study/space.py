@@ -15,6 +15,8 @@ from sweep.study.condition import Condition
 from sweep.study.distribution import EDGE, PARAMETERS_OF, Distribution, middle_of, place_at, steps_from
 from sweep.study.trial import Scalar, with_lists
 
+# The name of a parameter that a study that goes on from another one's trials reserves: the number of the trial there.
+PARENT = "parent"
 # Values of a range are told apart by 12 significant digits; finer steps, relative to the largest value, are refused.
 RESOLUTION = 1e-11
 
@@ -76,8 +78,21 @@ class Range:
         return self.step or (1 if self.integer else None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inherited:
+    """A parameter that has its value from the trial that a trial goes on from.
+
+    Attributes:
+        values: that trial's number, which is the value of the parameter `parent`, and the value, for each of them.
+    """
+
+    values: tuple[tuple[int, Scalar], ...]
+    when: tuple[Condition, ...] = ()
+
+
 Numbers = Range | Distribution  # what has a lowest and a highest value
-Domain = Constant | Choice | Range | Distribution
+Fixed = Constant | Inherited  # what is not chosen
+Domain = Constant | Choice | Range | Distribution | Inherited
 Space = Mapping[str, Domain]
 
 
@@ -87,17 +102,22 @@ def by_shares(domain: Domain) -> TypeGuard[Choice | Distribution]:
 
 
 def swept(space: Space) -> list[str]:
-    """Return the names of the parameters that are not constants, in order."""
-    return [name for name, domain in space.items() if not isinstance(domain, Constant)]
+    """Return the names of the parameters whose values are chosen, in order."""
+    return [name for name, domain in space.items() if not isinstance(domain, Fixed)]
 
 
 def assignment(space: Space, choose: Callable[[str, Domain], Scalar]) -> dict[str, Scalar]:
-    """Return a value for each parameter that applies, in order; `choose` returns the value of one that is not constant."""
+    """Return a value for each parameter that applies, in order; `choose` returns the value of one that is not fixed."""
     params: dict[str, Scalar] = {}
     for name, domain in space.items():
         if all(condition.holds(params) for condition in domain.when):
-            params[name] = domain.value if isinstance(domain, Constant) else choose(name, domain)
+            params[name] = fixed_value(domain, params) if isinstance(domain, Fixed) else choose(name, domain)
     return params
+
+
+def fixed_value(domain: Constant | Inherited, params: Mapping[str, Scalar]) -> Scalar:
+    """Return the value of a parameter that is not chosen; `params` are the earlier ones."""
+    return domain.value if isinstance(domain, Constant) else next(own for it, own in domain.values if it == params[PARENT])
 
 
 def conditional(space: Space) -> bool:
@@ -105,9 +125,16 @@ def conditional(space: Space) -> bool:
     return any(domain.when for domain in space.values())
 
 
+def listed(domain: Constant | Choice | Inherited) -> tuple[Scalar, ...]:
+    """Return the different values of a domain that lists them."""
+    if isinstance(domain, Inherited):
+        return tuple({repr(value): value for _, value in domain.values}.values())
+    return domain.values if isinstance(domain, Choice) else (domain.value,)
+
+
 def axis_size(domain: Domain) -> int | None:
     """Return the number of the domain's grid points, None if there are infinitely many."""
-    if isinstance(domain, Constant):
+    if isinstance(domain, Fixed):
         return 1
     if isinstance(domain, Choice):
         return len(domain.values)
@@ -123,12 +150,10 @@ def axis_size(domain: Domain) -> int | None:
 
 def axis_value(domain: Domain, place: int) -> Scalar:
     """Return the domain's grid point at an index."""
-    if isinstance(domain, Constant):
-        return domain.value
-    if isinstance(domain, Choice):
-        return domain.values[place]
     if isinstance(domain, Distribution):
         raise ValueError("a distribution has no grid points")
+    if not isinstance(domain, Range):
+        return listed(domain)[place]
     if domain.integer:
         return domain.low + place * int(domain.spacing or 0)
     return steps_from(domain.spacing or 0, place, domain.low)
@@ -153,7 +178,7 @@ def covers(domain: Domain, other: Domain) -> bool:
     """Return whether `domain` contains every value of `other`, with the same scale and conditions."""
     if domain.when != other.when:
         return False
-    if isinstance(other, Distribution):
+    if isinstance(other, Distribution | Inherited):
         return domain == other
     if not isinstance(other, Range):
         return all(_holds(domain, value) for value in _ends(other))
@@ -186,6 +211,8 @@ def domain_keys(domain: Domain) -> dict[str, object]:
     match domain:
         case Constant(value=value):
             keys = {"value": with_lists(value)}
+        case Inherited(values=pairs):
+            keys = {"inherited": with_lists(pairs)}
         case Choice(values=values, probabilities=probabilities):
             keys = {"values": with_lists(values), **({"probabilities": list(probabilities)} if probabilities else {})}
         case Range(low=low, high=high, step=step, log=log):
@@ -245,18 +272,16 @@ def _holds(domain: Domain, value: Scalar) -> bool:
     return place_of(domain, value) is not None
 
 
-def _ends(domain: Domain) -> tuple[Scalar, ...]:
-    """Return the values of a constant or choice, or the ends of a range or distribution."""
-    if isinstance(domain, Numbers):
-        return domain.low, domain.high
-    return domain.values if isinstance(domain, Choice) else (domain.value,)
-
-
 def _equals(value: Scalar) -> tuple[Scalar, ...]:
     """Return a value and, for a whole number, that which is equal and of the other type of numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
         return (value,)
     return int(value), float(value)
+
+
+def _ends(domain: Domain) -> tuple[Scalar, ...]:
+    """Return the values of a domain that lists them, or the ends of a range or distribution."""
+    return (domain.low, domain.high) if isinstance(domain, Numbers) else listed(domain)
 
 
 def _same(one: Scalar, other: Scalar) -> bool:

@@ -12,8 +12,9 @@ from typing import Any
 
 from sweep.study.grid import Grid
 from sweep.study.keys import definition, key
-from sweep.study.space import Domain, axis_size, united
-from sweep.study.trial import Scalar
+from sweep.study.metric import ConstraintSpec, MetricSpec
+from sweep.study.space import PARENT, Domain, axis_size, united
+from sweep.study.trial import Params, Scalar
 
 # The name of a parameter that is reserved: it selects the random seed and is not searched.
 SEED = "seed"
@@ -22,49 +23,20 @@ _PLAIN_WORD = re.compile(r"[\w@%+=:,./${}-]+", re.ASCII)  # a word of a command,
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricSpec:
-    """What is optimised."""
-
-    name: str = field(metadata=definition("the TensorBoard tag that the objective reports", "Text"))
-    goal: str = field(metadata=definition("whether larger or smaller values are better", "Goal"))
-    target: float | None = key(None, "the sweep ends once the metric reaches this value", "Number")
-
-    @property
-    def sign(self) -> int:
-        """Return 1 if larger is better, else -1."""
-        return 1 if self.goal == "maximize" else -1
-
-    def better(self, one: float, other: float) -> float:
-        """Return the better of two values."""
-        return max(one, other, key=lambda value: self.sign * value)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConstraintSpec:
-    """The bounds of a metric, which a trial must keep to be feasible."""
-
-    metric: str
-    low: float | None = key(None, "the metric's last value must be at least this", "Number", name="min")
-    high: float | None = key(None, "the metric's last value must be at most this", "Number", name="max")
-
-    @property
-    def text(self) -> str:
-        """Return the constraint for people: `model/parameters at most 50000`."""
-        bounds = [f"{word} {bound}" for word, bound in (("at least", self.low), ("at most", self.high)) if bound is not None]
-        return f"{self.metric} {' and '.join(bounds)}"
-
-    def excesses(self, value: float) -> dict[str, float]:
-        """Return by how much a value exceeds each bound; 0 and less is within the bound, as in Optuna."""
-        beyond = {"min": None if self.low is None else self.low - value, "max": None if self.high is None else value - self.high}
-        return {f"{self.metric} {bound}": excess for bound, excess in beyond.items() if excess is not None}
-
-
-@dataclass(frozen=True, kw_only=True)
 class RepeatsSpec:
     """How often each assignment is trained."""
 
     count: int = key(1, "the number of trainings, each with its own seed", "Repeats", shorthand=True)
     allow_failed: int = key(0, "the number of runs that may fail without failing the trial", "WholeNumber")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromSpec:
+    """From which trials' checkpoints a study goes on."""
+
+    study: str = field(metadata=definition("the folder of a study that has run, relative to the working directory", "Text"))
+    top: int = key(1, "the number of its best trials", "Count")
+    parents: tuple[int, ...] = key((), "written by sweep into a study's folder: the trials, the best one first", "Numbers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +153,13 @@ class StudySpec:
         "points to try first, such as `[{lr: 0.01}]`; what a point leaves out is drawn; in a grid it has the first value",
         "Points",
     )
+    start: FromSpec | None = key(
+        None,
+        "`{study: runs/first, top: 3}`: each trial goes on from the last checkpoint of one of that study's best trials, its"
+        " `parent`, and has the parameters of it that this file does not name",
+        "From",
+        name="from",
+    )
     seed: int = key(0, "everything random derives from it", "WholeNumber")
     determinism: str = key(
         "default",
@@ -267,6 +246,10 @@ class StudySpec:
         if self.command is None:
             return str(self.objective)
         return " ".join(word if _PLAIN_WORD.fullmatch(word) else shlex.quote(word) for word in self.command)
+
+    def given(self, params: Params) -> dict[str, Scalar]:
+        """Return those of a trial's parameters that its objective gets: not the number of its parent."""
+        return {name: value for name, value in params.items() if self.start is None or name != PARENT}
 
     @property
     def prunes(self) -> bool:

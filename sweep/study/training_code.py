@@ -19,7 +19,7 @@ from sweep.study.code.named import by_shell
 from sweep.study.code.requirements import one_needs
 from sweep.study.code.syntax import parsed, syntax_of
 from sweep.study.command import PLACEHOLDER, program, text
-from sweep.study.space import Choice, Constant, Domain, Space
+from sweep.study.space import Domain, Numbers, Space, listed
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Scalar
 
@@ -145,9 +145,4 @@ def _choices(word: str, space: Space) -> Iterator[str]:
 
 
 def _values(domain: Domain | None) -> Sequence[Scalar]:
-    match domain:
-        case Constant():
-            return [domain.value]
-        case Choice():
-            return domain.values
-    return []
+    return [] if domain is None or isinstance(domain, Numbers) else listed(domain)

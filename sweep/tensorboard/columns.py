@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sweep.errors import one_line
+from sweep.study.metric import MetricSpec
 from sweep.study.space import Domain
-from sweep.study.spec import MetricSpec, StudySpec
+from sweep.study.spec import StudySpec
 from sweep.study.trial import Params
 
 # 1 or 0: whether a trial keeps its constraints, and whether it is in the Pareto front.

@@ -30,7 +30,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from sweep.storage.regular import open_own
-from sweep.study.space import Choice, Constant, Domain, Numbers
+from sweep.study.space import Choice, Constant, Domain, Numbers, listed
 from sweep.study.trial import Params, Scalar
 from sweep.tensorboard import event_files
 from sweep.tensorboard.columns import FRONT
@@ -201,7 +201,7 @@ def _hparam_info(name: str, domain: Domain | None) -> api_pb2.HParamInfo:
     if isinstance(domain, Numbers):
         info.domain_interval.min_value, info.domain_interval.max_value = domain.low, domain.high
     elif domain is not None:
-        values = _values(domain)
+        values = listed(domain)
         info.differs = len(values) > 1
         if info.type == api_pb2.DATA_TYPE_FLOAT64 and len(values) > _MOST_CHECKBOXES:
             numbers = [float(value) for value in values if isinstance(value, int | float)]
@@ -212,14 +212,10 @@ def _hparam_info(name: str, domain: Domain | None) -> api_pb2.HParamInfo:
     return info
 
 
-def _values(domain: Choice | Constant) -> tuple[Scalar, ...]:
-    return domain.values if isinstance(domain, Choice) else (domain.value,)
-
-
 def _data_type(domain: Domain | None) -> int:
     if isinstance(domain, Numbers):
         return int(api_pb2.DATA_TYPE_FLOAT64)
-    types = {type(value) for value in _values(domain)} if domain is not None else {str}
+    types = {type(value) for value in listed(domain)} if domain is not None else {str}
     if types <= {bool}:
         return int(api_pb2.DATA_TYPE_BOOL)
     return int(api_pb2.DATA_TYPE_FLOAT64 if types <= {int, float} else api_pb2.DATA_TYPE_STRING)  # a column has one type

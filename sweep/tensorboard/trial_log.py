@@ -64,6 +64,10 @@ class TrialLog:
         self.writer.load_state_dict(state)
         self._appeared = True
         self.panels.load_state_dict(state.get("panels", {}))
+        self.go_on(state, position)
+
+    def go_on(self, state: Mapping[str, Any], position: Position) -> None:
+        """Go on from another run, in files of its own: only the best values are taken over; arguments as `load_state_dict`."""
         self._best = dict(state.get("best") or self._best_until(position))
 
     def start(self) -> None:

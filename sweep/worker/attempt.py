@@ -1,6 +1,6 @@
 """One attempt at a trial, inside a worker: from its checkpoint, or from the start, to its result.
 
-    resume from a checkpoint (event files cut back) ─► report again ─► seeds ─► objective(trial) ─► TrialResult
+    resume from a checkpoint (`starting_point`)     ─► report again ─► seeds ─► objective(trial) ─► TrialResult
                                                                                     │
        trial.report(step, metrics, state):  scalars written ─► checkpoint renamed ─► Report sent ─► Decision
 
@@ -19,9 +19,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sweep.errors import one_line
 from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT
 from sweep.study import plain
 from sweep.study.space import Choice, Range
@@ -36,9 +35,6 @@ from sweep.worker.handle import MetricNotFinite, Trial
 from sweep.worker.history import History
 from sweep.worker.protocol import Channel, Resumed, Suggest
 from sweep.worker.tracebacks import forget, user_traceback
-
-if TYPE_CHECKING:  # torch is imported in workers only
-    from sweep.worker.checkpoint import Checkpoint
 
 Objective = Callable[[Trial], Any]
 LogTo = Callable[[Path], AbstractContextManager[None]]
@@ -87,21 +83,23 @@ class _Attempt:
     ) -> None:
         from sweep.tensorboard.trial_log import TrialLog
         from sweep.worker import checkpoint, determinism, randomness, state
+        from sweep.worker.starting_point import starting_point
 
         self._channel, self._objective, self._study, self._key = channel, objective, study, spec.key
         self._checkpoint, self._states, self._stopwatch = checkpoint, state, stopwatch
         self._randomness, self._determinism = randomness, determinism
-        self._moved = ""
         self._folder, self._slot = Path(spec.dir), slot
         self._identity = checkpoint.identity(spec.number, spec.params, spec.seed)
-        self._start = self._resume_point()  # before the log, which makes an event file
+        # Before the log, which makes an event file.
+        self._from = starting_point(self._folder, self._identity, determinism.origin(slot), study.start)
+        self._start = self._from.checkpoint
         reports = self._start.reports if self._start else {}
         self._history = History(self._folder, reports.get("earlier"), reports.get("history", ()), self._passed)
         self._saves = self._start is not None
         self._counter = event_files.RecordCounter(self._folder)
         self._log = TrialLog(spec, study, getattr(objective, "metrics", ()), stopwatch)
         self._trial = Trial(
-            spec,
+            replace(spec, params=study.given(spec.params)),
             metric=study.metric.name,
             device=slot.torch_device,
             panels=self._log.panels,
@@ -122,7 +120,8 @@ class _Attempt:
         trial = self._trial
         try:
             if self._start is not None:
-                self._log.load_state_dict(self._start.writer, self._start.position)
+                take_over = self._log.go_on if self._from.of_parent else self._log.load_state_dict
+                take_over(self._start.writer, self._start.position)
             self._log.start()
             result = self._report_again() or self._call_objective()
             trial.end()
@@ -140,7 +139,7 @@ class _Attempt:
         finally:
             trial.end()
             self._log.close()
-            del self._trial, self._start
+            del self._trial, self._start, self._from
 
     def checked(self, state: Any) -> dict[str, Any]:
         found: dict[str, Any] = self._states.checked(state)
@@ -207,31 +206,13 @@ class _Attempt:
         assert self._start is not None
         self._randomness.restore_random_states(self._start.randomness)
 
-    def _resume_point(self) -> Checkpoint | None:
-        """Return the checkpoint to resume from, with the event files cut back to it; None if the trial starts."""
-
-        def warn(text: str) -> None:
-            print(f"sweep: {one_line(text)}; trying an earlier checkpoint", file=sys.stderr, flush=True)
-
-        for candidate in self._checkpoint.candidates(self._folder, self._identity, warn):
-            try:
-                event_files.cut_back(self._folder, candidate.events)
-                print(f"resumes after step {candidate.position.step or 0}", flush=True)
-                self._moved = self._determinism.moved(candidate.origin, self._determinism.origin(self._slot))
-                if self._moved:
-                    print(f"sweep: digits may differ after the interruption: {self._moved}", flush=True)
-                return candidate
-            except event_files.NotEnoughRecords as error:
-                warn(str(error))
-        event_files.cut_back(self._folder, {})
-        return None
-
     def _report_again(self) -> TrialResult | None:
         """Send the checkpoint's reports, which the runner may have missed; return a result if its decision ends the trial."""
         if self._start is None:
             return None
-        at, seconds = self._start.position, self._stopwatch.read()
-        self._channel.send(Resumed(position=at, moved=self._moved, time=seconds, key=self._key))
+        at, point = self._start.position, self._from
+        resumed = Resumed(position=at, moved=point.moved, of_parent=point.of_parent, time=self._stopwatch.read(), key=self._key)
+        self._channel.send(resumed)
         decision, last = self._decision(), self._study.max_steps
         # One that uses `trial.steps` may have more to do after its last step.
         ended = last is not None and at.step is not None and at.step >= last != at.done
@@ -249,6 +230,8 @@ class _Attempt:
     def _call_objective(self) -> TrialResult:
         trial = self._trial
         try:
+            if self._from.trouble:
+                raise TrialFailed(self._from.trouble)
             self._randomness.seed_all(trial.seed, trial.device)
             self._stopwatch.turn_to("training")
             returned = None
@@ -285,6 +268,9 @@ class _Attempt:
                 # Of a script, whose errors are known by its last words; a function says itself why it gives up.
                 cause = "exception" if self._study.command is None else cuda.cause_in(text.partition("\n")[0])
                 return replace(failed, error=text, cause=cause)
+            case StateIgnored() if self._study.start is not None:
+                text = "the objective does not read trial.state, so it cannot go on from another trial"
+                return replace(failed, error=text)
             case _WriteFailed() | StateIgnored():
                 raise error
             case OSError(errno=number) if number in _NO_SPACE:

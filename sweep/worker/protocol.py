@@ -104,11 +104,13 @@ class Resumed:
     """A trial resumes from a checkpoint; `position` has all its reports, some of which the runner may have missed.
 
     The answer is the decision on the last report, since the one before may have been lost. `moved` says how the device or the
-    software differs from what made the checkpoint; it is empty where they do not.
+    software differs from what made the checkpoint; it is empty where they do not. `of_parent` says that it is the checkpoint of
+    the trial of another study that this one goes on from.
     """
 
     position: Position
     moved: str = ""
+    of_parent: bool = False
     time: TimeBreakdown = field(default=TimeBreakdown(), compare=False)  # as in a `Report`
     key: AttemptKey | None = field(default=None, compare=False)  # as in a `Report`
 

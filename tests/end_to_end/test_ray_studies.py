@@ -188,6 +188,18 @@ def test_own_files_large_checkpoints_the_log_and_prepare(pair: Cluster, here: Pa
         os.environ.update({"TMPDIR": before} if before else {})
 
 
+def test_a_second_round(pair: Cluster, here: Path) -> None:
+    """The parents' checkpoints come to the nodes; their trials go on with the same numbers as here."""
+    write(here, {"x": [1, 2, 3], "steps": 3, "recent": 1}, objective="mine:learn", checkpoints={"keep_best": 100})
+    good("name=first", here=here)
+    words = ["--from", "runs/first", "--top", "3", "steps.value=6", "x.values=[4, 5]"]
+    done = good("name=far", *words, *far(pair), here=here)
+    assert done.out.count("goes on after step 3") == 6
+    good("name=near", *words, here=here)
+    there, calm = (outcome(here / "runs" / name) for name in ("far", "near"))
+    assert there == calm
+
+
 def test_a_function_by_value(pair: Cluster, here: Path) -> None:
     """A lambda of a script, which uses a module beside it."""
     (here / "beside.py").write_text("FACTOR = 3\n")

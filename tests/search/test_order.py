@@ -14,9 +14,10 @@ import pytest
 
 from sweep.search.order import Durations, LongestFirst
 from sweep.search.planner import Planner
+from sweep.study.metric import MetricSpec
 from sweep.study.record import planned_record
 from sweep.study.space import Choice, Constant, Space
-from sweep.study.spec import BudgetSpec, MetricSpec, StudySpec
+from sweep.study.spec import BudgetSpec, StudySpec
 from sweep.study.trial import Params, TrialState
 from tests.conftest import Cli
 from tests.support.reading import records

@@ -12,12 +12,13 @@ import pytest
 
 from sweep.search.planner import Planner
 from sweep.study.grid import Grid
+from sweep.study.metric import MetricSpec
 from sweep.study.progress import TrialCounts
 from sweep.study.ranking import rank
 from sweep.study.record import planned_record
 from sweep.study.seeds import derive_seed
 from sweep.study.space import Range, axis_size, axis_value
-from sweep.study.spec import BudgetSpec, MetricSpec, StudySpec
+from sweep.study.spec import BudgetSpec, StudySpec
 from sweep.study.trial import TrialState
 from tests.support.searching import asked
 from tests.support.studies import study_spec, trial_record

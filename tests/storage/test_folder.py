@@ -27,6 +27,7 @@ def test_the_names_of_the_files_are_those_of_every_version(folder: StudyFolder) 
     assert [path.name for path in folder.checkpoints("0001_x=1")] == [
         "checkpoint.pt",
         "checkpoint.previous.pt",
+        "checkpoint.parent.pt",
         "checkpoint.unusable.pt",
     ]
 

@@ -108,7 +108,7 @@ def outcome(study_folder: Path, *, timings: tuple[str, ...] = ()) -> list[dict[s
                 "ends": len([tag for tag in hparams_tags(folder) if "session_end" in tag]),
             }
         )
-    folders = {path.name for path in study_folder.iterdir() if path.is_dir()}
+    folders = {path.name for path in study_folder.iterdir() if path.is_dir()} - {"parents"}  # of a second round
     assert folders == {record.folder for record in records(study_folder)}, "a run folder without a trial, or the other way round"
     return found
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from tensorboard.plugins.hparams import api_pb2, metadata
 
-from sweep.study.spec import ConstraintSpec, MetricSpec, StudySpec
+from sweep.study.metric import ConstraintSpec, MetricSpec
+from sweep.study.spec import StudySpec
 from sweep.study.timing import Stopwatch
 from sweep.study.trial import Position, TrialSpec
 from sweep.tensorboard.trial_log import TrialLog

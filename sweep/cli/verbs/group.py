@@ -81,11 +81,15 @@ def study_verb(*, runs: bool, example: str) -> Callable[[Callable[..., int | Non
     def decorate(function: Callable[..., int | None]) -> click.Command:
         @functools.wraps(function)
         def verb(study: str, overrides: Sequence[str], ray: str | None = None, **options: Any) -> int | None:
-            from sweep.cli.target import to_run, to_show
+            from sweep.cli.target import from_overrides, to_run, to_show
 
             if ray is not None:
                 overrides = [*overrides, "workers.engine=ray", f"workers.address={ray or 'null'}"]
-            return function((to_run if runs else to_show)(study, overrides), **options)
+            if not runs:
+                return function(to_show(study, overrides), **options)
+            if "start" in options:
+                overrides = [*overrides, *from_overrides(options.pop("start"), options.pop("top"))]
+            return function(to_run(study, overrides, fresh=options.get("fresh", False)), **options)
 
         return sweep.command(epilog=with_example(example), cls=_Verb)(study_argument(overrides_argument(verb)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -41,13 +42,30 @@ def trials(target: Target, form: str) -> None:
 
 
 @study_verb(runs=False, example="sweep best runs/fashion --top 3")
-@_format_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "yaml", "args"]),
+    default="table",
+    show_default=True,
+    help="Output format; yaml and args: the best one's parameters for a study file, or as words of a command line.",
+)
 @click.option("--top", type=click.IntRange(1), help="How many (default: 5; with several metrics the whole Pareto front).")
-def best(target: Target, form: str, top: int | None) -> None:
+@click.option("--copy", "place", metavar="DIR", help="Copy the best one, with its checkpoint and parameters, to a new folder.")
+def best(target: Target, form: str, top: int | None, place: str | None) -> None:
     """List the best trials, best first; with several metrics the Pareto front, in the order of the first metric."""
-    from sweep.cli.status import show_best
+    if place is not None:
+        from sweep.cli.winner import copy_best
 
-    show_best(target.snapshot(), target.file_word, top, form)
+        copy_best(target.snapshot(), Path(place).expanduser())
+    elif form in ("yaml", "args"):
+        from sweep.cli.winner import words_of_best
+
+        click.echo(words_of_best(target.snapshot(), form), nl=False)
+    else:
+        from sweep.cli.status import show_best
+
+        show_best(target.snapshot(), target.file_word, top, form)
 
 
 @sweep.command(epilog=with_example("sweep logs runs/fashion 7 -f"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sweep.cli.verbs.group import study_argument, study_verb, sweep, with_example
+from sweep.cli.verbs.group import complete_study, study_argument, study_verb, sweep, with_example
 
 if TYPE_CHECKING:
     from sweep.cli.target import Target
@@ -27,6 +27,13 @@ def _session_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return notify(keep(ray(inline(plain(data(function))))))
 
 
+def _from_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    start = click.option(
+        "--from", "start", metavar="STUDY", shell_complete=complete_study, help="Go on from the best trials of that study."
+    )
+    return start(click.option("--top", type=click.IntRange(1), help="From how many of them (default: 1).")(function))
+
+
 @sweep.command(epilog="For example: sweep init train.py, sweep init train.py -- --data /data, sweep init mine.py:objective")
 @click.argument("target", required=False, type=click.Path())
 @click.argument("words", nargs=-1, metavar="[WORD_OF_THE_SCRIPT]...")
@@ -42,6 +49,7 @@ def init(target: str | None, words: Sequence[str], out: str | None, python: str,
 
 @study_verb(runs=True, example="sweep run studies/fashion.yaml epochs.value=1")
 @_session_options
+@_from_options
 @click.option("--fresh", is_flag=True, help="Start over; the old folder is moved aside, never deleted.")
 def run(target: Target, **options: Any) -> int:
     """Train a study's trials; resume the study if it was stopped.
@@ -64,6 +72,7 @@ def resume(target: Target, **options: Any) -> int:
 
 
 @study_verb(runs=True, example="sweep plan studies/fashion.yaml")
+@_from_options
 @click.option("--first", default=12, show_default=True, type=click.IntRange(0), help="Number of trials to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(target: Target, first: int, as_json: bool) -> None:

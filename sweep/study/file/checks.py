@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sweep.errors import Problem, did_you_mean
-from sweep.study.command import place_problems
+from sweep.study.command import place_problems, resumes_itself
 from sweep.study.command import problems as command_problems
 from sweep.study.file import hints
+from sweep.study.file.dependent import check_dependent
 from sweep.study.file.parameters import Parameter, to_domain
 from sweep.study.file.schema import StudyModel
 from sweep.study.file.source import Source
@@ -20,7 +21,19 @@ from sweep.study.grid import Grid
 from sweep.study.methods import PRUNERS, SAMPLERS, WRAPPED, missing_packages
 from sweep.study.objective import ObjectiveNotFound, locate
 from sweep.study.plain import LARGEST
-from sweep.study.space import Choice, Constant, Domain, Range, axis_size, can_be, conditional, domain_text
+from sweep.study.space import (
+    PARENT,
+    Choice,
+    Constant,
+    Domain,
+    Fixed,
+    Range,
+    axis_size,
+    can_be,
+    conditional,
+    domain_text,
+    listed,
+)
 from sweep.study.spec import SEED, BudgetSpec, RepeatsSpec, TimeoutSpec, WorkersSpec
 
 # The option (None for all of them together), what is wrong, and what to write instead.
@@ -66,6 +79,8 @@ def check_objective(source: Source, values: Mapping[str, Any], import_dir: str) 
     if values.get("command") is not None:
         given = source.data.get("parameters")
         parameters = {name: keys for name, keys in given.items() if isinstance(name, str)} if isinstance(given, dict) else {}
+        if source.data.get("from"):
+            parameters.pop(PARENT, None)  # which the command does not get
         for place, message, hint in command_problems(values["command"], parameters, Path(import_dir)):
             yield source.problem(("command", place), message, hint)
         for place, group in enumerate(values.get("nested", ())):
@@ -128,18 +143,21 @@ def check_together(
         domains: the parameters that are valid by themselves.
         option_problems: yields what is wrong with the options of a sampler or pruner.
     """
-    method, budget = values.get("method"), values.get("budget")
+    method, budget, command = values.get("method"), values.get("budget"), values.get("command")
     yield from _check_seed(source, method, domains.get(SEED))
     yield from _check_repeats(source, values.get("repeats"), domains)
     yield from _check_workers(source, values.get("workers"))
-    yield from _check_conditions(source, domains)
+    yield from check_dependent(source, values.get("from"), domains)
     if pruner := values.get("pruner"):
         yield from _check_pruner(source, pruner, ("pruner",), option_problems)
     yield from _check_sampler(source, method, values.get("sampler", {}), option_problems)
     yield from _check_points(source, method, values.get("enqueue", []), domains)
     yield from _check_whole_numbers(source, values, domains)
     yield from _check_size(source, method, budget, domains)
-    if values.get("determinism") == "strict" and values.get("command") is not None:
+    if command is not None and values.get("from") is not None and resumes_itself(command, domains):
+        message = "a script that goes on from ${step} by itself has its state in files of its own, in the first study"
+        yield source.problem(("from",), message, "give trial.report a state (sweep docs own-code)")
+    if values.get("determinism") == "strict" and command is not None:
         message = "strict cannot be set for a command, which is a program of its own"
         hint = "remove it, and call torch.use_deterministic_algorithms(True) in the script"
         yield source.problem(("determinism",), message, hint)
@@ -198,22 +216,6 @@ def _check_size(source: Source, method: str | None, budget: BudgetSpec | None, d
     if method == "grid" and size > LARGEST and (budget is None or budget.trials is None):
         message = f"a grid of more than 10^{int((size.bit_length() - 1) * 0.30103)} trials has no end"
         yield source.problem(("parameters",), message, "add budget: {trials: 50}, use fewer values, or method: random or tpe")
-
-
-def _check_conditions(source: Source, domains: dict[str, Domain]) -> Iterator[Problem]:
-    names = list(domains)
-    for name, domain in domains.items():
-        for condition in domain.when:
-            where, before = ("parameters", name, "when", condition.parent), names[: names.index(name)]
-            if condition.parent not in before:
-                below = condition.parent in domains and condition.parent != name
-                hint = f"put {condition.parent} above {name}" if below else did_you_mean(condition.parent, before)
-                yield source.problem(where, f"there is no parameter {condition.parent!r} above {name}", hint)
-                continue
-            parent = domains[condition.parent]
-            for value in condition.values:
-                if not can_be(parent, value):
-                    yield source.problem(where, f"{condition.parent} is never {value!r}", f"it is {domain_text(parent)}")
 
 
 def _check_pruner(source: Source, pruner: Any, where: tuple[str, ...], option_problems: OptionProblems) -> Iterator[Problem]:
@@ -287,9 +289,7 @@ def _check_repeats(source: Source, repeats: RepeatsSpec | None, domains: dict[st
 
 def _check_seed(source: Source, method: str | None, domain: Domain | None) -> Iterator[Problem]:
     where = ("parameters", SEED)
-    if isinstance(domain, (Choice, Constant)):
-        values = domain.values if isinstance(domain, Choice) else (domain.value,)
-        if any(type(value) is not int for value in values):
-            yield source.problem(where, "must be whole numbers: they select the trial's random seed", "seed: {values: [0, 1, 2]}")
-    if method not in (None, "grid") and domain is not None and not isinstance(domain, Constant):
+    if isinstance(domain, Choice | Fixed) and any(type(value) is not int for value in listed(domain)):
+        yield source.problem(where, "must be whole numbers: they select the trial's random seed", "seed: {values: [0, 1, 2]}")
+    if method not in (None, "grid") and domain is not None and not isinstance(domain, Fixed):
         yield source.problem(where, f"method {method} would search for the luckiest seed", "use a constant, or method: grid")

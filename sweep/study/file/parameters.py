@@ -12,8 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from sweep.study.condition import Condition
 from sweep.study.distribution import PARAMETERS_OF, Distribution
-from sweep.study.file.values import ConditionValues, Number, ParameterName, Scalar, Values, is_finite
-from sweep.study.space import RESOLUTION, Choice, Constant, Domain, Range, axis_size, axis_value
+from sweep.study.file.values import ConditionValues, Number, Pairs, ParameterName, Scalar, Values, is_finite
+from sweep.study.space import RESOLUTION, Choice, Constant, Domain, Inherited, Range, axis_size, axis_value
 
 _DISTRIBUTIONS = (*PARAMETERS_OF, "uniform", "log_uniform_values", "int_uniform", "q_uniform", "constant", "categorical")
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -29,6 +29,7 @@ class Parameter(BaseModel):
                 {"required": ["value"]},
                 {"required": ["values"]},
                 {"required": ["min", "max"]},
+                {"required": ["inherited"]},
                 {"required": ["distribution"], "properties": {"distribution": {"enum": [*PARAMETERS_OF]}}},
             ]
         }
@@ -49,6 +50,7 @@ class Parameter(BaseModel):
     sigma: Number = Field(default=1, description="its standard deviation")
     a: Number = Field(default=1, description="the first parameter of a beta distribution")
     b: Number = Field(default=1, description="the second one")
+    inherited: Pairs = Field(default=None, description="written by sweep into a study's folder: each parent with its value")
     when: dict[str, ConditionValues] | None = Field(
         default=None, description="it applies only if these, above it, have these values"
     )
@@ -76,7 +78,7 @@ def to_domain(parameter: Parameter) -> Domain:
     if own := sorted(given & {name for names in PARAMETERS_OF.values() for name in names}):
         able = " or ".join(kind for kind, names in PARAMETERS_OF.items() if own[0] in names)
         raise ValueError(f"{own[0]} needs distribution: {able}")
-    kinds = [kind for kind in ("value", "values") if kind in given] + ["min and max"] * bool(given & {"min", "max"})
+    kinds = [kind for kind in ("value", "values", "inherited") if kind in given] + ["min and max"] * bool(given & {"min", "max"})
     if len(kinds) != 1:
         what = "has no domain" if not kinds else f"has both {' and '.join(kinds)}"
         raise ValueError(f"{what}; give exactly one of value, values, or min and max")
@@ -89,6 +91,9 @@ def to_domain(parameter: Parameter) -> Domain:
         return Choice(values=values, probabilities=_probabilities(parameter.probabilities, len(values)), when=when)
     if "probabilities" in given:
         raise ValueError("probabilities needs values")
+    if "inherited" in given:
+        _only("inherited", given, parameter, "constant")
+        return Inherited(values=parameter.inherited, when=when)
     return replace(_range(parameter, given), when=when)
 
 

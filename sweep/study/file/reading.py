@@ -27,6 +27,7 @@ from sweep.study.file.checks import (
     to_domains,
 )
 from sweep.study.file.findings import problem_of
+from sweep.study.file.inheriting import FindParents, inherit
 from sweep.study.file.own_space import check_own_space
 from sweep.study.file.parameters import Parameter
 from sweep.study.file.schema import StudyModel, has_parts
@@ -54,6 +55,7 @@ def read_study(
     import_dir: Path | None = None,
     find_objective: bool = True,
     option_problems: OptionProblems = no_problems,
+    find_parents: FindParents | None = None,
 ) -> StudySpec:
     """Read a study file and check all of it, without importing the objective.
 
@@ -63,10 +65,11 @@ def read_study(
         import_dir: folder searched for the objective's module; default: the file's own.
         find_objective: check whether the objective exists; not needed to read results.
         option_problems: yields what is wrong with the options of a sampler or pruner; not needed to read results.
+        find_parents: finds the trials that a study with the key `from` goes on from; not needed for a study's own copy.
 
     Raises:
         StudyFileError: the file has problems; it contains all of them.
-        SweepError: the file cannot be read.
+        SweepError: the file cannot be read; or what `find_parents` raises.
     """
     if path.suffix in NOT_STUDIES:
         raise not_a_study(path)
@@ -80,7 +83,7 @@ def read_study(
         )
     source = read_source(str(path), text, overrides, _KNOWN_KEYS, None if written else wandb.translate)
     folder = str((import_dir or path.parent).resolve())
-    return _checked(source, folder, path.stem, find_objective, option_problems)
+    return _checked(source, folder, path.stem, find_objective, option_problems, find_parents)
 
 
 def is_wandb_file(path: Path) -> bool:
@@ -125,15 +128,23 @@ def given_study(
     import_dir: Path,
     find_objective: bool = True,
     option_problems: OptionProblems = no_problems,
+    find_parents: FindParents | None = None,
 ) -> StudySpec:
     """Check a study given as a dict of a study file's keys, which must have a name; the rest is as for `read_study`."""
     source = given_source(data, overrides, _KNOWN_KEYS, wandb.translate)
-    return _checked(source, str(import_dir.resolve()), None, find_objective, option_problems)
+    return _checked(source, str(import_dir.resolve()), None, find_objective, option_problems, find_parents)
 
 
 def _checked(
-    source: Source, import_dir: str, default_name: str | None, find_objective: bool, option_problems: OptionProblems
+    source: Source,
+    import_dir: str,
+    default_name: str | None,
+    find_objective: bool,
+    option_problems: OptionProblems,
+    find_parents: FindParents | None,
 ) -> StudySpec:
+    if source.is_whole and find_parents is not None:
+        inherit(source, default_name, find_parents)
     problems = source.problems
     unread, broken = len(problems), {problem.key for problem in problems if problem.key}
     values: dict[str, Any] = {}

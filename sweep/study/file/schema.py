@@ -15,7 +15,8 @@ from sweep.study.file import parameters, values
 from sweep.study.file.parameters import STRICT
 from sweep.study.file.writing import file_value
 from sweep.study.keys import Key, default_of, keys_of
-from sweep.study.spec import ConstraintSpec, MetricSpec, StudySpec
+from sweep.study.metric import ConstraintSpec, MetricSpec
+from sweep.study.spec import FromSpec, StudySpec
 
 
 def _model(spec: type, description: str, extra: dict[str, Any] | None = None) -> type[BaseModel]:
@@ -72,6 +73,7 @@ _BOUNDS: Any = _model(ConstraintSpec, "The bounds of a metric.", {"anyOf": [{"re
 _SHAPES: dict[str, Any] = {
     "Metric": _METRIC,
     "Metrics": Annotated[list[_METRIC], Field(min_length=1)],
+    "From": _mapping(FromSpec),
     "Constraints": Annotated[dict[values.Text, _BOUNDS], AfterValidator(_constraints)],
     "Parameters": parameters.Parameters,
     "Spaces": parameters.Spaces,

@@ -23,6 +23,7 @@ _EXAMPLES = "for example lr.values='[0.1, 0.01]' or epochs.value=1"
 # The keys of each kind of domain; a key that is overridden excludes those of other kinds.
 _KINDS = (
     {"value"},
+    {"inherited"},
     {"values", "probabilities"},
     {"min", "max", "step", "log", "q", "round"},
     {"distribution", "mu", "sigma", "a", "b", "round"},

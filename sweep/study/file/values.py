@@ -12,7 +12,7 @@ import re
 import shlex
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from sweep.study.methods import PRUNERS
 from sweep.study.plain import LARGEST
@@ -145,6 +145,12 @@ def _condition(value: Any) -> Any:
     return [_scalar(item) for item in values]
 
 
+def _inherited(value: Any) -> tuple[tuple[int, Any], ...]:
+    if not isinstance(value, list) or not all(isinstance(one, list) and len(one) == 2 and type(one[0]) is int for one in value):
+        raise ValueError("must be numbers of trials with values, such as [[7, 0.1], [2, 0.01]]")
+    return tuple((number, _scalar(own)) for number, own in value)
+
+
 def _address(value: Any) -> str:
     if isinstance(value, str) and re.fullmatch(_ADDRESS, value):
         return value
@@ -194,6 +200,8 @@ Reference = Annotated[
     _matching(_REFERENCE, "must be written module:function, for example sweep.objectives.fashion_mnist:train"),
     WithJsonSchema({"type": "string", "pattern": r"^[^\s:]+:[^\s:.]+$", "examples": _REFERENCES}),
 ]
+_PAIR = {"type": "array", "minItems": 2, "maxItems": 2}
+Pairs = Annotated[Any, BeforeValidator(_inherited), WithJsonSchema({"type": "array", "items": _PAIR, "minItems": 1})]
 _WORDS = {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1}
 Command = Annotated[Any, BeforeValidator(_command), WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"\S"}, _WORDS]})]
 _PRUNERS = {"type": "object", "properties": {"type": {"enum": list(PRUNERS)}}, "required": ["type"]}
@@ -217,5 +225,6 @@ Resources = Annotated[
 ]
 Method = Literal["grid", "random", "tpe", "gp", "cmaes", "qmc", "nsgaii"]
 Names = list[ParameterName]
+Numbers = Annotated[list[WholeNumber], AfterValidator(tuple)]
 Options = dict[str, Any]
 Points = list[dict[str, Scalar]]

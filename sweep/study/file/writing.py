@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweep.study.keys import Key, default_of, keys_of
-from sweep.study.space import Domain, domain_keys
+from sweep.study.space import Constant, Domain, domain_keys
 from sweep.study.spec import StudySpec
+from sweep.study.trial import Params
 
 # Of what `write_study` writes, and of the folder beside it; a later program raises it when an earlier one would misread them.
 FORMAT = 1
@@ -43,6 +44,12 @@ def file_value(key: Key, value: Any) -> Any:
     if key.value == "Constraints":
         return {bounds.metric: _plain(bounds) for bounds in value}
     return key.none if value is None else _plain(value)
+
+
+def write_constants(params: Params) -> str:
+    """Return the text of a study file's `parameters` in which each has one value."""
+    lines = (flow({name: domain_keys(Constant(value=value))})[1:-1] for name, value in params.items())
+    return "".join(["parameters:\n", *(f"  {line}\n" for line in lines)])
 
 
 def changed_keys(study: StudySpec) -> dict[str, Any]:

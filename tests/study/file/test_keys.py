@@ -53,7 +53,14 @@ OTHER = {key: value for key, value in FULL.items() if key not in ("objective", "
     "determinism": "off",
     "command": "python -c pass ${args}",
     "nested": ["optimizer"],
-    "parameters": FULL["parameters"] | {"optimizer.lr": {"distribution": "normal", "round": 0.1}},
+    "parameters": FULL["parameters"]
+    | {
+        "optimizer.lr": {"distribution": "normal", "round": 0.1},
+        "parent": {"values": [7, 2]},
+        "rate": {"inherited": [[7, 0.1], [2, [1, 2]]]},
+        "momentum": {"inherited": [[2, 0.9]], "when": {"parent": [2]}},
+    },
+    "from": {"study": "/runs/first", "top": 2, "parents": [7, 2]},
     "budget": {"trials": 20, "unlimited": True},
     "cwd": "${dir}/work",
     "env": {"WANDB_MODE": "offline", "RATE": 0.1},
@@ -101,6 +108,10 @@ env: {WANDB_MODE: "offline", RATE: "0.1"}
 nested: ["optimizer"]
 metrics: [{name: "loss", goal: "minimize"}, {name: "score", goal: "maximize", target: 1}]
   optimizer.lr: {distribution: "normal", mu: 0.0, sigma: 1.0, round: 0.1}
+  parent: {values: [7, 2]}
+  rate: {inherited: [[7, 0.1], [2, [1, 2]]]}
+  momentum: {inherited: [[2, 0.9]], when: {parent: [2]}}
+from: {study: "/runs/first", top: 2, parents: [7, 2]}
 repeats: 2
 budget: {trials: 20, unlimited: true}
 workers: {devices: "cpu", per_device: "auto", devices_per_trial: 2}
