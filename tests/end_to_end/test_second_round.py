@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from sweep.storage.database import read_curves
 from sweep.storage.folder import StudyFolder
@@ -86,8 +87,9 @@ def test_a_second_round_equals_a_longer_training(cli: Cli, first: Path, next_rou
     [trial, _] = cli("trials", str(folder), "--format", "json").json
     assert Path(trial["dir"]).name == "0000_parent=1"
     assert not list(folder.glob("0*/checkpoint.parent.pt"))
-    space = hparams_tags(folder / "0000_parent=1")
-    assert len(space) == 3
+    described = HParamsPluginData.FromString(hparams_tags(folder / "0000_parent=1")["_hparams_/experiment"]).experiment
+    columns = {info.name: [value.number_value for value in info.domain_discrete.values] for info in described.hparam_infos}
+    assert columns == {"parent": [1, 2], "x": [3, 2], "steps": [5]}
     assert "parent" in (folder / "report.html").read_text()
 
 
@@ -330,6 +332,12 @@ def test_parents_without_checkpoints_are_named(cli: Cli, here: Path, first: Path
     assert done.code == 2
     assert "trials 2, 0 of runs/study, among its 3 best, have no checkpoint to go on from" in done.err
     assert "checkpoints: {keep_best: 3}" in done.err
+
+
+def test_a_dropped_trial_is_no_parent(cli: Cli, first: Path, next_round: Next) -> None:
+    """The next best ones are."""
+    assert cli("drop", "runs/study", "1").code == 0
+    assert "parents    trials 2, 0 of runs/study" in cli("plan", str(next_round()), *FROM, "--top", "2").out
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def _value(where: _Path, given: Any) -> str:
 
 
 def _known_beside(path: _Path) -> list[str]:
-    if path[0] == "parameters":
-        return list(Parameter.model_fields)
-    model = model_of(StudyModel.model_fields[str(path[0])].annotation)
-    return list(model.model_fields) if model is not None else []
+    """Return the keys that users write beside one, or in its place."""
+    model = Parameter if path[0] == "parameters" else model_of(StudyModel.model_fields[str(path[0])].annotation)
+    fields = model.model_fields if model is not None else {}
+    return [key for key, field in fields.items() if not (field.description or "").startswith("written by sweep")]
