@@ -21,11 +21,12 @@ from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import continued_study
 from sweep.study.file.writing import write_study
 from sweep.study.formatting import cluster_text
+from sweep.study.groups import Groups
 from sweep.study.record import TrialRecord
 from sweep.study.spec import BudgetSpec, StudySpec, WorkersSpec
 from sweep.study.trial import TrialState
 from sweep.worker.devices import Slot, device_notes, plan_slots
-from sweep.worker.protocol import Died, Load, LoadFailed
+from sweep.worker.protocol import Died, Load, Loaded, LoadFailed
 
 # The keys that a file of another tool has in other words.
 _OF_ANOTHER_TOOL = ("command", "nested", "env", "metric", "metrics", "method", "parameters", "sampler", "pruner", "budget")
@@ -52,14 +53,7 @@ def show_plan(target: Target, first: int, *, as_json: bool) -> None:
     for line in _about(study):
         print(line)
     print(f"folder     {target.folder.root}")
-    if study.workers.engine == "ray":
-        print(f"slots      {_cluster_text(study.workers)}")
-    else:
-        print(f"slots      {_slots_text(slots, may_grow(study.workers, slots))}")
-        for note in device_notes(study.workers.devices, slots):
-            print(f"           {note}")
-    if len(slots) != 1 and study.in_any_order:
-        print("order      the trials that are expected to take longest start first, under their own numbers")
+    _print_places(target, study, slots, planned)
     for note in study.notes:
         print(f"note       {note}")
     if study.notes:
@@ -83,6 +77,20 @@ def _about(study: StudySpec) -> Iterator[str]:
         yield f"keeps      {', '.join(constraint.text for constraint in study.constraints)}{_not_steered(study)}"
 
 
+def _print_places(target: Target, study: StudySpec, slots: list[Slot], planned: list[TrialRecord]) -> None:
+    """Print where the trials run, in which order, and which of them together."""
+    if study.workers.engine == "ray":
+        print(f"slots      {_cluster_text(study.workers)}")
+    else:
+        print(f"slots      {_slots_text(slots, may_grow(study.workers, slots))}")
+        for note in device_notes(study.workers.devices, slots):
+            print(f"           {note}")
+    if len(slots) != 1 and study.in_any_order:
+        print("order      the trials that are expected to take longest start first, under their own numbers")
+    if (study.workers.fuse or 1) > 1:
+        print(f"together   {_together_text(study, _imported(study, target).varies, planned)}")
+
+
 def _understood(study: StudySpec) -> list[str]:
     """Return what became of another tool's file, as lines of a study file."""
     lines = write_study(study).splitlines()
@@ -96,25 +104,44 @@ def check_study(target: Target) -> None:
         StudyFileError: the objective cannot be imported.
         SweepError: what is to run its trials is not there.
     """
-    from sweep.worker.executors.local import LocalWorker
-    from sweep.worker.loop import serve
-
     study = target.study
     check_engine(study.workers)
-    slot = plan_slots("cpu", 1, 1)[0]
-    print(f"{'checking' if study.command else 'importing'} {study.trained}", file=sys.stderr, flush=True)
-    worker = LocalWorker(slot, functools.partial(serve, study))
-    try:
-        event = worker.next_event(Load()).result()
-    finally:
-        worker.close()
-    if isinstance(event, LoadFailed | Died):
-        reason = event.reason if isinstance(event, LoadFailed) else event.describe()
-        raise StudyFileError(str(target.path), [Problem(where=str(target.path), key="objective", message=reason)])
+    _imported(study, target)
     slots_for(study.workers)
     total = "" if study.total is None else f", {study.total:,} trials"
     space = ", the space is the function's own" * study.suggests
     print(f"{target.path} is valid: {study.method}{total}{space}{_not_steered(study)}")
+
+
+def _imported(study: StudySpec, target: Target) -> Loaded:
+    """Import the objective in a separate process, and return what it can do.
+
+    Raises:
+        StudyFileError: it cannot be imported.
+    """
+    from sweep.worker.executors.local import LocalWorker
+    from sweep.worker.loop import serve
+
+    print(f"{'checking' if study.command else 'importing'} {study.trained}", file=sys.stderr, flush=True)
+    worker = LocalWorker(plan_slots("cpu", 1, 1)[0], functools.partial(serve, study))
+    try:
+        event = worker.next_event(Load()).result()
+    finally:
+        worker.close()
+    if isinstance(event, Loaded):
+        return event
+    reason = event.reason if isinstance(event, LoadFailed) else event.describe() if isinstance(event, Died) else str(event)
+    raise StudyFileError(str(target.path), [Problem(where=str(target.path), key="objective", message=reason)])
+
+
+def _together_text(study: StudySpec, varies: tuple[str, ...] | None, planned: list[TrialRecord]) -> str:
+    """Return which trials are trained together, as far as they are listed."""
+    if not varies:
+        return "one trial at a time: the objective has no train.fused, so workers.fuse has no effect"
+    groups = Groups(study=study, varies=varies, size=study.workers.fuse or 1)
+    found = dict.fromkeys(tuple(groups.of((record.number, 0))) for record in planned)
+    shown = "; ".join(" ".join(dict.fromkeys(str(number) for number, _ in group)) for group in found)
+    return f"up to {study.workers.fuse} runs that differ only in {', '.join(varies)}{f': trials {shown}' if shown else ''}"
 
 
 def _not_steered(study: StudySpec) -> str:

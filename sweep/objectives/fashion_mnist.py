@@ -14,88 +14,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # as everybody calls it
 from torch import Tensor, nn
 
-from sweep.errors import did_you_mean
 from sweep.objectives import datasets
 from sweep.objectives.images import Split, load, to_float
 from sweep.objectives.networks import make_model, make_optimizer, set_precision
+from sweep.objectives.together import train_together
+from sweep.objectives.training import AHEAD, EVALUATION_BATCH, Epoch, epoch_order, parameters_of, show_data, show_predictions
 from sweep.worker.handle import Trial
 from sweep.worker.protocol import Progress
 
-_EVALUATION_BATCH = 500  # its activations fit into a core's cache
-_AHEAD = 100  # batches that are copied out of the data set at once
 _AS_IT_IS = nullcontext()
-_EMBEDDED = 300  # test images that the projector shows
-_DEFAULTS: dict[str, Any] = {
-    "lr": 0.001,
-    "batch_size": 64,
-    "shuffle": True,
-    "epochs": 5,
-    "model": "cnn",
-    "optimizer": "adam",
-    "momentum": 0.0,
-    "weight_decay": 0.0,
-    "train_samples": None,
-    "precision": "float32",
-    "dataset": "fashion_mnist",
-    "checkpoint_every": None,
-    "seed": None,  # in `trial.seed`
-}
-
-
-@dataclass(kw_only=True)
-class Epoch:
-    """The progress of an epoch: batches, sum of losses, correct predictions, seconds.
-
-    Each batch's tensors stay on the device until `settle`, so that the CPU does not wait for a GPU.
-    """
-
-    batches: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
-    seconds: float = 0.0
-    _added: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
-
-    @classmethod
-    def again(cls, done: Mapping[str, Any]) -> Epoch:
-        """Return the epoch that `settle` described, or a new one. Old checkpoints have tensors, and the last loss."""
-        numbers: dict[str, Any] = {
-            name: value.item() if isinstance(value, Tensor) else value for name, value in done.items() if name != "loss"
-        }
-        return cls(**numbers)
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: its mean loss, logits (n, 10) and labels (n,)."""
-        self._added.append((loss.detach(), logits.detach(), labels))
-        self.batches += 1
-
-    @property
-    def loss(self) -> Tensor:
-        """Return the last batch's loss."""
-        return self._added[-1][0]
-
-    def settle(self) -> dict[str, Any]:
-        """Add up the batches, one by one so that an interruption changes no digit; return what `again` needs."""
-        if self._added:
-            losses, logits, labels = zip(*self._added, strict=True)
-            for loss, batch in zip(torch.stack(losses).tolist(), labels, strict=True):
-                self.loss_sum += loss * len(batch)
-            self.correct += int((torch.cat(logits).argmax(1) == torch.cat(labels)).sum().item())
-            self._added.clear()
-        return {"batches": self.batches, "loss_sum": self.loss_sum, "correct": self.correct, "seconds": self.seconds}
 
 
 def train(trial: Trial) -> dict[str, float]:
     """Train one setting; report loss and accuracy of training and validation after each epoch, and of the test at the end."""
-    p = _parameters(trial.params)
+    p = parameters_of(trial.params)
     training, validation, test = load(p["dataset"], trial.device)
     samples = min(p["train_samples"] or len(training), len(training))
     precision = set_precision(p["precision"], trial.device)
@@ -152,8 +92,8 @@ def train_epoch(
     """Train on the samples in this order; yield the number of batches done after each. An interrupted epoch continues."""
     model.train()
     parameters = list(model.parameters())
-    for first in range(epoch.batches * batch_size, len(order), _AHEAD * batch_size):
-        places = data.index[order[first : first + _AHEAD * batch_size]]
+    for first in range(epoch.batches * batch_size, len(order), AHEAD * batch_size):
+        places = data.index[order[first : first + AHEAD * batch_size]]
         images, labels = data.images[places], data.labels[places]
         for start in range(0, len(places), batch_size):
             started = time.perf_counter()
@@ -176,7 +116,7 @@ def evaluate(model: nn.Module, data: Split, precision: AbstractContextManager[ob
     model.eval()
     loss_sum = torch.zeros((), dtype=torch.float64, device=data.index.device)
     batches = []
-    for places in torch.split(torch.arange(len(data), device=data.index.device), _EVALUATION_BATCH):
+    for places in torch.split(torch.arange(len(data), device=data.index.device), EVALUATION_BATCH):
         images, labels = data.batch(places)
         with precision:
             batches.append(model(images).float())
@@ -186,34 +126,9 @@ def evaluate(model: nn.Module, data: Split, precision: AbstractContextManager[ob
     return loss_sum.item() / len(data), int(correct.item()), logits
 
 
-def epoch_order(samples: int, shuffle: bool, seed: int, epoch: int) -> Tensor:
-    """Return the order of the samples in an epoch; it depends on the trial's seed and the epoch alone."""
-    if not shuffle:
-        return torch.arange(samples)
-    return torch.randperm(samples, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-
-
-def show_data(trial: Trial, model: nn.Module, training: Split, test: Split, classes: Sequence[str]) -> None:
-    """Log the model, samples of the training data, and the pixels of some test images."""
-    images, labels = training.batch(torch.arange(32))
-    trial.panels.samples(images, labels, classes)
-    trial.panels.watch(model, images)
-    places = test.index[:_EMBEDDED]
-    pixels, labels = test.images[places], test.labels[places]
-    trial.panels.embedding("pixels", pixels.flatten(1), labels, pixels, classes, of_model=False)
-
-
-@torch.no_grad()
-def show_predictions(trial: Trial, model: nn.Sequential, test: Split, logits: Tensor, classes: Sequence[str], step: int) -> None:
-    """Log the predictions for the test images, and the last hidden layer for some of them."""
-    trial.panels.predictions(test.images[test.index], test.labels[test.index], logits, classes, step)
-    images, labels = test.batch(torch.arange(_EMBEDDED))
-    trial.panels.embedding("last hidden layer", model[:-1](images), labels, images, classes)
-
-
 def prepare(params: Mapping[str, Any]) -> Iterator[Progress]:
     """Fetch the data set before the first trial starts; yield the progress."""
-    yield from datasets.fetch(_parameters(params)["dataset"], datasets.cache_root())
+    yield from datasets.fetch(parameters_of(params)["dataset"], datasets.cache_root())
 
 
 # What the study must know before a trial runs: see `sweep/docs/own-code.md`.
@@ -221,16 +136,4 @@ train.metrics = (  # type: ignore[attr-defined]  # a function has no declared at
     *("validation/accuracy", "test/accuracy", "validation/loss", "train/loss", "train/accuracy", "train/correct", "test/samples"),
 )
 train.prepare = prepare  # type: ignore[attr-defined]  # as above
-
-
-def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
-    if unknown := [name for name in given if name not in _DEFAULTS]:
-        raise ValueError(f"fashion_mnist has no parameter {unknown[0]!r}; {did_you_mean(unknown[0], _DEFAULTS)}")
-    p = {**_DEFAULTS, **given}
-    if p["dataset"] not in datasets.TORCHVISION:
-        raise ValueError(f"there is no data set {p['dataset']!r}; {did_you_mean(str(p['dataset']), datasets.TORCHVISION)}")
-    for name in ("batch_size", "epochs", "checkpoint_every"):
-        missing = p[name] is None and _DEFAULTS[name] is None
-        if not missing and (not isinstance(p[name], int) or p[name] < 1):
-            raise ValueError(f"{name} must be a whole number above 0, got {p[name]!r}")
-    return p
+train.fused = train_together  # type: ignore[attr-defined]  # as above

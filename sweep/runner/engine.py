@@ -62,6 +62,12 @@ def check_engine(workers: WorkersSpec, *, inline: bool = False) -> None:
             why="workers.engine is ray, and --inline runs one trial at a time in this process",
             do="workers.engine=local   with --inline, in this process\nno --inline            on the cluster",
         )
+    if (workers.fuse or 1) > 1:
+        raise SweepError(
+            "fused-on-a-cluster",
+            f"workers.fuse={workers.fuse} trains several trials in one worker of this machine, not of a Ray cluster",
+            do="workers.fuse=auto      one trial at a time, on the cluster\nworkers.engine=local   together, on this machine",
+        )
     from sweep.worker.executors.ray.connecting import check_installed
 
     check_installed()

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any
 
 from sweep.errors import SweepError
 from sweep.runner.changed_code import CodeHistory
@@ -26,11 +25,11 @@ from sweep.storage.parents import place_checkpoint
 from sweep.storage.remarks import RemarksWatch
 from sweep.storage.retention import Retention
 from sweep.storage.store import StudyStore
-from sweep.study.record import Span, TrialRecord, now_text, with_span_to_now
+from sweep.study.record import TrialRecord, now_text, planned_record, started_now, with_span_to_now
 from sweep.study.repeats import is_decided, runs_of, trial_of
 from sweep.study.spec import StudySpec
 from sweep.study.timing import TimeBreakdown
-from sweep.study.trial import Params, Report, Suggested, TrialResult, TrialState
+from sweep.study.trial import GroupSpec, Params, Report, Suggested, TrialResult, TrialState
 from sweep.tensorboard.columns import note_column
 from sweep.tensorboard.pareto_front import FrontColumn
 from sweep.worker.devices import Slot
@@ -38,9 +37,6 @@ from sweep.worker.protocol import Resumed, Suggest
 
 # The record of a longer trial is synced to the disk before its checkpoint is removed; a shorter trial can run again.
 _WORTH_A_SYNC_S = 1.0
-# What is no longer so of a run that starts again.
-_STARTS_ANEW: dict[str, Any] = dict.fromkeys(("value", "step", "total", "duration_s", "ended", "error", "cause"))
-_STARTS_ANEW |= {"metrics": {}, "user_attrs": {}}
 # A runner that is killed loses at most this much of the time breakdown.
 _TIME_EVERY_S = 3.0
 
@@ -120,19 +116,22 @@ class Ledger:
         """Return the run to start next, or None when there is none; those with the keys `skipped` do not start now."""
         return None if self._failed.too_many or self._planner.time_is_up else self._queue.pop(skipped)
 
-    def start(self, record: TrialRecord, slot: Slot) -> TrialRecord:
+    def take(self, key: tuple[int, int]) -> tuple[TrialRecord, bool]:
+        """Return a run that belongs to the group of another one, and whether it starts with it: it may have ended before."""
+        if (run := self._queue.take(key)) is not None:
+            return run, True
+        known = {run.repeat: run for run in self._runs.get(key[0], ())}
+        params = next(iter(known.values())).params if known else self._study.grid.point(key[0])
+        return known.get(key[1]) or planned_record(self._study, key[0], params, key[1]), False
+
+    def start(self, record: TrialRecord, slot: Slot, group: GroupSpec | None = None) -> TrialRecord:
         """Record that a run starts, before its worker makes the run folder; no run folder is without a record."""
-        now = now_text()
         drawn = self._planner.drawn(record.number) if record.number not in self._runs else None
         record = replace(
-            record,
+            started_now(record, slot.index),
             code=self._code.code_for(record) if self._code else None,
-            state=TrialState.RUNNING,
-            attempts=record.attempts + 1,
-            started=now,
             device=slot.device,
-            spans=(*record.spans, Span(slot=slot.index, started=now, ended=now)),
-            **_STARTS_ANEW,
+            group=tuple((one.number, one.repeat) for one in group.members) if group else (),
         )
         self._change(record)
         if _is_first_run(record):

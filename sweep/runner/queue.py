@@ -46,6 +46,17 @@ class RunQueue:
         found = self._find(skipped)
         return found and found[0].pop(found[1])
 
+    def take(self, key: tuple[int, int]) -> TrialRecord | None:
+        """Return the run with this key, and remove it; in a grid it is planned if need be. None if it is not to start."""
+        for queue in (self._unfinished, self._planned):
+            for place, run in enumerate(queue):
+                if run.key == key:
+                    return queue.pop(place)
+        if self._study.method != "grid" or (params := self._planner.take(key[0])) is None:
+            return None
+        self._planned += due(key[0], params, (), self._study)
+        return self.take(key)
+
     def _find(self, skipped: Collection[tuple[int, int]]) -> tuple[list[TrialRecord], int] | None:
         """Return where the run to start next is: the list, and the place in it."""
         # Unfinished runs start even if the search has ended since: without the interruption they would have finished.

@@ -16,6 +16,7 @@ from dataclasses import replace
 from sweep.errors import SweepError
 from sweep.runner import failures, unsaved
 from sweep.runner.engine import Engine
+from sweep.runner.fusing import Fusing, enough, spec_of, workers_of
 from sweep.runner.gpu_sharing import GpuSharing
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, SessionOutcome
@@ -30,7 +31,7 @@ from sweep.storage.folder import StudyFolder
 from sweep.storage.messages import write_failed
 from sweep.study.record import TrialRecord, device_on
 from sweep.study.spec import StudySpec
-from sweep.study.trial import Decision, Report, TrialResult, TrialSpec, TrialState
+from sweep.study.trial import Decision, Report, TrialResult, TrialState
 from sweep.worker import protocol
 from sweep.worker.devices import Slot
 
@@ -61,7 +62,7 @@ class Runner:
         self._first_slots, self._timer = slots, timer
         self._slots = Slots(engine.make_worker, timer)
         sharing = gpu_sharing or GpuSharing((), 1, timer.now)
-        self._rules = SlotRules(self._slots, ledger, SlotNotes(folder, observer), sharing, engine)
+        self._rules = SlotRules(self._slots, ledger, SlotNotes(folder, observer), sharing, engine, Fusing(study, folder, ledger))
         self._stops = StopRequests(folder, timer.now)
         self._preparation = Preparation(self._slots, ledger.first_params)
         self._looked = -_POLL_S
@@ -78,8 +79,8 @@ class Runner:
         Raises:
             SweepError: the objective cannot be imported or prepared, or never reports the metric; a file cannot be written.
         """
-        slots = self._first_slots[: self._ledger.runs_left]
-        self._observer.begin(self._study, self._ledger.runs, len(slots) or int(self._rules.goes_on))
+        slots = enough(self._first_slots, self._ledger.runs_left)
+        self._observer.begin(self._study, self._ledger.runs, len(workers_of(slots)) or int(self._rules.goes_on))
         try:
             for slot in slots:
                 self._slots.open(slot, from_start=True)
@@ -193,6 +194,7 @@ class Runner:
 
     def _on_loaded(self, slot: SlotState, event: protocol.Loaded) -> None:
         slot.loaded, slot.node = True, event.node
+        self._rules.loaded(event)
         if event.node:
             slot.place = replace(slot.place, device=device_on(slot.place.device, event.node))
         if slot.queued is not None:
@@ -211,8 +213,9 @@ class Runner:
         slot.timer.turn_to("waiting")
         if slot.closing:
             self._slots.close(slot)
-        elif not self._stops and (record := self._rules.next(slot.place)) is not None:
-            self._start(slot, record)
+        elif not self._stops:
+            for seat, record in self._rules.next(slot):
+                self._start(seat, record)
 
     def _start(self, slot: SlotState, record: TrialRecord) -> None:
         if not slot.loaded:
@@ -221,19 +224,11 @@ class Runner:
             self._slots.send(slot, protocol.Load())
             return
         slot.queued, slot.deaths_at_start, slot.before = None, 0, record.duration_s
-        slot.trial, slot.began = self._ledger.start(record, slot.place), self._timer.now()
+        slot.trial, slot.began = self._ledger.start(record, slot.place, slot.group), self._timer.now()
         slot.timer.turn_to("training")
         slot.awaited, slot.timed_out, slot.killed = True, False, False
-        spec = TrialSpec(
-            number=record.number,
-            repeat=record.repeat,
-            params={} if self._study.suggests else record.params,  # its function asks for them
-            seed=record.seed,
-            dir=str(self._folder.trial_dir(record.folder)),
-            attempt=slot.trial.attempts,
-            columns=self._ledger.columns(slot.trial),
-        )
-        self._slots.send(slot, spec)
+        spec = spec_of(record, self._study, self._folder, self._ledger.columns(slot.trial), slot.trial.attempts)
+        self._slots.send(slot, replace(spec, group=slot.group))
         self._rules.began(slot)
 
     def _on_result(self, slot: SlotState, result: TrialResult) -> None:
@@ -242,6 +237,9 @@ class Runner:
         slot.timer.turn_to("waiting")
         if result.cause == "write-failed":
             raise write_failed(result.error or "", self._folder)
+        if result.state is TrialState.WAITING and result.error and not self._stops and self._rules.fails_together(slot, result):
+            self._fill()
+            return
         if result.state is TrialState.WAITING and not slot.timed_out:  # stopped on request
             self._ledger.interrupt(record, slot.seconds)
             slot.trial = None

@@ -20,6 +20,7 @@ from sweep.runner import environment
 from sweep.runner.changed_code import CodeHistory
 from sweep.runner.changed_constants import constants_texts
 from sweep.runner.engine import Engine, Here, check_engine
+from sweep.runner.fusing import shared, with_seats
 from sweep.runner.gpu_sharing import GpuSharing, may_grow, mps_text, slots_for
 from sweep.runner.ledger import Ledger
 from sweep.runner.observers import Observer, SessionOutcome, ended_json
@@ -89,6 +90,7 @@ def run_study(
     """
     check_engine(study.workers, inline=inline)
     slots = slots_for(study.workers)[: 1 if inline else None]
+    fuse = study.workers.fuse or 1
     get_objective = _objective_getter(objective, inline)
     check_ours(folder)
     if fresh and folder.root.exists():
@@ -108,7 +110,7 @@ def run_study(
         mark = mark_of(folder.root)
         if left := end_marked(mark):
             observer.notice(f"ended {len(left)} process{'es' * (len(left) > 1)} that an earlier session had left behind")
-        slots = [replace(slot, env={**slot.env, VARIABLE: mark}) for slot in slots]
+        slots = with_seats([replace(slot, env={**slot.env, VARIABLE: mark}) for slot in slots], fuse)
         check_whole(folder)
         known = read_records(folder)
         set_orphans_aside(folder, known, observer.notice)
@@ -138,7 +140,7 @@ def run_study(
         for text in filter(None, told):
             observer.notice(text)
 
-        shares = may_grow(study.workers, slots) and not inline
+        shares = may_grow(study.workers, slots) and not inline and fuse == 1
         gpu_sharing = GpuSharing(slots, cpu_cores(), clock, threads=study.workers.threads) if shares else None
         with (
             _engine(study, folder, slots, inline, get_objective, uses_torch(study, found, objective), mark) as engine,
@@ -179,7 +181,7 @@ def _engine(
     """Have what makes workers: this machine, which imports their modules while the study is opened, or a cluster."""
     imports = TORCH_IMPORTS if torch else IMPORTS
     if inline:
-        yield Here(make_worker=worker_maker(study, inline, get, imports))
+        yield Here(make_worker=shared(worker_maker(study, inline, get, imports)))
     elif study.workers.engine == "ray":
         from sweep.worker.executors.ray.cluster import RayCluster
 
@@ -191,7 +193,7 @@ def _engine(
         from sweep.worker.executors.starting import imports_under_way
 
         with imports_under_way(slots[0], imports):
-            yield Here(make_worker=worker_maker(study, inline, get, imports))
+            yield Here(make_worker=shared(worker_maker(study, inline, get, imports)))
 
 
 def _open_store(folder: StudyFolder, study: StudySpec, lock: Lock, observer: Observer) -> contextlib.closing[StudyStore]:

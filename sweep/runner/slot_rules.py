@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from sweep.runner.engine import Engine
+from sweep.runner.fusing import Fusing
 from sweep.runner.gpu_sharing import Change, GpuSharing
 from sweep.runner.ledger import Ledger
 from sweep.runner.slot_health import KILLED, SlotHealth, Verdict
@@ -13,8 +14,7 @@ from sweep.runner.slot_state import SlotState
 from sweep.runner.slots import Slots
 from sweep.study.record import TrialRecord
 from sweep.study.trial import TrialResult, TrialState
-from sweep.worker.devices import Slot
-from sweep.worker.protocol import Died
+from sweep.worker.protocol import Died, Loaded
 
 _MOST_LOSSES = 5  # of a trial without a report in between: more are not the machines' fault
 
@@ -26,17 +26,40 @@ class SlotRules:
         slots, ledger, notes: the session's.
         sharing: measures the trials on its GPUs.
         engine: may have room for more slots.
+        fusing: knows which trials are trained together.
     """
 
-    def __init__(self, slots: Slots, ledger: Ledger, notes: SlotNotes, sharing: GpuSharing, engine: Engine) -> None:
+    def __init__(
+        self, slots: Slots, ledger: Ledger, notes: SlotNotes, sharing: GpuSharing, engine: Engine, fusing: Fusing
+    ) -> None:
+        self._fusing = fusing
         self._slots, self._ledger, self._notes, self._sharing, self._engine = slots, ledger, notes, sharing, engine
         self._losses: Counter[tuple[int, int]] = Counter()
         self._health = SlotHealth(slots)
         self._waiting = 0
 
-    def next(self, place: Slot) -> TrialRecord | None:
-        """Return the run to start next in a slot, or None when there is none, or the slot has to wait."""
-        return self._ledger.next(self._health.not_for(place)) if self._sharing.may_start(place) else None
+    def loaded(self, event: Loaded) -> None:
+        """Note what an objective can that a worker has imported."""
+        if text := self._fusing.loaded(event.varies):
+            self._notes.say(text)
+
+    def next(self, slot: SlotState) -> list[tuple[SlotState, TrialRecord]]:
+        """Return the runs to start next: in a slot, or in the seats of its worker; none if it has to wait, or nothing is left."""
+        seats = self._slots.seats(slot)
+        if slot.place.seat or len(seats) < slot.place.seats or not self._sharing.may_start(slot.place):
+            return []
+        first = self._ledger.next(self._health.not_for(slot.place))
+        return [] if first is None else self._fusing.seated(seats, first)
+
+    def fails_together(self, slot: SlotState, result: TrialResult) -> bool:
+        """Put back the trial in a slot that has failed together with others; return False if it was alone."""
+        if slot.trial is None or slot.group is None:
+            return False
+        self._fusing.failed(slot.trial.key, len(slot.group.members), result.cause)
+        self._sharing.ended(slot.place)
+        self._ledger.put_back(slot.trial, result.error or "", slot.seconds)
+        slot.trial = None
+        return True
 
     @property
     def goes_on(self) -> bool:
@@ -64,7 +87,11 @@ class SlotRules:
             death: how its worker died, if it did.
         """
         assert slot.trial is not None
+        if death is not None and self.fails_together(slot, result):
+            return Verdict(puts_back=True)
         self._sharing.ended(slot.place)
+        if slot.place.seats > 1:  # a slot whose worker has several seats is never closed
+            return Verdict()
         if death is not None and not death.killed:
             return Verdict()
         cause = None if slot.timed_out else KILLED if death is not None else result.cause

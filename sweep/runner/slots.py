@@ -45,6 +45,11 @@ class Slots:
         """Return the slots that could start a trial now."""
         return [slot for slot in self._open if slot not in self._asked and slot.trial is None and slot.queued is None]
 
+    def seats(self, slot: SlotState) -> list[SlotState]:
+        """Return the idle slots of a slot's worker, in order."""
+        first = slot.place.index - slot.place.seat
+        return [one for one in self.idle if first <= one.place.index < first + one.place.seats]
+
     def open(self, place: Slot, *, from_start: bool = False) -> None:
         """Open a slot, whose worker begins to load; one of the first slots has been starting since the session began."""
         slot = SlotState(place=place, worker=self._make_worker(place), timer=self._timer.add_slot(from_start=from_start))

@@ -122,3 +122,8 @@ class LongestFirst:
         chosen = self._order.pop()
         del self._left[chosen]
         return chosen
+
+    def taken(self, number: int) -> None:
+        """Note that a trial starts which was not chosen here."""
+        if self._left is not None and self._left.pop(number, None) is not None and number in self._order:
+            self._order.remove(number)

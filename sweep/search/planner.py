@@ -114,6 +114,17 @@ class Planner:
             self._optuna.begin(number)
         return number, self.study.grid.point(number)
 
+    def take(self, number: int) -> dict[str, Scalar] | None:
+        """Return all parameters of one point of a grid, or None if it was planned before or the search has ended."""
+        if number in self._known or self.ended_by is not None:
+            return None
+        self._known.add(number)
+        if self._order is not None:
+            self._order.taken(number)
+        if self._optuna is not None:
+            self._optuna.begin(number)
+        return self.study.grid.point(number)
+
     def _place(self) -> int:
         """Return the next trial's number: of a grid's points to try first, else of a longest trial, else the first unused one."""
         for number in self._first:

@@ -55,6 +55,7 @@ class TrialRecord:
         step, total: the last reported step and the expected number of steps, while it runs.
         code: the digest of the code that trained it (`sweep.study.code`), several joined by `+`; None if it is unknown.
         spans: the periods in which it occupied a slot, the first attempt first.
+        group: the number and the repeat of each run that was trained together with it, itself included; empty if it was alone.
         user_attrs: what the objective has said of it (`Trial.set_user_attr`).
         dropped: the user has taken the trial out of every ranking and statistic (`sweep.storage.remarks`).
         note: what the user has said of it.
@@ -81,6 +82,7 @@ class TrialRecord:
     code: str | None = None
     spans: tuple[Span, ...] = ()
     repeat: int = 0
+    group: tuple[tuple[int, int], ...] = ()
     user_attrs: dict[str, Any] = field(default_factory=dict)
     dropped: bool = False
     note: str | None = None
@@ -102,6 +104,7 @@ class TrialRecord:
         own = vars(self)
         data = {name: own[name] for name in _NAMES}
         data["state"], data["spans"] = str(self.state), [dict(vars(span)) for span in self.spans]
+        data["group"] = [list(key) for key in self.group]
         return data
 
     @classmethod
@@ -111,6 +114,7 @@ class TrialRecord:
         parts = ({key: value for key, value in span.items() if key in _SPAN} for span in kept.get("spans", ()))
         params = {name: with_tuples(value) for name, value in data["params"].items()}
         own = {"state": TrialState(data["state"]), "params": params, "spans": tuple(Span(**part) for part in parts)}
+        own["group"] = tuple((int(number), int(repeat)) for number, repeat in kept.get("group", ()))
         return cls(**(kept | own))
 
 
@@ -164,6 +168,15 @@ def _tag_value(value: Scalar) -> str:
 def now_text() -> str:
     """Return the time as records have it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def started_now(record: TrialRecord, slot: int) -> TrialRecord:
+    """Return the record of a run that starts in a slot, without what its last attempt has reported."""
+    now = now_text()
+    nothing: dict[str, Any] = dict.fromkeys(("value", "step", "total", "duration_s", "ended", "error", "cause"))
+    nothing |= {"metrics": {}, "user_attrs": {}}
+    spans = (*record.spans, Span(slot=slot, started=now, ended=now))
+    return replace(record, state=TrialState.RUNNING, attempts=record.attempts + 1, started=now, spans=spans, **nothing)
 
 
 def with_span_to_now(record: TrialRecord, how: str | None = None) -> TrialRecord:

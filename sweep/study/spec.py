@@ -73,6 +73,7 @@ class WorkersSpec:
     )
     threads: int | None = key(None, "compute threads of each process", "Threads")
     devices_per_trial: int = key(1, "GPUs of each trial, or cores on a CPU", "Threads")
+    fuse: int | None = key(None, "trials that a worker trains together, if `train.fused` is there", "PerDevice", none="auto")
     engine: str = key("local", "`local`: processes of this machine; `ray`: of a Ray cluster's nodes", "Engine")
     address: str | None = key(None, "of the cluster: `auto`, or HOST:PORT; default: a Ray of this machine alone", "Address")
     resources: Mapping[str, float] = key({}, "what each trial needs of a Ray cluster besides, by name", "Resources")

@@ -19,6 +19,8 @@ Params = Mapping[str, Scalar]
 AttemptKey = tuple[int, int, int]
 # Causes of a failure that may be a GPU's and not the trial's.
 DEVICE_ERROR, OUT_OF_MEMORY = "device-error", "out-of-memory"
+GROUP_FAILED = "group-failed"  # of trials that were trained together: it may be any one's fault
+NOT_FUSABLE = "not-fusable"  # the same, because their code cannot do it
 
 
 def with_tuples(value: Any) -> Any:
@@ -60,6 +62,7 @@ class TrialSpec:
         dir: absolute path of the run folder.
         attempt: 1 at first, one more each time the run is started again.
         columns: what its row in the HPARAMS tab shows beside the parameters, by the column's name.
+        group: the trials with which it is trained together; None where it is trained alone.
     """
 
     number: int
@@ -69,11 +72,25 @@ class TrialSpec:
     attempt: int = 1
     repeat: int = 0
     columns: dict[str, str] = field(default_factory=dict)
+    group: GroupSpec | None = field(default=None, compare=False)
 
     @property
     def key(self) -> AttemptKey:
         """Return what distinguishes this attempt from all others of the study."""
         return self.number, self.repeat, self.attempt
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupSpec:
+    """Trials that one worker trains together.
+
+    Attributes:
+        members: in the order of their places; one that has ended in an earlier session keeps its place.
+        wanted: the keys of those that are to be trained now.
+    """
+
+    members: tuple[TrialSpec, ...]
+    wanted: frozenset[AttemptKey]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +149,8 @@ class TrialResult:
         metrics: the last value of each metric.
         error: the traceback or the reason, if failed.
         cause: the reason for programs: `exception`, `not-finite`, `metric-missing`, `died`, `timeout`, `out-of-memory` and
-            `device-error` (of a GPU), or `write-failed` of a trial that waits because its files could not be written.
+            `device-error` (of a GPU); of a trial that waits `write-failed`, because its files could not be written, or
+            `group-failed` or `not-fusable`, because those that are trained together failed as a whole.
         spent: the process must be replaced, because of something that cannot be undone, or for an error on a GPU.
         user_attrs: as in a `Report`.
         saves: as in a `Report`; ignored in comparisons, as `time` and `key` are.

@@ -14,14 +14,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
-import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT
 from sweep.study import plain
 from sweep.study.space import Choice, Range
 from sweep.study.spec import StudySpec
@@ -37,45 +34,17 @@ from sweep.worker.protocol import Channel, Resumed, Suggest
 from sweep.worker.tracebacks import forget, user_traceback
 
 Objective = Callable[[Trial], Any]
-LogTo = Callable[[Path], AbstractContextManager[None]]
 
 # The disk is full, or the user is over quota: every other trial would fail too.
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _ENDS = {Decision.PRUNE: TrialState.PRUNED, Decision.STOP: TrialState.WAITING}
 
 
-class _WriteFailed(BaseException):
+class WriteFailed(BaseException):
     """A file of the trial could not be written. Not an `Exception`: user code must not swallow it."""
 
 
-def run_trial(
-    channel: Channel, objective: Objective, spec: TrialSpec, study: StudySpec, slot: Slot, log_to: LogTo
-) -> TrialResult:
-    """Run a trial of a study to its end, from its checkpoint if there is one; `log_to` redirects what is printed to a file."""
-    folder, stopwatch = Path(spec.dir), Stopwatch()
-    try:
-        folder.mkdir(exist_ok=True)
-        with log_to(folder / "log.txt"):
-            now = time.strftime("%Y-%m-%d %H:%M:%S")
-            repeat = f", repeat {spec.repeat}" if study.repeats > 1 else ""
-            print(f"--- trial {spec.number}{repeat}, attempt {spec.attempt}, {now}, {slot.device}", flush=True)
-            result = _Attempt(channel, objective, spec, study, slot, stopwatch).run()
-            if result is None:
-                print("sweep: the objective does not read trial.state, so the trial starts over", file=sys.stderr, flush=True)
-                for path in (folder / CHECKPOINT, folder / PREVIOUS_CHECKPOINT):
-                    path.unlink(missing_ok=True)
-                stopwatch.turn_to("starting")
-                result = _Attempt(channel, objective, spec, study, slot, stopwatch).run()
-                assert result is not None  # there is no state any more
-            if result.error:
-                with contextlib.suppress(OSError):
-                    print(result.error, file=sys.stderr, flush=True)
-    except (OSError, _WriteFailed) as error:
-        result = TrialResult(state=TrialState.WAITING, metrics={}, error=plain.text(error), cause="write-failed")
-    return replace(result, time=stopwatch.read(), key=spec.key)
-
-
-class _Attempt:
+class Attempt:
     """The `TrialHost` of a trial: what `trial.report` and `trial.save` cause."""
 
     def __init__(
@@ -109,6 +78,16 @@ class _Attempt:
             max_steps=study.max_steps,
         )
 
+    @property
+    def trial(self) -> Trial:
+        """Return the objective's handle."""
+        return self._trial
+
+    @property
+    def done(self) -> int:
+        """Return how many steps of `trial.steps` its checkpoint has."""
+        return self._start.position.done if self._start else 0
+
     def run(self) -> TrialResult | None:
         """Run the objective to its end; None if it continued without the checkpoint's state.
 
@@ -117,19 +96,8 @@ class _Attempt:
         Raises:
             OSError: a file of the trial could not be written.
         """
-        trial = self._trial
         try:
-            if self._start is not None:
-                take_over = self._log.go_on if self._from.of_parent else self._log.load_state_dict
-                take_over(self._start.writer, self._start.position)
-            self._log.start()
-            result = self._report_again() or self._call_objective()
-            trial.end()
-            self._stopwatch.turn_to("logging")
-            self._log.writer.seal()
-            finished = result.state.finished
-            self._log.end(result.metrics, success=result.state is not TrialState.FAILED if finished else None)
-            return replace(result, saves=self._saves, user_attrs=dict(trial.user_attrs))
+            return self.end(self.begin() or self._call_objective())
         except StateIgnored as error:
             forget(error)
             return None
@@ -137,27 +105,63 @@ class _Attempt:
             forget(error)
             raise
         finally:
-            trial.end()
-            self._log.close()
-            del self._trial, self._start, self._from
+            self.close()
+
+    def begin(self) -> TrialResult | None:
+        """Begin to log, and report again what a checkpoint holds; return a result if the runner's decision ends the trial."""
+        if self._start is not None:
+            take_over = self._log.go_on if self._from.of_parent else self._log.load_state_dict
+            take_over(self._start.writer, self._start.position)
+        self._log.start()
+        if self._from.trouble:
+            return self.ended_by(TrialFailed(self._from.trouble))
+        return self._report_again()
+
+    def seed(self) -> None:
+        """Seed all random number generators for the trial, and count the time as training from now on."""
+        self._randomness.seed_all(self._trial.seed, self._trial.device)
+        self._stopwatch.turn_to("training")
+
+    def returned(self, value: object) -> TrialResult:
+        """Return the result of a trial whose objective returned this."""
+        self._trial.finish(value, {name: point[:2] for name, point in self._log.writer.logged.items()})
+        return self._completed()
+
+    def end(self, result: TrialResult) -> TrialResult:
+        """Log how the trial ended; return the result with what is known of it here."""
+        self._trial.end()
+        self._stopwatch.turn_to("logging")
+        self._log.writer.seal()
+        finished = result.state.finished
+        self._log.end(result.metrics, success=result.state is not TrialState.FAILED if finished else None)
+        return replace(result, saves=self._saves, user_attrs=dict(self._trial.user_attrs))
+
+    def close(self) -> None:
+        """Close the trial's files, and refer to it no more."""
+        self._trial.end()
+        self._log.close()
+        del self._trial, self._start, self._from
 
     def checked(self, state: Any) -> dict[str, Any]:
+        """As in `TrialHost`."""
         found: dict[str, Any] = self._states.checked(state)
         return found
 
     @counts_as("logging")
     def record(self, step: int, metrics: Mapping[str, float], *, reported: bool) -> None:
+        """As in `TrialHost`."""
         known = dict(self._trial.metrics)
         if reported:
             self._history.add(step, (known | dict(metrics)).get(self._study.metric.name))
         try:
             self._log.record(step, metrics, known)
         except OSError as error:
-            raise _WriteFailed(str(error)) from error
+            raise WriteFailed(str(error)) from error
         self._checkpoint.passed("scalars written")
 
     @counts_as("checkpointing")
     def save(self, position: Position, state: dict[str, Any]) -> None:
+        """As in `TrialHost`."""
         checkpoint = self._checkpoint
         self._log.appear()
         if position.metrics:
@@ -179,10 +183,11 @@ class _Attempt:
             checkpoint.save(self._folder, found, checked=True)
             self._saves = True
         except OSError as error:
-            raise _WriteFailed(str(error)) from error
+            raise WriteFailed(str(error)) from error
 
     @counts_as("waiting")
     def exchange(self, report: Report) -> Decision:
+        """As in `TrialHost`."""
         self._saves = report.saves
         self._log.describe(report.metrics)
         self._channel.send(replace(report, time=self._stopwatch.read(), key=self._key))
@@ -193,6 +198,7 @@ class _Attempt:
 
     @counts_as("waiting")
     def suggest(self, name: str, domain: Choice | Range) -> Suggested | Decision:
+        """As in `TrialHost`."""
         self._channel.send(Suggest(name=name, domain=domain, time=self._stopwatch.read(), key=self._key))
         answer: Suggested | Decision = self._channel.recv() or Decision.STOP
         if isinstance(answer, Suggested) and not answer.refused:
@@ -200,9 +206,11 @@ class _Attempt:
         return answer
 
     def stop_requested(self) -> bool:
+        """As in `TrialHost`."""
         return self._channel.stop_requested()
 
     def restore_random_states(self) -> None:
+        """As in `TrialHost`."""
         assert self._start is not None
         self._randomness.restore_random_states(self._start.randomness)
 
@@ -228,21 +236,16 @@ class _Attempt:
         return Decision(self._channel.recv() or Decision.STOP)  # None: the worker is being closed
 
     def _call_objective(self) -> TrialResult:
-        trial = self._trial
         try:
-            if self._from.trouble:
-                raise TrialFailed(self._from.trouble)
-            self._randomness.seed_all(trial.seed, trial.device)
-            self._stopwatch.turn_to("training")
+            self.seed()
             returned = None
             with contextlib.suppress(TrialComplete):
-                returned = self._objective(trial)
-            trial.finish(returned, {name: point[:2] for name, point in self._log.writer.logged.items()})
+                returned = self._objective(self._trial)
+            return self.returned(returned)
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: only this trial ends
-            result = self._ended_by(error)
+            result = self.ended_by(error)
             forget(error)
             return result
-        return self._completed()
 
     def _completed(self) -> TrialResult:
         metrics = dict(self._trial.metrics)
@@ -252,7 +255,7 @@ class _Attempt:
             return TrialResult(state=TrialState.FAILED, metrics=metrics, error=error, cause="metric-missing")
         return TrialResult(state=TrialState.COMPLETE, metrics=metrics)
 
-    def _ended_by(self, error: BaseException) -> TrialResult:
+    def ended_by(self, error: BaseException) -> TrialResult:
         """Return the result of a trial whose objective raised; what concerns the session is raised again."""
         metrics = dict(self._trial.metrics)
         failed = TrialResult(state=TrialState.FAILED, metrics=metrics, cause="exception")
@@ -271,9 +274,9 @@ class _Attempt:
             case StateIgnored() if self._study.start is not None:
                 text = "the objective does not read trial.state, so it cannot go on from another trial"
                 return replace(failed, error=text)
-            case _WriteFailed() | StateIgnored():
+            case WriteFailed() | StateIgnored():
                 raise error
-            case OSError(errno=number) if number in _NO_SPACE:
+            case OSError(errno=number) if number in NO_SPACE:
                 print(user_traceback(error), file=sys.stderr)
                 raise error
         cause, text = cuda.cause_of(error), user_traceback(error)

@@ -33,6 +33,7 @@ class Slot:
         threads: compute threads of the worker, and of each process that computes for the trial on a GPU of its own.
         env: variables that the worker's process starts with.
         gpus: those that it computes on; empty for the CPU.
+        seat, seats: which of the slots of its worker it is, and how many there are; several train trials together.
     """
 
     index: int
@@ -41,6 +42,8 @@ class Slot:
     threads: int
     env: Mapping[str, str] = field(default_factory=dict)
     gpus: tuple[Gpu, ...] = ()
+    seat: int = 0
+    seats: int = 1
 
 
 def cpu_cores() -> int:

@@ -25,6 +25,10 @@ class TrialFailed(Exception):
     """Fail a trial with a message, which is shown instead of a traceback."""
 
 
+class CannotFuse(Exception):
+    """Say that trials cannot be trained together; each is then trained alone."""
+
+
 # What a decision that ends the trial raises in the objective.
 ENDINGS: dict[Decision, type[BaseException]] = {
     Decision.PRUNE: TrialPruned,

@@ -28,13 +28,16 @@ from sweep.study import plain
 from sweep.study.code.suggesting import calls_suggest
 from sweep.study.objective import ObjectiveNotFound, load
 from sweep.study.spec import StudySpec
-from sweep.study.trial import TrialSpec, with_lists
+from sweep.study.trial import GroupSpec, TrialResult, TrialSpec, with_lists
 from sweep.worker import cuda, determinism, randomness, torch_use
-from sweep.worker.attempt import LogTo, Objective, run_trial
+from sweep.worker.attempt import Objective
 from sweep.worker.devices import Slot
+from sweep.worker.group import varies_of
 from sweep.worker.optuna_trial import for_optuna
 from sweep.worker.protocol import Channel, Load, Loaded, LoadFailed, Prepare, Prepared, PrepareFailed, Progress
 from sweep.worker.script.objective import objective_of
+from sweep.worker.several import run_group
+from sweep.worker.single import LOG, LogTo, run_trial
 from sweep.worker.tracebacks import user_traceback
 
 # Slow to import, and every trial needs them.
@@ -84,22 +87,34 @@ def serve(
                     channel.send(LoadFailed(reason=reason, traceback="" if known else user_traceback(error)))
                     continue
             if isinstance(command, Load):
-                channel.send(Loaded(prepare=hasattr(objective, "prepare")))
+                channel.send(Loaded(prepare=hasattr(objective, "prepare"), varies=varies_of(objective)))
             elif isinstance(command, Prepare):
                 _prepare(channel, objective, command, state)
-            elif isinstance(command, TrialSpec):
+            elif isinstance(command, TrialSpec | GroupSpec):
                 # In a copy of the context: what the trial sets there ends with it.
                 args = channel, _InThisProcess(objective, state), command, study, slot, log_to
-                result = contextvars.copy_context().run(run_trial, *args)
+                *others, result = contextvars.copy_context().run(_run, *args)
                 left = state.put_back()
                 if not cuda.give_memory_back() and not result.spent:
                     left.append("a CUDA that reports errors only")
                 if left:
                     result = replace(result, spent=True)
-                    _tell(Path(command.dir), log_to, left)
+                    first = command.members[0] if isinstance(command, GroupSpec) else command
+                    _tell(Path(first.dir), log_to, left)
+                for other in others:  # of a group, whose process ends with the last one, if it has to
+                    channel.send(other)
+                    channel.recv()
                 channel.send(result)
     if state is not None:
         state.close()  # it may be the user's own process
+
+
+def _run(
+    channel: Channel, objective: Objective, command: TrialSpec | GroupSpec, study: StudySpec, slot: Slot, log_to: LogTo
+) -> list[TrialResult]:
+    if isinstance(command, GroupSpec):
+        return run_group(channel, objective, command, study, slot, log_to)
+    return [run_trial(channel, objective, command, study, slot, log_to)]
 
 
 def _named(study: StudySpec) -> Objective:
@@ -166,10 +181,17 @@ class _InThisProcess:
         return getattr(self._objective, name)
 
     def __call__(self, trial: Any) -> Any:
+        return self._call(self._objective, trial)
+
+    def fused(self, group: Any) -> Any:
+        """Train several trials together."""
+        return self._call(self._objective.fused, group)
+
+    def _call(self, function: Callable[[Any], Any], given: Any) -> Any:
         process = os.getpid()
         code: Any = 0
         try:
-            return self._objective(trial)
+            return function(given)
         except BaseException as error:
             if os.getpid() == process:
                 raise
@@ -187,7 +209,7 @@ class _InThisProcess:
 
 def _tell(folder: Path, log_to: LogTo, left: list[str]) -> None:
     """Write into a trial's log why the next one does not get this process."""
-    with contextlib.suppress(OSError), log_to(folder / "log.txt"):
+    with contextlib.suppress(OSError), log_to(folder / LOG):
         print(f"sweep: this trial left what cannot be put back: {', '.join(left)}", file=sys.stderr, flush=True)
 
 

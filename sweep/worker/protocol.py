@@ -26,7 +26,18 @@ from typing import Any, Protocol, get_args
 from sweep.study import plain
 from sweep.study.space import Choice, Range
 from sweep.study.timing import TimeBreakdown
-from sweep.study.trial import AttemptKey, Decision, Position, Report, Scalar, Suggested, TrialResult, TrialSpec, TrialState
+from sweep.study.trial import (
+    AttemptKey,
+    Decision,
+    GroupSpec,
+    Position,
+    Report,
+    Scalar,
+    Suggested,
+    TrialResult,
+    TrialSpec,
+    TrialState,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +53,7 @@ class Prepare:
 
 
 Answer = Decision | Suggested
-Command = Load | Prepare | TrialSpec | Answer
+Command = Load | Prepare | TrialSpec | GroupSpec | Answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +62,12 @@ class Loaded:
 
     Attributes:
         prepare: whether it has such a function.
+        varies: the parameters that may differ between trials that it trains together; None if it trains one at a time.
         node: the machine of a cluster where the worker is; empty for this one.
     """
 
     prepare: bool
+    varies: tuple[str, ...] | None = None
     node: str = field(default="", compare=False)
 
 
@@ -211,8 +224,10 @@ def unpacked(data: bytes) -> Event:
 
 
 def belongs(event: Event, command: Command) -> bool:
-    """Return whether an event comes from the attempt that a command started; an event of no attempt belongs to any command."""
+    """Return whether an event comes from an attempt that a command started; an event of no attempt belongs to any command."""
     key = getattr(event, "key", None)
+    if isinstance(command, GroupSpec):
+        return key is None or key in command.wanted
     return key is None or not isinstance(command, TrialSpec) or key == command.key
 
 

@@ -21,9 +21,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sweep.objectives.fashion_mnist import Epoch, epoch_order, train_epoch
+from sweep.objectives.fashion_mnist import train_epoch
 from sweep.objectives.images import load
 from sweep.objectives.networks import make_model, make_optimizer, set_precision
+from sweep.objectives.training import Epoch, epoch_order
 from tests.benchmarks.machine import describe
 
 _PARAMETERS = {"lr": 1e-3, "weight_decay": 0.0, "momentum": 0.0, "optimizer": "adam"}

@@ -25,11 +25,11 @@ OBJECTIVE = """
 import time
 from pathlib import Path
 
-from sweep.worker.attempt import _Attempt
+from sweep.worker.attempt import Attempt
 from sweep.objectives import fashion_mnist
 
 spent = []
-save, train_epoch = _Attempt.save, fashion_mnist.train_epoch
+save, train_epoch = Attempt.save, fashion_mnist.train_epoch
 
 
 def timed_save(self, position, state):
@@ -47,7 +47,7 @@ def noted_epoch(*args):
 
 
 def train(trial):
-    _Attempt.save, fashion_mnist.train_epoch = timed_save, noted_epoch
+    Attempt.save, fashion_mnist.train_epoch = timed_save, noted_epoch
     started = time.perf_counter()
     result = fashion_mnist.train(trial)
     with Path("spent").open("a") as file:

@@ -18,6 +18,7 @@ from sweep.objectives import fashion_mnist as fm
 from sweep.objectives import images as data
 from sweep.objectives.convolution import ConvPoolReLU
 from sweep.objectives.networks import make_model, make_optimizer
+from sweep.objectives.training import Epoch, epoch_order
 from sweep.study.space import Choice, Range
 from sweep.study.spec import LogSpec
 from sweep.study.trial import Decision, Position, Report, Suggested, TrialSpec
@@ -135,7 +136,7 @@ def test_every_model_trains_with_every_optimizer(model: str, optimizer: str) -> 
     before, *_ = fm.evaluate(network, split)
     optimizer_ = make_optimizer(network, p)
     for _ in range(10):
-        assert list(fm.train_epoch(network, optimizer_, split, torch.arange(64), 64, fm.Epoch())) == [1]
+        assert list(fm.train_epoch(network, optimizer_, split, torch.arange(64), 64, Epoch())) == [1]
     assert fm.evaluate(network, split)[0] < before
 
 
@@ -213,12 +214,12 @@ def test_an_epoch_that_pauses_adds_up_to_the_same_digits() -> None:
     """Wherever it is interrupted. A checkpoint of an earlier version, which has tensors, can still be read."""
     torch.manual_seed(0)
     batches = [(torch.rand(()), torch.rand(32, 10), torch.randint(0, 10, (32,))) for _ in range(7)]
-    whole, parts = fm.Epoch(), fm.Epoch()
+    whole, parts = Epoch(), Epoch()
     for number, batch in enumerate(batches):
         whole.add(*batch)
         parts.add(*batch)
         if number in (1, 2, 5):
-            parts = fm.Epoch.again(parts.settle())
+            parts = Epoch.again(parts.settle())
     assert whole.settle() == parts.settle()
     assert whole.settle()["batches"] == 7
     earlier = {
@@ -227,15 +228,15 @@ def test_an_epoch_that_pauses_adds_up_to_the_same_digits() -> None:
         "loss": torch.rand(()),
         "batches": 2,
     }
-    assert fm.Epoch.again(earlier) == fm.Epoch(batches=2, loss_sum=2.5, correct=3)
+    assert Epoch.again(earlier) == Epoch(batches=2, loss_sum=2.5, correct=3)
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
     """Shuffled: a different permutation for each epoch; otherwise the order of the files."""
-    assert torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 7, 2))
-    assert not torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 7, 3))
-    assert not torch.equal(fm.epoch_order(100, True, 7, 2), fm.epoch_order(100, True, 8, 2))
-    assert fm.epoch_order(100, True, 7, 2).sort().values.tolist() == fm.epoch_order(100, False, 7, 2).tolist() == list(range(100))
+    assert torch.equal(epoch_order(100, True, 7, 2), epoch_order(100, True, 7, 2))
+    assert not torch.equal(epoch_order(100, True, 7, 2), epoch_order(100, True, 7, 3))
+    assert not torch.equal(epoch_order(100, True, 7, 2), epoch_order(100, True, 8, 2))
+    assert epoch_order(100, True, 7, 2).sort().values.tolist() == epoch_order(100, False, 7, 2).tolist() == list(range(100))
 
 
 def test_a_training_that_diverges_fails_with_that_reason(train: Train) -> None:

@@ -304,13 +304,13 @@ def test_the_panels_are_the_programs() -> None:
 
 def test_the_built_in_objectives_parameters_are_the_programs() -> None:
     """Each one, with its default."""
-    from sweep.objectives.fashion_mnist import _DEFAULTS
+    from sweep.objectives.training import DEFAULTS
 
     words = {None: "none", True: "true"}
     table = {named(row[0])[0]: row[1].strip("`") for row in rows(section("study-file", "The built-in objective"))}
     assert table | {"train_samples": "none"} == {
         name: words.get(default) or (default if isinstance(default, str) else f"{default:g}")
-        for name, default in _DEFAULTS.items()
+        for name, default in DEFAULTS.items()
     }
 
 

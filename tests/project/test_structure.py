@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "sweep"
 FILES = sorted(PACKAGE.rglob("*.py"))
-MOST_AT_TOP, MOST_LEVELS, MOST_IMPORTS, MOST_LINES = 12, 10, 60, 300
+MOST_AT_TOP, MOST_LEVELS, MOST_IMPORTS, MOST_LINES = 13, 10, 60, 300
 
 
 def _top_level(module: str) -> str:
@@ -36,7 +36,7 @@ def top() -> dict[str, set[str]]:
 
 
 def test_the_top_is_small_and_its_imports_point_down() -> None:
-    """At most 12 packages and modules on 10 levels with 60 imports between them, each pair counted once, and no circle."""
+    """At most 13 packages and modules on 10 levels with 60 imports between them, each pair counted once, and no circle."""
     imports = top()
     assert len(imports) <= MOST_AT_TOP, sorted(imports)
     assert sum(map(len, imports.values())) <= MOST_IMPORTS

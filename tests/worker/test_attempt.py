@@ -12,10 +12,10 @@ import pytest
 import sweep
 from sweep.objectives import toy
 from sweep.study.trial import Decision, Scalar, TrialResult, TrialSpec, TrialState
-from sweep.worker.attempt import run_trial
 from sweep.worker.devices import plan_slots
 from sweep.worker.handle import Trial
 from sweep.worker.protocol import Channel
+from sweep.worker.single import run_trial
 from sweep.worker.tracebacks import user_traceback
 from tests.support.studies import study_spec
 

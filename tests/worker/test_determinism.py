@@ -21,13 +21,13 @@ import torch
 from sweep.storage.folder import CHECKPOINT
 from sweep.study.trial import Decision, Report, TrialResult, TrialSpec, TrialState
 from sweep.worker import checkpoint, determinism
-from sweep.worker.attempt import run_trial
 from sweep.worker.devices import Slot, plan_slots
 from sweep.worker.executors.local import LocalWorker
 from sweep.worker.gpus import Gpu
 from sweep.worker.handle import Trial
 from sweep.worker.loop import TORCH_IMPORTS, serve
 from sweep.worker.protocol import Event, Resumed
+from sweep.worker.single import run_trial
 from tests.support.studies import study_spec
 from tests.worker.script.conftest import Line
 

@@ -18,11 +18,11 @@ from sweep.storage.folder import CHECKPOINT
 from sweep.study.lifetime import TrialEnded
 from sweep.study.trial import Decision, Report, TrialResult, TrialSpec, TrialState
 from sweep.worker import checkpoint
-from sweep.worker.attempt import run_trial
 from sweep.worker.devices import plan_slots
 from sweep.worker.endings import TrialFailed, TrialPruned
 from sweep.worker.handle import Trial
 from sweep.worker.protocol import Channel
+from sweep.worker.single import run_trial
 from tests.support.reading import scalars
 from tests.support.studies import study_spec
 

@@ -18,12 +18,12 @@ import torch
 from sweep.storage.folder import CHECKPOINT
 from sweep.study.trial import Decision, Position, TrialResult, TrialSpec, TrialState
 from sweep.worker import checkpoint
-from sweep.worker.attempt import run_trial
 from sweep.worker.checkpoint import Checkpoint
 from sweep.worker.devices import plan_slots
 from sweep.worker.gpus import Gpu
 from sweep.worker.handle import Trial
 from sweep.worker.randomness import random_states, restore_random_states, seed_all
+from sweep.worker.single import run_trial
 from tests.support.simulated_cuda import drawn_on_gpu, simulate
 from tests.support.studies import study_spec
 from tests.worker.script.conftest import Line

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.storage.regular import open_own
-from sweep.study.trial import TrialResult, TrialSpec
+from sweep.study.trial import GroupSpec, TrialResult, TrialSpec
 from sweep.worker.devices import Slot, in_this_process
 from sweep.worker.processes import keep_exit_codes
 from sweep.worker.protocol import Channel, Command, Died, Event, Load, Prepared, belongs
@@ -35,7 +35,7 @@ class InlineWorker:
         self.slot = in_this_process(slot)
         keep_exit_codes()
         self._commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._attempt: Command = Load()  # the one in flight, if it is a `TrialSpec`
+        self._attempt: Command = Load()  # the one in flight, if it starts trials
         self._waiting: Future[Event] | None = None
         self._serve = serve
         self._stop = threading.Event()
@@ -45,7 +45,7 @@ class InlineWorker:
         """Give the command to the thread; the future is its next event."""
         if self._thread.ident is None:
             self._thread.start()
-        if isinstance(command, TrialSpec):
+        if isinstance(command, TrialSpec | GroupSpec):
             self._attempt = command
             self._stop.clear()
         self._waiting = Future()

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.storage.files import tail
-from sweep.study.trial import TrialResult, TrialSpec
+from sweep.study.trial import GroupSpec, TrialResult, TrialSpec
 from sweep.worker.devices import Slot
 from sweep.worker.executors.process import be_worker
 from sweep.worker.executors.starting import COPIES, FromScratch, borrow, give_back
@@ -61,7 +61,7 @@ class LocalWorker:
         self._process: Copy | FromScratch | None = None
         self._pipe: Any = None
         self._stop_pipe: Any = None
-        self._attempt: Command = Load()  # the one in flight, if it is a `TrialSpec`
+        self._attempt: Command = Load()  # the one in flight, if it starts trials
         self._closed = self._doomed = False
         self._awaited: Template | None = None  # while it may import
         self._log = ""  # a file that there is only while there is a process, since the guardian then removes it
@@ -110,7 +110,7 @@ class LocalWorker:
             return Died(exit_code=None)
         if not isinstance(command, Answer) and self._process is not None and (self._doomed or not self._process.is_alive()):
             self._died()  # after its last event: the new command is not the cause
-        self._attempt = command if isinstance(command, TrialSpec) else self._attempt
+        self._attempt = command if isinstance(command, TrialSpec | GroupSpec) else self._attempt
         try:
             process = self._process or self._start()
         except OSError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweep.objectives.fashion_mnist import _DEFAULTS
+from sweep.objectives.training import DEFAULTS
 from sweep.study.starting.declared import Option
 from sweep.study.starting.proposals import MOST_SWEPT, is_search, proposals
 from sweep.study.starting.starts import BUILT_IN
@@ -93,4 +93,4 @@ def test_what_a_study_file_cannot_have() -> None:
 
 def test_the_built_in_objectives_parameters() -> None:
     """As it reads them, with its defaults."""
-    assert {one.name: one.default for one in BUILT_IN} == {name: default for name, default in _DEFAULTS.items() if name != "seed"}
+    assert {one.name: one.default for one in BUILT_IN} == {name: default for name, default in DEFAULTS.items() if name != "seed"}

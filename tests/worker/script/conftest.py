@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from sweep.study.trial import Decision, Report, Scalar, TrialResult, TrialSpec
-from sweep.worker.attempt import run_trial
 from sweep.worker.devices import plan_slots
 from sweep.worker.protocol import Channel, Resumed
 from sweep.worker.script.objective import objective_of
+from sweep.worker.single import run_trial
 from tests.support.studies import study_spec
 
 PARAMS: dict[str, Scalar] = {"lr": 0.01, "size": 32, "shuffle": True, "name": "a b", "nothing": None}

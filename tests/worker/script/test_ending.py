@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from sweep.study.trial import Decision, TrialResult, TrialSpec, TrialState
-from sweep.worker.attempt import run_trial
 from sweep.worker.devices import plan_slots
 from sweep.worker.script import objective
 from sweep.worker.script.objective import objective_of
+from sweep.worker.single import run_trial
 from tests.support.studies import study_spec
 from tests.support.waiting import wait_for
 from tests.worker.script.conftest import Line, Run, log

@@ -1,0 +1,174 @@
+"""Train several trials of your own model together: `ensemble` makes one model with a dimension for its members.
+
+    def train_together(group):
+        members = ensemble(make_model, loss, group)
+        for epoch in group.steps(20):
+            for x, y in batches:
+                losses = members.step(x, y)
+            group.report(epoch, [{"loss": loss} for loss in losses], members.states())
+
+    train_together.varies = ("lr", "seed")
+    train.fused = train_together  # beside train(trial), which trains one alone
+
+By `torch.func` (https://docs.pytorch.org/tutorials/intermediate/ensembling.html) every operation computes all members at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+from sweep.worker.endings import CannotFuse
+from sweep.worker.group import Group, Member
+from sweep.worker.row_optimizer import RowOptimizer
+
+__all__ = ["CannotFuse", "Ensemble", "Group", "Member", "RowOptimizer", "ensemble"]
+
+Loss = Callable[..., Tensor]
+_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+}
+_SETTINGS = {"lr": 1e-3, "weight_decay": 0.0, "momentum": 0.0}
+
+
+def ensemble(
+    make_model: Callable[[Mapping[str, Any]], nn.Module],
+    loss: Loss,
+    group: Group,
+    *,
+    optimizer: str = "adam",
+    own_batches: bool = False,
+) -> Ensemble:
+    """Make the models of a group, each with its own seed, and what trains them together, from their checkpoints if there are any.
+
+    Args:
+        make_model: returns the model of a trial with these parameters; all have the same shape.
+        loss: `loss(model, *batch)`, where `model` is called like a module; returns a number.
+        group: what `train.fused` got.
+        optimizer: `adam`, `adamw`, `sgd` or `rmsprop` with torch's defaults; `lr`, `weight_decay` and `momentum` are those of the
+            parameters of each member.
+        own_batches: a batch has a first dimension for the members; by default all get the same batch.
+
+    Raises:
+        CannotFuse: the model cannot be trained so; the message says why, and each trial is then trained alone.
+    """
+    models = []
+    for place, member in enumerate(group.members):
+        group.seed(place)
+        models.append(make_model(member.params).to(group.device))
+    _check(models)
+    if optimizer not in _OPTIMIZERS:
+        raise ValueError(f"there is no optimizer {optimizer!r}; known: {', '.join(_OPTIMIZERS)}")
+    settings = [{name: member.params.get(name, value) for name, value in _SETTINGS.items()} for member in group.members]
+    return Ensemble(models, loss, group, optimizer, settings, own_batches=own_batches)
+
+
+class Ensemble:
+    """The models of a group.
+
+    Attributes:
+        models: each member's, with its parameters as of the last `states`.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        loss: Loss,
+        group: Group,
+        optimizer: str,
+        settings: Sequence[Mapping[str, float]],
+        *,
+        own_batches: bool,
+    ) -> None:
+        self.models, self._group = models, group
+        self._loss = loss
+        makes = _OPTIMIZERS[optimizer]
+        used = ("lr", "weight_decay", "momentum") if optimizer in ("sgd", "rmsprop") else ("lr", "weight_decay")
+        self._optimizers = [
+            makes(model.parameters(), **{name: one[name] for name in used})  # type: ignore[arg-type]  # of its class
+            for model, one in zip(models, settings, strict=True)
+        ]
+        states = group.states
+        for model, own, state in zip(models, self._optimizers, states, strict=True):
+            if state is not None:
+                model.load_state_dict(state["model"])
+                own.load_state_dict(state["optimizer"])
+        self._shapes = {name: parameter.shape for name, parameter in models[0].named_parameters()}
+        self._sizes = [shape.numel() for shape in self._shapes.values()]
+        self._rows = torch.stack([torch.cat([one.detach().flatten() for one in model.parameters()]) for model in models])
+        self._optimizer = RowOptimizer(optimizer, settings, self._rows)
+        for place, state in enumerate(states):
+            if state is not None:
+                self._optimizer.read(place, self._optimizers[place])
+        buffers = [dict(model.named_buffers()) for model in models]
+        self._buffers = {name: torch.stack([one[name] for one in buffers]) for name in buffers[0]}
+        self._dims = 0 if own_batches else None
+
+    def step(self, *batch: Tensor) -> list[float]:
+        """Train the members that are alive with one batch; return each member's loss.
+
+        Raises:
+            CannotFuse: the loss or the model does what `torch.func.vmap` cannot do.
+        """
+        self._mode(training=True)
+        gradients, losses = self._over_members(grad_and_value(self._loss_of_row), batch)
+        self._optimizer.step(gradients, self._group.alive)
+        return [float(one) for one in losses.tolist()]
+
+    @torch.no_grad()
+    def evaluate(self, function: Callable[..., Tensor], *batch: Tensor) -> Tensor:
+        """Return what `function(model, *batch)` returns for each member (K, ...), with the models in evaluation mode."""
+        self._mode(training=False)
+        found: Tensor = self._over_members(lambda row, buffers, *given: function(self._called(row, buffers), *given), batch)
+        return found
+
+    @torch.no_grad()
+    def states(self) -> list[dict[str, Any]]:
+        """Return what each member's checkpoint needs: `model` and `optimizer`, the same as those of a trial alone."""
+        for place, (model, own) in enumerate(zip(self.models, self._optimizers, strict=True)):
+            for parameter, part in zip(model.parameters(), torch.split(self._rows[place], self._sizes), strict=True):
+                parameter.copy_(part.view(parameter.shape))
+            self._optimizer.write(place, own)
+        both = zip(self.models, self._optimizers, strict=True)
+        return [{"model": model.state_dict(), "optimizer": own.state_dict()} for model, own in both]
+
+    def _mode(self, *, training: bool) -> None:
+        self.models[0].train(training)
+
+    def _over_members(self, function: Callable[..., Any], batch: Sequence[Tensor]) -> Any:
+        dims = (0, 0, *(self._dims for _ in batch))
+        try:
+            return vmap(function, in_dims=dims, randomness="different")(self._rows, self._buffers, *batch)
+        except RuntimeError as error:
+            if "vmap" not in str(error):
+                raise
+            reason = str(error).partition("\n")[0]
+            raise CannotFuse(f"the model or its loss cannot be computed for several members at once: {reason}") from error
+
+    def _loss_of_row(self, row: Tensor, buffers: Mapping[str, Tensor], *batch: Tensor) -> Tensor:
+        return self._loss(self._called(row, buffers), *batch)
+
+    def _called(self, row: Tensor, buffers: Mapping[str, Tensor]) -> Callable[..., Any]:
+        parts = zip(self._shapes.items(), torch.split(row, self._sizes), strict=True)
+        own = {name: part.view(shape) for (name, shape), part in parts} | dict(buffers)
+        return lambda *given, **named: functional_call(self.models[0], own, given, named)
+
+
+def _check(models: Sequence[nn.Module]) -> None:
+    first = models[0]
+    for name, module in first.named_modules():
+        if getattr(module, "track_running_stats", False) and getattr(module, "running_mean", None) is not None:
+            what = f"{name or 'the model'} ({type(module).__name__}) keeps running statistics, which each batch changes"
+            raise CannotFuse(f"{what}; use GroupNorm, or track_running_stats=False")
+    for other in models[1:]:
+        if [(name, one.shape) for name, one in other.named_parameters()] != [
+            (name, one.shape) for name, one in first.named_parameters()
+        ]:
+            raise CannotFuse("the members' models have different shapes: a parameter that changes them may not be in varies")

@@ -1,0 +1,209 @@
+"""Train several settings of `fashion_mnist` at once, as one network with a dimension for its members.
+
+The members have the same network, optimizer, data and batch size; `train_together.varies` may differ. Each has its own order of
+the samples, curve and checkpoint, which is the same as that of a member that is trained alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sweep.objectives import datasets
+from sweep.objectives.fused import FusedNetwork, losses_of
+from sweep.objectives.images import Split, load, to_float
+from sweep.objectives.networks import make_model, make_optimizer, set_precision
+from sweep.objectives.training import AHEAD, EVALUATION_BATCH, Epoch, epoch_order, parameters_of, show_data, show_predictions
+from sweep.worker.group import Group
+from sweep.worker.row_optimizer import RowOptimizer
+
+
+@dataclass(kw_only=True)
+class _Batches:
+    """The progress of the members in an epoch; what a batch gave stays on the device until `settle`."""
+
+    epochs: list[Epoch]
+    seconds: float = 0.0
+    _added: list[tuple[tuple[bool, ...], Tensor, Tensor, Tensor]] = field(default_factory=list)
+
+    def add(self, members: tuple[bool, ...], losses: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch of these members: losses (K,), logits (K, n, classes) and labels (K, n)."""
+        self._added.append((members, losses.detach(), logits.detach(), labels))
+        for epoch, here in zip(self.epochs, members, strict=True):
+            epoch.batches += here
+
+    def settle(self) -> list[dict[str, Any]]:
+        """Add up the batches as `Epoch.settle` does; return each member's part of its state."""
+        if self._added:
+            losses = torch.stack([batch[1] for batch in self._added]).tolist()
+            correct = torch.stack([(logits.argmax(2) == labels).sum(1) for _, _, logits, labels in self._added]).tolist()
+            for (members, _, _, labels), loss, right in zip(self._added, losses, correct, strict=True):
+                for place, epoch in enumerate(self.epochs):
+                    if members[place]:
+                        epoch.loss_sum += loss[place] * labels.shape[1]
+                        epoch.correct += right[place]
+            self._added.clear()
+        for epoch in self.epochs:
+            epoch.seconds += self.seconds
+        self.seconds = 0.0
+        return [epoch.settle() for epoch in self.epochs]
+
+
+class _Members:
+    """The networks and optimizers of a group, as rows, and as those of members that are trained alone."""
+
+    def __init__(self, group: Group, settings: Sequence[Mapping[str, Any]]) -> None:
+        self.models: list[nn.Sequential] = []
+        for place, one in enumerate(settings):
+            group.seed(place)
+            self.models.append(make_model(one["model"]).to(group.device))
+        self._optimizers = [make_optimizer(model, one) for model, one in zip(self.models, settings, strict=True)]
+        states = group.states
+        for model, optimizer, state in zip(self.models, self._optimizers, states, strict=True):
+            if state is not None:
+                model.load_state_dict(state["model"])
+                optimizer.load_state_dict(state["optimizer"])
+        self.done = [{} if state is None else dict(state["epoch"]) for state in states]
+        self.network = FusedNetwork(self.models[0], len(group))
+        self.rows = self.network.rows(self.models).requires_grad_()
+        self.optimizer = RowOptimizer(settings[0]["optimizer"], settings, self.rows.detach())
+        for place, state in enumerate(states):
+            if state is not None:
+                self.optimizer.read(place, self._optimizers[place])
+        self.gradient = torch.zeros_like(self.rows)
+
+    @torch.no_grad()
+    def part(self) -> None:
+        """Copy the rows into the networks and optimizers."""
+        for place, (model, optimizer) in enumerate(zip(self.models, self._optimizers, strict=True)):
+            start = 0
+            for parameter in model.parameters():
+                end = start + parameter.numel()
+                parameter.copy_(self.rows[place, start:end].view(parameter.shape))
+                parameter.grad = self.gradient[place, start:end].view(parameter.shape)
+                start = end
+            self.optimizer.write(place, optimizer)
+
+    def states(self, epochs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return the state of each member's checkpoint; `part` comes before."""
+        parts = zip(self.models, self._optimizers, epochs, strict=True)
+        return [{"model": one.state_dict(), "optimizer": its.state_dict(), "epoch": epoch} for one, its, epoch in parts]
+
+
+def train_together(group: Group) -> list[dict[str, float]]:
+    """Train the members of a group, as `fashion_mnist.train` trains one."""
+    settings = [parameters_of(member.params) for member in group.members]
+    p = settings[0]
+    training, validation, test = load(p["dataset"], group.device)
+    samples = min(p["train_samples"] or len(training), len(training))
+    precision = set_precision(p["precision"], group.device)
+    members = _Members(group, settings)
+    for member, model in zip(group.members, members.models, strict=True):
+        if member.trial is not None:
+            show_data(member.trial, model, training, test, datasets.CLASSES[p["dataset"]])
+    every, per_epoch = p["checkpoint_every"], math.ceil(samples / p["batch_size"])
+    for number in group.steps(p["epochs"]):
+        batches = _Batches(epochs=[Epoch.again(done) for done in members.done])
+        members.done = [{} if alive else done for alive, done in zip(group.alive, members.done, strict=True)]
+        orders = [
+            epoch_order(samples, one["shuffle"], member.seed, number) for one, member in zip(settings, group.members, strict=True)
+        ]
+        order = torch.stack(orders).to(group.device)
+        for count, losses in _train_epoch(group, members, training, order, p["batch_size"], batches, precision):
+            for place, member in enumerate(group.members):
+                if member.trial is not None and group.alive[place]:
+                    member.trial.panels.batch((number - 1) * per_epoch + count, {"batch/loss": losses[place]})
+            if group.stop_requested or (every and count % every == 0):
+                members.part()
+                group.save(members.states(batches.settle()))
+        started = time.perf_counter()
+        batches.settle()
+        members.part()
+        means, correct, _ = _evaluate(members, validation, precision)
+        seconds = time.perf_counter() - started
+        for place, member in enumerate(group.members):
+            if member.trial is not None and group.alive[place]:
+                member.trial.writer.add_scalar("time/epoch_s", batches.epochs[place].seconds + seconds, number)
+        group.report(
+            number,
+            [
+                {
+                    "validation/accuracy": correct[place] / len(validation),
+                    "validation/loss": means[place],
+                    "train/loss": epoch.loss_sum / samples,
+                    "train/accuracy": epoch.correct / samples,
+                    "train/correct": epoch.correct,
+                }
+                for place, epoch in enumerate(batches.epochs)
+            ],
+            members.states([{} for _ in group.members]),
+        )
+    _, correct, logits = _evaluate(members, test, precision)
+    for place, member in enumerate(group.members):
+        if member.trial is not None and group.alive[place]:
+            classes = datasets.CLASSES[p["dataset"]]
+            show_predictions(member.trial, members.models[place], test, logits[place], classes, p["epochs"])
+    return [{"test/accuracy": one / len(test), "test/samples": len(test)} for one in correct]
+
+
+def _train_epoch(
+    group: Group,
+    members: _Members,
+    data: Split,
+    order: Tensor,
+    batch_size: int,
+    batches: _Batches,
+    precision: AbstractContextManager[object],
+) -> Iterator[tuple[int, Tensor]]:
+    """Train on the samples in the members' orders (K, n); yield the number of batches done and the losses (K,) after each.
+
+    An interrupted epoch continues. A member that was further than others waits until they are there, as it is.
+    """
+    size = len(group)
+    begun = [epoch.batches for epoch in batches.epochs]
+    first_batch = min(begin for begin, alive in zip(begun, group.alive, strict=True) if alive)
+    for first in range(first_batch * batch_size, order.shape[1], AHEAD * batch_size):
+        places = data.index[order[:, first : first + AHEAD * batch_size]]
+        images = to_float(data.images[places].flatten(0, 1)).view(size, -1, 1, 28, 28)
+        labels = data.labels[places]
+        for start in range(0, places.shape[1], batch_size):
+            started = time.perf_counter()
+            count = (first + start) // batch_size
+            here = tuple(alive and count >= begin for alive, begin in zip(group.alive, begun, strict=True))
+            inputs, targets = images[:, start : start + batch_size], labels[:, start : start + batch_size]
+            with precision:
+                logits = members.network(members.rows, inputs)
+                losses = losses_of(logits, targets)
+            # The sum's gradient to a loss is 1, even beside a NaN: each row has its own.
+            [members.gradient] = torch.autograd.grad(losses.sum(), members.rows)
+            members.optimizer.step(members.gradient, here)
+            batches.add(here, losses, logits, targets)
+            batches.seconds += time.perf_counter() - started
+            yield count + 1, losses.detach()
+
+
+@torch.no_grad()
+def _evaluate(members: _Members, data: Split, precision: AbstractContextManager[object]) -> tuple[list[float], list[int], Tensor]:
+    """Return each member's mean loss over the samples, its number of correct predictions, and the logits (K, n, 10)."""
+    size = len(members.models)
+    loss_sums = torch.zeros(size, dtype=torch.float64, device=data.index.device)
+    found = []
+    for places in torch.split(torch.arange(len(data), device=data.index.device), EVALUATION_BATCH):
+        images, labels = data.batch(places)
+        with precision:
+            found.append(members.network(members.rows, images).float())
+        loss_sums += losses_of(found[-1], labels.expand(size, -1)) * len(places)
+    logits = torch.cat(found, 1)
+    correct = (logits.argmax(2) == data.labels[data.index]).sum(1)
+    return (loss_sums / len(data)).tolist(), correct.tolist(), logits
+
+
+# What may differ between the members.
+train_together.varies = ("lr", "weight_decay", "momentum", "shuffle", "seed")  # type: ignore[attr-defined]  # a function has none
