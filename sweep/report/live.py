@@ -22,7 +22,7 @@ from sweep.storage.lock import lock_holder
 from sweep.storage.snapshot import Snapshot
 
 # A state and a page are computed again after this many times the CPU time that the last one took, and after these seconds.
-_STATE_TIMES, _PAGE_TIMES = 80.0, 100.0
+_STATE_TIMES, _PAGE_TIMES = 100.0, 150.0
 _STATE_S, _PAGE_S = 2.0, 5.0
 _AGAIN_S = 10.0  # the times of running trials grow although nothing is stored
 _ENDED_POLL_S = 10.0  # a browser asks so often once the session has ended: another one may begin
@@ -112,10 +112,10 @@ class LivePage:
 
     def _make(self, snapshot: Snapshot, now: Now | None) -> None:
         """Compute the page of a snapshot."""
-        cpu, version = time.thread_time(), _moment()
+        cpu, version = time.process_time(), _moment()  # linear algebra has threads of its own
         text = page_text(gather(snapshot), LivePart(version=version, now=now))
         with self._lock:
-            self._page_due = time.monotonic() + max(_PAGE_S, _PAGE_TIMES * (time.thread_time() - cpu))
+            self._page_due = time.monotonic() + max(_PAGE_S, _PAGE_TIMES * (time.process_time() - cpu))
             self._shown, self._text = _Shown(snapshot), text
             self._version = version
             self._serial += 1
