@@ -22,8 +22,8 @@ from sweep.storage.lock import lock_holder
 from sweep.storage.snapshot import Snapshot
 
 # A state and a page are computed again after this many times the CPU time that the last one took, and after these seconds.
-_STATE_TIMES, _PAGE_TIMES = 80.0, 100.0
-_STATE_S, _PAGE_S = 1.0, 5.0
+_STATE_TIMES, _PAGE_TIMES = 100.0, 150.0
+_STATE_S, _PAGE_S = 2.0, 5.0
 _AGAIN_S = 10.0  # the times of running trials grow although nothing is stored
 _ENDED_POLL_S = 10.0  # a browser asks so often once the session has ended: another one may begin
 
@@ -45,6 +45,7 @@ class LivePage:
         self._taken, self._due = 0.0, 0.0
         self._serial = _moment()  # none that a page of an earlier server has seen
         self._text, self._version, self._shown, self._page_due = "", 0, _Shown(None), 0.0
+        self._changed: tuple[int, dict[str, Any]] = 0, {}  # of the last state, with its number
         self._maker: threading.Thread | None = None
 
     def page(self) -> str:
@@ -69,11 +70,15 @@ class LivePage:
             SweepError: the study cannot be read.
         """
         with self._lock:
+            cpu = time.thread_time()
             self._refresh()
+            if self._changed[0] != self._serial:
+                self._changed = self._serial, self._changes()
+                self._due = self._taken + max(_STATE_S, _STATE_TIMES * (time.thread_time() - cpu))
             ended = self._now is None and self._shown.holds(self._snapshot)
             again = _ENDED_POLL_S if ended else max(_STATE_S, self._due - time.monotonic())
             head = {"serial": self._serial, "version": self._version, "ended": ended, "again_s": round(again, 2)}
-            return as_json(head if seen == self._serial else head | self._changes())
+            return as_json(head if seen == self._serial else head | self._changed[1])
 
     def _refresh(self) -> None:
         """Read the study if it has changed and enough time has passed; have the page made if a trial has ended."""
@@ -81,12 +86,11 @@ class LivePage:
         if began >= self._due:
             mark = self._folder.stamps(), lock_holder(self._folder) is None
             if mark != self._mark or (self._now is not None and began - self._taken >= _AGAIN_S):
-                cpu = time.thread_time()
                 snapshot = self._take()
                 self._now = happening(snapshot) if snapshot.runner is not None else None
                 self._snapshot, self._mark, self._taken = snapshot, mark, began
                 self._serial += 1
-                self._due = began + max(_STATE_S, _STATE_TIMES * (time.thread_time() - cpu))
+                self._due = began + _STATE_S
         idle = self._maker is None or not self._maker.is_alive()
         late = began >= self._page_due or self._shown.runs != (self._now is not None)  # a session's begin and end do not wait
         if self._version and idle and late and not self._shown.holds(self._snapshot):
@@ -108,10 +112,10 @@ class LivePage:
 
     def _make(self, snapshot: Snapshot, now: Now | None) -> None:
         """Compute the page of a snapshot."""
-        cpu, version = time.thread_time(), _moment()
+        cpu, version = time.process_time(), _moment()  # linear algebra has threads of its own
         text = page_text(gather(snapshot), LivePart(version=version, now=now))
         with self._lock:
-            self._page_due = time.monotonic() + max(_PAGE_S, _PAGE_TIMES * (time.thread_time() - cpu))
+            self._page_due = time.monotonic() + max(_PAGE_S, _PAGE_TIMES * (time.process_time() - cpu))
             self._shown, self._text = _Shown(snapshot), text
             self._version = version
             self._serial += 1

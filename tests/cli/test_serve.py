@@ -36,15 +36,17 @@ def asked(address: str, path: str = "/", *, method: str = "GET", host: str | Non
     return answer.status, text
 
 
-@pytest.fixture
-def study(here: Path) -> StudyFolder:
-    path = write_study(here, study_text({"x": [0.1, 0.2], "steps": 2}, **TOY))
-    assert run_sweep("run", str(path), here=here).code == 0
-    return StudyFolder(root=here / "runs" / "study")
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    folder = tmp_path_factory.mktemp("served")
+    path = write_study(folder, study_text({"x": [0.1, 0.2], "steps": 2}, **TOY))
+    assert run_sweep("run", str(path), here=folder).code == 0
+    return StudyFolder(root=folder / "runs" / "study")
 
 
-def test_only_the_page_is_served_and_to_this_machine_alone(here: Path, study: StudyFolder) -> None:
+def test_only_the_page_is_served_and_to_this_machine_alone(study: StudyFolder) -> None:
     """Two paths, by GET, under a name of this machine; Ctrl-C ends it with 0."""
+    here = study.root.parent.parent
     with no_process_left(), Running("report", "study.yaml", "--serve", "--no-browser", here=here) as running:
         address = running.line("http://").split()[0]
         assert address.startswith("http://127.0.0.1:")
@@ -111,8 +113,9 @@ def test_a_study_without_changes_is_not_read_again(study: StudyFolder, monkeypat
     assert len(calls) == 2
 
 
-def test_one_study_is_served_at_a_time(here: Path, study: StudyFolder) -> None:
+def test_one_study_is_served_at_a_time(study: StudyFolder) -> None:
     """Several are refused with what to type, and so are options that would write a file."""
+    here = study.root.parent.parent
     done = run_sweep("report", "runs/study", "study.yaml", "--serve", here=here)
     assert (done.code, "[one-study]" in done.err) == (2, True)
     done = run_sweep("report", "runs/study", "--serve", "--out", "page.html", here=here)
