@@ -1,10 +1,12 @@
 """Measure a training step of the built-in objective on a device: microseconds, equal bits, and several processes side by side.
 
-    python -m tests.benchmarks.device_steps [--device cuda] [--processes 1 2 4 8 12]
+    python -m tests.benchmarks.device_steps [--device cuda] [--processes 1 2 4 8 12] [--members 2 4 8]
 
 - µs a step for each batch size of studies/fashion.yaml, without panels and evaluation;
 - with and without deterministic cuDNN kernels: whether two trainings have equal weights, and what it costs;
-- steps a second of several processes on the device at a time, each with batches of 32: what sharing a GPU can gain at most.
+- steps a second of several processes on the device at a time, each with batches of 32: what sharing a GPU can gain at most;
+- steps a second of several members that are trained together in one process (`workers.fuse`), and on a GPU also with the step
+  captured as a CUDA graph.
 
 `--device cpu` tries it without a GPU. It has not run on one yet.
 """
@@ -22,9 +24,11 @@ import torch
 from torch import Tensor
 
 from sweep.objectives.fashion_mnist import train_epoch
+from sweep.objectives.fused import FusedNetwork, losses_of
 from sweep.objectives.images import load
 from sweep.objectives.networks import make_model, make_optimizer, set_precision
 from sweep.objectives.training import Epoch, epoch_order
+from sweep.worker.row_optimizer import RowOptimizer
 from tests.benchmarks.machine import describe
 
 _PARAMETERS = {"lr": 1e-3, "weight_decay": 0.0, "momentum": 0.0, "optimizer": "adam"}
@@ -61,10 +65,59 @@ def together(device: str, processes: int, seconds: float) -> float:
     return sum(float(process.communicate()[0]) for process in running)
 
 
+def member_step(device: str, members: int, batch: int) -> Callable[[], Tensor]:
+    """Return a function that trains several members with one batch each, always the same one."""
+    torch.manual_seed(0)
+    models = [make_model("cnn").to(device) for _ in range(members)]
+    network = FusedNetwork(models[0], members)
+    rows = network.rows(models).requires_grad_()
+    optimizer = RowOptimizer("adam", [_PARAMETERS] * members, rows.detach())
+    images, labels = load("fashion_mnist", device)[0].batch(torch.arange(members * batch, device=device))
+    inputs, targets = images.view(members, batch, 1, 28, 28), labels.view(members, batch)
+
+    def step() -> Tensor:
+        losses = losses_of(network(rows, inputs), targets)
+        [gradient] = torch.autograd.grad(losses.sum(), rows)
+        optimizer.step(gradient)
+        return losses.detach()
+
+    return step
+
+
+def captured(step: Callable[[], Tensor]) -> Callable[[], object]:
+    """Return a function that replays a step as a CUDA graph (https://docs.pytorch.org/docs/stable/notes/cuda.html)."""
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # what only the first steps do must be done before the capture
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def rate(device: str, step: Callable[[], object], seconds: float) -> float:
+    """Return how often a step is made in a second."""
+    wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
+    for _ in range(5):
+        step()
+    wait()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        for _ in range(20):
+            step()
+        wait()  # type: ignore[no-untyped-call]  # as above
+        done += 20
+    return done / (time.perf_counter() - started)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4, 8, 12])
+    parser.add_argument("--members", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--steps", type=int, help="timed; default: 400, on a CPU 40")
     parser.add_argument("--alone", type=float, help=argparse.SUPPRESS)  # seconds, as one of several processes
     options = parser.parse_args()
@@ -90,6 +143,12 @@ def main() -> None:
         print(f"{kernels} kernels: {steps} steps twice are {'equal' if equal else 'NOT equal'} bit for bit, {cost:.0f} µs a step")
     for processes in options.processes:
         print(f"{processes} processes: {together(device, processes, 5.0):.0f} steps a second together", flush=True)
+    for members in options.members:
+        each = rate(device, member_step(device, members, _ALONE_BATCH), 3.0) * members
+        text = f"{members} members: {each:.0f} steps a second together"
+        if device == "cuda":
+            text += f", {rate(device, captured(member_step(device, members, _ALONE_BATCH)), 3.0) * members:.0f} as a CUDA graph"
+        print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,15 @@ def test_the_twelve_trials_are_equal_with_one_slot_and_with_four(here: Path, fas
     assert max(trial.metrics["validation/accuracy"] for trial in one) >= 0.875
 
 
+def test_trials_that_are_trained_together_are_close_to_those_alone(here: Path, fashion_data: Path) -> None:
+    """With each precision's own rounding; the log has how long both took."""
+    words = "epochs.value=1", "batch_size.values=[128]"
+    alone, together = (fashion(here, name, *words, f"workers.fuse={fuse}") for name, fuse in (("alone", 1), ("together", 4)))
+    assert all(len(trial.group) == 4 for trial in together)
+    for one, other in zip(alone, together, strict=True):
+        assert abs(one.metrics["validation/accuracy"] - other.metrics["validation/accuracy"]) < 0.03
+
+
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_a_precision_trains(here: Path, fashion_data: Path, precision: str) -> None:
     """Four trials of one epoch."""
@@ -44,10 +53,11 @@ def test_images_have_the_bits_that_they_have_on_a_cpu() -> None:
     assert torch.equal(to_float(images.cuda()).cpu(), to_float(images))
 
 
+@pytest.mark.parametrize("workers", ["per_device=2", "fuse=4"])
 @pytest.mark.parametrize("part", ["worker", "runner"])
-def test_the_twelve_trials_continue_after_a_kill(here: Path, cli: Cli, fashion_data: Path, part: str) -> None:
+def test_the_twelve_trials_continue_after_a_kill(here: Path, cli: Cli, fashion_data: Path, part: str, workers: str) -> None:
     """Kill -9 of a worker, or of the runner and then resume: every number is that of an undisturbed run."""
-    words = "workers.per_device=2", "epochs.value=2", "batch_size.values=[128]", "checkpoints.keep_best=100"
+    words = f"workers.{workers}", "epochs.value=2", "batch_size.values=[128]", "checkpoints.keep_best=100"
     fashion(here, "whole", *words)
     with Running("run", FASHION, "name=cut", "workers.devices=[0]", *words, here=here) as running:
         running.wait_until(reached(here / "runs" / "cut", 1), 120)
