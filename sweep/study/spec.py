@@ -189,7 +189,8 @@ class StudySpec:
         WorkersSpec(),
         "`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: on a CPU one per core, as far as the"
         " memory goes; on a GPU 1, and more as long as that is measured to gain), `threads` of each,"
-        " `devices_per_trial` (GPUs of each trial, or cores on a CPU); on a Ray cluster `engine: ray`, `address` and `resources`",
+        " `devices_per_trial` (GPUs of each trial, or cores on a CPU), `fuse` (trials that a worker trains together); on a Ray"
+        " cluster `engine: ray`, `address` and `resources`",
     )
     log: LogSpec = key(LogSpec(), "what TensorBoard shows beside the scalars, panel by panel: see `sweep docs tensorboard`")
     retries: int = key(
