@@ -15,6 +15,7 @@ By `torch.func` (https://docs.pytorch.org/tutorials/intermediate/ensembling.html
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
 }
-_SETTINGS = {"lr": 1e-3, "weight_decay": 0.0, "momentum": 0.0}
+_SETTINGS = ("lr", "weight_decay", "momentum")
 
 
 def ensemble(
@@ -66,7 +67,8 @@ def ensemble(
     _check(models)
     if optimizer not in _OPTIMIZERS:
         raise ValueError(f"there is no optimizer {optimizer!r}; known: {', '.join(_OPTIMIZERS)}")
-    settings = [{name: member.params.get(name, value) for name, value in _SETTINGS.items()} for member in group.members]
+    usual = _OPTIMIZERS[optimizer]([torch.zeros(1)]).defaults  # type: ignore[call-arg]  # of each class
+    settings = [{name: member.params.get(name, usual.get(name, 0.0)) for name in _SETTINGS} for member in group.members]
     return Ensemble(models, loss, group, optimizer, settings, own_batches=own_batches)
 
 
@@ -99,7 +101,8 @@ class Ensemble:
         for model, own, state in zip(models, self._optimizers, states, strict=True):
             if state is not None:
                 model.load_state_dict(state["model"])
-                own.load_state_dict(state["optimizer"])
+                # With its own rates: those of the trial that it goes on from may be others.
+                own.load_state_dict({**state["optimizer"], "param_groups": own.state_dict()["param_groups"]})
         self._shapes = {name: parameter.shape for name, parameter in models[0].named_parameters()}
         self._sizes = [shape.numel() for shape in self._shapes.values()]
         self._rows = torch.stack([torch.cat([one.detach().flatten() for one in model.parameters()]) for model in models])
@@ -110,6 +113,7 @@ class Ensemble:
         buffers = [dict(model.named_buffers()) for model in models]
         self._buffers = {name: torch.stack([one[name] for one in buffers]) for name in buffers[0]}
         self._dims = 0 if own_batches else None
+        self._checked = False
 
     def step(self, *batch: Tensor) -> list[float]:
         """Train the members that are alive with one batch; return each member's loss.
@@ -117,6 +121,10 @@ class Ensemble:
         Raises:
             CannotFuse: the loss or the model does what `torch.func.vmap` cannot do.
         """
+        if not self._checked:
+            own = batch if self._dims is None else [part[0] for part in batch]
+            _check_buffers(self.models[0], self._loss, own)
+            self._checked = True
         self._mode(training=True)
         gradients, losses = self._over_members(grad_and_value(self._loss_of_row), batch)
         self._optimizer.step(gradients, self._group.alive)
@@ -167,8 +175,29 @@ def _check(models: Sequence[nn.Module]) -> None:
         if getattr(module, "track_running_stats", False) and getattr(module, "running_mean", None) is not None:
             what = f"{name or 'the model'} ({type(module).__name__}) keeps running statistics, which each batch changes"
             raise CannotFuse(f"{what}; use GroupNorm, or track_running_stats=False")
+    if frozen := [name for name, one in first.named_parameters() if not one.requires_grad]:
+        raise CannotFuse(f"{frozen[0]} is frozen (requires_grad=False): register it as a buffer")
     for other in models[1:]:
         if [(name, one.shape) for name, one in other.named_parameters()] != [
             (name, one.shape) for name, one in first.named_parameters()
         ]:
             raise CannotFuse("the members' models have different shapes: a parameter that changes them may not be in varies")
+        if _described(other) != _described(first):  # all are computed by the code of the first one
+            raise CannotFuse("the members' models have different layers: a parameter that changes them may not be in varies")
+
+
+def _described(model: nn.Module) -> list[tuple[str, type, str]]:
+    return [(name, type(module), module.extra_repr()) for name, module in model.named_modules()]
+
+
+def _check_buffers(model: nn.Module, loss: Loss, batch: Sequence[Tensor]) -> None:
+    """Check that a training step leaves the model's buffers as they are: all members are computed by one model."""
+    if not any(True for _ in model.buffers()):
+        return
+    copied = copy.deepcopy(model).train()
+    before = {name: buffer.clone() for name, buffer in copied.named_buffers()}
+    with torch.no_grad(), torch.random.fork_rng():
+        loss(copied, *batch)
+    for name, buffer in copied.named_buffers():
+        if not torch.equal(before[name], buffer):
+            raise CannotFuse(f"{name} is a buffer that each batch changes, such as a running mean; the members would share it")

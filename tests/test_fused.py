@@ -164,6 +164,67 @@ def test_running_statistics_are_refused() -> None:
     assert len(without.step(*data(1)[0])) == 2
 
 
+def test_a_buffer_that_a_batch_changes_is_refused() -> None:
+    """All members are computed by one model; what it keeps of one batch would be everybody's."""
+
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 1)
+            self.mean: Tensor
+            self.register_buffer("mean", torch.zeros(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.mean = 0.9 * self.mean + 0.1 * x.mean(0).detach()
+            out: Tensor = self.layer(x - self.mean)
+            return out
+
+    members = ensemble(lambda _: Mean(), loss_of, group_of(2))
+    with pytest.raises(CannotFuse, match="mean is a buffer that each batch changes"):
+        members.step(*data(1)[0])
+
+
+def test_a_frozen_layer_is_refused() -> None:
+    """It would be trained."""
+
+    def frozen(params: Mapping[str, Any]) -> nn.Module:
+        model = small(params)
+        model[0].requires_grad_(False)  # type: ignore[index]  # a sequence
+        return model
+
+    with pytest.raises(CannotFuse, match=r"0\.weight is frozen"):
+        ensemble(frozen, loss_of, group_of(2))
+
+
+def test_different_layers_are_refused() -> None:
+    """All members are computed by the code of the first one."""
+    layers = {0.01: nn.Tanh(), 0.02: nn.ReLU()}
+    with pytest.raises(CannotFuse, match="different layers"):
+        ensemble(lambda params: nn.Sequential(nn.Linear(4, 1), layers[params["lr"]]), loss_of, group_of(2))
+    with pytest.raises(CannotFuse, match="different layers"):
+        ensemble(lambda params: nn.Sequential(nn.Linear(4, 1), nn.Dropout(params["lr"])), loss_of, group_of(2))
+
+
+@pytest.mark.parametrize(("name", "optimizer"), [("adamw", torch.optim.AdamW), ("rmsprop", torch.optim.RMSprop)])
+def test_settings_that_a_study_does_not_have_are_torchs(name: str, optimizer: type[torch.optim.Optimizer]) -> None:
+    """The weight decay of AdamW, the rate of RMSprop."""
+    group = group_of(2)
+    for member in group.members:
+        del member.params["lr"]
+    members = ensemble(small, loss_of, group, optimizer=name)
+    for x, y in data(3):
+        members.step(x, y)
+    seed_all(0, "cpu")
+    model = small({})
+    its = optimizer(model.parameters())  # type: ignore[call-arg]  # of each class
+    for x, y in data(3):
+        its.zero_grad()
+        loss_of(model, x, y).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        its.step()
+    for key, value in model.state_dict().items():
+        assert torch.allclose(members.states()[0]["model"][key], value, rtol=0, atol=1e-6)
+
+
 def test_models_of_different_shapes_are_refused() -> None:
     """They can be no rows of one matrix."""
     with pytest.raises(CannotFuse, match="different shapes"):

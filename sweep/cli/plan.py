@@ -21,7 +21,7 @@ from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import continued_study
 from sweep.study.file.writing import write_study
 from sweep.study.formatting import cluster_text
-from sweep.study.groups import Groups
+from sweep.study.groups import Groups, why_none
 from sweep.study.record import TrialRecord
 from sweep.study.spec import BudgetSpec, StudySpec, WorkersSpec
 from sweep.study.trial import TrialState
@@ -136,12 +136,12 @@ def _imported(study: StudySpec, target: Target) -> Loaded:
 
 def _together_text(study: StudySpec, varies: tuple[str, ...] | None, planned: list[TrialRecord]) -> str:
     """Return which trials are trained together, as far as they are listed."""
-    if not varies:
-        return "one trial at a time: the objective has no train.fused, so workers.fuse has no effect"
-    groups = Groups(study=study, varies=varies, size=study.workers.fuse or 1)
+    if why := why_none(study, varies):
+        return f"workers.fuse={study.workers.fuse} has no effect: {why}"
+    groups = Groups(study=study, varies=varies or (), size=study.workers.fuse or 1)
     found = dict.fromkeys(tuple(groups.of((record.number, 0))) for record in planned)
     shown = "; ".join(" ".join(dict.fromkeys(str(number) for number, _ in group)) for group in found)
-    return f"up to {study.workers.fuse} runs that differ only in {', '.join(varies)}{f': trials {shown}' if shown else ''}"
+    return f"up to {study.workers.fuse} runs that differ only in {', '.join(varies or ())}{f': trials {shown}' if shown else ''}"
 
 
 def _not_steered(study: StudySpec) -> str:

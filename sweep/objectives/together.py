@@ -69,7 +69,8 @@ class _Members:
         for model, optimizer, state in zip(self.models, self._optimizers, states, strict=True):
             if state is not None:
                 model.load_state_dict(state["model"])
-                optimizer.load_state_dict(state["optimizer"])
+                # With its own rates: those of the trial that it goes on from may be others.
+                optimizer.load_state_dict({**state["optimizer"], "param_groups": optimizer.state_dict()["param_groups"]})
         self.done = [{} if state is None else dict(state["epoch"]) for state in states]
         self.network = FusedNetwork(self.models[0], len(group))
         self.rows = self.network.rows(self.models).requires_grad_()
@@ -116,9 +117,9 @@ def train_together(group: Group) -> list[dict[str, float]]:
             epoch_order(samples, one["shuffle"], member.seed, number) for one, member in zip(settings, group.members, strict=True)
         ]
         order = torch.stack(orders).to(group.device)
-        for count, losses in _train_epoch(group, members, training, order, p["batch_size"], batches, precision):
+        for count, losses, here in _train_epoch(group, members, training, order, p["batch_size"], batches, precision):
             for place, member in enumerate(group.members):
-                if member.trial is not None and group.alive[place]:
+                if member.trial is not None and here[place]:
                     member.trial.panels.batch((number - 1) * per_epoch + count, {"batch/loss": losses[place]})
             if group.stop_requested or (every and count % every == 0):
                 members.part()
@@ -161,8 +162,8 @@ def _train_epoch(
     batch_size: int,
     batches: _Batches,
     precision: AbstractContextManager[object],
-) -> Iterator[tuple[int, Tensor]]:
-    """Train on the samples in the members' orders (K, n); yield the number of batches done and the losses (K,) after each.
+) -> Iterator[tuple[int, Tensor, tuple[bool, ...]]]:
+    """Train on the samples in the members' orders (K, n); yield the number of batches, the losses (K,) and whose they are.
 
     An interrupted epoch continues. A member that was further than others waits until they are there, as it is.
     """
@@ -186,7 +187,7 @@ def _train_epoch(
             members.optimizer.step(members.gradient, here)
             batches.add(here, losses, logits, targets)
             batches.seconds += time.perf_counter() - started
-            yield count + 1, losses.detach()
+            yield count + 1, losses.detach(), here
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from dataclasses import replace
 from sweep.runner.ledger import Ledger
 from sweep.runner.slot_state import SlotState
 from sweep.storage.folder import StudyFolder
-from sweep.study.groups import Groups, Key
+from sweep.study.groups import Groups, Key, why_none
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import NOT_FUSABLE, OUT_OF_MEMORY, GroupSpec, TrialSpec
@@ -41,13 +41,11 @@ class Fusing:
 
     def loaded(self, varies: Sequence[str] | None) -> str:
         """Note what the objective allows; return what is to be said about it, or an empty text."""
-        if self._size > 1 and self._groups is None:
-            self._groups = Groups(study=self._study, varies=tuple(varies or ()), size=self._size if varies else 1)
-            if not varies:
-                return (
-                    f"workers.fuse={self._size} has no effect: the objective has no train.fused, and trains one trial at a time"
-                )
-        return ""
+        if self._size == 1 or self._groups is not None:
+            return ""
+        why = why_none(self._study, varies)
+        self._groups = Groups(study=self._study, varies=tuple(varies or ()), size=1 if why else self._size)
+        return f"workers.fuse={self._size} has no effect: {why}" if why else ""
 
     def seated(self, seats: Sequence[SlotState], first: TrialRecord) -> list[tuple[SlotState, TrialRecord]]:
         """Return the runs that start together, each with its slot.

@@ -199,7 +199,7 @@ class Runner:
             slot.place = replace(slot.place, device=device_on(slot.place.device, event.node))
         if slot.queued is not None:
             slot.timer.turn_to("waiting")
-            if not self._stops.begun:
+            if not self._stops.begun or any(one.trial for one in self._slots.seats(slot)):  # a group starts as a whole
                 self._start(slot, slot.queued)
             return
         self._preparation.loaded(slot, needed=event.prepare)
@@ -246,7 +246,8 @@ class Runner:
             return
         if result.state is TrialState.WAITING:
             result = failures.ended_by_timeout(record, self._study, self._folder)
-        slot.loaded = slot.loaded and not result.spent
+        if result.spent:
+            self._slots.gone(slot)
         if result.cause != "died" and self._rules.ended(slot, result).puts_back:
             self._fill()
             return
@@ -260,7 +261,8 @@ class Runner:
         self._ledger.finish(record)
 
     def _on_death(self, slot: SlotState, death: protocol.Died) -> None:
-        record, slot.loaded = slot.trial, False
+        record = slot.trial
+        self._slots.gone(slot)
         if death.lost and not self._stops and not slot.timed_out and self._rules.lost(slot, death):
             self._preparation.died(slot)
             slot.timer.turn_to("starting")

@@ -13,7 +13,7 @@ from sweep.runner.slot_notes import SlotNotes
 from sweep.runner.slot_state import SlotState
 from sweep.runner.slots import Slots
 from sweep.study.record import TrialRecord
-from sweep.study.trial import TrialResult, TrialState
+from sweep.study.trial import GroupSpec, TrialResult, TrialState
 from sweep.worker.protocol import Died, Loaded
 
 _MOST_LOSSES = 5  # of a trial without a report in between: more are not the machines' fault
@@ -33,6 +33,7 @@ class SlotRules:
         self, slots: Slots, ledger: Ledger, notes: SlotNotes, sharing: GpuSharing, engine: Engine, fusing: Fusing
     ) -> None:
         self._fusing = fusing
+        self._failing: GroupSpec | None = None
         self._slots, self._ledger, self._notes, self._sharing, self._engine = slots, ledger, notes, sharing, engine
         self._losses: Counter[tuple[int, int]] = Counter()
         self._health = SlotHealth(slots)
@@ -45,8 +46,10 @@ class SlotRules:
 
     def next(self, slot: SlotState) -> list[tuple[SlotState, TrialRecord]]:
         """Return the runs to start next: in a slot, or in the seats of its worker; none if it has to wait, or nothing is left."""
-        seats = self._slots.seats(slot)
-        if slot.place.seat or len(seats) < slot.place.seats or not self._sharing.may_start(slot.place):
+        seats, idle = self._slots.seats(slot), self._slots.idle
+        failing = any(one.trial and one.group is self._failing for one in self._slots if self._failing)
+        # Those of a group that fails are put back one after the other: none starts before its fellows are here.
+        if slot.place.seat or failing or any(one not in idle for one in seats) or not self._sharing.may_start(slot.place):
             return []
         first = self._ledger.next(self._health.not_for(slot.place))
         return [] if first is None else self._fusing.seated(seats, first)
@@ -55,6 +58,7 @@ class SlotRules:
         """Put back the trial in a slot that has failed together with others; return False if it was alone."""
         if slot.trial is None or slot.group is None:
             return False
+        self._failing = slot.group
         self._fusing.failed(slot.trial.key, len(slot.group.members), result.cause)
         self._sharing.ended(slot.place)
         self._ledger.put_back(slot.trial, result.error or "", slot.seconds)

@@ -46,9 +46,14 @@ class Slots:
         return [slot for slot in self._open if slot not in self._asked and slot.trial is None and slot.queued is None]
 
     def seats(self, slot: SlotState) -> list[SlotState]:
-        """Return the idle slots of a slot's worker, in order."""
+        """Return all slots of a slot's worker, itself included, in order."""
         first = slot.place.index - slot.place.seat
-        return [one for one in self.idle if first <= one.place.index < first + one.place.seats]
+        return [one for one in self._open if first <= one.place.index < first + one.place.seats]
+
+    def gone(self, slot: SlotState) -> None:
+        """Note that the process of a slot's worker is gone: whatever starts next in any of its seats must load first."""
+        for one in self.seats(slot):
+            one.loaded = False
 
     def open(self, place: Slot, *, from_start: bool = False) -> None:
         """Open a slot, whose worker begins to load; one of the first slots has been starting since the session began."""

@@ -19,6 +19,24 @@ Key = tuple[int, int]  # a run's: the number of its trial, and the repeat
 _MOST_POINTS = 100_000
 
 
+def why_none(study: StudySpec, varies: Sequence[str] | None) -> str:
+    """Return why no runs of a study are trained together, or an empty text.
+
+    Args:
+        study: whose runs.
+        varies: see `Groups`; None if the objective trains one trial at a time.
+    """
+    if varies is None:
+        return "the objective has no train.fused, and trains one trial at a time"
+    if study.suggests:
+        return "a function that suggests its own parameters is asked for one trial after the other"
+    if study.method != "grid" and study.repeats == 1:
+        return f"method {study.method} proposes one trial after the other, and each trial is trained once"
+    if study.method != "grid" and study.prunes:
+        return f"method {study.method} proposes one trial after the other, and with a pruner its repeats wait for the first one"
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Groups:
     """The groups of a study.
@@ -47,7 +65,8 @@ class Groups:
         repeats = 1 if study.prunes else study.repeats
         if self.size < 2 or study.suggests or repeat >= repeats or (repeats > 1 and SEED not in self.varies):
             return (key,)
-        numbers = self._equal.get(self._fixed(number), (number,)) if self._equal else (number,)
+        numbers = self._equal.get(self._fixed(number), []) if self._equal else []
+        numbers = numbers if number in numbers else [number]  # of a point to try first, its budget leaves out others
         runs = [(number, repeat) for number in numbers for repeat in range(repeats)]
         start = runs.index(key) // self.size * self.size
         return runs[start : start + self.size]
@@ -56,7 +75,7 @@ class Groups:
     def _equal(self) -> dict[tuple[tuple[str, object], ...], list[int]]:
         """Return the numbers of a grid's points by the parameters that a group has in common."""
         found: dict[tuple[tuple[str, object], ...], list[int]] = {}
-        points = self.study.points if self.study.method == "grid" else None
+        points = self.study.total if self.study.method == "grid" else None
         if points is not None and points <= _MOST_POINTS:
             for number in range(points):
                 found.setdefault(self._fixed(number), []).append(number)

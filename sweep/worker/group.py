@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
 from sweep.study import plain
+from sweep.study.objective import ObjectiveNotFound
 from sweep.worker.endings import TrialComplete, TrialPruned, TrialStopped
 from sweep.worker.handle import MetricNotFinite, Trial
 
@@ -77,11 +78,16 @@ class Group:
     @property
     def states(self) -> tuple[dict[str, Any] | None, ...]:
         """Return what each member resumes from, as `Trial.state`; read it after the models are made."""
-        # Each restores the random number generators: those of the first among the members that are furthest behind are to last.
-        found: dict[int, dict[str, Any] | None] = {}
-        for place in sorted(range(len(self)), key=lambda place: (self._done[place], place), reverse=True):
+        from sweep.worker.randomness import random_states, restore_random_states
+
+        fresh, found = random_states(), dict[int, dict[str, Any] | None]()
+        # Each restores the random number generators. Those of the member that is furthest behind are to last: of equal ones it
+        # is the last, since they are saved in the order of their places.
+        for place in sorted(range(len(self)), key=lambda place: (-self._done[place], place)):
             trial = self.members[place].trial
             found[place] = trial.state if trial is not None else None
+            if trial is not None and found[place] is None:
+                restore_random_states(fresh)
         return tuple(found[place] for place in range(len(self)))
 
     @property
@@ -108,8 +114,12 @@ class Group:
             for step in self._of_one(place, lambda: next(iterators[place], None)):
                 due[place] = step
 
+        from sweep.worker.randomness import random_states, restore_random_states
+
+        before = random_states()
         for place in iterators:
             advance(place)
+        restore_random_states(before)  # which each of them has restored for itself alone
         self._check_alive()
         while due := {place: step for place, step in due.items() if self._wanted[place]}:
             now = min(due.values())
@@ -133,10 +143,13 @@ class Group:
             metrics, states: one for each place; those of members that are not alive are ignored.
         """
         given = [None] * len(self) if states is None else states
+        self._check_length("metrics", metrics)
+        self._check_length("states", given)
         self._each(lambda place, trial: trial.report(step, metrics[place], given[place]))
 
     def save(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Make a checkpoint of each member that is alive, as `Trial.save`."""
+        self._check_length("states", states)
         self._each(lambda place, trial: trial.save(states[place]))
 
     def _each(self, act: Callable[[int, Trial], None]) -> None:
@@ -160,12 +173,25 @@ class Group:
         if found is not None:
             yield found
 
+    def _check_length(self, name: str, given: object) -> None:
+        if not isinstance(given, Sequence) or len(given) != len(self):
+            raise TypeError(f"{name} must be a list with one entry for each of the {len(self)} members")
+
     def _check_alive(self) -> None:
         if not any(self._wanted):
             raise AllEnded
 
 
 def varies_of(objective: Any) -> tuple[str, ...] | None:
-    """Return the parameters that may differ between trials that an objective trains together; None if it cannot do that."""
-    found = getattr(objective, "fused", None)
-    return None if found is None else tuple(plain.text(name) for name in getattr(found, "varies", ()))
+    """Return the parameters that may differ between trials that an objective trains together; None if it cannot do that.
+
+    Raises:
+        ObjectiveNotFound: its attribute `fused` is no such function.
+    """
+    if (found := getattr(objective, "fused", None)) is None:
+        return None
+    varies = getattr(found, "varies", None)
+    if not callable(found) or not isinstance(varies, list | tuple) or not all(isinstance(name, str) for name in varies):
+        example = 'train_together.varies = ("lr", "seed"); train.fused = train_together'
+        raise ObjectiveNotFound(f"its attribute fused must be a function with a list varies of parameters: {example}")
+    return tuple(map(plain.text, varies))

@@ -74,12 +74,14 @@ def serve(
     """
     get = get or functools.partial(_named, study)
     objective: Objective | None = None
+    varies: tuple[str, ...] | None = None
     state: Any = None
     with contextlib.ExitStack() as at_the_end, contextlib.suppress(EOFError):  # the runner is gone
         for command in iter(channel.recv, None):
             if objective is None:
                 try:
-                    objective, state = _load(get, imports, study, slot, at_the_end)
+                    found, state = _load(get, imports, study, slot, at_the_end)
+                    varies, objective = varies_of(found), found
                 except BaseException as error:
                     known = isinstance(error, ObjectiveNotFound)
                     text = plain.text(error)
@@ -87,7 +89,7 @@ def serve(
                     channel.send(LoadFailed(reason=reason, traceback="" if known else user_traceback(error)))
                     continue
             if isinstance(command, Load):
-                channel.send(Loaded(prepare=hasattr(objective, "prepare"), varies=varies_of(objective)))
+                channel.send(Loaded(prepare=hasattr(objective, "prepare"), varies=varies))
             elif isinstance(command, Prepare):
                 _prepare(channel, objective, command, state)
             elif isinstance(command, TrialSpec | GroupSpec):

@@ -42,13 +42,17 @@ class _Run:
         self._sent: set[AttemptKey] = set()
         self.results: list[TrialResult] = []  # of the members that end with the group
 
+    @property
+    def left(self) -> list[TrialSpec]:
+        """Return the trials that have not ended."""
+        return [one for one in self.specs if one.key not in self._sent]
+
     def begin(self) -> None:
         """Begin every member's attempt, each from its checkpoint."""
-        left = [one for one in self.specs if one.key not in self._sent]
-        for one in left:
+        for one in self.left:
             watch = self._watches[one.key]
             self._attempts[one.key] = Attempt(self._channel, self._objective, one, self._study, self._slot, watch)
-        for one in left:
+        for one in self.left:
             if (result := self._attempts[one.key].begin()) is not None:
                 self._end(one, result)
 
@@ -70,6 +74,8 @@ class _Run:
         group = Group(members, done, self._slot.torch_device, self._seed, self._over)
         try:
             returned = self._objective.fused(group)
+            if returned is not None and not (isinstance(returned, list | tuple) and len(returned) == len(members)):
+                raise TypeError(f"train.fused must return None, or a list with one entry for each of the {len(members)} members")
         except AllEnded:
             return
         except WriteFailed:
@@ -176,7 +182,7 @@ def run_group(
             except StateIgnored as error:
                 forget(error)
                 run.close()
-                start_over(wanted)
+                start_over(run.left)
                 run.begin()
                 run.train()
     except (OSError, WriteFailed) as error:

@@ -31,6 +31,7 @@ FASHION: dict[str, Any] = {
     "workers": {"devices": "cpu", "per_device": 2},
     "retries": 1000,
     "checkpoints": {"keep_best": 100},
+    "log": {"batches": 7},
 }
 SPACE = {"lr": [0.01, 0.001], "shuffle": [True, False], "train_samples": 4000, "checkpoint_every": 20}
 TIMINGS = ("time/epoch_s",)

@@ -20,6 +20,8 @@ from tests.support.waiting import wait_until_gone
 LRS = [0.1, 0.2, 0.3, 0.4, 0.5]
 TOGETHER = "workers.fuse=3"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(here: Path) -> Path:
@@ -152,6 +154,121 @@ def test_a_group_resumes_as_it_was(cli: Cli, folder: Path, victim: str) -> None:
         assert steps(folder)[-1] == "6: 0 1 2"
 
 
+AGAIN = """
+import os, time
+from pathlib import Path
+
+with Path("imports").open("a") as file:
+    file.write("x")
+if Path("dead").exists():
+    if {mode!r} == "fail":
+        raise SyntaxError("changed meanwhile")
+    if {mode!r} == "stop":
+        time.sleep(4)
+    if {mode!r} == "die" and not Path("dead twice").exists():
+        Path("dead twice").touch()
+        os._exit(9)
+
+
+def train(trial):
+    for step in trial.steps(6):
+        trial.report(step, {{"score": trial.params["lr"] * step}}, {{"step": step}})
+
+
+def fused(group):
+    group.states
+    for step in group.steps(6):
+        if step == 5 and not Path("dead").exists():
+            Path("dead").touch()
+            os._exit(3)
+        nan = [member.number == 0 and step == 3 for member in group.members]
+        group.report(step, [{{"score": float("nan") if one else 1.0 * step}} for one in nan], [{{"step": step}} for _ in nan])
+
+
+fused.varies = ("lr", "seed")
+train.fused = fused
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "text"), [("die", 1, ""), ("fail", 2, "changed meanwhile"), ("stop", 143, "resume the study")]
+)
+def test_a_group_starts_as_a_whole_in_a_new_process(cli: Cli, folder: Path, mode: str, code: int, text: str) -> None:
+    """One member has ended and its process dies; the next one dies too, cannot be imported, or is stopped: nothing hangs."""
+    (folder / "again.py").write_text(AGAIN.format(mode=mode), encoding="utf-8")
+    path = study(folder, {"lr": LRS[:3]}, objective="again:train", retries=2)
+    with Running("run", path, "name=again", TOGETHER, "--plain", here=folder) as running:
+        if mode == "stop":
+            running.wait_until(lambda: (folder / "dead").exists() and len((folder / "imports").read_text()) > 1)
+            assert cli("stop", path, "name=again", "--now").code == 0
+        assert running.end(60) == code
+        assert text in running.out
+    if mode == "die":
+        assert [trial["state"] for trial in trials(cli, "again")] == ["failed", "complete", "complete"]
+
+
+RANDOM = """
+import os, random
+from pathlib import Path
+
+import torch
+
+
+def train(trial):
+    raise NotImplementedError
+
+
+def fused(group):
+    for place, _ in enumerate(group.members):
+        group.seed(place)
+    totals = [state["total"] if state else 0.0 for state in group.states]
+    if {kills} and not Path("dead").exists():
+        def end(*_):
+            Path("dead").touch()
+            os._exit(3)
+        group.members[1].trial.report = end
+    for step in group.steps(4):
+        drawn = torch.rand(len(group)).tolist()
+        alive = group.alive
+        totals = [total + part * here for total, part, here in zip(totals, drawn, alive)]
+        group.report(step, [{{"score": total + random.random()}} for total in totals], [{{"total": total}} for total in totals])
+
+
+fused.varies = ("lr",)
+train.fused = fused
+"""
+
+
+def test_the_random_numbers_of_a_group_go_on(cli: Cli, folder: Path) -> None:
+    """Also where it was killed between the checkpoints of two members."""
+    for name, kills in (("whole", False), ("killed", True)):
+        (folder / "drawn.py").write_text(RANDOM.format(kills=kills), encoding="utf-8")
+        run(cli, study(folder, {"lr": LRS[:2]}, objective="drawn:train"), f"name={name}", TOGETHER)
+    assert values(trials(cli, "killed")) == values(trials(cli, "whole"))
+
+
+def test_a_group_has_no_trial_that_the_budget_leaves_out(cli: Cli, folder: Path) -> None:
+    """Four trials of ten are those that run without groups."""
+    path = study(folder, {"lr": LRS, "w": [1, 2]}, budget={"trials": 4})
+    run(cli, path, TOGETHER)
+    assert [trial["number"] for trial in trials(cli, "study") if trial["state"] == "complete"] == [0, 1, 2, 3]
+
+
+def test_what_fused_gives_is_checked(cli: Cli, folder: Path) -> None:
+    """Lists that are too short, and `varies` that is none; the trials are then trained alone, or nothing starts."""
+    source = (folder / "together.py").read_text(encoding="utf-8")
+    (folder / "short.py").write_text(
+        source.replace("group.report(step, scores,", "group.report(step, scores[:1],"), encoding="utf-8"
+    )
+    (folder / "none.py").write_text(source.replace('("lr", "what", "seed")', '"lr"'), encoding="utf-8")
+    done = cli("run", study(folder, {"lr": LRS[:2]}, objective="short:train"), TOGETHER, "--plain")
+    assert done.code == 0
+    assert "metrics must be a list with one entry for each of the 2 members" in done.out
+    done = cli("run", study(folder, {"lr": LRS[:2]}, objective="none:train", name="none"), TOGETHER, "--plain")
+    assert done.code == 2
+    assert "its attribute fused must be a function with a list varies of parameters" in done.err
+
+
 def test_what_an_objective_cannot_do_is_told(cli: Cli, folder: Path) -> None:
     """And it trains one trial at a time."""
     (folder / "plain.py").write_text("def train(trial):\n    trial.report(1, {'score': trial.params['lr']})\n", encoding="utf-8")
@@ -159,3 +276,8 @@ def test_what_an_objective_cannot_do_is_told(cli: Cli, folder: Path) -> None:
     done = cli("run", path, TOGETHER, "--plain")
     assert done.code == 0, done.err
     assert "workers.fuse=3 has no effect: the objective has no train.fused" in done.out + done.err
+    (folder / "together.txt").unlink(missing_ok=True)
+    done = cli(
+        "plan", study(folder, {"lr": {"min": 0.1, "max": 0.9}}, method="random", budget={"trials": 2}, name="other"), TOGETHER
+    )
+    assert "workers.fuse=3 has no effect: method random proposes one trial after the other" in done.out

@@ -93,7 +93,9 @@ class Together:
                         self._send(Decision.CONTINUE)
             else:
                 loads = isinstance(event, Loaded | LoadFailed)
-                places = [place for place, (command, _) in self._awaited.items() if isinstance(command, Load) == loads]
+                asked = {place: isinstance(command, Load) for place, (command, _) in self._awaited.items()}
+                # A process that was started again, unasked, may fail to load what it could load before.
+                places = [place for place, load in asked.items() if load == loads or isinstance(event, LoadFailed)]
                 self._loading = self._loading and not loads
             answered = [self._awaited.pop(place)[1] for place in places]
         for future in answered:
