@@ -29,8 +29,8 @@ class Planner:
 
     Args:
         study: the space, the method, the pruner and the budget.
-        known: the trials of earlier sessions, finished or not, in any order. None of them is proposed again; dropped ones count
-            as failed.
+        known: the trials of earlier sessions, finished or not, in any order. None of them is proposed again; for sampler and
+            pruner dropped ones have failed.
         stored: what the store holds for sampler and pruner beside the known trials.
         imported: trials of other studies, from which sampler and pruner learn.
         slots: how many trials run at a time.
@@ -204,9 +204,9 @@ class Planner:
     def _count_ended(self, known: Iterable[TrialRecord]) -> None:
         self._front, self._reached, self._since_best = ParetoFront(self.study), False, 0
         # In the order in which they ended: the patience depends on it.
-        for record in sorted((r for r in known if r.state.finished), key=lambda record: record.ended or ""):
-            state = TrialState.FAILED if record.dropped else record.state
-            self._count(record.number, state, record.value, record.metrics)
+        counted = (record for record in known if record.state.finished and not record.dropped)
+        for record in sorted(counted, key=lambda record: record.ended or ""):
+            self._count(record.number, record.state, record.value, record.metrics)
 
     def _count(self, number: int, state: TrialState, value: float | None, metrics: Mapping[str, float]) -> None:
         self._since_best += 1

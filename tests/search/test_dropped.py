@@ -89,7 +89,21 @@ def test_patience_and_targets_follow() -> None:
     remark(planner, known, (2,))
     assert planner.ask() == (3, {"x": 3})
     remark(planner, [replace(record, dropped=record.number == 2) for record in known], (1, 2))
+    assert planner.ended_by is None  # of the patience, trial 0 alone has ended
+
+
+def test_a_dropped_trial_uses_up_no_patience() -> None:
+    """Neither one that was dropped before the session nor one that is dropped in it."""
+    study = study_spec({"x": [0, 1, 2, 3, 4, 5]}, metric=GOAL | {"goal": "maximize"}, budget={"patience": 2})
+    known = [
+        run_record(study, number, {"x": number}, score, ended=f"2026-01-01T00:00:0{number}+00:00")
+        for number, score in enumerate((3.0, 2.0, 1.0))
+    ]
+    planner = Planner(study, known)
     assert planner.ended_by == "2 trials brought no new best"
+    remark(planner, known, (1,))
+    assert planner.ended_by is None
+    assert Planner(study, [replace(record, dropped=record.number == 1) for record in known]).ended_by is None
 
 
 def test_a_finite_space_is_tried_with_what_was_dropped() -> None:
