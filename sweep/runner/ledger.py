@@ -20,12 +20,13 @@ from sweep.runner.outcomes import FailuresInARow, outcome_of
 from sweep.runner.queue import RunQueue
 from sweep.search.imported import read_imported
 from sweep.search.planner import Planner, needs_optuna
+from sweep.storage.database import read_records
 from sweep.storage.folder import StudyFolder
 from sweep.storage.parents import place_checkpoint
 from sweep.storage.remarks import RemarksWatch
 from sweep.storage.retention import Retention
 from sweep.storage.store import StudyStore
-from sweep.study.record import TrialRecord, now_text, planned_record, started_now, with_span_to_now
+from sweep.study.record import TrialRecord, ended_now, planned_record, started_now, with_span_to_now
 from sweep.study.repeats import is_decided, runs_of, trial_of
 from sweep.study.spec import StudySpec
 from sweep.study.timing import TimeBreakdown
@@ -134,7 +135,7 @@ class Ledger:
             group=tuple((one.number, one.repeat) for one in group.members) if group else (),
         )
         self._change(record)
-        if _is_first_run(record):
+        if record.is_first:
             self._planner.rewind(record.number, ())
         self._store.start(record, drawn)
         if self._study.start is not None:
@@ -171,7 +172,7 @@ class Ledger:
     def prunes_at_resume(self, record: TrialRecord, event: Resumed) -> bool:
         """Return whether the last report before the checkpoint prunes the run, if it is its own; call it before `resume`."""
         history = event.position.history
-        if not _is_first_run(record):
+        if not record.is_first:
             return False
         self._planner.rewind(record.number, history)
         return bool(history) and not event.of_parent and self._planner.prunes(record.number, *history[-1])
@@ -191,7 +192,7 @@ class Ledger:
     def prunes(self, record: TrialRecord, report: Report) -> bool:
         """Return whether a report prunes its run; call it before `report`."""
         value = report.metrics.get(self._study.metric.name)
-        return _is_first_run(record) and self._planner.prunes(record.number, report.step, value)
+        return record.is_first and self._planner.prunes(record.number, report.step, value)
 
     def retry(self, record: TrialRecord, error: str, seconds: float) -> TrialRecord:
         """Show that a run lost its worker after this many seconds and will start again; return its record."""
@@ -210,17 +211,7 @@ class Ledger:
     def settle(self, record: TrialRecord, result: TrialResult, seconds: float) -> TrialRecord:
         """Use a run's result for what is planned next, without storing it: `finish` does that."""
         self._read_remarks()
-        record = replace(
-            with_span_to_now(record, str(result.state)),
-            state=result.state,
-            metrics=result.metrics,
-            value=result.metrics.get(self._study.metric.name),
-            duration_s=round(seconds, 3),
-            ended=now_text(),
-            error=result.error,
-            cause=result.cause,
-            user_attrs=result.user_attrs or record.user_attrs,
-        )
+        [record] = self._remarks.remarks.of([ended_now(record, result, self._study.metric.name, seconds)])
         self._change(record)
         if record.state is TrialState.COMPLETE:
             self._planner.takes(record.number, record.params, seconds)
@@ -228,13 +219,15 @@ class Ledger:
         trial = trial_of(runs, self._study)
         if is_decided(runs, self._study):
             self._queue.drop(record.number, {run.key for run in runs})
-        elif _is_first_run(record) and self._study.prunes:  # the pruner has not stopped it, so the other repeats follow
+        elif record.is_first and self._study.prunes:  # the pruner has not stopped it, so the other repeats follow
             self._queue.add_due(runs)
         if trial.state.finished:
             complete = trial.state is TrialState.COMPLETE
             self._planner.tell(record.number, trial.state, trial.value if complete else None, trial.metrics)
-            # When nothing is left to stop, they are not too many.
-            self._failed.count(trial, more=bool(self._queue) or self._planner.ended_by is None)
+            if trial.dropped:  # just before it was tried again
+                self._planner.remarked(self.records, [trial])
+            else:  # when nothing is left to stop, they are not too many
+                self._failed.count(trial, more=bool(self._queue) or self._planner.ended_by is None)
         return record
 
     def finish(self, record: TrialRecord) -> None:
@@ -277,6 +270,7 @@ class Ledger:
             return
         before = self.records
         self._runs = {number: self._remarks.remarks.of(runs) for number, runs in self._runs.items()}
+        self._withdraw_retries()
         trials = self.records
         changed = [now for was, now in zip(before, trials, strict=True) if was.dropped != now.dropped and now.state.finished]
         self._planner.remarked(trials, changed)
@@ -285,6 +279,16 @@ class Ledger:
         for run in runs_of(changed):
             self._observer.update(run, RunChange.DROPPED if run.dropped else RunChange.TAKEN_BACK)
 
+    def _withdraw_retries(self) -> None:
+        """Take dropped trials that wait to be tried again out of the queue: they have failed, as is still stored."""
+        waiting = {run.number for run in self.runs if run.dropped and run.state is TrialState.WAITING}
+        stored = read_records(self._folder, waiting) if waiting else ()
+        for run in self._queue.withdraw([run for run in stored if run.state.finished]):
+            self._change(run)
+            trial = trial_of(self._runs[run.number], self._study)
+            if trial.state.finished:
+                self._planner.tell(run.number, trial.state, None, trial.metrics)
+
     def _change(self, record: TrialRecord) -> None:
         runs = {run.repeat: run for run in self._runs.get(record.number, ())}
         before = runs.get(record.repeat)
@@ -292,8 +296,3 @@ class Ledger:
         self._runs[record.number] = [runs[repeat] for repeat in sorted(runs)]
         self._epochs += (record.step or 0) - ((before.step or 0) if before is not None else 0)
         self._planner.trained(self._epochs)
-
-
-def _is_first_run(record: TrialRecord) -> bool:
-    """Return whether a run is the first of its trial's, which alone Optuna stores and the pruner judges."""
-    return record.repeat == 0

@@ -77,6 +77,13 @@ class RunQueue:
         """Add the further repeats of a trial, given its runs so far, before those of other new trials."""
         self._planned[:0] = due(runs[0].number, runs[0].params, runs, self._study)
 
+    def withdraw(self, runs: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """Remove all runs of the trials that these runs are of; return those of them that were in the queue."""
+        keys = {run.key for run in (*self._unfinished, *self._planned)}
+        for run in runs:
+            self.drop(run.number, ())
+        return [run for run in runs if run.key in keys]
+
     def drop(self, number: int, started: Collection[tuple[int, int]]) -> None:
         """Remove a trial's runs except those that were started once, given by their keys."""
         for queue in (self._unfinished, self._planned):

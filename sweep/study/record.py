@@ -14,7 +14,7 @@ from sweep.study.code.digest import codes_in
 from sweep.study.seeds import derive_seed
 from sweep.study.space import swept
 from sweep.study.spec import SEED, StudySpec
-from sweep.study.trial import Params, Scalar, TrialState, with_tuples
+from sweep.study.trial import Params, Scalar, TrialResult, TrialState, with_tuples
 
 _ON = " on "  # between a device and its node
 
@@ -99,6 +99,11 @@ class TrialRecord:
         """Return what identifies the run: the trial's number and the repeat."""
         return self.number, self.repeat
 
+    @property
+    def is_first(self) -> bool:
+        """Return whether the run is the first of its trial's, which alone Optuna stores and the pruner judges."""
+        return self.repeat == 0
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data for `from_json`: that of a run, without remarks and what `sweep.study.repeats` computes."""
         own = vars(self)
@@ -177,6 +182,21 @@ def started_now(record: TrialRecord, slot: int) -> TrialRecord:
     nothing |= {"metrics": {}, "user_attrs": {}}
     spans = (*record.spans, Span(slot=slot, started=now, ended=now))
     return replace(record, state=TrialState.RUNNING, attempts=record.attempts + 1, started=now, spans=spans, **nothing)
+
+
+def ended_now(record: TrialRecord, result: TrialResult, metric: str, seconds: float) -> TrialRecord:
+    """Return the record of a run that ends with this result after this many seconds; `metric` is the first one's name."""
+    return replace(
+        with_span_to_now(record, str(result.state)),
+        state=result.state,
+        metrics=result.metrics,
+        value=result.metrics.get(metric),
+        duration_s=round(seconds, 3),
+        ended=now_text(),
+        error=result.error,
+        cause=result.cause,
+        user_attrs=result.user_attrs or record.user_attrs,
+    )
 
 
 def with_span_to_now(record: TrialRecord, how: str | None = None) -> TrialRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -274,6 +275,51 @@ def test_what_is_dropped_while_a_session_runs_counts_no_more(folder: StudyFolder
         assert [run.number for _, change, run in observer.seen if change is RunChange.DROPPED] == [0]
         assert ledger.outcome().ended_by == "all trials are done"
         assert ledger.columns(ledger.records[0]) == {"note": "odd"}
+
+
+@contextmanager
+def retrying(folder: StudyFolder, study: StudySpec, observer: Silent) -> Iterator[Ledger]:
+    """Give the ledger of a session that tries failed trials again."""
+    with contextlib.closing(StudyStore(folder, study)) as store:
+        known = [store.reopen(run) if run.state is TrialState.FAILED else run for run in store.records()]
+        yield Ledger(study, folder, store, known, observer)
+
+
+@pytest.mark.parametrize("more", ["", "repeats: 2\n", "pruner: {type: median}\n"])
+def test_a_dropped_trial_that_waits_to_be_tried_again_is_not_trained(folder: StudyFolder, more: str) -> None:
+    """When the next trial ends, it has failed again, with its error, and can be taken back."""
+    study, observer = study_of(folder, more), Silent()
+    with opened(folder, study) as ledger:
+        for _ in range(3):
+            end(ledger, start_next(ledger, folder), FAILED)
+    with retrying(folder, study, observer) as ledger:
+        first = start_next(ledger, folder)
+        change_remarks(folder, lambda now: replace(now, dropped=frozenset((1,))))
+        end(ledger, first, complete())
+        assert (ledger.records[1].state, ledger.runs[-2].error) == (TrialState.FAILED, FAILED.error)
+        assert [run.number for _, change, run in observer.seen if change is RunChange.DROPPED] == [1]
+        change_remarks(folder, lambda now: replace(now, dropped=frozenset()))
+        while (record := ledger.next()) is not None:
+            assert record.number != 1
+            end(ledger, ledger.start(record, SLOT), complete())
+        assert (ledger.done, ledger.outcome().exit_code) == (True, EXIT_SOME_FAILED)
+    assert [run.attempts for run in read_records(folder) if run.number == 1] == [1]
+
+
+def test_a_trial_that_is_dropped_just_before_it_is_tried_again_counts_for_nothing(folder: StudyFolder) -> None:
+    """It reaches no target."""
+    study = study_of(folder)
+    study = replace(study, metrics=(replace(study.metric, target=3.0),))
+    with opened(folder, study) as ledger:
+        for result in (complete(), FAILED):
+            end(ledger, start_next(ledger, folder), result)
+    with retrying(folder, study, Silent()) as ledger:
+        record = start_next(ledger, folder)
+        change_remarks(folder, lambda now: replace(now, dropped=frozenset((1,))))
+        end(ledger, record, complete(4.0))
+        assert [trial.dropped for trial in ledger.records] == [False, True]
+        end(ledger, start_next(ledger, folder), complete())
+        assert ledger.outcome().ended_by == "all trials are done"
 
 
 def test_damaged_remarks_end_no_session(folder: StudyFolder) -> None:
