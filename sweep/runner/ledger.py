@@ -210,7 +210,7 @@ class Ledger:
 
     def settle(self, record: TrialRecord, result: TrialResult, seconds: float) -> TrialRecord:
         """Use a run's result for what is planned next, without storing it: `finish` does that."""
-        self._read_remarks()
+        self.read_remarks()
         [record] = self._remarks.remarks.of([ended_now(record, result, self._study.metric.name, seconds)])
         self._change(record)
         if record.state is TrialState.COMPLETE:
@@ -264,7 +264,7 @@ class Ledger:
         """Return how the session ended that nobody stopped."""
         return self._failed.outcome(self.records) or outcome_of(self.records, self._planner.ended_by, self._planner.drawn_again)
 
-    def _read_remarks(self) -> None:
+    def read_remarks(self) -> None:
         """Take over what the user has said of trials since the last look: a dropped trial counts for nothing from now on."""
         if not self._remarks.changed():
             return

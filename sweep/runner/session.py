@@ -155,16 +155,19 @@ def run_study(
                 ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code)
             runner = Runner(study, folder, ledger, slots, engine, observer, timer, gpu_sharing)
             on_start(runner)
-            return _run(runner, store, study, folder, signals)
+            return _run(runner, ledger, store, study, folder, signals)
 
 
-def _run(runner: Runner, store: StudyStore, study: StudySpec, folder: StudyFolder, signals: Sequence[int]) -> SessionOutcome:
+def _run(
+    runner: Runner, ledger: Ledger, store: StudyStore, study: StudySpec, folder: StudyFolder, signals: Sequence[int]
+) -> SessionOutcome:
     """Run what is left; then store how the session ended, and show in TensorBoard what the user has said of trials meanwhile."""
     outcome = runner.run()
     with contextlib.suppress(sqlite3.Error, SweepError):  # all results are stored
         store.note({ENDED: ended_json(outcome, signals)})
     with contextlib.suppress(OSError, SweepError):  # the next session does it again
         renew_remarks(study, folder)
+        ledger.read_remarks()  # it may have ended before a further trial did
     return outcome
 
 

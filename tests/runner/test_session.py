@@ -13,10 +13,13 @@ from sweep.runner.observers import SessionOutcome
 from sweep.runner.runner import Runner
 from sweep.runner.session import renew_columns, run_study
 from sweep.storage.folder import StudyFolder
+from sweep.storage.remarks import change_remarks
 from sweep.storage.store import StudyStore
 from sweep.study.file.reading import read_study
 from sweep.study.trial import TrialState
+from sweep.worker.handle import Trial
 from tests.support.observing import Silent
+from tests.support.reading import scalars
 from tests.support.studies import write_objectives, write_study
 
 STUDY = """
@@ -83,6 +86,27 @@ def test_a_session_stops_before_its_first_trial(folder: StudyFolder) -> None:
     outcome = run_study(read_study(path), folder, path, Silent(), inline=True, on_start=Runner.stop)
     assert (outcome.exit_code, outcome.ended_by, outcome.records) == (None, "stopped on request", [])
     assert outcome.summary(read_study(path), [2]) == "study: 2 waiting; stopped by SIGINT"
+
+
+def test_what_is_dropped_before_a_session_is_stopped_counts_no_more(folder: StudyFolder) -> None:
+    """Though no trial ends after it: the Pareto front in TensorBoard follows."""
+    metrics = "metrics: [{name: score, goal: maximize}, {name: size, goal: minimize}]"
+    text = STUDY.replace("metric: {name: score, goal: maximize}", metrics).replace("[1, 2]", "[3, 2, 1]")
+    path = write_study(folder.root.parent.parent, text)
+    running: list[Runner] = []
+
+    def train(trial: Trial) -> None:
+        x = float(trial.params["x"])
+        if x == 1:
+            change_remarks(folder, lambda now: dataclasses.replace(now, dropped=frozenset((0,))))
+            running[0].stop()
+        for step in trial.steps(2):
+            trial.report(step, {"score": x, "size": -x})
+
+    study = read_study(path)
+    outcome = run_study(study, folder, path, Silent(), objective=train, inline=True, on_start=running.append)
+    assert [trial.state for trial in outcome.records] == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.WAITING]
+    assert scalars(next(folder.root.glob("0001*")))["front"][-1][1] == 1
 
 
 def test_failed_trials_are_retried_only_on_request(folder: StudyFolder) -> None:
