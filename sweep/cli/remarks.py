@@ -18,11 +18,10 @@ from sweep.storage.remarks import Remarks, change_remarks
 from sweep.study.formatting import trials_text
 from sweep.study.record import TrialRecord
 from sweep.study.repeats import runs_of, trials_of
-from sweep.tensorboard import event_files
 from sweep.tensorboard.pareto_front import FrontColumn
-from sweep.tensorboard.remarked import AT_ONCE, renew_remarks, unshown
+from sweep.tensorboard.remarked import AT_ONCE, follow, renew_hidden, renew_remarks, unshown
 
-_NUMBERS = re.compile(r"(\d+)(?:-(\d+))?")
+_NUMBERS = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
 
 
 def drop_trials(target: Target, words: Sequence[str], *, undo: bool) -> None:
@@ -35,15 +34,11 @@ def drop_trials(target: Target, words: Sequence[str], *, undo: bool) -> None:
     trials = _ended(target, words)
     numbers = {trial.number for trial in trials}
     with _errors_explained(folder):
-        if undo:  # in this order, so that a trial that is not dropped is never hidden
-            for run in runs_of(trials):
-                event_files.show(folder.trial_dir(run.folder))
         before, after = change_remarks(
-            folder, lambda now: replace(now, dropped=now.dropped - numbers if undo else now.dropped | numbers)
+            folder,
+            lambda now: replace(now, dropped=now.dropped - numbers if undo else now.dropped | numbers),
+            lambda now: follow(folder, runs_of(trials), now),
         )
-        if not undo:
-            for run in runs_of(trials):
-                event_files.hide(folder.trial_dir(run.folder))
         running = lock_holder(folder) is not None
         if target.study.multi_objective and not running:
             _renew_front(target, before, after)
@@ -92,32 +87,36 @@ def note_of(target: Target, words: Sequence[str]) -> None:
         print(f"noted of {trials_text(numbers)}: {one_line(text)}" if text else f"removed the note of {trials_text(numbers)}")
         if len(left := unshown(folder)) > AT_ONCE:
             print(f"the HPARAMS tab has it after the next  sweep dashboard {target.word}   ({len(left)} rows need the column)")
-        elif not _renewed(target, AT_ONCE):
-            print("the HPARAMS tab has it when the running session has ended")
+        elif left:
+            _renew_notes(target, AT_ONCE)
 
 
 def renew_shown(target: Target) -> None:
-    """Bring the HPARAMS tab in accordance with the notes, unless a session runs.
+    """Bring TensorBoard in accordance with what is dropped, and, unless a session runs, the HPARAMS tab with the notes.
 
     Raises:
         SweepError: a file cannot be read or written.
     """
+    with _errors_explained(target.folder):
+        renew_hidden(target.folder)
     if left := unshown(target.folder):
         print(f"bringing the notes of {len(left)} trial{'s' * (len(left) != 1)} to the HPARAMS tab", flush=True)
         with _errors_explained(target.folder):
-            _renewed(target, None)
+            _renew_notes(target, None)
 
 
-def _renewed(target: Target, at_most: int | None) -> bool:
-    """Bring the HPARAMS tab in accordance with the notes; return whether that could be done, which needs the study's lock."""
+def _renew_notes(target: Target, at_most: int | None) -> None:
+    """Bring the HPARAMS tab in accordance with the notes, or say why not: that needs the study's lock."""
     try:
         with locked(target.folder, print):
             renew_remarks(target.study, target.folder, at_most=at_most)
     except SweepError as error:
-        if error.id != "study-locked":
+        if error.id == "study-locked":
+            print("the HPARAMS tab has it when the running session has ended")
+        elif error.id == "output-not-writable":
+            print(f"the HPARAMS tab has it after the next  sweep dashboard {target.word}   ({error.what})")
+        else:
             raise
-        return False
-    return True
 
 
 def _ended(target: Target, words: Sequence[str]) -> list[TrialRecord]:

@@ -75,24 +75,32 @@ def read_remarks(folder: StudyFolder) -> Remarks:
         ) from None
 
 
-def change_remarks(folder: StudyFolder, change: Callable[[Remarks], Remarks]) -> tuple[Remarks, Remarks]:
+def change_remarks(
+    folder: StudyFolder, change: Callable[[Remarks], Remarks], first: Callable[[Remarks], object] = lambda after: None
+) -> tuple[Remarks, Remarks]:
     """Change the remarks of a study, and return them before and after.
+
+    Args:
+        folder: the study's.
+        change: returns the new remarks, given those that are stored.
+        first: makes other files agree with the new remarks before they are stored, which gives the lock back. If it fails, they
+            are stored all the same, and its error is raised.
 
     Raises:
         SweepError: as `read_remarks`; or the file cannot be written, or is locked by another process for too long.
     """
-    try:
-        with _locked(folder):
-            before = read_remarks(folder)
-            after = change(before)
+    with contextlib.ExitStack() as lock:
+        with _write_errors_explained(folder):
+            lock.enter_context(_locked(folder))
+        before = read_remarks(folder)
+        after = change(before)
+        try:
+            first(after)
+        finally:
             if after != before:
-                write_json(folder.remarks, _to_json(after))
-            return before, after
-    except NotRegular as error:
-        raise not_regular(error) from None
-    except OSError as error:
-        what = f"cannot write to {folder.root}: {error.strerror}"
-        raise SweepError("output-not-writable", what, do=f"see  ls -la {folder.word}", exit_code=EXIT_SOME_FAILED) from None
+                with _write_errors_explained(folder):
+                    write_json(folder.remarks, _to_json(after))
+        return before, after
 
 
 class RemarksWatch:
@@ -131,6 +139,17 @@ class RemarksWatch:
         except OSError:
             return ()
         return *identity(found), found.st_mtime_ns, found.st_size
+
+
+@contextlib.contextmanager
+def _write_errors_explained(folder: StudyFolder) -> Iterator[None]:
+    try:
+        yield
+    except NotRegular as error:
+        raise not_regular(error) from None
+    except OSError as error:
+        what = f"cannot write to {folder.root}: {error.strerror}"
+        raise SweepError("output-not-writable", what, do=f"see  ls -la {folder.word}", exit_code=EXIT_SOME_FAILED) from None
 
 
 @contextlib.contextmanager

@@ -116,6 +116,17 @@ def show(run_folder: Path) -> None:
     _rename(run_folder, _HIDDEN, _SHOWN)
 
 
+def are_shown(run_folder: Path) -> bool:
+    """Return whether TensorBoard reads any event file of a run, or of what is below it."""
+    return any(files_below(run_folder, PATTERN))
+
+
+def hidden_in(root: Path) -> set[Path]:
+    """Return those folders in a folder that have hidden event files, however deep."""
+    found = (path.relative_to(root).parts for path in files_below(root, f"{_HIDDEN}*"))
+    return {root / first for first, *below in found if below}
+
+
 def _rename(run_folder: Path, old: str, new: str) -> None:
     for path in [*files_below(run_folder, f"{old}*")]:
         place = path.with_name(new + path.name.removeprefix(old))

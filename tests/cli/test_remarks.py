@@ -11,6 +11,11 @@ from typing import Any
 
 import pytest
 
+from sweep.cli.remarks import renew_shown
+from sweep.cli.target import to_show
+from sweep.storage.folder import StudyFolder
+from sweep.storage.lock import locked
+from sweep.tensorboard import event_files
 from tests.conftest import Cli
 from tests.hostile.folders import Said, sweep
 from tests.support.command_line import Running, run_sweep
@@ -95,6 +100,24 @@ def test_a_dropped_trial_counts_nowhere_and_comes_back_whole(done: Path) -> None
     assert scalars(done / "0004_x=5")["score"] == [(1, 5.0), (2, 10.0)]
 
 
+def test_best_says_that_every_trial_is_dropped(done: Path) -> None:
+    """With what to type."""
+    assert sweep("drop", "study.yaml", "0-4").code == 0
+    said = "every complete trial of study is dropped; take back:  sweep drop study.yaml 0 1 2 3 4 --undo\n"
+    assert sweep("best", "study.yaml").out == said
+
+
+def test_the_dashboard_puts_right_what_a_killed_drop_has_left(done: Path) -> None:
+    """Without any note, and without the lock of the study."""
+    assert sweep("drop", "study.yaml", "3").code == 0
+    event_files.show(done / "0003_x=4")
+    event_files.hide(done / "0001_x=2")
+    with locked(StudyFolder(root=done)):
+        renew_shown(to_show("study.yaml", ()))
+    assert not scalars(done / "0003_x=4")
+    assert scalars(done / "0001_x=2")
+
+
 def test_a_failed_trial_that_is_dropped_is_not_retried(here: Path) -> None:
     """Neither does it make the exit code 1."""
     make_study(here, {"x": [1, 2], "how": ["raise", "ok"], "steps": 2})
@@ -156,6 +179,7 @@ def test_what_cannot_be_meant_is_refused(done: Path) -> None:
     refused(sweep("drop", "study.yaml", "9"), "has no trial 9  [no-such-trial]\n  why:   its trials are: trials 0-4")
     refused(sweep("drop", "study.yaml", "x"), "'x' is no number of a trial  [no-such-trial]")
     refused(sweep("drop", "study.yaml", "7-3"), "has no trial 7-3")
+    refused(sweep("drop", "study.yaml", "9" * 5000), "is no number of a trial")
     refused(sweep("note", "study.yaml", "9", "x"), "has no trial 9")
     message = 'the note of trial 2 has no text  [note-without-text]\n  do:    sweep note study.yaml 2 "TEXT"'
     refused(sweep("note", "study.yaml", "2"), message)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import pytest
 from tensorboard.plugins.hparams import metadata
 
 from sweep.storage.folder import StudyFolder
-from sweep.storage.remarks import change_remarks, read_remarks
+from sweep.storage.remarks import Remarks, change_remarks, read_remarks
 from sweep.storage.store import StudyStore
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
@@ -18,7 +21,7 @@ from sweep.study.trial import TrialState
 from sweep.tensorboard import event_files
 from sweep.tensorboard.columns import metric_columns, with_columns
 from sweep.tensorboard.pareto_front import FrontColumn
-from sweep.tensorboard.remarked import renew_remarks, unshown
+from sweep.tensorboard.remarked import follow, renew_hidden, renew_remarks, unshown
 from sweep.tensorboard.run_writer import RunWriter
 from tests.support.reading import event_records, hparams_tags, points, scalars
 from tests.support.studies import run_record, study_spec
@@ -109,12 +112,59 @@ def test_event_files_are_hidden_with_those_below_and_come_back(tmp_path: Path) -
     assert points(run) == before
 
 
-def test_what_a_killed_drop_has_left_is_hidden_by_the_next_session(tmp_path: Path) -> None:
-    """The file of remarks says what holds."""
+def shown(root: Path) -> list[str]:
+    return sorted(path.parent.name[:4] for path in root.glob(f"*/{event_files.PATTERN}"))
+
+
+def test_what_a_killed_drop_has_left_is_put_right_by_the_next_session(tmp_path: Path) -> None:
+    """The file of remarks says what holds, of dropped trials and of those that were taken back."""
     study, folder = study_with_runs(tmp_path, {"x": [0, 1, 2]})
     change_remarks(folder, lambda now: replace(now, dropped=frozenset((0, 2))))
+    event_files.hide(folder.trial_dir(complete(study, 1).folder))
     renew_remarks(study, folder)
-    assert [path.parent.name[:4] for path in tmp_path.glob(f"*/{event_files.PATTERN}")] == ["0001"]
+    assert shown(tmp_path) == ["0001"]
+    change_remarks(folder, lambda now: replace(now, dropped=frozenset()))
+    renew_remarks(study, folder)
+    assert shown(tmp_path) == ["0000", "0001", "0002"]
+
+
+def test_a_trial_that_is_taken_back_while_it_is_dropped_is_shown(tmp_path: Path) -> None:
+    """The one waits until the event files are as the other one wants them."""
+    study, folder = study_with_runs(tmp_path, {"x": [0, 1, 2]})
+    runs, hiding = [complete(study, 1)], threading.Event()
+    done: list[str] = []
+
+    def take_back() -> None:
+        hiding.wait(10.0)
+        change_remarks(folder, lambda now: replace(now, dropped=frozenset()), lambda now: follow(folder, runs, now))
+        done.append("taken back")
+
+    def hide_slowly(now: Remarks) -> None:
+        hiding.set()
+        time.sleep(0.3)
+        done.append("hidden")
+        follow(folder, runs, now)
+
+    other = threading.Thread(target=take_back)
+    other.start()
+    change_remarks(folder, lambda now: replace(now, dropped=frozenset((1,))), hide_slowly)
+    other.join()
+    assert (done, read_remarks(folder).dropped) == (["hidden", "taken back"], frozenset())
+    assert shown(tmp_path) == ["0000", "0001", "0002"]
+
+
+def test_a_study_that_cannot_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    """Nothing is locked where nothing is to be changed: somebody else's study may be looked at."""
+    study, folder = study_with_runs(tmp_path, {"x": [0, 1, 2]})
+    renew_hidden(folder)
+    assert not folder.remarks.exists()
+    change_remarks(
+        folder, lambda now: replace(now, dropped=frozenset((1,))), lambda now: follow(folder, [complete(study, 1)], now)
+    )
+    with folder.remarks.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        renew_hidden(folder)
+    assert shown(tmp_path) == ["0000", "0002"]
 
 
 def test_the_front_is_marked_again_without_a_dropped_trial(tmp_path: Path) -> None:
