@@ -59,7 +59,9 @@ def show_best(snapshot: Snapshot, word: str, top: int | None, form: str) -> None
     if form != "table":
         print_trials(snapshot, found, form)
     elif not ranking.order:
-        print(f"no trial of {study.name} is complete yet")
+        dropped = [str(trial.number) for trial in snapshot.records if trial.state is TrialState.COMPLETE and trial.dropped]
+        back = f"every complete trial of {study.name} is dropped; take back:  sweep drop {word} {' '.join(dropped)} --undo"
+        print(back if dropped else f"no trial of {study.name} is complete yet")
     elif not found:
         bounds = ", ".join(constraint.text for constraint in study.constraints)
         print(f"none of the {len(ranking.order)} complete trials of {study.name} satisfies the constraints: {bounds}")

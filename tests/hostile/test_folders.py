@@ -411,6 +411,17 @@ def test_what_may_only_be_read(name: str, place: Place, whole: Values) -> None:
     finish(place, whole)
 
 
+def test_a_note_is_stored_where_the_lock_may_only_be_read(place: Place) -> None:
+    """It is no error that the HPARAMS tab has it later, which is said."""
+    with not_writable(place.root / "lock"):
+        done = run_sweep("note", str(place.root), "0", "odd", here=place.here, command=AS_USER)
+    assert (done.code, done.err) == (0, "")
+    assert "noted of trial 0: odd" in done.out
+    assert "the HPARAMS tab has it after the next  sweep dashboard" in done.out
+    noted = json.loads(run_sweep("trials", str(place.root), "--format", "json", here=place.here).out)
+    assert noted[0]["note"] == "odd"
+
+
 @pytest.mark.parametrize("name", [".", "study.db", "study.yaml", "environment.json"])
 def test_what_may_not_even_be_read(name: str, place: Place, whole: Values) -> None:
     """Each verb says so."""
