@@ -58,7 +58,7 @@ def clean_studies(words: Sequence[str], *, keep_best: int, yes: bool) -> int:
     if not plans:
         print("nothing can be removed")
         return 0
-    print(f"{size_text(total)} can be removed; all numbers, logs and event files of the studies stay")
+    print(f"{size_text(total)} can be removed; the studies that stay keep all numbers, logs and event files")
     if not yes:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise SweepError("not-confirmed", "nothing was removed: there is no terminal to ask on", do="sweep clean ... --yes")

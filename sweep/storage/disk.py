@@ -121,7 +121,7 @@ def spare_files(
             count += bool(found)
     unusable, unfinished = f"/{UNUSABLE_CHECKPOINT}", (path for path in used.inside if "/." in path and path.endswith(UNFINISHED))
     useless = [*unfinished, *(path for path in used.inside if path.endswith(unusable))]
-    stay = {0: "none stays", 1: "that of the best trial stays"}.get(keep_best, f"those of the {keep_best} best trials stay")
+    stay = {0: "none stays", 1: "that of the best trial stays"}.get(len(kept), f"those of the {len(kept)} best trials stay")
     spare = []
     if ended:
         what = f"checkpoints of {count} trial{'s' * (count != 1)} that ended; {stay}"
@@ -147,6 +147,12 @@ def remove(paths: Iterable[Path]) -> list[str]:
     for path in paths:
         try:
             if path.is_dir() and not path.is_symlink():
+                study_file = StudyFolder(root=path).study_file
+                for inside in path.iterdir():  # the study file is the last: what a kill leaves is still known as moved aside
+                    if inside.is_dir() and not inside.is_symlink():
+                        shutil.rmtree(inside)
+                    elif inside != study_file:
+                        inside.unlink()
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)

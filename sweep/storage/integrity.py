@@ -13,7 +13,7 @@ from sweep.errors import ANOTHER_OR_FRESH, EXIT_LOCKED, SweepError
 from sweep.storage.database import read_records
 from sweep.storage.folder import StudyFolder
 from sweep.storage.lock import lock_holder
-from sweep.storage.regular import make_folders
+from sweep.storage.regular import make_folders, read_own
 from sweep.study.record import TrialRecord
 
 _FORGOTTEN = ".forgotten"
@@ -75,9 +75,18 @@ def set_aside(folder: StudyFolder) -> Path | None:
 
 
 def original_of(root: Path) -> Path | None:
-    """Return the place of a study whose folder `set_aside` has moved to this one; None of any other folder."""
-    found = _MOVED.fullmatch(root.name)
-    return root.with_name(found[1]) if found else None
+    """Return the place of a study whose folder `set_aside` has moved to this one; None of any other folder.
+
+    A study may have a name that ends in a time: the study file in the folder has that of the original.
+    """
+    if (found := _MOVED.fullmatch(root.name)) is None:
+        return None
+    try:
+        text = read_own(StudyFolder(root=root).study_file).decode("utf-8", "replace")
+    except OSError:
+        return None
+    named = re.search(r"^name: *[\"']?(.*?)[\"']?$", text, re.MULTILINE)  # as `write_study` writes it
+    return root.with_name(found[1]) if named is not None and named[1] == found[1] else None
 
 
 def moved_aside(folder: StudyFolder) -> list[tuple[str, Path]]:
@@ -88,7 +97,7 @@ def moved_aside(folder: StudyFolder) -> list[tuple[str, Path]]:
     for path in (folder.root.with_name(other) for other in near):
         if path.name == f"{name}{_FORGOTTEN}":
             found.append(("trials that the database did not know", path))
-        elif original_of(path) == folder.root and is_study(path) and lock_holder(StudyFolder(root=path)) is None:
+        elif original_of(path) == folder.root and lock_holder(StudyFolder(root=path)) is None:
             found.append(("moved aside by --fresh", path))
     return found
 

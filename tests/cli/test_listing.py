@@ -169,15 +169,15 @@ def test_the_last_changed_one_is_last(ran: Study, here: Path, capsys: pytest.Cap
 def test_a_folder_that_is_too_large_is_named(ran: Study, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With what can go; a moved-aside study is all of that."""
     copied(ran, "runs/small")
-    copied(ran, "runs/large")
-    copied(ran, "runs/large.20261130-120000")
-    [run, *_] = Path("runs/large").glob("0000*")
+    copied(ran, "runs/first")
+    copied(ran, "runs/first.20261130-120000")
+    [run, *_] = Path("runs/first").glob("0000*")
     with (run / "checkpoint.unusable.pt").open("wb") as file:
         file.truncate(50_000_000)
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    assert "50 MB of the 51 MB in runs/large are not needed: sweep clean" in out
-    assert "runs/large.20261130-120000  moved aside" in out
+    assert "50 MB of the 51 MB in runs/first are not needed: sweep clean" in out
+    assert "runs/first.20261130-120000  moved aside" in out
     assert "runs/small are" not in out
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sweep.storage.disk import remove, spare_files, spare_folders, usage
 from sweep.storage.folder import StudyFolder
+from sweep.study.file.writing import write_study
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
@@ -105,18 +109,57 @@ def test_links_are_neither_counted_nor_followed(folder: StudyFolder, tmp_path: P
 
 
 def test_what_was_moved_aside_is_spare(folder: StudyFolder) -> None:
-    """By `--fresh`, or since its trials were unknown; a folder with such a name that is no study's is not."""
+    """By `--fresh`, or since its trials were unknown; another folder, or a study, with such a name is not."""
     aside = [folder.root.with_name(name) for name in ("study.20261130-120000", "study.20261130-120000-2", "study.forgotten")]
-    others = [folder.root.with_name(name) for name in ("study.20261130", "study.20261130-120001", "study2.forgotten")]
+    names = "study.20261130", "study.20261130-120001", "study.20261130-120002", "study2.forgotten"
+    others = [folder.root.with_name(name) for name in names]
     for path in [*aside, *others]:
         (path / "0000").mkdir(parents=True)
         (path / "0000" / "log.txt").write_text("0123456789")
-    for path in aside[:2]:
-        (path / "study.yaml").touch()
+    for path, name in ((aside[0], "study"), (aside[1], "study"), (others[2], others[2].name)):
+        (path / "study.yaml").write_text(write_study(replace(STUDY, name=name)))
         (path / "study.db").touch()
     found = spare_folders(folder)
     assert [path for one in found for path in one.paths] == aside
-    assert {one.size for one in found} == {10}
+    assert found[2].size == 10
     assert remove(path for one in found for path in one.paths) == []
     assert not any(path.exists() for path in aside)
     assert all(path.exists() for path in others)
+
+
+def test_a_removal_that_was_killed_is_taken_up_again(folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever file was the last: what is left of a folder that was moved aside is found."""
+    unlink = os.unlink
+    for last in range(1, 6):
+        aside = folder.root.with_name("study.20261130-120000")
+        (aside / "0000").mkdir(parents=True, exist_ok=True)
+        (aside / "study.yaml").write_text(write_study(STUDY))
+        for name in ("study.db", "environment.json", "lock", "0000/log.txt"):
+            (aside / name).touch()
+        left = [last]
+
+        def kill(path: Any, *, left: list[int] = left, **options: Any) -> None:
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            unlink(path, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "unlink", kill)
+            with contextlib.suppress(KeyboardInterrupt):
+                remove([aside])
+        found = [path for one in spare_folders(folder) for path in one.paths]
+        assert found == ([aside] if last < 5 else [])
+
+
+def test_what_stays_is_said(folder: StudyFolder) -> None:
+    """As many as there are: of dropped trials, none."""
+    said = [
+        spare_files(STUDY, folder, records, usage(folder.root), keep_best=3)[0].what
+        for records in ([replace(one, dropped=True) for one in trials()], trials()[:1], trials())
+    ]
+    assert said == [
+        "checkpoints of 4 trials that ended; none stays",
+        "checkpoints of 1 trial that ended; that of the best trial stays",
+        "checkpoints of 4 trials that ended; those of the 3 best trials stay",
+    ]
