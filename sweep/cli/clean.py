@@ -30,12 +30,12 @@ class _Plan:
     spare: list[Spare]
 
 
-def clean_studies(words: Sequence[str], *, keep_best: int, yes: bool) -> int:
+def clean_studies(words: Sequence[str], *, keep_best: int | None, yes: bool) -> int:
     """Remove what studies do not need, after a question; return the exit code.
 
     Args:
         words: studies, and folders with studies below them; none: as `folder_to_search`.
-        keep_best: of so many best trials of each study the checkpoints stay.
+        keep_best: of so many best trials of each study the checkpoints stay; default: as `spare_files`.
         yes: ask nothing.
 
     Raises:
@@ -85,7 +85,7 @@ def _folders(words: Sequence[str | None]) -> Iterator[StudyFolder]:
                 yield folder
 
 
-def _plan(folder: StudyFolder, keep_best: int) -> _Plan:
+def _plan(folder: StudyFolder, keep_best: int | None) -> _Plan:
     """Return what may go of a study that nothing runs, which the caller has looked at.
 
     Raises:
@@ -97,7 +97,7 @@ def _plan(folder: StudyFolder, keep_best: int) -> _Plan:
         return _Plan(folder=folder, size=used.total, spare=[*spare, *spare_folders(folder)])
 
 
-def _remove(plan: _Plan, keep_best: int) -> list[str]:
+def _remove(plan: _Plan, keep_best: int | None) -> list[str]:
     """Remove what was agreed on; return what could not be removed, and why."""
     agreed = {path for spare in plan.spare for path in spare.paths}
     try:

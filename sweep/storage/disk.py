@@ -36,7 +36,6 @@ from sweep.study.trial import TrialState
 
 _BEFORE = (PREVIOUS_CHECKPOINT, PARENT_CHECKPOINT)  # what a trial that has ended does not need in any case
 _OURS = ("checkpoint.", ".")  # how the names of checkpoints and of unfinished files begin
-KEPT = 1  # so many best trials keep their checkpoints unless another number is asked for
 
 
 @dataclass(kw_only=True)
@@ -98,7 +97,7 @@ def usage(root: Path) -> Usage:
 
 
 def spare_files(
-    study: StudySpec, folder: StudyFolder, trials: Sequence[TrialRecord], used: Usage, *, keep_best: int
+    study: StudySpec, folder: StudyFolder, trials: Sequence[TrialRecord], used: Usage, *, keep_best: int | None = None
 ) -> list[Spare]:
     """Return what a study, which nothing runs, does not need of its folder.
 
@@ -107,9 +106,10 @@ def spare_files(
         folder: the study's.
         trials: all that were ever started.
         used: what `usage` has found.
-        keep_best: of so many best trials the checkpoints stay.
+        keep_best: of so many best trials the checkpoints stay; default: as many as the study keeps, and that of the best one.
     """
-    kept = {trial.number for trial in rank(trials, study).order[:keep_best]}
+    count_kept = max(1, study.checkpoints.keep_best) if keep_best is None else keep_best
+    kept = {trial.number for trial in rank(trials, study).order[:count_kept]}
     ended: list[str] = []
     count = 0
     for trial in trials:

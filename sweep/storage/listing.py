@@ -16,7 +16,7 @@ from typing import Any
 
 from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES, SweepError
 from sweep.storage.database import ENDED, OUTLINE, damage_reported, latest, note_in, reading, records_in
-from sweep.storage.disk import KEPT, spare_files, usage
+from sweep.storage.disk import spare_files, usage
 from sweep.storage.folder import StudyFolder, recorded
 from sweep.storage.integrity import check_whole, original_of
 from sweep.storage.lock import lock_holder
@@ -103,13 +103,8 @@ def studies_below(start: Path) -> Iterator[StudyFolder]:
             folders += [(entry.path, depth + 1) for entry in visible if entry.is_dir()]
 
 
-def listed(folder: StudyFolder, keep_best: int = KEPT) -> Listed:
-    """Read a study's folder; damage is an attribute of the answer.
-
-    Args:
-        folder: the study's.
-        keep_best: the number of checkpoints that it needs.
-    """
+def listed(folder: StudyFolder) -> Listed:
+    """Read a study's folder; damage is an attribute of the answer."""
     runner, used, aside = lock_holder(folder), usage(folder.root), original_of(folder.root)
     if runner is not None and isinstance(slots := recorded(folder).get("slots"), list):
         runner["slots"] = len(slots)
@@ -120,7 +115,7 @@ def listed(folder: StudyFolder, keep_best: int = KEPT) -> Listed:
             state = StudyState.RUNNING if runner is not None else _state(found)
             if runner is None and aside is not None and aside.is_dir():
                 state = StudyState.MOVED_ASIDE
-            spare = spare_files(study, folder, trials, used, keep_best=keep_best) if runner is None else []
+            spare = spare_files(study, folder, trials, used) if runner is None else []
             ranking = rank(trials, study)
             return Listed(
                 folder=folder,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sweep.study.metric import ConstraintSpec, MetricSpec
-from sweep.study.spec import BudgetSpec, RepeatsSpec, StudySpec
+from sweep.study.spec import BudgetSpec, CheckpointsSpec, RepeatsSpec, StudySpec
 
 
 def outline(study: StudySpec, text: str) -> dict[str, Any]:
@@ -24,11 +24,12 @@ def outline(study: StudySpec, text: str) -> dict[str, Any]:
         "constraints": [asdict(constraint) for constraint in study.constraints],
         "repeats": asdict(study.repeated),
         "total": study.total,
+        "keep_best": study.checkpoints.keep_best,
     }
 
 
 def study_in(data: Any, text: bytes) -> StudySpec | None:
-    """Return a study that is good for ranking and counting its trials; None if the outline is not that of the file.
+    """Return a study that is good for ranking and counting its trials; None if the outline is of another file, or too old.
 
     Args:
         data: what `outline` returned; None of a study of an earlier version.
@@ -37,7 +38,7 @@ def study_in(data: Any, text: bytes) -> StudySpec | None:
     Raises:
         TypeError, KeyError, AttributeError: it is no outline.
     """
-    if data is None or data["file"] != _digest(text):
+    if data is None or data["file"] != _digest(text) or "keep_best" not in data:
         return None
     return StudySpec(
         name=data["name"],
@@ -45,6 +46,7 @@ def study_in(data: Any, text: bytes) -> StudySpec | None:
         constraints=tuple(ConstraintSpec(**constraint) for constraint in data["constraints"]),
         repeated=RepeatsSpec(**data["repeats"]),
         budget=BudgetSpec(trials=data["total"]),
+        checkpoints=CheckpointsSpec(keep_best=data["keep_best"]),
         method="random",
         parameters={},
         suggests=True,  # so that the budget alone is the number of trials

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from pathlib import Path
@@ -43,13 +44,13 @@ def test_what_goes_is_said_and_gone_and_all_else_is_as_before(cli: Cli, study: P
     before = [cli(*words).out for words in showing]
     files = {path for path in study.rglob("*") if "checkpoint" not in path.name}
     assert len(checkpoints(study)) == 3
-    asked = cli("clean")
+    asked = cli("clean", "--keep-best", "1")
     assert asked.code == 2
     assert "checkpoints of 2 trials that ended; that of the best trial stays" in asked.out
     assert "study.20261130-120000, moved aside by --fresh" in asked.out
     assert "[not-confirmed]" in asked.err
     assert len(checkpoints(study)) == 3
-    done = cli("clean", "runs/study", "--yes")
+    done = cli("clean", "runs/study", "--keep-best", "1", "--yes")
     assert (done.code, done.err) == (0, "")
     assert checkpoints(study) == ["0003_x=4"]
     assert not study.with_name("study.20261130-120000").exists()
@@ -92,10 +93,25 @@ def test_what_cannot_be_cleaned_is_left_alone(study: Path, here: Path, capsys: p
     """A damaged study with the reason, the others not; words that are no study are refused."""
     shutil.copytree(study, "runs/damaged")
     (here / "runs" / "damaged" / "study.db").write_bytes(b"nothing")
-    assert main(["clean", "--yes"]) == 0
+    assert main(["clean", "--keep-best", "1", "--yes"]) == 0
     out = capsys.readouterr().out
     assert "runs/damaged is left alone: " in out
     assert len(checkpoints(here / "runs" / "damaged")) == 3
     assert len(checkpoints(study)) == 1
     assert main(["clean", "nowhere", "--yes"]) == 2
     assert "[no-such-folder]" in capsys.readouterr().err
+
+
+def test_the_checkpoints_that_the_study_keeps_stay(study: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Unless another number is typed; where it keeps none, that of the best trial does, and `list` counts the others as spare."""
+    before = checkpoints(study)
+    assert main(["clean", "--yes"]) == 0
+    assert checkpoints(study) == before == ["0001_x=2", "0002_x=3", "0003_x=4"]
+    file = study / "study.yaml"
+    file.write_text(file.read_text().replace("keep_best: 3", "keep_best: 0"))
+    size = sum((study / place / "checkpoint.pt").stat().st_size for place in before[:2])
+    capsys.readouterr()
+    assert main(["list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["spare_bytes"] == size
+    assert main(["clean", "--yes"]) == 0
+    assert checkpoints(study) == before[2:]

@@ -105,10 +105,10 @@ def test_a_week(cli: Cli, here: Path) -> None:
 
     # Friday: the winner is loaded and handed over, and what is not needed goes.
     before = read("trials", "runs/longer", "--format", "json"), read("best", study, "--format", "json")
-    assert "checkpoints of" in told("clean", "--yes")
+    assert "checkpoints of" in told("clean", "--keep-best", "1", "--yes")
     assert (read("trials", "runs/longer", "--format", "json"), read("best", study, "--format", "json")) == before
     assert rows()["runs/longer"]["bytes"] < longer["bytes"]
-    assert told("clean", "--yes") == "nothing can be removed\n"
+    assert told("clean", "--keep-best", "1", "--yes") == "nothing can be removed\n"
     told("resume", "runs/longer", code=2)  # all trials are finished, as before
     told("best", "runs/longer", "--copy", "winner")
     assert told("best", "runs/longer", "--format", "args").split() == ["--lr=0.3", "--epochs=6"]

@@ -12,9 +12,10 @@ import pytest
 
 from sweep.storage.disk import remove, spare_files, spare_folders, usage
 from sweep.storage.folder import StudyFolder
+from sweep.storage.outline import outline, study_in
 from sweep.study.file.writing import write_study
 from sweep.study.record import TrialRecord
-from sweep.study.spec import StudySpec
+from sweep.study.spec import CheckpointsSpec, StudySpec
 from sweep.study.trial import TrialState
 from tests.support.studies import run_record, study_spec
 
@@ -163,3 +164,14 @@ def test_what_stays_is_said(folder: StudyFolder) -> None:
         "checkpoints of 1 trial that ended; that of the best trial stays",
         "checkpoints of 4 trials that ended; those of the 3 best trials stay",
     ]
+
+
+@pytest.mark.parametrize(("kept", "stay"), [(0, 1), (2, 2)])
+def test_the_study_says_how_many_checkpoints_stay(folder: StudyFolder, kept: int, stay: int) -> None:
+    """At least that of the best trial, also when the study is known by its outline."""
+    study = replace(STUDY, checkpoints=CheckpointsSpec(keep_best=kept))
+    outlined = study_in(outline(study, "text"), b"text")
+    assert outlined is not None
+    for one in (study, outlined):
+        paths = spare_files(one, folder, trials(), usage(folder.root))[0].paths
+        assert sum(path.name == "checkpoint.pt" for path in paths) == 4 - stay

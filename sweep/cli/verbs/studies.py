@@ -37,12 +37,12 @@ def import_(study: str, other: str, overrides: Sequence[str], name: str | None) 
 
 @sweep.command(epilog=with_example("sweep clean runs --keep-best 3"))
 @click.argument("words", nargs=-1, metavar="[STUDY|DIR]...", shell_complete=complete_study)
-@click.option("--keep-best", default=1, show_default=True, type=click.IntRange(0), help="Keep the checkpoints of this many.")
+@click.option("--keep-best", type=click.IntRange(0), help="Keep the checkpoints of this many (default: as the study says).")
 @click.option("--yes", is_flag=True, help="Ask nothing.")
-def clean(words: Sequence[str], keep_best: int, yes: bool) -> int:
+def clean(words: Sequence[str], keep_best: int | None, yes: bool) -> int:
     """Say what studies do not need on the disk, ask, and remove it; every number stays.
 
-    That are the checkpoints of trials that have ended, except for the best one, and folders that were moved aside. Without
+    That are the checkpoints of trials that have ended, except for the best ones, and folders that were moved aside. Without
     STUDY it is about all studies below runs.
     """
     from sweep.cli.clean import clean_studies
