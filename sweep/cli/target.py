@@ -13,6 +13,7 @@ from pathlib import Path
 from sweep.errors import EXIT_SOME_FAILED, SweepError
 from sweep.search.methods import option_problems
 from sweep.storage.folder import StudyFolder, folder_of, recorded
+from sweep.storage.integrity import is_copy
 from sweep.storage.messages import not_regular
 from sweep.storage.parents import find_parents
 from sweep.storage.regular import NotRegular
@@ -129,6 +130,12 @@ def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, 
                 do="name the study file instead:  sweep run studies/fashion.yaml name=another",
             )
     folder = _checked(StudyFolder(root=root.resolve()))
+    if is_copy(folder):
+        what, do = (
+            f"{root} is a copy of one trial, not a study",
+            f"in Python:  sweep.load({str(root)!r})\nor name the study's folder",
+        )
+        raise SweepError("no-study", what, do=do)
     if not folder.study_file.exists() or not (folder.environment.exists() or folder.database.exists()):
         raise SweepError(
             "no-study",

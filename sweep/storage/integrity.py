@@ -16,6 +16,7 @@ from sweep.storage.lock import lock_holder
 from sweep.storage.regular import make_folders, read_own
 from sweep.study.record import TrialRecord
 
+COPIED_TRIAL = "trial.json"  # in a study's folder only those of its run folders have this name
 _FORGOTTEN = ".forgotten"
 _MOVED = re.compile(r"(.+)\.\d{8}-\d{6}(-\d+)?")  # what `set_aside` makes of a name
 _RUN_FOLDER = re.compile(r"\d{4,}(_.*)?")
@@ -30,7 +31,7 @@ def check_ours(folder: StudyFolder) -> None:
     if not folder.root.is_dir():
         return
     ours = (folder.lock, folder.study_file, folder.database, folder.imported_trials)
-    if any(folder.root.iterdir()) and not any(path.exists() for path in ours):
+    if any(folder.root.iterdir()) and (is_copy(folder) or not any(path.exists() for path in ours)):
         raise SweepError(
             "not-a-study",
             f"{folder.root} is in the way: it is not empty, and it is not a study's",
@@ -106,7 +107,12 @@ def is_study(root: Path) -> bool:
     """Return whether a folder is that of a study that has run, whole or damaged."""
     folder = StudyFolder(root=root)
     own = (folder.study_file, folder.database, folder.environment, folder.lock)
-    return sum(path.exists() for path in own) > 1
+    return sum(path.exists() for path in own) > 1 and not is_copy(folder)
+
+
+def is_copy(folder: StudyFolder) -> bool:
+    """Return whether a folder is the copy of one trial that `sweep best --copy` makes; it has the study's file, too."""
+    return (folder.root / COPIED_TRIAL).is_file() and not folder.database.exists()
 
 
 def _unused(path: Path) -> Path:

@@ -18,7 +18,7 @@ from sweep.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_TOO_MANY_FAILURES, Swee
 from sweep.storage.database import ENDED, OUTLINE, damage_reported, latest, note_in, reading, records_in
 from sweep.storage.disk import spare_files, usage
 from sweep.storage.folder import StudyFolder, recorded
-from sweep.storage.integrity import check_whole, original_of
+from sweep.storage.integrity import check_whole, is_copy, original_of
 from sweep.storage.lock import lock_holder
 from sweep.storage.outline import study_in
 from sweep.storage.regular import identity, read_own
@@ -97,7 +97,8 @@ def studies_below(start: Path) -> Iterator[StudyFolder]:
         except OSError:
             continue
         if len(_OWN.intersection(entry.name for entry in entries)) > 1:
-            yield StudyFolder(root=Path(path))
+            if not is_copy(study := StudyFolder(root=Path(path))):
+                yield study
         elif depth < _DEEPEST:
             visible = (one for one in entries if not one.name.startswith(".") and one.name not in _NO_STUDIES)
             folders += [(entry.path, depth + 1) for entry in visible if entry.is_dir()]

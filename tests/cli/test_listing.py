@@ -200,3 +200,19 @@ def test_where_there_is_nothing_it_says_so(here: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == "[]\n"
     assert main(["list", "nowhere"]) == 2
     assert "no-such-folder" in capsys.readouterr().err
+
+
+def test_a_copy_of_the_best_trial_is_no_study(
+    ran: Study, here: Path, printed: Printed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is neither listed nor run into, also by the study file with its name."""
+    copied(ran, "runs/first")
+    assert main(["best", "runs/first", "--copy", "runs/winner"]) == 0
+    assert [row["study"] for row in printed("list", "--json")] == ["first"]
+    (here / "study.yaml").write_text(TEXT)
+    write_objectives(here)
+    for words, name in ((["runs/winner"], "no-study"), (["study.yaml", "name=winner"], "not-a-study")):
+        assert main(["run", *words]) == 2
+        assert f"[{name}]" in capsys.readouterr().err
+    assert main(["clean", "runs/winner"]) == 0
+    assert capsys.readouterr().out == "nothing can be removed\n"
