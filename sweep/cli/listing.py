@@ -108,7 +108,8 @@ def _print(found: Sequence[Listed]) -> None:
 def _row(one: Listed) -> tuple[str, ...]:
     place, changed = one_line(near(one.folder.root)), datetime.fromisoformat(one.changed).astimezone()
     said = one.note if one.error is None else one.error.what
-    cells = place, _state_text(one), states_text(one.counts), _best_text(one), f"{changed:%Y-%m-%d %H:%M}"
+    counts = states_text(one.counts | {"dropped": one.dropped})
+    cells = place, _state_text(one), counts, _best_text(one), f"{changed:%Y-%m-%d %H:%M}"
     return *cells, size_text(one.size), one_line(said)
 
 
@@ -139,6 +140,7 @@ def _json(one: Listed) -> dict[str, Any]:
         "dir": os.fspath(one.folder.root),
         "state": str(one.state),
         "counts": one.counts,
+        "dropped": one.dropped,
         "total": one.study.total if one.study else None,
         "best": best,
         "note": one.note,

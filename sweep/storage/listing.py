@@ -54,6 +54,7 @@ class Listed:
         study: good for ranking and counting, not for running; None if the study is damaged, as all that depends on it.
         error: why it cannot be read; None if it can.
         counts: the number of trials in each state.
+        dropped: the number of dropped trials, which `counts` has too.
         best: the best trial, if there is one; with several metrics the best of the Pareto front in the first one.
         front: the number of trials in the Pareto front.
         started: when its first trial was started for the first time, ISO 8601.
@@ -70,6 +71,7 @@ class Listed:
     study: StudySpec | None = None
     error: SweepError | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
     best: TrialRecord | None = None
     front: int = 0
     started: str | None = None
@@ -123,6 +125,7 @@ def listed(folder: StudyFolder) -> Listed:
                 state=state,
                 study=study,
                 counts=TrialCounts(trials).counts(study.total),
+                dropped=sum(trial.dropped for trial in trials),
                 best=ranking.best,
                 front=len(ranking.front),
                 started=min(filter(None, map(_started, trials)), default=None),

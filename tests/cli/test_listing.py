@@ -127,16 +127,18 @@ def test_damage_is_a_row(ran: Study, here: Path, printed: Printed) -> None:
 
 
 def test_what_was_said_of_a_study_counts(ran: Study, here: Path, printed: Printed, capsys: pytest.CaptureFixture[str]) -> None:
-    """A dropped trial is not the best one; the study's note is shown."""
+    """A dropped trial is not the best one, and is counted as such; the study's note is shown."""
     copied(ran, "runs/first")
     assert main(["drop", "runs/first", "1"]) == 0
     assert main(["note", "runs/first", "try a lower rate"]) == 0
     [row] = printed("list", "--json")
     [best] = printed("best", "runs/first", "--top", "1", "--format", "json")
     assert row["best"]["number"] == best["number"] == 2
-    assert row["note"] == "try a lower rate"
+    assert (row["note"], row["dropped"], row["counts"]["complete"]) == ("try a lower rate", 1, 3)
     assert main(["list"]) == 0
-    assert [line.rpartition("  ")[2] for line in capsys.readouterr().out.splitlines()] == ["note", "try a lower rate"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition("  ")[2] for line in lines] == ["note", "try a lower rate"]
+    assert "3 complete, 1 dropped" in lines[1]
 
 
 def test_several_metrics_and_constraints_rank_as_elsewhere(cli: Cli, here: Path) -> None:
