@@ -17,7 +17,7 @@ from sweep.storage.disk import Spare, remove, spare_files, spare_folders, usage
 from sweep.storage.folder import StudyFolder, near
 from sweep.storage.integrity import is_study, original_of
 from sweep.storage.listing import stored, studies_below
-from sweep.storage.lock import holder_text, lock_holder, locked
+from sweep.storage.lock import any_holder, holder_text, locked
 from sweep.study.formatting import size_text
 
 
@@ -44,8 +44,8 @@ def clean_studies(words: Sequence[str], *, keep_best: int | None, yes: bool) -> 
     plans = []
     for folder in _folders(words):
         try:
-            if (holder := lock_holder(folder)) is not None:
-                print(f"{one_line(near(folder.root))} is left alone: {holder_text(holder)} runs it")
+            if (holder := any_holder(folder)) is not None:
+                print(f"{one_line(near(folder.root))} is left alone: {holder_text(holder)} has its lock")
                 continue
             plan = _plan(folder, keep_best)
         except SweepError as error:
@@ -101,7 +101,7 @@ def _remove(plan: _Plan, keep_best: int | None) -> list[str]:
     """Remove what was agreed on; return what could not be removed, and why."""
     agreed = {path for spare in plan.spare for path in spare.paths}
     try:
-        with locked(plan.folder):  # no session begins meanwhile; one may have run since
+        with locked(plan.folder, doing="clean"):  # no session begins meanwhile; one may have run since
             now = _plan(plan.folder, keep_best).spare
             return remove([path for spare in now for path in spare.paths if path in agreed])
     except SweepError as error:

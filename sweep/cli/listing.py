@@ -115,7 +115,7 @@ def _row(one: Listed) -> tuple[str, ...]:
 
 def _state_text(one: Listed) -> str:
     if one.runner is None:
-        return one.state
+        return f"{one.state}, in use by sweep {one.doing}" if one.doing else one.state
     slots = f", {one.runner['slots']} slots" if "slots" in one.runner else ""
     return f"{one.state} on {one.runner.get('host', '?')}, process {one.runner.get('pid', '?')}{slots}"
 

@@ -108,7 +108,7 @@ def renew_shown(target: Target) -> None:
 def _renew_notes(target: Target, at_most: int | None) -> None:
     """Bring the HPARAMS tab in accordance with the notes, or say why not: that needs the study's lock."""
     try:
-        with locked(target.folder, print):
+        with locked(target.folder, print, doing="note"):
             renew_remarks(target.study, target.folder, at_most=at_most)
     except SweepError as error:
         if error.id == "study-locked":

@@ -12,7 +12,7 @@ from sweep.cli.target import Target
 from sweep.errors import EXIT_SOME_FAILED, SweepError
 from sweep.storage.files import write_text
 from sweep.storage.folder import STOP_AT_NEXT_STEP, STOP_AT_ONCE, StudyFolder
-from sweep.storage.lock import holder_text, lock_holder, same_session
+from sweep.storage.lock import any_holder, holder_text, lock_holder, same_session
 from sweep.study.formatting import states_text
 
 _POLL_S = 0.1
@@ -30,7 +30,9 @@ def stop_study(target: Target, *, at_once: bool) -> None:
     folder = target.folder
     holder = lock_holder(folder)
     if holder is None:
-        raise SweepError("not-running", f"nothing runs {folder.root}", do=f"sweep status {folder.word}   shows its progress")
+        where = holder_text(other) if (other := any_holder(folder)) else None
+        what, do = f"no session runs {folder.root}", f"sweep status {folder.word}   shows its progress"
+        raise SweepError("not-running", what, where=where, do=do)
     who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
     # For this session only, which a version before this one does not have: it compares the whole request.
     request = (STOP_AT_ONCE if at_once else STOP_AT_NEXT_STEP) + str(holder.get("session", ""))

@@ -131,11 +131,8 @@ def _from_folder(root: Path, overrides: Sequence[str], *, to_run: bool = False, 
             )
     folder = _checked(StudyFolder(root=root.resolve()))
     if is_copy(folder):
-        what, do = (
-            f"{root} is a copy of one trial, not a study",
-            f"in Python:  sweep.load({str(root)!r})\nor name the study's folder",
-        )
-        raise SweepError("no-study", what, do=do)
+        do = f"in Python:  sweep.load({str(root)!r})\nor name the study's folder"
+        raise SweepError("no-study", f"{root} is a copy of one trial, not a study", do=do)
     if not folder.study_file.exists() or not (folder.environment.exists() or folder.database.exists()):
         raise SweepError(
             "no-study",

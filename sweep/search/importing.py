@@ -64,7 +64,7 @@ def import_trials(study: StudySpec, folder: StudyFolder, source: Source) -> tupl
         whys = "\n".join(f"{count} times: {why}" for why, count in left_out.most_common())
         what = f"no trial of {source.name} fits the study; nothing was written"
         raise SweepError("import-nothing-fits", what, why=whys or "it has no trials")
-    with locked(folder):
+    with locked(folder, doing="import"):
         _check_without_trials(folder)
         add_imported(folder, study, source.name, taken)
     return taken, left_out

@@ -12,7 +12,7 @@ from pathlib import Path
 from sweep.errors import ANOTHER_OR_FRESH, EXIT_LOCKED, SweepError
 from sweep.storage.database import read_records
 from sweep.storage.folder import StudyFolder
-from sweep.storage.lock import lock_holder
+from sweep.storage.lock import any_holder
 from sweep.storage.regular import make_folders, read_own
 from sweep.study.record import TrialRecord
 
@@ -98,7 +98,7 @@ def moved_aside(folder: StudyFolder) -> list[tuple[str, Path]]:
     for path in (folder.root.with_name(other) for other in near):
         if path.name == f"{name}{_FORGOTTEN}":
             found.append(("trials that the database did not know", path))
-        elif original_of(path) == folder.root and lock_holder(StudyFolder(root=path)) is None:
+        elif original_of(path) == folder.root and any_holder(StudyFolder(root=path)) is None:
             found.append(("moved aside by --fresh", path))
     return found
 

@@ -19,7 +19,7 @@ from sweep.storage.database import ENDED, OUTLINE, damage_reported, latest, note
 from sweep.storage.disk import spare_files, usage
 from sweep.storage.folder import StudyFolder, recorded
 from sweep.storage.integrity import check_whole, is_copy, original_of
-from sweep.storage.lock import lock_holder
+from sweep.storage.lock import any_holder
 from sweep.storage.outline import study_in
 from sweep.storage.regular import identity, read_own
 from sweep.storage.remarks import read_remarks
@@ -59,6 +59,7 @@ class Listed:
         front: the number of trials in the Pareto front.
         started: when its first trial was started for the first time, ISO 8601.
         changed: when something was last stored of a trial, or else of the study.
+        doing: the verb that has its lock for a moment, such as `clean`; mostly empty.
         runner: the session that runs it now, with the number of its slots as `slots`; or None.
         ended: how the last session ended (`at`, `exit_code`, `by`); None if one runs, was killed, or was of an older version.
         note: what the user has said of it.
@@ -76,6 +77,7 @@ class Listed:
     front: int = 0
     started: str | None = None
     changed: str
+    doing: str = ""
     runner: dict[str, Any] | None
     ended: dict[str, Any] | None = None
     note: str = ""
@@ -108,7 +110,9 @@ def studies_below(start: Path) -> Iterator[StudyFolder]:
 
 def listed(folder: StudyFolder) -> Listed:
     """Read a study's folder; damage is an attribute of the answer."""
-    runner, used, aside = lock_holder(folder), usage(folder.root), original_of(folder.root)
+    runner, used, aside = any_holder(folder), usage(folder.root), original_of(folder.root)
+    doing = str((runner or {}).get("doing", ""))
+    runner = None if doing else runner
     if runner is not None and isinstance(slots := recorded(folder).get("slots"), list):
         runner["slots"] = len(slots)
     try:
@@ -130,6 +134,7 @@ def listed(folder: StudyFolder) -> Listed:
                 front=len(ranking.front),
                 started=min(filter(None, map(_started, trials)), default=None),
                 changed=max(map(_changed, trials), default="") or _modified(folder),
+                doing=doing,
                 runner=runner,
                 ended=found.ended,
                 note=found.note,

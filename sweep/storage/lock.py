@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import secrets
@@ -32,6 +33,8 @@ from sweep.storage.regular import NotRegular, check_regular, identity, open_own
 _LOOK_S = 1.0
 _BEAT_S = 5.0
 _SILENCE_S = 3 * _BEAT_S
+# So often a lock is tried again, for whoever asks who holds it has it for a moment; and so long where no session has it.
+_TRIES, _MOMENT_S = 3, 2.0
 # So often in a row the file may be locked by somebody else, who may only have looked at it.
 _LOOKS_LOCKED = 5
 # The errors of a file system that cannot lock a file; EBADF: an NFS that cannot lock a folder.
@@ -48,9 +51,10 @@ class Lock:
         root: the open folder, locked if `root_locked`.
         file: the open file, locked.
         root_locked: whether this file system can lock folders.
+        doing: as of `locked`.
     """
 
-    def __init__(self, folder: StudyFolder, root: int, file: int, *, root_locked: bool) -> None:
+    def __init__(self, folder: StudyFolder, root: int, file: int, *, root_locked: bool, doing: str) -> None:
         self._folder, self._root, self._file, self._root_locked = folder, root, file, root_locked
         self._place = os.fspath(folder.root)
         self._identity = identity(os.fstat(root))
@@ -59,10 +63,9 @@ class Lock:
             "pid": os.getpid(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
             "session": secrets.token_hex(8),
-        }
+        } | ({"doing": doing} if doing else {})
         self._lost: SweepError | None = None
-        self._times_locked = 0
-        self._ended = threading.Event()
+        self._times_locked, self._ended = 0, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._write_holder()
         self._thread.start()
@@ -146,7 +149,7 @@ class Lock:
 
 
 @contextlib.contextmanager
-def locked(folder: StudyFolder, notice: Callable[[str], None] = lambda text: None) -> Iterator[Lock]:
+def locked(folder: StudyFolder, notice: Callable[[str], None] = lambda text: None, *, doing: str = "") -> Iterator[Lock]:
     """Hold the study's lock; the kernel releases it when this process ends, however it ends.
 
     The holder also touches the lock file every few seconds. A session that finds another host's name in the file waits for
@@ -155,6 +158,7 @@ def locked(folder: StudyFolder, notice: Callable[[str], None] = lambda text: Non
     Args:
         folder: the study's; it is created.
         notice: called with a line of text when there is something to wait for.
+        doing: the verb that needs the lock for a moment, without a session.
 
     Raises:
         SweepError: another session holds the lock, or the folder cannot be written.
@@ -173,7 +177,7 @@ def locked(folder: StudyFolder, notice: Callable[[str], None] = lambda text: Non
         if not taken or not _is_still(file, folder.lock) or _beats_elsewhere(folder, notice):
             raise _locked_by(folder, _holder_in(folder) or {})
         try:
-            lock = Lock(folder, root, file, root_locked=bool(root_locked))
+            lock = Lock(folder, root, file, root_locked=bool(root_locked), doing=doing)
         except OSError as error:
             raise not_writable(folder, error) from None
         opened.pop_all()
@@ -205,18 +209,17 @@ def _beat_in(folder: StudyFolder) -> int:
 
 
 def _locked_by(folder: StudyFolder, holder: dict[str, Any]) -> SweepError:
-    return SweepError(
-        "study-locked",
-        f"{folder.root} is being run by another process",
-        where=holder_text(holder),
-        do=f"sweep status {folder.word}   shows its progress\nsweep stop {folder.word}     asks it to stop",
-        exit_code=EXIT_LOCKED,
-    )
+    what = f"{folder.root} is being run by another process"
+    do = f"sweep status {folder.word}   shows its progress\nsweep stop {folder.word}     asks it to stop"
+    if doing := holder.get("doing"):
+        what, do = f"{folder.root} is in use by another process, sweep {doing}", "type it again when that has ended"
+    return SweepError("study-locked", what, where=holder_text(holder), do=do, exit_code=EXIT_LOCKED)
 
 
 def holder_text(holder: dict[str, Any]) -> str:
-    """Return in one line who runs a study."""
-    return f"host {holder.get('host', '?')}, process {holder.get('pid', '?')}, since {holder.get('since', '?')}"
+    """Return in one line who has a study's lock."""
+    verb = f" (sweep {holder['doing']})" if "doing" in holder else ""
+    return f"host {holder.get('host', '?')}, process {holder.get('pid', '?')}, since {holder.get('since', '?')}{verb}"
 
 
 def _is_still(descriptor: int, path: Path) -> bool:
@@ -229,8 +232,8 @@ def _is_still(descriptor: int, path: Path) -> bool:
 
 def _take(descriptor: int, folder: StudyFolder, no_locks: set[int] = _NO_LOCKS) -> bool | None:
     """Lock what is open; return False if another session holds it, and None of a folder on a file system that locks none."""
-    # A few tries: `lock_holder`, in another process, holds the lock for a moment.
-    for attempt in range(4):
+    deadline = time.monotonic() + _MOMENT_S
+    for attempt in itertools.count():
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
@@ -245,12 +248,21 @@ def _take(descriptor: int, folder: StudyFolder, no_locks: set[int] = _NO_LOCKS) 
                 ) from None
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise not_writable(folder, error) from None
-            time.sleep(0.02 * attempt)
+            holder = _holder_in(folder) or {}
+            if attempt >= _TRIES and (("host" in holder and "doing" not in holder) or time.monotonic() > deadline):
+                return False
+            time.sleep(min(0.02 * attempt, 0.1))
     return False
 
 
 def lock_holder(folder: StudyFolder) -> dict[str, Any] | None:
     """Return which session runs the study now (`host`, `pid`, `since`, `session`), or None."""
+    holder = any_holder(folder)
+    return None if holder is None or "doing" in holder else holder
+
+
+def any_holder(folder: StudyFolder) -> dict[str, Any] | None:
+    """Return who has the study's lock now: a session, or a verb that needs it for a moment and is named as `doing`; or None."""
     if _is_locked(folder.root) or _is_locked(folder.lock, os.O_NOFOLLOW):
         return _holder_in(folder) or {}
     return None

@@ -16,6 +16,7 @@ import pytest
 from sweep.cli import listing
 from sweep.cli.main import main
 from sweep.storage.folder import StudyFolder
+from sweep.storage.lock import locked
 from tests.conftest import Cli
 from tests.support.studies import Study, run_study, study_text, write_objectives
 
@@ -218,3 +219,16 @@ def test_a_copy_of_the_best_trial_is_no_study(
         assert f"[{name}]" in capsys.readouterr().err
     assert main(["clean", "runs/winner"]) == 0
     assert capsys.readouterr().out == "nothing can be removed\n"
+
+
+def test_a_verb_that_has_the_lock_is_no_session(ran: Study, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`list` says what it is, `wait` returns, and `stop` finds no session."""
+    folder = StudyFolder(root=copied(ran, "runs/first").absolute())
+    with locked(folder, doing="clean"):
+        assert main(["list"]) == 0
+        assert "finished, in use by sweep clean  3 complete" in capsys.readouterr().out
+        assert main(["wait", "runs/first"]) == 0
+        assert main(["stop", "runs/first"]) == 2
+        error = capsys.readouterr().err
+    assert "[not-running]" in error
+    assert "(sweep clean)" in error

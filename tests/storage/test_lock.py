@@ -7,6 +7,8 @@ import json
 import math
 import os
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from sweep.storage.checked import record_in
 from sweep.storage.database import read_records
 from sweep.storage.files import read_json, write_text
 from sweep.storage.folder import STOP_AT_ONCE, StudyFolder
-from sweep.storage.lock import lock_holder, locked, same_session
+from sweep.storage.lock import any_holder, holder_text, lock_holder, locked, same_session
 from sweep.storage.messages import write_failed
 from sweep.storage.regular import NotRegular, keep_one_name, open_own
 from sweep.storage.store import StudyStore
@@ -38,6 +40,25 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyFolder:
     found = StudyFolder(root=tmp_path / "runs" / "study")
     found.root.mkdir(parents=True)
     return found
+
+
+def test_a_verb_that_has_the_lock_is_no_session(folder: StudyFolder) -> None:
+    """It is named, waited for a moment, and may follow another at once."""
+    with locked(folder, doing="clean"):
+        assert lock_holder(folder) is None
+        assert "(sweep clean)" in holder_text(any_holder(folder) or {})
+        with pytest.raises(SweepError) as caught, locked(folder):
+            pass
+        assert "in use by another process, sweep clean" in caught.value.what
+        assert "sweep stop" not in (caught.value.do or "")
+
+    def hold(number: int) -> int:
+        with locked(folder, doing="note"):
+            time.sleep(0.1)
+        return number
+
+    with ThreadPoolExecutor(6) as pool:
+        assert [*pool.map(hold, range(6))] == [*range(6)]
 
 
 def test_a_removed_lock_file_lets_nobody_in_and_is_written_again(folder: StudyFolder) -> None:
