@@ -39,7 +39,7 @@ def resume_target(target: Target, *, retry_failed: bool, **options: bool | str |
         SweepError: as `run_target`; also when there is nothing to resume.
     """
     snapshot = Snapshot.take(continued_study(target.study, target.folder), target.folder)
-    if not target.folder.database.exists():
+    if not target.folder.database.exists() and not target.folder.study_file.exists():  # that is before the first trial
         raise SweepError("nothing-to-resume", f"there is no study in {target.folder.root}", do=f"sweep run {target.word}")
     left = snapshot.counts["waiting"] + snapshot.counts["running"]
     failed = sum(record.state is TrialState.FAILED and not record.dropped for record in snapshot.records)

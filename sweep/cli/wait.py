@@ -55,7 +55,7 @@ def wait_for_end(target: Target, timeout_s: float | None) -> int:
                 looked, shown = waited, states_text(target.snapshot().counts)
                 live.update(Text(f"{target.study.name}: {shown}; waiting for {duration_text(waited)}"), refresh=True)
             time.sleep(_POLL_S if timeout_s is None else min(_POLL_S, max(0.0, timeout_s - waited)))
-    if not folder.database.exists():
+    if not folder.database.exists() and not folder.study_file.exists():  # that is before the first trial
         raise SweepError("no-study", f"there is no study in {folder.root} yet", do=f"sweep run {target.word}")
     found = stored(folder)
     counts = TrialCounts(found.trials).counts(found.study.total)

@@ -59,3 +59,15 @@ def test_it_waits_for_a_session(here: Path) -> None:
             assert session.end() == 143
             assert waits.end() == 143
         assert waits.out == "study: 1 waiting; stopped by SIGTERM\n"
+
+
+def test_a_session_that_was_killed_before_its_first_trial(cli: Cli, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As while checkpoints of another study were copied: its trials wait, and it can be resumed."""
+    make_study(here, {"x": [1, 2], "how": "ok"})
+    assert cli("run", "study.yaml").code == 0
+    for path in ("study.db", "0000_x=1", "0001_x=2"):
+        (here / "runs" / "study" / path).rename(here / path)
+    assert main(["wait", "runs/study"]) == 1
+    assert capsys.readouterr().out == "study: 2 waiting; the last session was killed, or ended with an error\n"
+    assert cli("resume", "runs/study").code == 0
+    assert main(["wait", "runs/study"]) == 0
