@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import itertools
 import json
 import os
 import secrets
@@ -232,8 +231,8 @@ def _is_still(descriptor: int, path: Path) -> bool:
 
 def _take(descriptor: int, folder: StudyFolder, no_locks: set[int] = _NO_LOCKS) -> bool | None:
     """Lock what is open; return False if another session holds it, and None of a folder on a file system that locks none."""
-    deadline = time.monotonic() + _MOMENT_S
-    for attempt in itertools.count():
+    deadline, attempt = time.monotonic() + _MOMENT_S, 0
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
@@ -252,7 +251,7 @@ def _take(descriptor: int, folder: StudyFolder, no_locks: set[int] = _NO_LOCKS) 
             if attempt >= _TRIES and (("host" in holder and "doing" not in holder) or time.monotonic() > deadline):
                 return False
             time.sleep(min(0.02 * attempt, 0.1))
-    return False
+            attempt += 1
 
 
 def lock_holder(folder: StudyFolder) -> dict[str, Any] | None:
