@@ -65,6 +65,7 @@ class Attempt:
         reports = self._start.reports if self._start else {}
         self._history = History(self._folder, reports.get("earlier"), reports.get("history", ()), self._passed)
         self._saves = self._start is not None
+        self._has_reported = self._has_returned = False  # metrics of its own: a checkpoint has those from before
         self._counter = event_files.RecordCounter(self._folder)
         self._log = TrialLog(spec, study, getattr(objective, "metrics", ()), stopwatch)
         self._trial = Trial(
@@ -124,8 +125,8 @@ class Attempt:
 
     def returned(self, value: object) -> TrialResult:
         """Return the result of a trial whose objective returned this."""
-        self._trial.finish(value, {name: point[:2] for name, point in self._log.writer.logged.items()})
-        return self._completed()
+        total = self._trial.finish(value, {name: point[:2] for name, point in self._log.writer.logged.items()})
+        return self._completed(total)
 
     def end(self, result: TrialResult) -> TrialResult:
         """Log how the trial ended; return the result with what is known of it here."""
@@ -151,6 +152,7 @@ class Attempt:
     def record(self, step: int, metrics: Mapping[str, float], *, reported: bool) -> None:
         """As in `TrialHost`."""
         known = dict(self._trial.metrics)
+        self._has_reported, self._has_returned = self._has_reported or reported, self._has_returned or not reported
         if reported:
             self._history.add(step, (known | dict(metrics)).get(self._study.metric.name))
         try:
@@ -225,7 +227,7 @@ class Attempt:
         # One that uses `trial.steps` may have more to do after its last step.
         ended = last is not None and at.step is not None and at.step >= last != at.done
         if decision is Decision.COMPLETE or (ended and decision is not Decision.PRUNE):
-            return self._completed()
+            return self._completed(last)
         state = _ENDS.get(decision)
         return TrialResult(state=state, metrics=dict(self._trial.metrics)) if state else None
 
@@ -247,7 +249,16 @@ class Attempt:
             forget(error)
             return result
 
-    def _completed(self) -> TrialResult:
+    def _completed(self, total: int | None = None) -> TrialResult:
+        """Return the result of a trial that came to its end; one that goes on from a parent must have done something itself."""
+        # What is returned after no step was left to train may be the parent's, too.
+        own = self._has_reported or (self._has_returned and (total is None or total > self.done))
+        if self._from.of_parent and not own:
+            error = "it has reported nothing of its own: all its metrics are its parent's"
+            if total is not None and total <= self.done:
+                key = "max_steps" if total == self._study.max_steps else "epochs.value"
+                error = f"its parent had done {self.done} steps, and it has {total} in all: raise the total (such as {key}={2 * self.done})"
+            return TrialResult(state=TrialState.FAILED, metrics={}, error=error, cause="exception")
         metrics = dict(self._trial.metrics)
         if missing := [repr(name) for name in self._study.needed if name not in metrics]:
             reported = ", ".join(sorted(metrics)) or "nothing"

@@ -229,8 +229,8 @@ class Trial:
         """Go on after `TrialPruned`: an objective for Optuna asks for the decision, and obeys it or not."""
         self._ending = None
 
-    def finish(self, returned: object, logged: Mapping[str, tuple[int, float]] | None = None) -> None:
-        """Record what the objective returned: nothing, the objective value, or a dict of last metrics.
+    def finish(self, returned: object, logged: Mapping[str, tuple[int, float]] | None = None) -> int | None:
+        """Record what the objective returned: nothing, the objective value, or a dict of last metrics; return the total of steps.
 
         Args:
             returned: by the objective.
@@ -243,8 +243,7 @@ class Trial:
         with self._turns.taken(what := "the end of the objective"):
             host = self._usable(what)
             self._begin()
-            complete = self._ending is TrialComplete  # raised before, whether or not the objective caught it
-            if not complete:
+            if not (complete := self._ending is TrialComplete):  # raised before, whether or not the objective caught it
                 self._end_if_decided()
             if returned is not None and not complete:
                 values = returned if isinstance(returned, Mapping) else {self._metric: returned}
@@ -252,6 +251,7 @@ class Trial:
             for name, (step, value) in (logged or {}).items():
                 if name not in self._metrics:
                     self._record(host, step, reported.checked({name: value}, step))
+            return self._total
 
     def end(self) -> None:
         """End the use of the handle, once a call that another thread makes is over."""

@@ -1,4 +1,4 @@
-"""An attempt at a trial: the traceback that a failure shows."""
+"""An attempt at a trial: the traceback that a failure shows, and the end of one that goes on from a parent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 
 import sweep
 from sweep.objectives import toy
-from sweep.study.trial import Decision, Scalar, TrialResult, TrialSpec, TrialState
+from sweep.study.trial import Decision, GroupSpec, Scalar, TrialResult, TrialSpec, TrialState
 from sweep.worker.devices import plan_slots
 from sweep.worker.handle import Trial
 from sweep.worker.protocol import Channel
+from sweep.worker.several import run_group
 from sweep.worker.single import run_trial
 from sweep.worker.tracebacks import user_traceback
 from tests.support.studies import study_spec
@@ -26,14 +27,18 @@ PACKAGE = Path(sweep.__file__).parent
 SILENT = Channel(send=lambda _: None, recv=lambda: Decision.CONTINUE, stop_requested=lambda: False)
 
 
-def attempt(folder: Path, objective: Callable[[Trial], Any], **params: Scalar) -> TrialResult:
-    @contextlib.contextmanager
-    def log_to(_path: Path) -> Iterator[None]:
-        yield
+[SLOT] = plan_slots("cpu", 1, 1)
 
+
+@contextlib.contextmanager
+def log_to(_path: Path) -> Iterator[None]:
+    yield
+
+
+def attempt(folder: Path, objective: Callable[[Trial], Any], **params: Scalar) -> TrialResult:
     study = study_spec(params or {"x": 1}, import_dir=folder)
     spec = TrialSpec(number=0, params=params, seed=1, dir=str(folder / "trial"))
-    return run_trial(SILENT, objective, spec, study, plan_slots("cpu", 1, 1)[0], log_to)
+    return run_trial(SILENT, objective, spec, study, SLOT, log_to)
 
 
 def files(text: str | None) -> list[Path]:
@@ -76,3 +81,71 @@ def test_frames_of_the_whole_package_are_left_out(inside: str) -> None:
             namespace["call"](function)
         assert caught.value.__traceback__ is not None
         assert files(user_traceback(caught.value.with_traceback(caught.value.__traceback__.tb_next))) == [shown]
+
+
+def train(trial: Trial) -> Any:
+    """Do two steps, or `steps`; return the score where `how` says so, and report it else."""
+    p = trial.params
+    total = trial.state["total"] if trial.state else 0
+    for step in trial.steps(p.get("steps", 2)):
+        total += step
+        trial.save({"total": total})
+        if "silent" not in p.get("how", ""):
+            trial.report(step, {"score": total}, {"total": total})
+    if p.get("how") == "at the end":
+        trial.report(10, {"score": total})
+    return total if "returned" in p.get("how", "") else None
+
+
+def second_round(folder: Path, params: dict[str, Scalar], **keys: Any) -> tuple[TrialSpec, Any]:
+    """Train a parent, and return a trial that goes on from it, and its study."""
+    assert attempt(folder, train).metrics == {"score": 3}
+    study = study_spec({"parent": [0], **params}, **{"from": {"study": "/runs/first", "top": 1, "parents": [0]}} | keys)
+    spec = TrialSpec(number=0, params={"parent": 0, **params}, seed=1, dir=str(folder / "next"))
+    (folder / "next").mkdir()
+    (folder / "trial" / "checkpoint.pt").rename(folder / "next" / "checkpoint.parent.pt")
+    return spec, study
+
+
+@pytest.mark.parametrize(
+    ("params", "keys", "error"),
+    [
+        ({}, {}, "its parent had done 2 steps, and it has 2 in all: raise the total (such as epochs.value=4)"),
+        ({"how": "returned"}, {}, "its parent had done 2 steps, and it has 2 in all: raise the total (such as epochs.value=4)"),
+        ({"steps": 9}, {"max_steps": 2}, "it has 2 in all: raise the total (such as max_steps=4)"),
+        ({"steps": 3, "how": "silent"}, {}, "it has reported nothing of its own: all its metrics are its parent's"),
+        ({"steps": 3}, {}, None),
+        ({"steps": 3, "how": "silent returned"}, {}, None),
+        ({"how": "at the end"}, {}, None),
+    ],
+)
+def test_a_trial_without_metrics_of_its_own_fails(
+    tmp_path: Path, params: dict[str, Scalar], keys: dict[str, Any], error: str | None
+) -> None:
+    """Those of its parent, which had other parameters, are not taken for its own."""
+    spec, study = second_round(tmp_path, params, **keys)
+    result = run_trial(SILENT, train, spec, study, SLOT, log_to)
+    if error is None:
+        assert (result.state, result.error) == (TrialState.COMPLETE, None)
+        assert result.metrics == {"score": 6 if "steps" in params else 3}
+    else:
+        assert (result.state, result.metrics) == (TrialState.FAILED, {})
+        assert error in (result.error or "")
+
+
+def test_a_member_of_a_group_without_metrics_of_its_own_fails(tmp_path: Path) -> None:
+    """As one that is trained alone."""
+    spec, study = second_round(tmp_path, {})
+
+    class Together:
+        @staticmethod
+        def fused(group: Any) -> list[float]:
+            assert group.states == ({"total": 3},)
+            assert list(group.steps(2)) == []
+            return [3.0]
+
+    together: Any = Together
+    group = GroupSpec(members=(spec,), wanted=frozenset({spec.key}))
+    [result] = run_group(SILENT, together, group, study, SLOT, log_to)
+    assert (result.state, result.metrics) == (TrialState.FAILED, {})
+    assert "its parent had done 2 steps" in (result.error or "")
