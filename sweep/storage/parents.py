@@ -23,7 +23,7 @@ from sweep.storage.folder import CHECKPOINT, HISTORY, PARENT_CHECKPOINT, StudyFo
 from sweep.storage.regular import NotRegular, copy_own, make_folders
 from sweep.storage.stored_study import stored_study
 from sweep.study.record import TrialRecord
-from sweep.study.repeats import runs_of
+from sweep.study.repeats import runs_of, trials_of
 from sweep.study.space import PARENT, Inherited
 from sweep.study.spec import StudySpec
 from sweep.study.trial import Params, TrialState
@@ -45,48 +45,54 @@ def find_parents(first: Path, top: int, own: Path, *, fresh: bool = False) -> di
     if not fresh and folder.study_file.exists() and has_trials(folder):
         stored = stored_study(folder)
         if stored.start is not None and (stored.start.study, stored.start.top) == (str(first), top):
-            inherited = {name: dict(one.values) for name, one in stored.parameters.items() if isinstance(one, Inherited)}
-            return {n: {name: own[n] for name, own in inherited.items() if n in own} for n in stored.start.parents}
+            return _inherited(stored)
     study, trials = _best_of(StudyFolder(root=first), top)
     return {trial.number: {k: v for k, v in trial.params.items() if study.start is None or k != PARENT} for trial in trials}
 
 
 def keep_checkpoints(study: StudySpec, folder: StudyFolder, known: Sequence[TrialRecord]) -> str:
-    """Copy the checkpoints of a study's parents into its folder, and return what the user should know of them, or nothing.
+    """Copy the checkpoints of a study's parents into its folder, as far as trials are left that may need them.
+
+    Return what the user should know of the parents, or nothing.
 
     Args:
         study, folder: the study that goes on from them, if it does.
-        known: its trials; if there are any, the copies were made.
+        known: its runs. If there are any, the copies were made; `sweep clean` removes them once all trials have ended.
 
     Raises:
         SweepError: one is not there any more.
         OSError: one cannot be written.
     """
-    if study.start is None or known:
+    if study.start is None or not _may_start(study, known):
         return ""
-    first = StudyFolder(root=Path(study.start.study))
+    places = [(number, repeat) for number in study.start.parents for repeat in range(study.repeats)]
+    missing = [place for place in places if not (known and (folder.parent_dir(*place) / CHECKPOINT).exists())]
+    if not missing:
+        return ""
+    first, inherited = StudyFolder(root=Path(study.start.study)), _inherited(study)
     runs = {run.key: run for run in read_records(first)}
-    for number in study.start.parents:
-        for repeat in range(study.repeats):
-            target = folder.parent_dir(number, repeat)
-            make_folders(target, above=2)
-            run = runs.get((number, repeat))
-            try:
-                if run is None:
-                    raise FileNotFoundError
-                source = first.trial_dir(run.folder)
-                with contextlib.suppress(FileNotFoundError):  # of a trial with few reports
-                    copy_own(source / HISTORY, target / HISTORY)
-                copy_own(source / CHECKPOINT, target / CHECKPOINT)
-            except (FileNotFoundError, NotRegular):
-                which = f"repeat {repeat} of trial {number}" if study.repeats > 1 else f"trial {number}"
-                raise SweepError(
-                    "parent-lost",
-                    f"{which}, in {near(first.root)}, has no checkpoint from which this study could go on",
-                    why="a study goes on from another one's checkpoints, of which it makes copies when it begins",
-                    do="put that study back, or choose other trials (from: {study: ..., top: ...}), or fewer repeats",
-                ) from None
+    for number, repeat in missing:
+        target = folder.parent_dir(number, repeat)
+        make_folders(target, above=2)
+        run = runs.get((number, repeat))
+        try:
+            if run is None or not inherited[number].items() <= run.params.items():  # that study may have started over
+                raise FileNotFoundError
+            source = first.trial_dir(run.folder)
+            with contextlib.suppress(FileNotFoundError):  # of a trial with few reports
+                copy_own(source / HISTORY, target / HISTORY)
+            copy_own(source / CHECKPOINT, target / CHECKPOINT)
+        except (FileNotFoundError, NotRegular):
+            which = f"repeat {repeat} of trial {number}" if study.repeats > 1 else f"trial {number}"
+            raise SweepError(
+                "parent-lost",
+                f"{which}, in {near(first.root)}, has no checkpoint from which this study could go on",
+                why="a study goes on from copies of another one's checkpoints, which it makes when it begins, or after sweep clean",
+                do="put that study back, or choose other trials (from: {study: ..., top: ...}), or fewer repeats",
+            ) from None
     sync_folder(folder.root)
+    if known:
+        return ""
     trained = stored_study(first).trained
     if trained == study.trained:
         return ""
@@ -111,6 +117,20 @@ def place_checkpoint(folder: StudyFolder, run: TrialRecord) -> None:
                 os.link(source / CHECKPOINT, target / PARENT_CHECKPOINT, follow_symlinks=False)  # nobody writes into it
             except (OSError, NotImplementedError):  # not every file system has hard links
                 copy_own(source / CHECKPOINT, target / PARENT_CHECKPOINT)
+
+
+def _inherited(study: StudySpec) -> dict[int, Params]:
+    """Return what a study has of its parents' parameters, by their numbers."""
+    assert study.start is not None
+    inherited = {name: dict(one.values) for name, one in study.parameters.items() if isinstance(one, Inherited)}
+    return {n: {name: own[n] for name, own in inherited.items() if n in own} for n in study.start.parents}
+
+
+def _may_start(study: StudySpec, known: Sequence[TrialRecord]) -> bool:
+    """Return whether a trial may be left that starts from its parent's checkpoint."""
+    trials = trials_of(known, study)
+    ended = all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+    return not ended or study.total is None or len(trials) < study.total
 
 
 def _best_of(folder: StudyFolder, top: int) -> tuple[StudySpec, Sequence[TrialRecord]]:

@@ -341,6 +341,24 @@ def test_a_dropped_trial_is_no_parent(cli: Cli, first: Path, next_round: Next) -
 
 
 @pytest.mark.slow
+def test_a_study_is_extended_after_it_was_cleaned(cli: Cli, first: Path, next_round: Next, here: Path) -> None:
+    """Its parents are copied again, from the same trials; where these are gone or others, nothing starts."""
+    run(cli, next_round({"scale": {"min": 1, "max": 9}, "steps": 4}, method="random", budget={"trials": 1}), *FROM)
+    assert cli("clean", "runs/next", "--yes").code == 0
+    assert not (here / "runs" / "next" / "parents").exists()
+    assert cli("resume", "runs/next", "budget.trials=2").code == 0
+    assert cli("clean", "runs/next", "--yes").code == 0
+    shutil.rmtree(first)
+    assert "2 complete" in run(cli, here / "next.yaml", *FROM, "budget.trials=2")
+    for _ in range(2):
+        done = cli("resume", "runs/next", "budget.trials=3")
+        assert done.code == 2
+        assert "[parent-lost]" in done.err
+        run(cli, here / "study.yaml", "x.values=[7, 8, 9]")
+    assert len(records(here / "runs" / "next")) == 2
+
+
+@pytest.mark.slow
 def test_another_choice_of_parents_is_another_study(cli: Cli, first: Path, next_round: Next, here: Path) -> None:
     """Old and new trials would not be comparable; a folder keeps its parents."""
     path = next_round()
