@@ -87,7 +87,7 @@ def keep_checkpoints(study: StudySpec, folder: StudyFolder, known: Sequence[Tria
             raise SweepError(
                 "parent-lost",
                 f"{which}, in {near(first.root)}, has no checkpoint from which this study could go on",
-                why="a study goes on from copies of another one's checkpoints, which it makes when it begins, or after sweep clean",
+                why="a study goes on from copies of another's checkpoints, which it makes when it begins, or after sweep clean",
                 do="put that study back, or choose other trials (from: {study: ..., top: ...}), or fewer repeats",
             ) from None
     sync_folder(folder.root)

@@ -257,7 +257,8 @@ class Attempt:
             error = "it has reported nothing of its own: all its metrics are its parent's"
             if total is not None and total <= self.done:
                 key = "max_steps" if total == self._study.max_steps else "epochs.value"
-                error = f"its parent had done {self.done} steps, and it has {total} in all: raise the total (such as {key}={2 * self.done})"
+                error = f"its parent had done {self.done} steps, and it has {total} in all: "
+                error += f"raise the total (such as {key}={2 * self.done})"
             return TrialResult(state=TrialState.FAILED, metrics={}, error=error, cause="exception")
         metrics = dict(self._trial.metrics)
         if missing := [repr(name) for name in self._study.needed if name not in metrics]:

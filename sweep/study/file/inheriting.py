@@ -40,11 +40,13 @@ def inherit(source: Source, default_name: str | None, find: FindParents) -> None
     first, top = asked.get("study"), asked.get("top", 1)
     if not (isinstance(first, str) and isinstance(output, str) and isinstance(name, str)) or type(top) is not int or top < 1:
         return
+    if "\0" in first + output + name:
+        return
     if PARENT in given:
         message = f"a study with the key from has a parameter {PARENT} already: the trial that each one goes on from"
         source.add(("parameters", PARENT), message, "rename it")
         return
-    folder, place = _absolute(first), _absolute(output)
+    folder, place = _resolved(first), _resolved(output)
     if folder.parent == place and (found := re.fullmatch(rf"{re.escape(name)}(?:-round-(\d+))?", folder.name)):
         name = source.data["name"] = f"{name}-round-{int(found[1] or 1) + 1}"
     parents = find(folder, top, place / name)
@@ -52,8 +54,8 @@ def inherit(source: Source, default_name: str | None, find: FindParents) -> None
     source.data["parameters"] = _parameters(parents, given)
 
 
-def _absolute(path: str) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111  # without `..`, so that two can be compared
+def _resolved(path: str) -> Path:
+    return Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111  # so that two can be compared
 
 
 def _parameters(parents: Mapping[int, Params], given: Mapping[str, Any]) -> dict[str, Any]:

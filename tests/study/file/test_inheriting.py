@@ -95,7 +95,16 @@ def test_a_round_of_the_same_study_has_a_name_of_its_own(name: str, first: str, 
 
     study = inherited({}, find, name=name, output=output, **{"from": {"study": first}})
     assert study.name == round_name
-    assert asked == [(Path(os.path.normpath(Path(first).absolute())), 1, Path("runs", round_name).absolute())]
+    assert asked == [(Path(os.path.realpath(first)), 1, Path("runs", round_name).resolve())]
+
+
+def test_a_folder_is_the_same_by_each_of_its_names(here: Path) -> None:
+    """Also through a link: the study is the same, and the next round beside it has the next number."""
+    (here / "disk" / "mine").mkdir(parents=True)
+    (here / "runs").symlink_to("disk")
+    starts = [inherited({}, name="mine", **{"from": {"study": f"{place}/mine"}}) for place in ("runs", "disk", here / "runs")]
+    assert [study.name for study in starts] == ["mine-round-2"] * 3
+    assert [study.start.study for study in starts if study.start] == [str((here / "disk" / "mine").resolve())] * 3
 
 
 @pytest.mark.parametrize(
@@ -103,6 +112,8 @@ def test_a_round_of_the_same_study_has_a_name_of_its_own(name: str, first: str, 
     [
         ({"from": {"study": "runs/first", "top": 0}}, "from.top: input should be greater than 0, got 0"),
         ({"from": {"top": 3}}, "from.study: missing"),
+        ({"from": {"study": "a\0b"}}, "from.study: must be some text"),
+        ({"output": "a\0b"}, "output: must be some text"),
         ({"from": "runs/first"}, "write from: {study: runs/first}"),
         ({"parameters": {"parent": {"value": 1}}}, "parameters.parent: a study with the key from has a parameter parent already"),
         ({"parameters": {"x": {"inherited": [[1, 2]]}}, "from": None}, "parameters.x: is inherited from no trial"),
