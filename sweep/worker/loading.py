@@ -62,7 +62,7 @@ def load(study: str | os.PathLike[str], trial: int | None = None, *, repeat: int
     """
     root = Path(study).expanduser().absolute()
     if (root / _COPY).is_file():
-        return _of_copy(root, trial)
+        return _of_copy(root, trial, repeat)
     snapshot = existing_study(root)
     record = chosen(snapshot, trial)
     run = run_of(record, repeat)
@@ -70,16 +70,23 @@ def load(study: str | os.PathLike[str], trial: int | None = None, *, repeat: int
         repeats = ", ".join(str(one.repeat) for one in record.runs) or "0"
         what = f"trial {record.number} of {near(root)} has no repeat {repeat}"
         raise SweepError("no-such-repeat", what, do=f"repeat=...   one of {repeats}")
-    place = snapshot.folder.trial_dir(run.folder)
-    kept = snapshot.study.checkpoints.keep_best
-    if not (place / CHECKPOINT).exists() and record not in snapshot.ranking.order[:kept]:
+    if not has_its_state(snapshot, record, run):
         raise SweepError(
             "checkpoint-not-kept",
             f"trial {record.number} of {near(root)} has no checkpoint any more",
-            why=f"the study keeps those of its {kept} best trials",
+            why=f"the study keeps those of its {snapshot.study.checkpoints.keep_best} best trials, until they are removed",
             do=f"the best one:  sweep.load({near(root)!r})\nmore of them, before the study runs:  checkpoints: {{keep_best: N}}",
         )
+    place = snapshot.folder.trial_dir(run.folder)
     return _loaded(record, place, snapshot.study, place)
+
+
+def has_its_state(snapshot: Snapshot, record: TrialRecord, run: TrialRecord) -> bool:
+    """Return whether a run of a trial has its checkpoint, or is of a study whose trials give no state."""
+    if (snapshot.folder.trial_dir(run.folder) / CHECKPOINT).exists():
+        return True
+    spent, kept = snapshot.time_spent, snapshot.ranking.order[: snapshot.study.checkpoints.keep_best]
+    return record in kept and not (spent and spent.checkpointing)
 
 
 def chosen(snapshot: Snapshot, trial: int | None = None) -> TrialRecord:
@@ -101,7 +108,7 @@ def chosen(snapshot: Snapshot, trial: int | None = None) -> TrialRecord:
     raise SweepError("no-best", what, do=f"sweep status {place}")
 
 
-def _of_copy(root: Path, trial: int | None) -> LoadedTrial:
+def _of_copy(root: Path, trial: int | None, repeat: int | None) -> LoadedTrial:
     try:
         record = record_in(read_own(root / _COPY).decode("utf-8"))
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
@@ -110,6 +117,9 @@ def _of_copy(root: Path, trial: int | None) -> LoadedTrial:
     if trial not in (None, record.number):
         what = f"{near(root)} is a copy of trial {record.number} alone, not of trial {trial}"
         raise SweepError("no-such-trial", what, do="name the study's folder")
+    if repeat not in (None, record.repeat):
+        what = f"{near(root)} is a copy of repeat {record.repeat} of trial {record.number} alone, not of repeat {repeat}"
+        raise SweepError("no-such-repeat", what, do="name the study's folder")
     return _loaded(record, root, stored_study(StudyFolder(root=root)), root / _OWN)
 
 

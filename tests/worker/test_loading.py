@@ -123,6 +123,10 @@ def test_what_cannot_be_loaded_is_said(here: Path) -> None:
     lost = error(folder, 2)
     assert lost.id == "checkpoint-not-kept"
     assert "checkpoints: {keep_best: N}" in str(lost)
+    kept = plain(here, {"x": [1, 3, 2]}, name="kept")
+    (kept / "0002_x=2" / "checkpoint.pt").unlink()
+    assert error(kept, 2).id == "checkpoint-not-kept"
+    assert sweep.load(kept).state == {"total": 9, "layers": None}
     path = folder / "0001_x=3" / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:-1])
     assert error(folder).id == "checkpoint-damaged"
