@@ -22,10 +22,11 @@ from sweep.study.record import TrialRecord
 from sweep.study.repeats import run_of
 from sweep.study.trial import with_lists
 from sweep.tensorboard.event_files import PATTERN
-from sweep.worker.loading import chosen
+from sweep.worker.loading import chosen, has_its_state
 
 # Of a run folder, what is this program's.
 _OURS = (PATTERN, "checkpoint*", "trial.json", "log.txt", "plugins", ".*")
+_LAST = "trial.json"  # what makes a folder a copy
 
 _README = """\
 {title}
@@ -68,23 +69,31 @@ def copy_best(snapshot: Snapshot, place: Path) -> None:
     Raises:
         SweepError: no trial is complete; or the folder is not empty, or cannot be written.
     """
-    record, place = chosen(snapshot), Path(os.path.abspath(place))  # noqa: PTH100  # without `..`, whose folder has no name
-    unfinished = place.with_name(f".{place.name}.{os.getpid()}.unfinished")
+    record, place = chosen(snapshot), Path(os.path.realpath(place))
     try:
-        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        there = place.exists()
+        if there and (not place.is_dir() or any(place.iterdir())):
             what = f"{near(place)} is in the way: " + ("it is not empty" if place.is_dir() else "it is a file")
             raise SweepError("copy-in-the-way", what, do="name a new folder:  sweep best STUDY --copy DIR")
+        # A folder that is there is filled, and not replaced: somebody may be in it.
+        unfinished = (place if there else place.parent) / f".{place.name}.{os.getpid()}.unfinished"
         unfinished.mkdir(parents=True)
         try:
             _fill(snapshot, record, unfinished, place.name)
-            unfinished.replace(place)
+            if there:
+                for path in sorted(unfinished.iterdir(), key=lambda path: path.name == _LAST):
+                    path.replace(place / path.name)
+                unfinished.rmdir()
+            else:
+                unfinished.replace(place)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
     except OSError as error:
         what = f"trial {record.number} cannot be copied to {near(place)}: {error}"
         raise SweepError("copy-failed", what, do="make room, or name another folder") from None
-    print(f"trial {record.number} is in {near(place)}")
+    kept = has_its_state(snapshot, record, run_of(record) or record)
+    print(f"trial {record.number} is in {near(place)}" + ("" if kept else ", without its checkpoint, which was not kept"))
 
 
 def _fill(snapshot: Snapshot, record: TrialRecord, place: Path, name: str) -> None:
@@ -97,7 +106,7 @@ def _fill(snapshot: Snapshot, record: TrialRecord, place: Path, name: str) -> No
     write_text(place / "parameters.yaml", write_constants(study.given(record.params)))
     write_json(place / "parameters.json", params)
     write_json(place / "metrics.json", record.metrics)
-    write_json(place / "trial.json", replace(record, folder=run.folder).to_json())
+    write_json(place / "trial.json", replace(record, folder=run.folder, repeat=run.repeat).to_json())
     for path in _own_files(source):
         target = place / "files" / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -107,6 +116,7 @@ def _fill(snapshot: Snapshot, record: TrialRecord, place: Path, name: str) -> No
     model = _MODEL if (place / CHECKPOINT).exists() else ""
     text = _README.format(title=title, contents="\n".join(contents), name=name, model=model)
     write_text(place / "README.txt", text)
+    (place / "files").mkdir(exist_ok=True)  # `LoadedTrial.dir`
 
 
 def _own_files(folder: Path) -> Iterator[Path]:

@@ -16,8 +16,8 @@ from sweep.storage.existing import existing_study
 from sweep.study.file.reading import read_study
 from sweep.study.space import Constant
 from tests.conftest import Cli
-from tests.support.studies import study_text, write_study
-from tests.worker.test_loading import KEYS, plain
+from tests.support.studies import study_text, write_objectives, write_study
+from tests.worker.test_loading import KEYS, finished, plain
 
 PARAMETERS: dict[str, Any] = {
     "x": [1, 3],
@@ -87,7 +87,39 @@ def test_a_folder_that_is_in_the_way_stays(here: Path) -> None:
     for name, what in (("full", "it is not empty"), ("file", "it is a file"), ("file/inside", "cannot be copied")):
         with pytest.raises(sweep.SweepError, match=what):
             copy_best(snapshot, Path(name))
-    copy_best(snapshot, Path("empty"))
+    (here / "link").symlink_to("empty")
+    before = (here / "empty").stat().st_ino
+    copy_best(snapshot, Path("link"))
     assert sweep.load("empty").number == 0
+    assert (here / "empty").stat().st_ino == before  # a shell may be in it
+    assert not [path for path in (here / "empty").iterdir() if path.name.startswith(".")]
     assert [path.name for path in (here / "full").iterdir()] == ["mine"]
     assert not [path for path in here.iterdir() if path.name.endswith(".unfinished")]
+
+
+def test_a_copy_is_of_one_repeat(here: Path) -> None:
+    """Its state is not taken for another one's; the folder for the objective's own files is there, though it is empty."""
+    write_objectives(here)
+    folder = finished(here, {"x": [1, 2], "steps": 1}, objective="mine:learn", repeats=2)
+    copy_best(existing_study(folder), here / "winner")
+    assert sweep.load("winner", repeat=0).state is not None
+    assert list(sweep.load("winner").dir.iterdir()) == []
+    with pytest.raises(sweep.SweepError, match="is a copy of repeat 0 of trial 1 alone, not of repeat 1"):
+        sweep.load("winner", repeat=1)
+
+
+def test_a_copy_without_the_checkpoint_says_so(cli: Cli, here: Path) -> None:
+    """It has the rest."""
+    (plain(here, {"x": [1, 3]}) / "0001_x=3" / "checkpoint.pt").unlink()
+    done = cli("best", "runs/study", "--copy", "winner")
+    assert done.out == "trial 1 is in winner, without its checkpoint, which was not kept\n"
+    assert sweep.load("winner").params == {"x": 3}
+
+
+@pytest.mark.parametrize("words", [("--copy", "winner", "--format", "json"), ("--format", "yaml", "--top", "3")])
+def test_options_that_would_be_ignored_are_refused(cli: Cli, here: Path, words: tuple[str, ...]) -> None:
+    """Whoever types them expects something else."""
+    done = cli("best", str(plain(here, {"x": 1})), *words)
+    assert done.code == 2
+    assert "is for the best trial alone" in done.err
+    assert not (here / "winner").exists()

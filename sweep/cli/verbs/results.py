@@ -48,12 +48,15 @@ def trials(target: Target, form: str) -> None:
     type=click.Choice(["table", "csv", "json", "yaml", "args"]),
     default="table",
     show_default=True,
-    help="Output format; yaml and args: the best one's parameters for a study file, or as words of a command line.",
+    help="Output format; yaml: the best one's parameters, as the key parameters of a study file; args: as words of a shell.",
 )
 @click.option("--top", type=click.IntRange(1), help="How many (default: 5; with several metrics the whole Pareto front).")
 @click.option("--copy", "place", metavar="DIR", help="Copy the best one, with its checkpoint and parameters, to a new folder.")
 def best(target: Target, form: str, top: int | None, place: str | None) -> None:
     """List the best trials, best first; with several metrics the Pareto front, in the order of the first metric."""
+    one = "--copy" if place is not None else f"--format {form}" if form in ("yaml", "args") else None
+    if one and (top is not None or (place is not None and form != "table")):
+        raise click.UsageError(f"{one} is for the best trial alone: leave out {'--top' if top is not None else '--format'}")
     if place is not None:
         from sweep.cli.winner import copy_best
 
