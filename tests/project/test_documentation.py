@@ -437,9 +437,11 @@ def runs(words: list[str], cli: Cli, start: Callable[..., subprocess.Popen[str]]
         assert process.wait(20) == 0
         return
     done: Done = cli(*words)
-    if words[0] in ("resume", "stop"):  # what is finished is not there to be resumed, or stopped
+    # What is finished is not there to be resumed, stopped or followed; and there is no terminal to ask on.
+    refused = {"resume": "[nothing-to-resume]", "stop": "[not-running]", "logs": "[no-trial-runs]", "clean": "[not-confirmed]"}
+    if words[0] in ("resume", "stop") or (words[0] in refused and done.code):
         assert done.code == 2
-        assert "[nothing-to-resume]" in done.err or "[not-running]" in done.err
+        assert refused[words[0]] in done.err
     else:
         assert done.code == 0, f"{words}: {done.out}\n{done.err}"
 
