@@ -312,7 +312,7 @@ def test_overrides_that_mean_what_they_say(mine: Path) -> None:
 
 COMMANDS = {
     "a file that is not there": (["run", "stduy.yaml"], "here are: study.yaml"),
-    "a Python file": (["run", "mine.py"], "objective: mine:"),
+    "a Python file": (["run", "mine.py"], "sweep init mine.py"),
     "a metric's name alone": (["run", "study.yaml", "metric=loss"], "write metric: {name: loss, goal: minimize}"),
     "an option for a parameter": (["run", "study.yaml", "--lr", "0.1"], "--lr"),
     "a word for a parameter": (["run", "study.yaml", "lr:0.1"], "an override is written key=value"),
