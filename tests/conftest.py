@@ -64,6 +64,15 @@ def _no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
             yield
 
 
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """Take back the handlers of a command that ran in the test's own process: otherwise it would end with them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _no_other_sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Sessions see those of the same user, and say so: here only those of the same test process."""
