@@ -183,6 +183,7 @@ def test_a_lightning_training_goes_on_from_another_studys(cli: Cli, study: Path,
     assert found["metrics"] == whole["metrics"]
 
 
+@pytest.mark.slow
 def test_a_lightning_training_is_pruned(cli: Cli, study: Path, here: Path) -> None:
     """The pruner ends it after an epoch; the total number of epochs is known."""
     done = cli("run", str(study), "--inline", "pruner={type: threshold, upper: 0.0}", "parameters.epochs.value=3")

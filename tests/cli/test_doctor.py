@@ -31,6 +31,7 @@ def test_the_cpu_computes(cli: Cli) -> None:
     assert "built for" in torch
 
 
+@pytest.mark.slow
 def test_gpus_that_fail_stop_no_other(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each is BAD with its reason and what to do, one line for each thing, and the rest is checked."""
     gpus = [

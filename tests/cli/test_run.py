@@ -496,6 +496,7 @@ def test_a_stop_that_comes_while_the_runner_starts_is_heard(cli: Cli, study: Pat
         assert sweep.end(20) == 143
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_live_view(study: Path, here: Path) -> None:
     """On a pseudo-terminal the picture names the running trials, their steps and the leader."""
     done = in_terminal("run", str(study), "parameters.sleep.value=0.4", "workers.per_device=2", here=here)

@@ -61,6 +61,7 @@ def test_it_waits_for_a_session(here: Path) -> None:
         assert waits.out == "study: 1 waiting; stopped by SIGTERM\n"
 
 
+@pytest.mark.slow
 def test_a_session_that_was_killed_before_its_first_trial(cli: Cli, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As while checkpoints of another study were copied: its trials wait, and it can be resumed."""
     make_study(here, {"x": [1, 2], "how": "ok"})

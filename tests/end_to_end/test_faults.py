@@ -115,6 +115,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(cli: Cli, study: Path) -> None
     assert "error: cannot write to /proc/runs/study" in done.err
 
 
+@pytest.mark.slow
 def test_a_study_of_a_newer_version_is_left_alone(cli: Cli, study: Path, here: Path) -> None:
     """Its stored study file says so, and every verb reports it."""
     assert cli("run", str(study), "x.values=[1]").code == 0

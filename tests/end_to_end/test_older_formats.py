@@ -58,6 +58,7 @@ GRIDS = ("523bc1b", "d3990be", "98f93bb", "7593284", "32f0732")
         *(pytest.param(f"grid_{commit}", (2, 2), marks=pytest.mark.slow) for commit in GRIDS),
     ],
 )
+@pytest.mark.slow
 def test_a_study_of_an_older_version_is_resumed(name: str, counts: tuple[int, int], cli: Cli, here: Path) -> None:
     """Its trials and what the sampler and the pruner learned from them are read; numbers, states and metrics are the same."""
     folder = unpacked(name, here)

@@ -70,6 +70,7 @@ def words(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<script.*?</script>|<style.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_commands_say(cli: Cli, study: Path, here: Path) -> None:
     """The same numbers in `sweep trials` as JSON and CSV, in the event files, and in the page that a run leaves behind."""
     done = cli("run", str(study))
@@ -289,6 +290,7 @@ def test_an_axis_shows_the_good_and_most_of_the_bad(values: list[float], sign: i
 # ---------------------------------------------------------------- the terminal
 
 
+@pytest.mark.slow
 def test_the_terminal_shows_curves_and_importances(cli: Cli, study: Path) -> None:
     """`best` and `status` draw them with characters that the encoding of the output has, and without colour into a pipe."""
     assert cli("run", str(study), "how.value=ok").code == 0

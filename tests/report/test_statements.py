@@ -48,6 +48,7 @@ def said(found: Iterable[Statement]) -> str:
     return " ".join(one.text for one in found)
 
 
+@pytest.mark.slow
 def test_page_terminal_json_and_python_say_the_same(cli: Cli, here: Path) -> None:
     """One place makes the statements; commands name the study file that was typed."""
     study = make_study(here, {"x": [1, 2, 4], "how": "ok", "steps": 3}, repeats=2)

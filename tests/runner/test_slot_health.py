@@ -59,6 +59,7 @@ def train(trial):
 """
 
 
+@pytest.mark.slow
 def test_a_broken_gpu_costs_one_trial(here: Path, monkeypatch: pytest.MonkeyPatch, asked: Callable[..., None]) -> None:
     """Its slot is closed at the second error, whose trial another slot completes; the driver's word is in the reason."""
     asked(wrong="NVIDIA's driver says: GPU is lost")
@@ -210,6 +211,7 @@ def train(trial):
 """
 
 
+@pytest.mark.slow
 def test_trials_that_fit_only_alone_end_alone(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of those beside each other is put back, its slot is closed, and nothing fails."""
     outcome, _ = run_on(gpu_slots(1, 3), MEMORY.replace("TOO_LARGE", "False"), TEN, here, monkeypatch)

@@ -124,6 +124,7 @@ def test_each_part_of_a_trial_is_counted_as_what_it_is(here: Path, monkeypatch: 
     assert found.starting >= 0.5 * ALMOST
 
 
+@pytest.mark.slow
 def test_status_and_report_say_where_the_time_of_two_slots_went(cli: Cli, here: Path) -> None:
     """Three trials, one of them long: the other slot waits at last. Optuna's tools find it, too."""
     write_objectives(here)
@@ -194,6 +195,7 @@ def test_a_trial_counts_however_it_ends(here: Path, how: str) -> None:
     assert sums_up(found.to_json())
 
 
+@pytest.mark.slow
 def test_what_a_killed_worker_trained_counts(cli: Cli, here: Path) -> None:
     """Until its last report, and after it; then the slot starts again."""
     write_objectives(here)

@@ -73,6 +73,7 @@ def test_a_command_is_called_a_command() -> None:
 
 
 @pytest.mark.parametrize(("objective", "count"), [("mine:train", 1), ("mine:learn", 0)])
+@pytest.mark.slow
 def test_a_session_that_is_interrupted_says_it_once(objective: str, count: int, here: Path) -> None:
     """Ctrl-C during two trials that save nothing; nothing of trials that do."""
     workers = {"devices": "cpu", "per_device": 2}

@@ -153,6 +153,7 @@ def _group(run_folder: Path) -> str:
     return str(plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.group_name)
 
 
+@pytest.mark.slow
 def test_a_failed_run_fails_its_trial_and_saves_the_others(study: Path, cli: Cli) -> None:
     """Unless the study allows as many failures; only the failed run is retried on request."""
     text = STUDY.replace("mine:learn", "mine:train").replace(
