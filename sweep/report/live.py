@@ -22,7 +22,7 @@ from sweep.storage.lock import lock_holder
 from sweep.storage.snapshot import Snapshot
 
 # A state and a page are computed again after this many times the CPU time that the last one took, and after these seconds.
-_STATE_TIMES, _PAGE_TIMES = 100.0, 150.0
+_STATE_TIMES, _PAGE_TIMES = 300.0, 600.0
 _STATE_S, _PAGE_S = 2.0, 5.0
 _AGAIN_S = 10.0  # the times of running trials grow although nothing is stored
 _ENDED_POLL_S = 10.0  # a browser asks so often once the session has ended: another one may begin
