@@ -19,11 +19,12 @@ from rich.text import Text
 from sweep.cli.streams import settle
 from sweep.cli.tables import Sparklines
 from sweep.errors import one_line
-from sweep.runner.observers import Observer, RunChange
+from sweep.runner.observers import STARTS_AGAIN, Observer, RunChange
 from sweep.runner.plain_lines import PlainLines, shown_loss
 from sweep.study.formatting import (
     duration_text,
     error_line,
+    number_of_run,
     number_text,
     objective_texts,
     run_text,
@@ -39,7 +40,6 @@ from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
 
 LEADERS = 3
-_STARTS_AGAIN = {RunChange.RETRIED: "lost its worker and is started again", RunChange.PUT_BACK: "waits for another slot"}
 
 
 class LiveView:
@@ -66,7 +66,7 @@ class LiveView:
         """Show a run as it is now; failures and what is started again also stay above the view."""
         self._counts.update(run)
         self._preparing = None
-        verb = "failed" if run.state is TrialState.FAILED and change is RunChange.ENDED else _STARTS_AGAIN.get(change)
+        verb = "failed" if run.state is TrialState.FAILED and change is RunChange.ENDED else STARTS_AGAIN.get(change)
         if self._study is not None and verb:
             self._console.print(Text(f"{run_text(run, self._study)} {verb}: {error_line(run)}", style="red"))
 
@@ -120,7 +120,7 @@ def running_table(study: StudySpec, runs: Iterable[TrialRecord], sparks: Sparkli
         loss = shown_loss(record, study)
         began = datetime.fromisoformat(record.started or "")
         table.add_row(
-            str(record.number) if study.repeats == 1 else f"{record.number}.{record.repeat}",
+            number_of_run(record, study),
             tag_text(record, study),
             record.device or "",
             bar,

@@ -27,7 +27,6 @@ from sweep.storage.stored_study import continued_study
 from sweep.storage.suggested import with_suggested
 from sweep.study.formatting import duration_text
 from sweep.study.ranking import rank
-from sweep.study.trial import TrialState
 
 _SHOWN = 12
 
@@ -42,7 +41,7 @@ def resume_target(target: Target, *, retry_failed: bool, **options: bool | str |
     if not target.folder.database.exists() and not target.folder.study_file.exists():  # that is before the first trial
         raise SweepError("nothing-to-resume", f"there is no study in {target.folder.root}", do=f"sweep run {target.word}")
     left = snapshot.counts["waiting"] + snapshot.counts["running"]
-    failed = sum(record.state is TrialState.FAILED and not record.dropped for record in snapshot.records)
+    failed = sum(record.has_failed for record in snapshot.records)
     if not left and snapshot.study.total is not None and not (failed and retry_failed):
         finished = f"all {len(snapshot.records)} trials of {target.folder.root} are finished"
         retry = f"sweep resume {target.word} --retry-failed   retries the {failed} failed trial{'s' * (failed != 1)}"

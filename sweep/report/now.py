@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from sweep.report.charts import BEST, QUIET, Chart, Curve, Series, curve_scales, short_curve, timeline
 from sweep.report.facts import busy_spans, thinned
 from sweep.storage.snapshot import Snapshot
-from sweep.study.formatting import number_text, tag_text, waiting_text
+from sweep.study.formatting import number_of_run, number_text, tag_text, waiting_text
 from sweep.study.ranking import objective_values
 from sweep.study.record import TrialRecord
 from sweep.study.repeats import runs_of
@@ -98,7 +98,7 @@ def happening(snapshot: Snapshot) -> Now:
 def _row(run: TrialRecord, study: StudySpec, now: datetime) -> RunningRow:
     began = datetime.fromisoformat(run.started) if run.started else now
     return RunningRow(
-        name=f"{run.number}.{run.repeat}" if study.repeats > 1 else str(run.number),
+        name=number_of_run(run, study),
         params=tag_text(run, study),
         device=run.device or "",
         step=run.step or 0,

@@ -1,9 +1,8 @@
 """Whether earlier trials were trained by other code than today's, which would give one table with the results of both.
 
 Results count, and checkpoints from which a trial would go on. A dropped trial holds nobody up, nor does a failed one, so that a
-bug can be fixed,
-unless it is retried from its checkpoint; neither does a trial that starts over, nor one of a version that stored no code or
-made its digest by other rules.
+bug can be fixed, unless it is retried from its checkpoint; neither does a trial that starts over, nor one of a version that
+stored no code or made its digest by other rules.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class CodeHistory:
         again = [run for run in other if not run.state.finished or (retry_failed and run.state is TrialState.FAILED)]
         self._again = {run.key for run in again}
         continued = [run for run in again if self.continues(run)]
-        retried = [run for run in self._known if retry_failed and run.state is TrialState.FAILED and not run.dropped]
+        retried = [run for run in self._known if retry_failed and run.has_failed]
         why = list(self._changes([*ended, *continued]))
         starts = not self._several or self._starts(retry_failed=retry_failed)
         if not starts:
@@ -105,8 +104,7 @@ class CodeHistory:
 
     def _starts(self, *, retry_failed: bool) -> bool:
         """Return whether any trial would start."""
-        failed = [run for run in self._known if run.state is TrialState.FAILED and not run.dropped]
-        if (retry_failed and failed) or not all(run.state.finished for run in self._known):
+        if any(not run.state.finished or (retry_failed and run.has_failed) for run in self._known):
             return True
         trials = trials_of(self._known, self._study)
         planner = Planner(self._study, trials)

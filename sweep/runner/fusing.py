@@ -54,14 +54,17 @@ class Fusing:
             seats: the slots of a worker that is idle.
             first: the run to start next.
         """
-        found = [(first, True) if key == first.key else self._ledger.take(key) for key in self._fellows(first.key)]
-        wanted = [record for record, starts in found if starts]
+        fellows = self._fellows(first.key)
+        if len(fellows) == 1:
+            seats[0].group = None
+            return [(seats[0], first)]
+        found = [(first, True) if key == first.key else self._ledger.take(key) for key in fellows]
         specs = tuple(spec_of(record, self._study, self._folder, {}, record.attempts + 1) for record, _ in found)
         keys = frozenset(spec.key for spec, (_, starts) in zip(specs, found, strict=True) if starts)
-        group = GroupSpec(members=specs, wanted=keys) if len(specs) > 1 else None
+        group = GroupSpec(members=specs, wanted=keys)
         for seat in seats:
             seat.group = group
-        return list(zip(seats, wanted, strict=False))
+        return list(zip(seats, (record for record, starts in found if starts), strict=False))
 
     def _fellows(self, key: Key) -> Sequence[Key]:
         """Return the runs that are to be trained with this one, itself included, in order."""
@@ -124,6 +127,6 @@ def shared(make_worker: Callable[[Slot], Worker]) -> Callable[[Slot], Worker]:
             return make_worker(slot)
         if slot.seat == 0:
             found[slot.index] = Together(make_worker(slot), slot.seats)
-        return found[slot.index - slot.seat].members()[slot.seat]
+        return found[slot.index - slot.seat].member(slot.seat)
 
     return make

@@ -18,11 +18,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sweep.errors import one_line
-from sweep.runner.observers import Observer, RunChange
+from sweep.runner.observers import STARTS_AGAIN, Observer, RunChange
 from sweep.runner.plain_lines import PlainLines, shown_loss
 from sweep.study.formatting import (
     duration_text,
     error_line,
+    number_of_run,
     number_text,
     objective_texts,
     run_text,
@@ -42,7 +43,6 @@ _EVERY_S = 0.5
 _IDLE_S = 2.0  # between two pictures when nothing has happened: the times go on
 _SHARE = 20  # so many times the seconds that a picture takes pass before the next one
 _LEADERS, _RUNNING, _LINES = 3, 16, 12
-_STARTS_AGAIN = {RunChange.RETRIED: "lost its worker and is started again", RunChange.PUT_BACK: "waits for another slot"}
 Picture = dict[str, str]  # a text for each kind of page
 
 
@@ -87,7 +87,7 @@ class NotebookView:
         self._counts.update(run)
         self._preparing = ""
         failed = change is RunChange.ENDED and run.state is TrialState.FAILED
-        if self._study is not None and (verb := "failed" if failed else _STARTS_AGAIN.get(change)):
+        if self._study is not None and (verb := "failed" if failed else STARTS_AGAIN.get(change)):
             self._lines.append(f"{run_text(run, self._study)} {verb}: {error_line(run)}")
         self.changed = True
 
@@ -132,7 +132,7 @@ def _running(study: StudySpec, runs: Iterable[TrialRecord]) -> str:
         began = datetime.fromisoformat(run.started or "")
         rows.append(
             [
-                str(run.number) if study.repeats == 1 else f"{run.number}.{run.repeat}",
+                number_of_run(run, study),
                 tag_text(run, study),
                 run.device or "",
                 Bar(step / run.total if run.total else 0.0),

@@ -31,6 +31,10 @@ class RunChange(StrEnum):
     TAKEN_BACK = "taken back"  # after it was dropped
 
 
+# What is said of a run that starts again, before the reason.
+STARTS_AGAIN = {RunChange.RETRIED: "lost its worker and is started again", RunChange.PUT_BACK: "waits for another slot"}
+
+
 class Observer(Protocol):
     """Shows what happens in a session, as it happens."""
 

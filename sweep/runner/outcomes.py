@@ -41,5 +41,5 @@ def outcome_of(records: list[TrialRecord], ended_by: str | None, drawn_again: in
     ended = ended_by or "there was nothing left to plan"
     if drawn_again:
         ended += f" ({drawn_again} proposals equalled another trial and were replaced)"
-    failed = any(record.state is TrialState.FAILED and not record.dropped for record in records)
+    failed = any(record.has_failed for record in records)
     return SessionOutcome(records=records, ended_by=ended, exit_code=EXIT_SOME_FAILED if failed else EXIT_OK)

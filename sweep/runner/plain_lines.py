@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sweep.errors import one_line
-from sweep.runner.observers import RunChange
+from sweep.runner.observers import STARTS_AGAIN, RunChange
 from sweep.study.formatting import duration_text, error_line, number_text, objectives_text, run_text, tag_text
 from sweep.study.progress import TrialCounts
 from sweep.study.ranking import verdict
@@ -86,12 +86,10 @@ class PlainLines:
                 return f"step {run.step}{of}  {objectives_text(run, self._study)}{more}"
             case RunChange.STOPPED:
                 return f"stopped after step {run.step or 0}"
-            case RunChange.RETRIED:
-                return f"lost its worker and is started again: {error_line(run)}"
+            case RunChange.RETRIED | RunChange.PUT_BACK:
+                return f"{STARTS_AGAIN[change]}: {error_line(run)}"
             case RunChange.DROPPED | RunChange.TAKEN_BACK:
                 return str(change)
-            case RunChange.PUT_BACK:
-                return f"waits for another slot: {error_line(run)}"
             case RunChange.ENDED:
                 if run.state is TrialState.FAILED:
                     return f"failed    {error_line(run)}"

@@ -237,6 +237,8 @@ class Runner:
         slot.timer.turn_to("waiting")
         if result.cause == "write-failed":
             raise write_failed(result.error or "", self._folder)
+        if result.spent:
+            self._slots.gone(slot)
         if result.state is TrialState.WAITING and result.error and not self._stops and self._rules.fails_together(slot, result):
             self._fill()
             return
@@ -246,8 +248,6 @@ class Runner:
             return
         if result.state is TrialState.WAITING:
             result = failures.ended_by_timeout(record, self._study, self._folder)
-        if result.spent:
-            self._slots.gone(slot)
         if result.cause != "died" and self._rules.ended(slot, result).puts_back:
             self._fill()
             return

@@ -150,7 +150,7 @@ def run_study(
             store.note({CODES: code.stored, OUTLINE: outline(study, text), ENDED: None})
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
             if retry_failed:
-                known = [store.reopen(run) if run.state is TrialState.FAILED and not run.dropped else run for run in known]
+                known = [store.reopen(run) if run.has_failed else run for run in known]
             with damage_reported(folder):
                 ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code)
             runner = Runner(study, folder, ledger, slots, engine, observer, timer, gpu_sharing)

@@ -46,13 +46,18 @@ class SlotRules:
 
     def next(self, slot: SlotState) -> list[tuple[SlotState, TrialRecord]]:
         """Return the runs to start next: in a slot, or in the seats of its worker; none if it has to wait, or nothing is left."""
-        seats, idle = self._slots.seats(slot), self._slots.idle
-        failing = any(one.trial and one.group is self._failing for one in self._slots if self._failing)
-        # Those of a group that fails are put back one after the other: none starts before its fellows are here.
-        if slot.place.seat or failing or any(one not in idle for one in seats) or not self._sharing.may_start(slot.place):
+        alone = slot.place.seats == 1
+        if not self._sharing.may_start(slot.place) or not (alone or self._seats_are_free(slot)):
             return []
         first = self._ledger.next(self._health.not_for(slot.place))
-        return [] if first is None else self._fusing.seated(seats, first)
+        return [] if first is None else self._fusing.seated([slot] if alone else self._slots.seats(slot), first)
+
+    def _seats_are_free(self, slot: SlotState) -> bool:
+        """Return whether a slot is the first seat of its worker, and a group may start in all of them."""
+        idle = self._slots.idle
+        # Those of a group that fails are put back one after the other: none starts before its fellows are here.
+        failing = any(one.trial and one.group is self._failing for one in self._slots if self._failing)
+        return slot.place.seat == 0 and not failing and all(one in idle for one in self._slots.seats(slot))
 
     def fails_together(self, slot: SlotState, result: TrialResult) -> bool:
         """Put back the trial in a slot that has failed together with others; return False if it was alone."""

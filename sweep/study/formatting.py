@@ -55,6 +55,11 @@ def duration_text(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def number_of_run(run: TrialRecord, study: StudySpec) -> str:
+    """Return a run's number in tables: its trial's, and the repeat if there are several."""
+    return str(run.number) if study.repeats == 1 else f"{run.number}.{run.repeat}"
+
+
 def size_text(size: int) -> str:
     """Return a number of bytes such as `12 kB` or `3.4 GB`."""
     value, unit = float(size), "B"

@@ -44,7 +44,7 @@ class Groups:
     Attributes:
         study: whose runs.
         varies: the parameters in which the members of a group may differ.
-        size: how many members a group may have.
+        size: how many members a group may have; 1 where `why_none` has a reason.
     """
 
     study: StudySpec
@@ -63,7 +63,7 @@ class Groups:
         number, repeat = key
         study = self.study
         repeats = 1 if study.prunes else study.repeats
-        if self.size < 2 or study.suggests or repeat >= repeats or (repeats > 1 and SEED not in self.varies):
+        if self.size < 2 or repeat >= repeats or (repeats > 1 and SEED not in self.varies):
             return (key,)
         numbers = self._equal.get(self._fixed(number), []) if self._equal else []
         numbers = numbers if number in numbers else [number]  # of a point to try first, its budget leaves out others

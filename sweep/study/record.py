@@ -104,6 +104,11 @@ class TrialRecord:
         """Return whether the run is the first of its trial's, which alone Optuna stores and the pruner judges."""
         return self.repeat == 0
 
+    @property
+    def has_failed(self) -> bool:
+        """Return whether it has failed and counts: what the user has dropped does not."""
+        return self.state is TrialState.FAILED and not self.dropped
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data for `from_json`: that of a run, without remarks and what `sweep.study.repeats` computes."""
         own = vars(self)

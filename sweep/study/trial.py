@@ -92,6 +92,11 @@ class GroupSpec:
     members: tuple[TrialSpec, ...]
     wanted: frozenset[AttemptKey]
 
+    @property
+    def starting(self) -> list[TrialSpec]:
+        """Return those that are to be trained now."""
+        return [one for one in self.members if one.key in self.wanted]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:

@@ -111,7 +111,7 @@ class Group:
 
         def advance(place: int) -> None:
             due.pop(place, None)
-            for step in self._of_one(place, lambda: next(iterators[place], None)):
+            if (step := self._of_one(place, lambda: next(iterators[place], None))) is not None:
                 due[place] = step
 
         from sweep.worker.randomness import random_states, restore_random_states
@@ -155,23 +155,21 @@ class Group:
     def _each(self, act: Callable[[int, Trial], None]) -> None:
         for place, trial in self._trials():
             if self._in_step[place]:
-                list(self._of_one(place, functools.partial(act, place, trial)))
+                self._of_one(place, functools.partial(act, place, trial))
         self._check_alive()
 
     def _trials(self) -> list[tuple[int, Trial]]:
         both = enumerate(zip(self.members, self._wanted, strict=True))
         return [(place, member.trial) for place, (member, wanted) in both if wanted and member.trial is not None]
 
-    def _of_one(self, place: int, act: Callable[[], Any]) -> Iterator[Any]:
-        """Yield what a member's call returns, unless that is None or the call ends the member."""
+    def _of_one(self, place: int, act: Callable[[], Any]) -> Any:
+        """Return what a member's call returns; None if it ends the member."""
         try:
-            found = act()
+            return act()
         except OF_ONE as error:
             self._wanted[place] = False
             self._over(place, error)
-            return
-        if found is not None:
-            yield found
+            return None
 
     def _check_length(self, name: str, given: object) -> None:
         if not isinstance(given, Sequence) or len(given) != len(self):

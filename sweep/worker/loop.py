@@ -101,7 +101,7 @@ def serve(
                     left.append("a CUDA that reports errors only")
                 if left:
                     result = replace(result, spent=True)
-                    first = command.members[0] if isinstance(command, GroupSpec) else command
+                    first = command.starting[0] if isinstance(command, GroupSpec) else command
                     _tell(Path(first.dir), log_to, left)
                 for other in others:  # of a group, whose process ends with the last one, if it has to
                     channel.send(other)

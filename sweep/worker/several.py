@@ -36,7 +36,7 @@ class _Run:
 
     def __init__(self, channel: Channel, objective: Any, spec: GroupSpec, study: StudySpec, slot: Slot) -> None:
         self._channel, self._objective, self._study, self._slot, self._spec = channel, objective, study, slot, spec
-        self.specs = [one for one in spec.members if one.key in spec.wanted]
+        self.specs = spec.starting
         self._watches = {one.key: Stopwatch() for one in self.specs}
         self._attempts: dict[AttemptKey, Attempt] = {}
         self._sent: set[AttemptKey] = set()
@@ -165,11 +165,10 @@ def run_group(
         spec: which trials.
         log_to: redirects what is printed; all of it is in the log of the first trial that runs.
     """
-    wanted = [one for one in spec.members if one.key in spec.wanted]
-    folders = [Path(one.dir) for one in wanted]
+    folders = [Path(one.dir) for one in spec.starting]
     run = _Run(channel, objective, spec, study, slot)
     try:
-        for one, folder in zip(wanted, folders, strict=True):
+        for one, folder in zip(spec.starting, folders, strict=True):
             folder.mkdir(exist_ok=True)
             with log_to(folder / LOG):
                 print(heading(one, study, slot), flush=True)

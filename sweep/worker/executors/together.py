@@ -12,7 +12,6 @@ that has a worker of its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -37,9 +36,9 @@ class Together:
         self._loading = False
         self._open = count
 
-    def members(self) -> Sequence[Member]:
-        """Return the worker of each slot."""
-        return [Member(self, place) for place in range(self._open)]
+    def member(self, place: int) -> Member:
+        """Return the worker of the slot with this place."""
+        return Member(self, place)
 
     @property
     def worker(self) -> Worker:
