@@ -25,6 +25,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from sweep.worker.endings import CannotFuse
 from sweep.worker.group import Group, Member
+from sweep.worker.member_rows import MemberRows
 from sweep.worker.row_optimizer import RowOptimizer
 
 __all__ = ["CannotFuse", "Ensemble", "Group", "Member", "RowOptimizer", "ensemble"]
@@ -93,23 +94,13 @@ class Ensemble:
         self._loss = loss
         makes = _OPTIMIZERS[optimizer]
         used = ("lr", "weight_decay", "momentum") if optimizer in ("sgd", "rmsprop") else ("lr", "weight_decay")
-        self._optimizers = [
+        optimizers = [
             makes(model.parameters(), **{name: one[name] for name in used})  # type: ignore[arg-type]  # of its class
             for model, one in zip(models, settings, strict=True)
         ]
-        states = group.states
-        for model, own, state in zip(models, self._optimizers, states, strict=True):
-            if state is not None:
-                model.load_state_dict(state["model"])
-                # With its own rates: those of the trial that it goes on from may be others.
-                own.load_state_dict({**state["optimizer"], "param_groups": own.state_dict()["param_groups"]})
+        self._own = MemberRows(models, optimizers, optimizer, settings, group.states)
         self._shapes = {name: parameter.shape for name, parameter in models[0].named_parameters()}
         self._sizes = [shape.numel() for shape in self._shapes.values()]
-        self._rows = torch.stack([torch.cat([one.detach().flatten() for one in model.parameters()]) for model in models])
-        self._optimizer = RowOptimizer(optimizer, settings, self._rows)
-        for place, state in enumerate(states):
-            if state is not None:
-                self._optimizer.read(place, self._optimizers[place])
         buffers = [dict(model.named_buffers()) for model in models]
         self._buffers = {name: torch.stack([one[name] for one in buffers]) for name in buffers[0]}
         self._dims = 0 if own_batches else None
@@ -127,7 +118,7 @@ class Ensemble:
             self._checked = True
         self._mode(training=True)
         gradients, losses = self._over_members(grad_and_value(self._loss_of_row), batch)
-        self._optimizer.step(gradients, self._group.alive)
+        self._own.optimizer.step(gradients, self._group.alive)
         return [float(one) for one in losses.tolist()]
 
     @torch.no_grad()
@@ -137,15 +128,10 @@ class Ensemble:
         found: Tensor = self._over_members(lambda row, buffers, *given: function(self._called(row, buffers), *given), batch)
         return found
 
-    @torch.no_grad()
     def states(self) -> list[dict[str, Any]]:
         """Return what each member's checkpoint needs: `model` and `optimizer`, the same as those of a trial alone."""
-        for place, (model, own) in enumerate(zip(self.models, self._optimizers, strict=True)):
-            for parameter, part in zip(model.parameters(), torch.split(self._rows[place], self._sizes), strict=True):
-                parameter.copy_(part.view(parameter.shape))
-            self._optimizer.write(place, own)
-        both = zip(self.models, self._optimizers, strict=True)
-        return [{"model": model.state_dict(), "optimizer": own.state_dict()} for model, own in both]
+        self._own.part()
+        return self._own.states()
 
     def _mode(self, *, training: bool) -> None:
         self.models[0].train(training)
@@ -153,7 +139,7 @@ class Ensemble:
     def _over_members(self, function: Callable[..., Any], batch: Sequence[Tensor]) -> Any:
         dims = (0, 0, *(self._dims for _ in batch))
         try:
-            return vmap(function, in_dims=dims, randomness="different")(self._rows, self._buffers, *batch)
+            return vmap(function, in_dims=dims, randomness="different")(self._own.matrix, self._buffers, *batch)
         except RuntimeError as error:
             if "vmap" not in str(error):
                 raise

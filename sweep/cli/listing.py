@@ -20,6 +20,7 @@ from sweep.storage.folder import StudyFolder, near
 from sweep.storage.listing import Listed, StudyState, listed, studies_below
 from sweep.study.formatting import objective_texts, size_text, states_text
 from sweep.study.ranking import objective_values
+from sweep.worker.devices import cpu_cores
 
 _STYLES = {
     StudyState.RUNNING: "cyan",
@@ -76,8 +77,7 @@ def folder_to_search(place: str | None) -> Path:
 
 def read_studies(folders: Sequence[StudyFolder]) -> list[Listed]:
     """Read studies, many of them with every core."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if len(folders) < _WORTH_PROCESSES or cores < 2:
+    if len(folders) < _WORTH_PROCESSES or (cores := cpu_cores()) < 2:
         return [*map(listed, folders)]
     sys.stdout.flush()  # else each process would print it, too
     with ProcessPoolExecutor(min(cores, 8), multiprocessing.get_context("fork")) as pool:

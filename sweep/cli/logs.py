@@ -17,6 +17,7 @@ from sweep.cli.streams import nobody_reads
 from sweep.cli.target import Target, no_such_trial
 from sweep.errors import SweepError
 from sweep.storage.database import read_records, read_running, read_states
+from sweep.storage.folder import LOG
 from sweep.storage.lock import lock_holder
 from sweep.storage.messages import not_regular
 from sweep.storage.regular import NotRegular, identity, open_own
@@ -24,7 +25,6 @@ from sweep.study.formatting import run_text, trials_text
 from sweep.study.record import TrialRecord
 from sweep.study.repeats import trial_of
 
-_LOG = "log.txt"
 _POLL_S = 0.2
 _CHUNK = 1 << 16
 _LONGEST_LINE = 1 << 20  # a longer one is shown in pieces
@@ -119,7 +119,7 @@ def _show(target: Target, number: int | None, *, follow: bool, tail: int | None)
         for run in runs:
             if run.folder not in logs:
                 name = run_text(run, study) if number is None or study.repeats > 1 else ""
-                logs[run.folder] = _Log(folder.trial_dir(run.folder) / _LOG, name, tail)
+                logs[run.folder] = _Log(folder.trial_dir(run.folder) / LOG, name, tail)
                 open_logs.add(run.folder)
         left = {run.folder for run in runs if not run.state.finished} if running else set()
         ended = number is not None and bool(runs) and trial_of(runs, study).state.finished

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sweep.errors import SweepError
 from sweep.storage.files import write_json, write_text
-from sweep.storage.folder import CHECKPOINT, HISTORY, near
+from sweep.storage.folder import CHECKPOINT, HISTORY, LOG, TRIAL, near
 from sweep.storage.regular import copy_own, files_below
 from sweep.storage.snapshot import Snapshot
 from sweep.study.command import filled
@@ -25,8 +25,7 @@ from sweep.tensorboard.event_files import PATTERN
 from sweep.worker.loading import chosen, has_its_state
 
 # Of a run folder, what is this program's.
-_OURS = (PATTERN, "checkpoint*", "trial.json", "log.txt", "plugins", ".*")
-_LAST = "trial.json"  # what makes a folder a copy
+_OURS = (PATTERN, "checkpoint*", TRIAL, LOG, "plugins", ".*")
 
 _README = """\
 {title}
@@ -42,11 +41,11 @@ In Python, where sweep is installed, and wherever this folder is:
 _MODEL = """
     model.load_state_dict(best.state["model"])    # if the objective calls it so: the state is what it gave trial.report"""
 _CONTENTS = {
-    "checkpoint.pt": "the last state, a torch file: torch.load(path, weights_only=True)",
+    CHECKPOINT: "the last state, a torch file: torch.load(path, weights_only=True)",
     "parameters.yaml": "the parameters, as in a study file",
     "parameters.json": "the same",
     "metrics.json": "the last value of each metric",
-    "trial.json": "all that is stored of the trial",
+    TRIAL: "all that is stored of the trial",
     "study.yaml": "the study that it belongs to",
     "environment.json": "versions, commit and devices",
     "files": "what the objective itself wrote into its run folder",
@@ -81,7 +80,7 @@ def copy_best(snapshot: Snapshot, place: Path) -> None:
         try:
             _fill(snapshot, record, unfinished, place.name)
             if there:
-                for path in sorted(unfinished.iterdir(), key=lambda path: path.name == _LAST):
+                for path in sorted(unfinished.iterdir(), key=lambda path: path.name == TRIAL):
                     path.replace(place / path.name)
                 unfinished.rmdir()
             else:
@@ -106,7 +105,7 @@ def _fill(snapshot: Snapshot, record: TrialRecord, place: Path, name: str) -> No
     write_text(place / "parameters.yaml", write_constants(study.given(record.params)))
     write_json(place / "parameters.json", params)
     write_json(place / "metrics.json", record.metrics)
-    write_json(place / "trial.json", replace(record, folder=run.folder, repeat=run.repeat).to_json())
+    write_json(place / TRIAL, replace(record, folder=run.folder, repeat=run.repeat).to_json())
     for path in _own_files(source):
         target = place / "files" / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)

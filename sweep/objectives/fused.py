@@ -40,10 +40,6 @@ class FusedNetwork:
         self._layers = [self._fused(layer) for layer in template]
         self._counts = [len(list(layer.parameters())) for layer in template]
 
-    def rows(self, networks: Sequence[nn.Module]) -> Tensor:
-        """Return the parameters (K, P) of these networks."""
-        return torch.stack([torch.cat([parameter.detach().flatten() for parameter in one.parameters()]) for one in networks])
-
     def __call__(self, rows: Tensor, images: Tensor) -> Tensor:
         """Return the logits (K, n, classes) of images (K, n, 1, height, width), or of (n, 1, height, width) for every member."""
         if images.dim() == 4:  # one group's convolution would read them once, K groups read them once each

@@ -22,7 +22,7 @@ from sweep.objectives.images import Split, load, to_float
 from sweep.objectives.networks import make_model, make_optimizer, set_precision
 from sweep.objectives.training import AHEAD, EVALUATION_BATCH, Epoch, epoch_order, parameters_of, show_data, show_predictions
 from sweep.worker.group import Group
-from sweep.worker.row_optimizer import RowOptimizer
+from sweep.worker.member_rows import MemberRows
 
 
 @dataclass(kw_only=True)
@@ -64,38 +64,26 @@ class _Members:
         for place, one in enumerate(settings):
             group.seed(place)
             self.models.append(make_model(one["model"]).to(group.device))
-        self._optimizers = [make_optimizer(model, one) for model, one in zip(self.models, settings, strict=True)]
+        optimizers = [make_optimizer(model, one) for model, one in zip(self.models, settings, strict=True)]
         states = group.states
-        for model, optimizer, state in zip(self.models, self._optimizers, states, strict=True):
-            if state is not None:
-                model.load_state_dict(state["model"])
-                # With its own rates: those of the trial that it goes on from may be others.
-                optimizer.load_state_dict({**state["optimizer"], "param_groups": optimizer.state_dict()["param_groups"]})
         self.done = [{} if state is None else dict(state["epoch"]) for state in states]
+        self._own = MemberRows(self.models, optimizers, settings[0]["optimizer"], settings, states)
         self.network = FusedNetwork(self.models[0], len(group))
-        self.rows = self.network.rows(self.models).requires_grad_()
-        self.optimizer = RowOptimizer(settings[0]["optimizer"], settings, self.rows.detach())
-        for place, state in enumerate(states):
-            if state is not None:
-                self.optimizer.read(place, self._optimizers[place])
+        self.rows = self._own.matrix.detach().requires_grad_()  # the same numbers
         self.gradient = torch.zeros_like(self.rows)
 
-    @torch.no_grad()
+    def step(self, gradient: Tensor, members: Sequence[bool]) -> None:
+        """Change the rows of these members by their gradients."""
+        self.gradient = gradient
+        self._own.optimizer.step(gradient, members)
+
     def part(self) -> None:
         """Copy the rows into the networks and optimizers."""
-        for place, (model, optimizer) in enumerate(zip(self.models, self._optimizers, strict=True)):
-            start = 0
-            for parameter in model.parameters():
-                end = start + parameter.numel()
-                parameter.copy_(self.rows[place, start:end].view(parameter.shape))
-                parameter.grad = self.gradient[place, start:end].view(parameter.shape)
-                start = end
-            self.optimizer.write(place, optimizer)
+        self._own.part(self.gradient)
 
     def states(self, epochs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the state of each member's checkpoint; `part` comes before."""
-        parts = zip(self.models, self._optimizers, epochs, strict=True)
-        return [{"model": one.state_dict(), "optimizer": its.state_dict(), "epoch": epoch} for one, its, epoch in parts]
+        return [{**state, "epoch": epoch} for state, epoch in zip(self._own.states(), epochs, strict=True)]
 
 
 def train_together(group: Group) -> list[dict[str, float]]:
@@ -183,8 +171,8 @@ def _train_epoch(
                 logits = members.network(members.rows, inputs)
                 losses = losses_of(logits, targets)
             # The sum's gradient to a loss is 1, even beside a NaN: each row has its own.
-            [members.gradient] = torch.autograd.grad(losses.sum(), members.rows)
-            members.optimizer.step(members.gradient, here)
+            [gradient] = torch.autograd.grad(losses.sum(), members.rows)
+            members.step(gradient, here)
             batches.add(here, losses, logits, targets)
             batches.seconds += time.perf_counter() - started
             yield count + 1, losses.detach(), here

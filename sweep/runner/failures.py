@@ -6,7 +6,7 @@ from typing import Literal
 
 from sweep.errors import SweepError
 from sweep.storage.files import tail
-from sweep.storage.folder import StudyFolder
+from sweep.storage.folder import LOG, StudyFolder
 from sweep.study.record import TrialRecord
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialResult, TrialState
@@ -87,5 +87,5 @@ def died_at_start(death: Died) -> SweepError:
 
 
 def _log_end(record: TrialRecord, folder: StudyFolder) -> str:
-    log = folder.trial_dir(record.folder) / "log.txt"
+    log = folder.trial_dir(record.folder) / LOG
     return f"last lines of {log}:\n{tail(log)}"

@@ -28,11 +28,11 @@ from sweep.storage.folder import (
     StudyFolder,
 )
 from sweep.storage.integrity import moved_aside
+from sweep.study.progress import may_start
 from sweep.study.ranking import rank
 from sweep.study.record import TrialRecord
 from sweep.study.repeats import runs_of
 from sweep.study.spec import StudySpec
-from sweep.study.trial import TrialState
 
 _BEFORE = (PREVIOUS_CHECKPOINT, PARENT_CHECKPOINT)  # what a trial that has ended does not need in any case
 _OURS = ("checkpoint.", ".")  # how the names of checkpoints and of unfinished files begin
@@ -129,7 +129,7 @@ def spare_files(
     if useless:
         what = "unusable checkpoints and unfinished files"
         spare.append(Spare(what=what, paths={folder.root / path: used.inside[path] for path in useless}))
-    if PARENTS in used.below and study.total is not None and len(trials) >= study.total and all(map(_has_ended, trials)):
+    if PARENTS in used.below and not may_start(study, trials):
         what = "checkpoints of the parents; every trial has ended"
         spare.append(Spare(what=what, paths={folder.root / PARENTS: used.below[PARENTS]}))
     return spare
@@ -159,7 +159,3 @@ def remove(paths: Iterable[Path]) -> list[str]:
         except OSError as error:
             failed.append(f"{path}: {error.strerror or error}")
     return failed
-
-
-def _has_ended(trial: TrialRecord) -> bool:
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)

@@ -14,6 +14,8 @@ from sweep.storage.files import read_json
 from sweep.storage.regular import NotRegular, check_regular, read_own
 from sweep.study.spec import StudySpec
 
+LOG = "log.txt"  # of a run: what its objective has printed
+TRIAL = "trial.json"  # the readable record of a run; in the copy of a trial, what makes the folder one
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 UNUSABLE_CHECKPOINT = "checkpoint.unusable.pt"
@@ -63,6 +65,11 @@ class StudyFolder:
     lock = _Inside("lock")  # held by the session that runs
     report = _Inside("report.html")
     stop_request = _Inside("stop")  # asks the session to stop
+
+    @property
+    def signs(self) -> tuple[Path, ...]:
+        """Return the paths of which the folder of a study that has run has several, even if one is lost."""
+        return self.study_file, self.database, self.environment, self.lock
 
     @property
     def word(self) -> str:
@@ -129,7 +136,7 @@ class StudyFolder:
 
     def trial_file(self, folder: str) -> Path:
         """Return the path of a run's readable record."""
-        return self.trial_dir(folder) / "trial.json"
+        return self.trial_dir(folder) / TRIAL
 
     def checkpoints(self, folder: str) -> tuple[Path, ...]:
         """Return the paths of a run's last checkpoint, the one before it, its parent's, and one that could not be used."""

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from sweep.errors import ANOTHER_OR_FRESH, EXIT_LOCKED, SweepError
 from sweep.storage.database import read_records
-from sweep.storage.folder import StudyFolder
+from sweep.storage.folder import TRIAL, StudyFolder
 from sweep.storage.lock import any_holder
 from sweep.storage.regular import make_folders, read_own
 from sweep.study.record import TrialRecord
 
-COPIED_TRIAL = "trial.json"  # in a study's folder only those of its run folders have this name
 _FORGOTTEN = ".forgotten"
 _MOVED = re.compile(r"(.+)\.\d{8}-\d{6}(-\d+)?")  # what `set_aside` makes of a name
 _RUN_FOLDER = re.compile(r"\d{4,}(_.*)?")
@@ -106,13 +105,12 @@ def moved_aside(folder: StudyFolder) -> list[tuple[str, Path]]:
 def is_study(root: Path) -> bool:
     """Return whether a folder is that of a study that has run, whole or damaged."""
     folder = StudyFolder(root=root)
-    own = (folder.study_file, folder.database, folder.environment, folder.lock)
-    return sum(path.exists() for path in own) > 1 and not is_copy(folder)
+    return sum(path.exists() for path in folder.signs) > 1 and not is_copy(folder)
 
 
 def is_copy(folder: StudyFolder) -> bool:
     """Return whether a folder is the copy of one trial that `sweep best --copy` makes; it has the study's file, too."""
-    return (folder.root / COPIED_TRIAL).is_file() and not folder.database.exists()
+    return (folder.root / TRIAL).is_file() and not folder.database.exists()
 
 
 def _unused(path: Path) -> Path:
@@ -123,7 +121,7 @@ def _unused(path: Path) -> Path:
 
 def _run_folders(folder: StudyFolder) -> list[Path]:
     # A link could lead out of the study's folder.
-    found = [path.parent for path in folder.root.glob("*/trial.json") if not path.parent.is_symlink()]
+    found = [path.parent for path in folder.root.glob(f"*/{TRIAL}") if not path.parent.is_symlink()]
     return sorted(path for path in found if _RUN_FOLDER.fullmatch(path.name))
 
 

@@ -32,7 +32,7 @@ from sweep.study.trial import TrialState
 
 _DEEPEST = 5
 _NO_STUDIES = frozenset(("node_modules", "site-packages", "__pycache__"))
-_OWN = frozenset(("study.yaml", "study.db", "environment.json", "lock"))
+_SIGNS = frozenset(path.name for path in StudyFolder(root=Path()).signs)
 
 
 class StudyState(StrEnum):
@@ -100,7 +100,7 @@ def studies_below(start: Path) -> Iterator[StudyFolder]:
                 entries = [*found]
         except OSError:
             continue
-        if len(_OWN.intersection(entry.name for entry in entries)) > 1:
+        if len(_SIGNS.intersection(entry.name for entry in entries)) > 1:
             if not is_copy(study := StudyFolder(root=Path(path))):
                 yield study
         elif depth < _DEEPEST:

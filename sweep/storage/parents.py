@@ -22,6 +22,7 @@ from sweep.storage.files import sync_folder
 from sweep.storage.folder import CHECKPOINT, HISTORY, PARENT_CHECKPOINT, StudyFolder, near
 from sweep.storage.regular import NotRegular, copy_own, make_folders
 from sweep.storage.stored_study import stored_study
+from sweep.study.progress import may_start
 from sweep.study.record import TrialRecord
 from sweep.study.repeats import runs_of, trials_of
 from sweep.study.space import PARENT, Inherited
@@ -63,7 +64,7 @@ def keep_checkpoints(study: StudySpec, folder: StudyFolder, known: Sequence[Tria
         SweepError: one is not there any more.
         OSError: one cannot be written.
     """
-    if study.start is None or not _may_start(study, known):
+    if study.start is None or not may_start(study, trials_of(known, study)):
         return ""
     places = [(number, repeat) for number in study.start.parents for repeat in range(study.repeats)]
     missing = [place for place in places if not (known and (folder.parent_dir(*place) / CHECKPOINT).exists())]
@@ -124,13 +125,6 @@ def _inherited(study: StudySpec) -> dict[int, Params]:
     assert study.start is not None
     inherited = {name: dict(one.values) for name, one in study.parameters.items() if isinstance(one, Inherited)}
     return {n: {name: own[n] for name, own in inherited.items() if n in own} for n in study.start.parents}
-
-
-def _may_start(study: StudySpec, known: Sequence[TrialRecord]) -> bool:
-    """Return whether a trial may be left that starts from its parent's checkpoint."""
-    trials = trials_of(known, study)
-    ended = all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
-    return not ended or study.total is None or len(trials) < study.total
 
 
 def _best_of(folder: StudyFolder, top: int) -> tuple[StudySpec, Sequence[TrialRecord]]:

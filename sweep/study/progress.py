@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sweep.study.record import TrialRecord
+from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialState
+
+
+def may_start(study: StudySpec, trials: Sequence[TrialRecord]) -> bool:
+    """Return whether a trial may still start: a new one, one that was interrupted, or one that failed and is retried."""
+    ended = all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+    return not ended or study.total is None or len(trials) < study.total
 
 
 class TrialCounts:

@@ -97,24 +97,10 @@ def append_end(run_folder: Path, params: Params, *, success: bool) -> None:
     for path in run_folder.glob(event_files.PATTERN):
         if found := _tagged(path, metadata.SESSION_END_INFO_TAG):  # written just before the process died; the first one counts
             event_files.cut_before(path, found[0])
-    starts = [(path, _tagged(path, metadata.SESSION_START_INFO_TAG)) for path in run_folder.glob(event_files.PATTERN)]
-    missing = [session_start(params, {})]
-    for path, found in starts:
-        if found is not None:
-            missing = []
-            _add_hparams(path, *found, params)
-    _write(run_folder, *missing, session_end(success=success), suffix=".end")
-
-
-def _add_hparams(path: Path, start: int, length: int, event: Event, params: Params) -> None:
-    """Add to the start of a session the parameters that its function has asked for later."""
-    value = event.summary.value[0]
-    content = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
-    later = {name: item for name, item in params.items() if name not in content.session_start_info.hparams}
-    if later:
-        _set_hparams(content.session_start_info, later, {})
-        value.metadata.plugin_data.content = content.SerializeToString()
-        event_files.replace_record(path, start, length, event.SerializeToString())
+    has_row = any(_tagged(path, metadata.SESSION_START_INFO_TAG) for path in run_folder.glob(event_files.PATTERN))
+    if has_row:  # its function may have asked for more parameters since it appeared
+        _rewrite(run_folder, lambda infos, row: _set_hparams(row, {k: v for k, v in params.items() if k not in row.hparams}, {}))
+    _write(run_folder, *([] if has_row else [session_start(params, {})]), session_end(success=success), suffix=".end")
 
 
 def renew(run_folder: Path, params: Params, space: Mapping[str, Domain | None]) -> None:
@@ -154,13 +140,15 @@ def _rewrite(run_folder: Path, change: Callable[[Any, Any], None]) -> None:
             if (found := _tagged(path, tag)) is None:
                 continue
             start, length, event = found
+            before = event.SerializeToString(deterministic=True)
             for value in event.summary.value:
                 content = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
                 other = plugin_data_pb2.HParamsPluginData()
                 described, row = (content, other) if tag == metadata.EXPERIMENT_TAG else (other, content)
                 change(described.experiment.hparam_infos, row.session_start_info)
                 value.metadata.plugin_data.content = content.SerializeToString()
-            event_files.replace_record(path, start, length, event.SerializeToString())
+            if (now := event.SerializeToString(deterministic=True)) != before:
+                event_files.replace_record(path, start, length, now)
 
 
 def _write(folder: Path, *summaries: Summary, suffix: str = "") -> None:

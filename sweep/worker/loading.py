@@ -13,7 +13,7 @@ from typing import Any
 from sweep.errors import SweepError
 from sweep.storage.checked import record_in
 from sweep.storage.existing import existing_study
-from sweep.storage.folder import CHECKPOINT, StudyFolder, near
+from sweep.storage.folder import CHECKPOINT, TRIAL, StudyFolder, near
 from sweep.storage.regular import read_own
 from sweep.storage.snapshot import Snapshot
 from sweep.storage.stored_study import stored_study
@@ -23,7 +23,7 @@ from sweep.study.spec import StudySpec
 from sweep.study.trial import with_lists
 from sweep.worker import checkpoint
 
-_COPY, _OWN = "trial.json", "files"
+_OWN = "files"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ def load(study: str | os.PathLike[str], trial: int | None = None, *, repeat: int
         SweepError: there is no such study or trial, no trial is complete, or its checkpoint is damaged or was not kept.
     """
     root = Path(study).expanduser().absolute()
-    if (root / _COPY).is_file():
+    if (root / TRIAL).is_file():
         return _of_copy(root, trial, repeat)
     snapshot = existing_study(root)
     record = chosen(snapshot, trial)
@@ -110,9 +110,9 @@ def chosen(snapshot: Snapshot, trial: int | None = None) -> TrialRecord:
 
 def _of_copy(root: Path, trial: int | None, repeat: int | None) -> LoadedTrial:
     try:
-        record = record_in(read_own(root / _COPY).decode("utf-8"))
+        record = record_in(read_own(root / TRIAL).decode("utf-8"))
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        what = f"{near(root / _COPY)} is damaged: {error}"
+        what = f"{near(root / TRIAL)} is damaged: {error}"
         raise SweepError("copy-damaged", what, do="make it again:  sweep best STUDY --copy DIR") from None
     if trial not in (None, record.number):
         what = f"{near(root)} is a copy of trial {record.number} alone, not of trial {trial}"

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import SweepError
+from sweep.storage.folder import LOG
 from sweep.study import plain
 from sweep.study.code.suggesting import calls_suggest
 from sweep.study.objective import ObjectiveNotFound, load
@@ -37,7 +38,7 @@ from sweep.worker.optuna_trial import for_optuna
 from sweep.worker.protocol import Channel, Load, Loaded, LoadFailed, Prepare, Prepared, PrepareFailed, Progress
 from sweep.worker.script.objective import objective_of
 from sweep.worker.several import run_group
-from sweep.worker.single import LOG, LogTo, run_trial
+from sweep.worker.single import LogTo, run_trial
 from sweep.worker.tracebacks import user_traceback
 
 # Slow to import, and every trial needs them.

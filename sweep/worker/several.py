@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sweep.storage.folder import LOG
 from sweep.study.spec import StudySpec
 from sweep.study.timing import Stopwatch
 from sweep.study.trial import (
@@ -27,7 +28,7 @@ from sweep.worker.devices import Slot
 from sweep.worker.endings import CannotFuse, StateIgnored, TrialComplete
 from sweep.worker.group import AllEnded, Group, Member
 from sweep.worker.protocol import Channel
-from sweep.worker.single import LOG, LogTo, heading, not_written, start_over
+from sweep.worker.single import LogTo, heading, not_written, start_over
 from sweep.worker.tracebacks import forget, user_traceback
 
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from sweep.storage.folder import CHECKPOINT, PREVIOUS_CHECKPOINT
+from sweep.storage.folder import CHECKPOINT, LOG, PREVIOUS_CHECKPOINT
 from sweep.study import plain
 from sweep.study.spec import StudySpec
 from sweep.study.timing import Stopwatch
@@ -20,7 +20,6 @@ from sweep.worker.devices import Slot
 from sweep.worker.protocol import Channel
 
 LogTo = Callable[[Path], AbstractContextManager[None]]
-LOG = "log.txt"
 
 
 def run_trial(

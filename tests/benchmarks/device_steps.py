@@ -28,6 +28,7 @@ from sweep.objectives.fused import FusedNetwork, losses_of
 from sweep.objectives.images import load
 from sweep.objectives.networks import make_model, make_optimizer, set_precision
 from sweep.objectives.training import Epoch, epoch_order
+from sweep.worker.member_rows import rows_of
 from sweep.worker.row_optimizer import RowOptimizer
 from tests.benchmarks.machine import describe
 
@@ -70,7 +71,7 @@ def member_step(device: str, members: int, batch: int) -> Callable[[], Tensor]:
     torch.manual_seed(0)
     models = [make_model("cnn").to(device) for _ in range(members)]
     network = FusedNetwork(models[0], members)
-    rows = network.rows(models).requires_grad_()
+    rows = rows_of(models).requires_grad_()
     optimizer = RowOptimizer("adam", [_PARAMETERS] * members, rows.detach())
     images, labels = load("fashion_mnist", device)[0].batch(torch.arange(members * batch, device=device))
     inputs, targets = images.view(members, batch, 1, 28, 28), labels.view(members, batch)

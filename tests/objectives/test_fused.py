@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sweep.objectives.fused import FusedNetwork, losses_of
 from sweep.objectives.networks import make_model, make_optimizer
+from sweep.worker.member_rows import rows_of
 from sweep.worker.row_optimizer import RowOptimizer
 
 MODELS, OPTIMIZERS = ("cnn", "lenet5", "mlp"), ("adam", "adamw", "sgd", "rmsprop")
@@ -37,7 +38,7 @@ class Together:
     def __init__(self, model: str, optimizer: str) -> None:
         self.networks = networks(model)
         self.network = FusedNetwork(self.networks[0], len(RATES))
-        self.rows = self.network.rows(self.networks).requires_grad_()
+        self.rows = rows_of(self.networks).requires_grad_()
         self.optimizer = RowOptimizer(optimizer, settings(optimizer), self.rows.detach())
 
     def step(self, images: Tensor, labels: Tensor, members: list[bool] | None = None) -> Tensor:
@@ -82,7 +83,7 @@ def test_a_hundred_steps_are_those_of_separate_trainings(model: str, optimizer: 
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
             its.step()
             assert losses[place].item() == pytest.approx(loss.item(), abs=1e-12)
-    assert (together.network.rows(alone) - together.rows.detach()).abs().max() < 1e-12
+    assert (rows_of(alone) - together.rows.detach()).abs().max() < 1e-12
     for place, (one, p, its) in enumerate(zip(alone, settings(optimizer), optimizers, strict=True)):
         written = make_optimizer(one, p)
         together.optimizer.write(place, written)

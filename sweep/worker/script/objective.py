@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweep.storage.folder import LOG
 from sweep.storage.regular import make_folders
 from sweep.study.command import JSON_FILE, filled, filled_text, program, resumes_itself, uses
 from sweep.study.python_words import nested
@@ -236,7 +237,7 @@ class _Run:
         else:
             what = [f"{last} (exit code {code})"] * bool(last) + [f"the command exited with code {code}"]
         printed = "\n".join(line for line, _ in [*self._last][-_LAST_LINES:]) or "(it printed nothing)"
-        log = self._trial.dir / "log.txt"
+        log = self._trial.dir / LOG
         by_hand = f"try it by hand:  cd {shlex.quote(str(self._cwd))} && {command}"
         return TrialFailed("\n".join([*what, f"its whole output: {log}", by_hand, "the last lines of its output:", printed]))
 

@@ -18,12 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sweep.storage.files import sync_folder
-from sweep.storage.folder import CHECKPOINT
+from sweep.storage.folder import CHECKPOINT, LOG
 from sweep.storage.regular import make_folders, open_new, open_own
 from sweep.tensorboard.event_files import PATTERN
 
 CHUNK_BYTES = 8 << 20
-_GROWING = (PATTERN, "log.txt")
+_GROWING = (PATTERN, LOG)
 _UNFINISHED = (".*.unfinished", ".*.arriving")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import ray
 
+from sweep.storage.folder import LOG
 from sweep.study.spec import StudySpec
 from sweep.study.trial import TrialResult, TrialSpec
 from sweep.worker.devices import Slot
@@ -105,7 +106,7 @@ class Host:
     def log_changes(self) -> list[Change]:
         """Return what has come into the trial's log while its next event is awaited."""
         with self._lock:
-            return self._watched.changes("log.txt") if self._watched is not None and self._waits else []
+            return self._watched.changes(LOG) if self._watched is not None and self._waits else []
 
     def answer(self) -> None:
         """Return at once, which shows that the node is there."""
