@@ -206,7 +206,8 @@ def _started(trial: TrialRecord) -> str | None:
 
 
 def _changed(trial: TrialRecord) -> str:
-    return (trial.spans[-1].ended if trial.spans else trial.ended or trial.started) or ""
+    """Return when something was last stored of a trial, whose last span ends a moment before it."""
+    return max(trial.spans[-1].ended if trial.spans else "", trial.ended or "", trial.started or "")
 
 
 def _modified(folder: StudyFolder) -> str:

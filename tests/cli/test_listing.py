@@ -169,6 +169,14 @@ def test_the_last_changed_one_is_last(ran: Study, here: Path, capsys: pytest.Cap
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["runs/b", "runs/a", "runs/c"]
 
 
+def test_a_trial_has_changed_when_it_ended(ran: Study, here: Path, printed: Printed) -> None:
+    """Its last period on a slot ends a moment earlier."""
+    query = "UPDATE trial_user_attributes SET value_json = json_set(value_json, '$.spans[0].ended', ?) WHERE key = 'sweep'"
+    change(copied(ran, "runs/first"), query, "2026-01-01T00:00:00.000+00:00")
+    [row] = printed("list", "--json")
+    assert row["changed"] == max(trial["ended"] for trial in ran.trials)
+
+
 def test_a_folder_that_is_too_large_is_named(ran: Study, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With what can go; a moved-aside study is all of that."""
     copied(ran, "runs/small")
