@@ -87,7 +87,10 @@ def _print_places(target: Target, study: StudySpec, slots: list[Slot], planned: 
             print(f"           {note}")
     if len(slots) != 1 and study.in_any_order:
         print("order      the trials that are expected to take longest start first, under their own numbers")
-    if (study.workers.fuse or 1) > 1:
+    if study.workers.fuse is None:
+        gpu = any(slot.gpus for slot in slots)
+        print(f"together   {'measured on the GPU when the study starts' if gpu else 'no: on a CPU nothing is gained'}")
+    elif study.workers.fuse > 1:
         print(f"together   {_together_text(study, _imported(study, target).varies, planned)}")
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from sweep.objectives import datasets
 from sweep.objectives.images import Split, load, to_float
 from sweep.objectives.networks import make_model, make_optimizer, set_precision
+from sweep.objectives.steps import Steps
 from sweep.objectives.together import train_together
-from sweep.objectives.training import AHEAD, EVALUATION_BATCH, Epoch, epoch_order, parameters_of, show_data, show_predictions
+from sweep.objectives.training import AHEAD, Epoch, epoch_order, evaluation_batches, parameters_of, show_data, show_predictions
 from sweep.worker.handle import Trial
 from sweep.worker.protocol import Progress
 
@@ -53,12 +54,16 @@ def train(trial: Trial) -> dict[str, float]:
 
     show_data(trial, model, training, test, datasets.CLASSES[p["dataset"]])
     every, per_epoch = p["checkpoint_every"], math.ceil(samples / p["batch_size"])
+    steps = steps_of(model, optimizer, p["batch_size"], every, precision)
     for number in trial.steps(p["epochs"]):
         epoch, done = Epoch.again(done), {}
         order = epoch_order(samples, p["shuffle"], trial.seed, number).to(trial.device)
-        for batches in train_epoch(model, optimizer, training, order, p["batch_size"], epoch, precision):
-            trial.panels.batch((number - 1) * per_epoch + batches, {"batch/loss": epoch.loss})
-            if trial.stop_requested or (every and batches % every == 0):
+        model.train()
+        for losses in train_epoch(steps, training, order, p["batch_size"], epoch):
+            first = (number - 1) * per_epoch + epoch.batches - len(losses) + 1
+            for batch, loss in enumerate(losses, first):
+                trial.panels.batch(batch, {"batch/loss": loss})
+            if trial.stop_requested or (every and epoch.batches % every == 0):
                 trial.save(state(epoch))
         started = time.perf_counter()
         epoch.settle()
@@ -80,34 +85,43 @@ def train(trial: Trial) -> dict[str, float]:
     return {"test/accuracy": test_correct / len(test), "test/samples": len(test)}
 
 
-def train_epoch(
+def steps_of(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    data: Split,
-    order: Tensor,
     batch_size: int,
-    epoch: Epoch,
+    every: int | None = None,
     precision: AbstractContextManager[object] = _AS_IT_IS,
-) -> Iterator[int]:
-    """Train on the samples in this order; yield the number of batches done after each. An interrupted epoch continues."""
-    model.train()
+) -> Steps:
+    """Return the training steps of a model; the arguments are those of `Steps`, and `precision` computes the loss."""
     parameters = list(model.parameters())
+
+    def train(images: Tensor, targets: Tensor) -> Sequence[Tensor]:
+        inputs = images if images.is_floating_point() else to_float(images)
+        with precision:
+            logits = model(inputs)
+            loss = F.cross_entropy(logits, targets)
+        for parameter in parameters:  # as `zero_grad`, whose profiling takes 1.5 % of a small step
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        optimizer.step()
+        return loss.detach(), logits.detach()
+
+    return Steps(train, batch_size=batch_size, every=every, device=str(parameters[0].device))
+
+
+def train_epoch(steps: Steps, data: Split, order: Tensor, batch_size: int, epoch: Epoch) -> Iterator[Tensor]:
+    """Train on the samples in this order; yield the losses of each batch, or of some. An interrupted epoch continues."""
     for first in range(epoch.batches * batch_size, len(order), AHEAD * batch_size):
         places = data.index[order[first : first + AHEAD * batch_size]]
         images, labels = data.images[places], data.labels[places]
-        for start in range(0, len(places), batch_size):
-            started = time.perf_counter()
-            inputs, targets = to_float(images[start : start + batch_size]), labels[start : start + batch_size]
-            with precision:
-                logits = model(inputs)
-                loss = F.cross_entropy(logits, targets)
-            for parameter in parameters:  # as `zero_grad`, whose profiling takes 1.5 % of a small step
-                parameter.grad = None
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-            optimizer.step()
-            epoch.add(loss, logits, targets)
+        if steps.replays:
+            images = to_float(images)
+        started = time.perf_counter()
+        for trained in steps.over(images, labels, first // batch_size):
+            epoch.add(trained)
             epoch.seconds += time.perf_counter() - started
-            yield epoch.batches
+            yield trained.losses
+            started = time.perf_counter()
 
 
 @torch.no_grad()
@@ -116,7 +130,7 @@ def evaluate(model: nn.Module, data: Split, precision: AbstractContextManager[ob
     model.eval()
     loss_sum = torch.zeros((), dtype=torch.float64, device=data.index.device)
     batches = []
-    for places in torch.split(torch.arange(len(data), device=data.index.device), EVALUATION_BATCH):
+    for places in evaluation_batches(data):
         images, labels = data.batch(places)
         with precision:
             batches.append(model(images).float())

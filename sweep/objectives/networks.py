@@ -54,15 +54,17 @@ def make_optimizer(model: nn.Module, p: Mapping[str, Any]) -> torch.optim.Optimi
     Fused if torch supports it (all but RMSprop): one pass over all parameters instead of a dozen small operations for each.
     """
     common: dict[str, Any] = {"lr": p["lr"], "weight_decay": p["weight_decay"]}
+    # On a GPU all of its state is there, so that its steps can be recorded as a CUDA graph.
+    capturable = next(model.parameters()).is_cuda
     match p["optimizer"]:
         case "adam":
-            return torch.optim.Adam(model.parameters(), fused=True, **common)
+            return torch.optim.Adam(model.parameters(), fused=True, capturable=capturable, **common)
         case "adamw":
-            return torch.optim.AdamW(model.parameters(), fused=True, **common)
+            return torch.optim.AdamW(model.parameters(), fused=True, capturable=capturable, **common)
         case "sgd":
             return torch.optim.SGD(model.parameters(), fused=True, momentum=p["momentum"], **common)
         case "rmsprop":
-            return torch.optim.RMSprop(model.parameters(), momentum=p["momentum"], **common)
+            return torch.optim.RMSprop(model.parameters(), momentum=p["momentum"], capturable=capturable, **common)
     known = ["adam", "adamw", "sgd", "rmsprop"]
     raise ValueError(f"there is no optimizer {p['optimizer']!r}; {did_you_mean(str(p['optimizer']), known)}")
 

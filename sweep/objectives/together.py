@@ -6,6 +6,7 @@ the samples, curve and checkpoint, which is the same as that of a member that is
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,16 @@ from sweep.objectives import datasets
 from sweep.objectives.fused import FusedNetwork, losses_of
 from sweep.objectives.images import Split, load, to_float
 from sweep.objectives.networks import make_model, make_optimizer, set_precision
-from sweep.objectives.training import AHEAD, EVALUATION_BATCH, Epoch, epoch_order, parameters_of, show_data, show_predictions
+from sweep.objectives.steps import Steps, Trained
+from sweep.objectives.training import (
+    AHEAD,
+    Epoch,
+    epoch_order,
+    evaluation_batches,
+    parameters_of,
+    show_data,
+    show_predictions,
+)
 from sweep.worker.group import Group
 from sweep.worker.member_rows import MemberRows
 
@@ -31,23 +41,27 @@ class _Batches:
 
     epochs: list[Epoch]
     seconds: float = 0.0
-    _added: list[tuple[tuple[bool, ...], Tensor, Tensor, Tensor]] = field(default_factory=list)
+    _added: list[tuple[tuple[bool, ...], Trained]] = field(default_factory=list)
 
-    def add(self, members: tuple[bool, ...], losses: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch of these members: losses (K,), logits (K, n, classes) and labels (K, n)."""
-        self._added.append((members, losses.detach(), logits.detach(), labels))
+    def add(self, members: tuple[bool, ...], trained: Trained) -> None:
+        """Add some batches of these members: losses (batches, K), logits (K, n, classes) and targets (K, n)."""
+        self._added.append((members, trained))
         for epoch, here in zip(self.epochs, members, strict=True):
-            epoch.batches += here
+            epoch.batches += here * len(trained.losses)
 
     def settle(self) -> list[dict[str, Any]]:
         """Add up the batches as `Epoch.settle` does; return each member's part of its state."""
         if self._added:
-            losses = torch.stack([batch[1] for batch in self._added]).tolist()
-            correct = torch.stack([(logits.argmax(2) == labels).sum(1) for _, _, logits, labels in self._added]).tolist()
-            for (members, _, _, labels), loss, right in zip(self._added, losses, correct, strict=True):
+            losses = torch.cat([trained.losses for _, trained in self._added]).tolist()
+            correct = torch.stack([(one.logits.argmax(2) == one.targets).sum(1) for _, one in self._added]).tolist()
+            batch_losses = iter(losses)
+            for (members, trained), right in zip(self._added, correct, strict=True):
+                count = len(trained.losses)
+                own = list(itertools.islice(batch_losses, count))
                 for place, epoch in enumerate(self.epochs):
                     if members[place]:
-                        epoch.loss_sum += loss[place] * labels.shape[1]
+                        for loss in own:
+                            epoch.loss_sum += loss[place] * (trained.targets.shape[1] // count)
                         epoch.correct += right[place]
             self._added.clear()
         for epoch in self.epochs:
@@ -70,16 +84,31 @@ class _Members:
         self._own = MemberRows(self.models, optimizers, settings[0]["optimizer"], settings, states)
         self.network = FusedNetwork(self.models[0], len(group))
         self.rows = self._own.matrix.detach().requires_grad_()  # the same numbers
-        self.gradient = torch.zeros_like(self.rows)
+        self._steps: tuple[Sequence[bool], Steps] | None = None
 
-    def step(self, gradient: Tensor, members: Sequence[bool]) -> None:
-        """Change the rows of these members by their gradients."""
-        self.gradient = gradient
-        self._own.optimizer.step(gradient, members)
+    def steps(self, here: Sequence[bool], p: Mapping[str, Any], precision: AbstractContextManager[object]) -> Steps:
+        """Return the training steps of these members; the same object as long as they are the same members."""
+        if self._steps is None or self._steps[0] != here:
+            self._steps = here, self._steps_of(here, p, precision)
+        return self._steps[1]
+
+    def _steps_of(self, here: Sequence[bool], p: Mapping[str, Any], precision: AbstractContextManager[object]) -> Steps:
+        def train(inputs: Tensor, targets: Tensor) -> Sequence[Tensor]:
+            with precision:
+                logits = self.network(self.rows, inputs)
+                losses = losses_of(logits, targets)
+            # The sum's gradient to a loss is 1, even beside a NaN: each row has its own.
+            [gradient] = torch.autograd.grad(losses.sum(), self.rows)
+            self._own.optimizer.step(gradient, here)
+            return losses.detach(), logits.detach(), gradient
+
+        device = str(self.rows.device)
+        return Steps(train, batch_size=p["batch_size"], every=p["checkpoint_every"], device=device, dim=1)
 
     def part(self) -> None:
-        """Copy the rows into the networks and optimizers."""
-        self._own.part(self.gradient)
+        """Copy the rows, and the gradients of the last batch, into the networks and optimizers."""
+        [gradient] = (self._steps[1].others if self._steps else ()) or [torch.zeros_like(self.rows)]
+        self._own.part(gradient)
 
     def states(self, epochs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the state of each member's checkpoint; `part` comes before."""
@@ -105,10 +134,12 @@ def train_together(group: Group) -> list[dict[str, float]]:
             epoch_order(samples, one["shuffle"], member.seed, number) for one, member in zip(settings, group.members, strict=True)
         ]
         order = torch.stack(orders).to(group.device)
-        for count, losses, here in _train_epoch(group, members, training, order, p["batch_size"], batches, precision):
+        for count, losses, here in _train_epoch(group, members, training, order, p, batches, precision):
+            first = (number - 1) * per_epoch + count - len(losses) + 1
             for place, member in enumerate(group.members):
                 if member.trial is not None and here[place]:
-                    member.trial.panels.batch((number - 1) * per_epoch + count, {"batch/loss": losses[place]})
+                    for batch, loss in enumerate(losses[:, place], first):
+                        member.trial.panels.batch(batch, {"batch/loss": loss})
             if group.stop_requested or (every and count % every == 0):
                 members.part()
                 group.save(members.states(batches.settle()))
@@ -147,35 +178,30 @@ def _train_epoch(
     members: _Members,
     data: Split,
     order: Tensor,
-    batch_size: int,
+    p: Mapping[str, Any],
     batches: _Batches,
     precision: AbstractContextManager[object],
 ) -> Iterator[tuple[int, Tensor, tuple[bool, ...]]]:
-    """Train on the samples in the members' orders (K, n); yield the number of batches, the losses (K,) and whose they are.
+    """Train on the samples in the members' orders (K, n); yield the number of batches, the last losses (batches, K), and whose.
 
     An interrupted epoch continues. A member that was further than others waits until they are there, as it is.
     """
-    size = len(group)
+    size, batch_size = len(group), p["batch_size"]
     begun = [epoch.batches for epoch in batches.epochs]
-    first_batch = min(begin for begin, alive in zip(begun, group.alive, strict=True) if alive)
-    for first in range(first_batch * batch_size, order.shape[1], AHEAD * batch_size):
-        places = data.index[order[:, first : first + AHEAD * batch_size]]
+    count = min(begin for begin, alive in zip(begun, group.alive, strict=True) if alive)
+    while count * batch_size < order.shape[1]:
+        here = tuple(alive and count >= begin for alive, begin in zip(group.alive, begun, strict=True))
+        # Until the next member is there, and not more than the memory should hold.
+        until = min([begin for begin in begun if begin > count] + [count + AHEAD])
+        places = data.index[order[:, count * batch_size : until * batch_size]]
         images = to_float(data.images[places].flatten(0, 1)).view(size, -1, 1, 28, 28)
-        labels = data.labels[places]
-        for start in range(0, places.shape[1], batch_size):
-            started = time.perf_counter()
-            count = (first + start) // batch_size
-            here = tuple(alive and count >= begin for alive, begin in zip(group.alive, begun, strict=True))
-            inputs, targets = images[:, start : start + batch_size], labels[:, start : start + batch_size]
-            with precision:
-                logits = members.network(members.rows, inputs)
-                losses = losses_of(logits, targets)
-            # The sum's gradient to a loss is 1, even beside a NaN: each row has its own.
-            [gradient] = torch.autograd.grad(losses.sum(), members.rows)
-            members.step(gradient, here)
-            batches.add(here, losses, logits, targets)
+        started = time.perf_counter()
+        for trained in members.steps(here, p, precision).over(images, data.labels[places], count):
+            batches.add(here, trained)
             batches.seconds += time.perf_counter() - started
-            yield count + 1, losses.detach(), here
+            count += len(trained.losses)
+            yield count, trained.losses, here
+            started = time.perf_counter()
 
 
 @torch.no_grad()
@@ -184,7 +210,7 @@ def _evaluate(members: _Members, data: Split, precision: AbstractContextManager[
     size = len(members.models)
     loss_sums = torch.zeros(size, dtype=torch.float64, device=data.index.device)
     found = []
-    for places in torch.split(torch.arange(len(data), device=data.index.device), EVALUATION_BATCH):
+    for places in evaluation_batches(data, size):
         images, labels = data.batch(places)
         with precision:
             found.append(members.network(members.rows, images).float())

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from sweep.errors import did_you_mean
 from sweep.objectives import datasets
 from sweep.objectives.images import Split
+from sweep.objectives.steps import Trained
 from sweep.worker.handle import Trial
 
-EVALUATION_BATCH = 500  # its activations fit into a core's cache
+_EVALUATION_BATCH = {"cpu": 500, "cuda": 5_000}  # its activations fit into a core's cache; few launches on a GPU
 AHEAD = 100  # batches that are copied out of the data set at once
 _EMBEDDED = 300  # test images that the projector shows
 DEFAULTS: dict[str, Any] = {
@@ -63,7 +64,7 @@ class Epoch:
     loss_sum: float = 0.0
     correct: int = 0
     seconds: float = 0.0
-    _added: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    _added: list[Trained] = field(default_factory=list)
 
     @classmethod
     def again(cls, done: Mapping[str, Any]) -> Epoch:
@@ -73,23 +74,19 @@ class Epoch:
         }
         return cls(**numbers)
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: its mean loss, logits (n, 10) and labels (n,)."""
-        self._added.append((loss.detach(), logits.detach(), labels))
-        self.batches += 1
-
-    @property
-    def loss(self) -> Tensor:
-        """Return the last batch's loss."""
-        return self._added[-1][0]
+    def add(self, trained: Trained) -> None:
+        """Add some batches: their mean losses (batches,), logits (n, 10) and targets (n,)."""
+        self._added.append(trained)
+        self.batches += len(trained.losses)
 
     def settle(self) -> dict[str, Any]:
         """Add up the batches, one by one so that an interruption changes no digit; return what `again` needs."""
         if self._added:
-            losses, logits, labels = zip(*self._added, strict=True)
-            for loss, batch in zip(torch.stack(losses).tolist(), labels, strict=True):
-                self.loss_sum += loss * len(batch)
-            self.correct += int((torch.cat(logits).argmax(1) == torch.cat(labels)).sum().item())
+            sizes = [len(one.targets) // len(one.losses) for one in self._added for _ in one.losses]
+            for loss, size in zip(torch.cat([one.losses for one in self._added]).tolist(), sizes, strict=True):
+                self.loss_sum += loss * size
+            logits, targets = (torch.cat([getattr(one, name) for one in self._added]) for name in ("logits", "targets"))
+            self.correct += int((logits.argmax(1) == targets).sum().item())
             self._added.clear()
         return {"batches": self.batches, "loss_sum": self.loss_sum, "correct": self.correct, "seconds": self.seconds}
 
@@ -99,6 +96,13 @@ def epoch_order(samples: int, shuffle: bool, seed: int, epoch: int) -> Tensor:
     if not shuffle:
         return torch.arange(samples)
     return torch.randperm(samples, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+
+
+def evaluation_batches(data: Split, members: int = 1) -> tuple[Tensor, ...]:
+    """Return the places of all samples, divided into batches to evaluate, for this many models at once."""
+    device = data.index.device
+    size = _EVALUATION_BATCH["cpu"] if device.type == "cpu" else max(1, _EVALUATION_BATCH["cuda"] // members)
+    return torch.split(torch.arange(len(data), device=device), size)
 
 
 def show_data(trial: Trial, model: nn.Module, training: Split, test: Split, classes: Sequence[str]) -> None:

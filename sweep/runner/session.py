@@ -20,6 +20,7 @@ from sweep.runner import environment
 from sweep.runner.changed_code import CodeHistory
 from sweep.runner.changed_constants import constants_texts
 from sweep.runner.engine import Engine, Here, check_engine
+from sweep.runner.fuse_measuring import with_fuse
 from sweep.runner.fusing import shared, with_seats
 from sweep.runner.gpu_sharing import GpuSharing, may_grow, mps_text, slots_for
 from sweep.runner.ledger import Ledger
@@ -41,6 +42,7 @@ from sweep.storage.store import StudyStore, remove_if_empty
 from sweep.storage.stored_study import continued_study, stored_study
 from sweep.study.file.writing import write_study
 from sweep.study.objective import packed
+from sweep.study.record import TrialRecord
 from sweep.study.space import Constant
 from sweep.study.spec import StudySpec
 from sweep.study.training_code import code_of, uses_torch
@@ -90,7 +92,6 @@ def run_study(
     """
     check_engine(study.workers, inline=inline)
     slots = slots_for(study.workers)[: 1 if inline else None]
-    fuse = study.workers.fuse or 1
     get_objective = _objective_getter(objective, inline)
     check_ours(folder)
     if fresh and folder.root.exists():
@@ -110,28 +111,29 @@ def run_study(
         mark = mark_of(folder.root)
         if left := end_marked(mark):
             observer.notice(f"ended {len(left)} process{'es' * (len(left) > 1)} that an earlier session had left behind")
-        slots = with_seats([replace(slot, env={**slot.env, VARIABLE: mark}) for slot in slots], fuse)
+        slots = [replace(slot, env={**slot.env, VARIABLE: mark}) for slot in slots]
         check_whole(folder)
         known = read_records(folder)
         set_orphans_aside(folder, known, observer.notice)
         remove_if_empty(folder)
         study = continued_study(study, folder)
-        with damage_reported(folder):
-            for record in known:
-                check_params(record, study)
+        _check_params(study, folder, known)
         code = CodeHistory(study, folder, found := code_of(study, objective), known)
         if text := code.check(keep=keep, retry_failed=retry_failed):
             (warn or observer.notice)(text)
-        for text in constants_texts(study, known):
-            observer.notice(text)
+        torch = uses_torch(study, found, objective)
+        if not inline:
+            maker = worker_maker(study, inline, get_objective, _imports(torch))
+            study = with_fuse(study, folder, slots, maker, observer.notice)
+        slots = with_seats(slots, study.workers.fuse or 1)
 
-        described = environment.describe(study_path, study.import_dir, slots, study.workers)
         renew_columns(study, folder, observer, code)
         write_text(folder.study_file, text := f"{write_study(study)}# resolved from {study_path}\n", sync=True)
-        write_json(folder.environment, described)
+        write_json(folder.environment, environment.describe(study_path, study.import_dir, slots, study.workers))
         if count := count_imported(folder):
             observer.notice(f"study {study.name}: {imported_text(count)}")
         told = (
+            *constants_texts(study, known),
             keep_checkpoints(study, folder, known),
             shared_text(usage, others),
             *device_notes(study.workers.devices, slots),
@@ -140,10 +142,8 @@ def run_study(
         for text in filter(None, told):
             observer.notice(text)
 
-        shares = may_grow(study.workers, slots) and not inline and fuse == 1
-        gpu_sharing = GpuSharing(slots, cpu_cores(), clock, threads=study.workers.threads) if shares else None
         with (
-            _engine(study, folder, slots, inline, get_objective, uses_torch(study, found, objective), mark) as engine,
+            _engine(study, folder, slots, inline, get_objective, torch, mark) as engine,
             _open_store(folder, study, lock, observer) as store,
         ):
             known = store.records()
@@ -153,7 +153,8 @@ def run_study(
                 known = [store.reopen(run) if run.has_failed else run for run in known]
             with damage_reported(folder):
                 ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code)
-            runner = Runner(study, folder, ledger, slots, engine, observer, timer, gpu_sharing)
+            sharing = None if inline else _sharing(study, slots, clock)
+            runner = Runner(study, folder, ledger, slots, engine, observer, timer, sharing)
             on_start(runner)
             return _run(runner, ledger, store, study, folder, signals)
 
@@ -182,7 +183,7 @@ def _engine(
     mark: str,
 ) -> Iterator[Engine]:
     """Have what makes workers: this machine, which imports their modules while the study is opened, or a cluster."""
-    imports = TORCH_IMPORTS if torch else IMPORTS
+    imports = _imports(torch)
     if inline:
         yield Here(make_worker=shared(worker_maker(study, inline, get, imports)))
     elif study.workers.engine == "ray":
@@ -197,6 +198,22 @@ def _engine(
 
         with imports_under_way(slots[0], imports):
             yield Here(make_worker=shared(worker_maker(study, inline, get, imports)))
+
+
+def _check_params(study: StudySpec, folder: StudyFolder, known: Sequence[TrialRecord]) -> None:
+    with damage_reported(folder):
+        for record in known:
+            check_params(record, study)
+
+
+def _sharing(study: StudySpec, slots: Sequence[Slot], clock: RunningClock) -> GpuSharing | None:
+    if not may_grow(study.workers, slots) or slots[0].seats > 1:
+        return None
+    return GpuSharing(slots, cpu_cores(), clock, threads=study.workers.threads)
+
+
+def _imports(torch: bool) -> Sequence[str]:
+    return TORCH_IMPORTS if torch else IMPORTS
 
 
 def _open_store(folder: StudyFolder, study: StudySpec, lock: Lock, observer: Observer) -> contextlib.closing[StudyStore]:

@@ -73,7 +73,7 @@ class WorkersSpec:
     )
     threads: int | None = key(None, "compute threads of each process", "Threads")
     devices_per_trial: int = key(1, "GPUs of each trial, or cores on a CPU", "Threads")
-    fuse: int | None = key(None, "trials that a worker trains together, if `train.fused` is there", "PerDevice", none="auto")
+    fuse: int | None = key(1, "trials that a worker trains together, if `train.fused` is there", "PerDevice", none="auto")
     engine: str = key("local", "`local`: processes of this machine; `ray`: of a Ray cluster's nodes", "Engine")
     address: str | None = key(None, "of the cluster: `auto`, or HOST:PORT; default: a Ray of this machine alone", "Address")
     resources: Mapping[str, float] = key({}, "what each trial needs of a Ray cluster besides, by name", "Resources")
@@ -189,8 +189,8 @@ class StudySpec:
         WorkersSpec(),
         "`devices` (`auto`, `cpu`, `[0, 1]`), `per_device` (processes on each; auto: on a CPU one per core, as far as the"
         " memory goes; on a GPU 1, and more as long as that is measured to gain), `threads` of each,"
-        " `devices_per_trial` (GPUs of each trial, or cores on a CPU), `fuse` (trials that a worker trains together); on a Ray"
-        " cluster `engine: ray`, `address` and `resources`",
+        " `devices_per_trial` (GPUs of each trial, or cores on a CPU), `fuse` (trials that a worker trains together; auto: on a"
+        " GPU measured, on a CPU 1); on a Ray cluster `engine: ray`, `address` and `resources`",
     )
     log: LogSpec = key(LogSpec(), "what TensorBoard shows beside the scalars, panel by panel: see `sweep docs tensorboard`")
     retries: int = key(

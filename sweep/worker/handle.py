@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import types
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
@@ -102,6 +101,12 @@ class Trial:
         self._saves = True  # the objective asks in order to save
         return self._usable("trial.stop_requested", writes=False).stop_requested()
 
+    def graphed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that does the same, on a GPU by replaying a CUDA graph: see `sweep.worker.graphed.Graphed`."""
+        from sweep.worker import graphed
+
+        return graphed.Graphed(function) if graphed.usable(self.device) else function
+
     def steps(self, total: int) -> Iterator[int]:
         """Iterate over those steps from 1 to `total` that are not done yet; the live view shows the progress.
 
@@ -114,8 +119,7 @@ class Trial:
             ValueError: `total` is negative, or has more than 64 bits.
         """
         self._usable("trial.steps")
-        number = plain.whole_number(total, "the total of trial.steps")
-        if number < 0:
+        if (number := plain.whole_number(total, "the total of trial.steps")) < 0:
             raise ValueError(f"trial.steps needs 0 or more steps, got {number}")
         return self._iterate(min(number, self._max_steps or number))
 
@@ -164,17 +168,14 @@ class Trial:
             self._step, self._reported = number, True
             self.panels.reported(number)
             self._record(host, number, values, reported=True)
-            if given is not None:
-                self._stated = self._current
+            self._stated = self._stated if given is None else self._current
             # A report that counts batches, say, may come anywhere in a step.
             self._done = self._current if self._current in (number, self._stated) else self._current - 1
             if given is not None:
                 self._save(host, given)
-            sent = Report(step=number, metrics=dict(self._metrics), total=self._total, user_attrs=dict(self.user_attrs))
-            decision = host.exchange(replace(sent, saved=given is not None, saves=self._saves))
+            decision = host.exchange(Report(step=number, saved=given is not None, saves=self._saves, **self._known()))
             # In its last step of `trial.steps` the objective leaves the loop itself, and may have more to do then.
-            last = self._max_steps
-            reached = last is not None and number >= last and (number, self._current) != (last, last)
+            reached = (last := self._max_steps) is not None and number >= last and (number, self._current) != (last, last)
             self._ending = TrialComplete if reached and decision is not Decision.PRUNE else ENDINGS.get(decision)
             self._end_if_decided()
 
@@ -284,16 +285,15 @@ class Trial:
             on = f"; the trial resumes after step {self._step}: use trial.steps" if self._state and not self._reported else ""
             raise ValueError(f"trial.report needs steps that grow: step {number} came after step {self._step}{on}")
         if stated and self._current > 0 and self._stated == self._current:
-            raise ValueError(
-                f"a second report with a state in step {self._current} of trial.steps: a report with a state ends its step; "
-                "make checkpoints inside a step with trial.save"
-            )
+            why = "a report with a state ends its step; make checkpoints inside a step with trial.save"
+            raise ValueError(f"a second report with a state in step {self._current} of trial.steps: {why}")
 
     def _save(self, host: TrialHost, state: dict[str, Any]) -> None:
-        seconds = time.monotonic() - self._started
-        known: dict[str, Any] = {"metrics": dict(self._metrics), "user_attrs": dict(self.user_attrs)}
-        host.save(Position(step=self._step, total=self._total, done=self._done, seconds=seconds, **known), state)
+        host.save(Position(step=self._step, done=self._done, seconds=time.monotonic() - self._started, **self._known()), state)
         self._saves = True
+
+    def _known(self) -> dict[str, Any]:
+        return {"metrics": dict(self._metrics), "user_attrs": dict(self.user_attrs), "total": self._total}
 
     def _record(self, host: TrialHost, step: int, values: dict[str, float], *, reported: bool = False) -> None:
         host.record(step, values, reported=reported)

@@ -26,6 +26,7 @@ class RowOptimizer:
     def __init__(self, kind: str, members: Sequence[Mapping[str, Any]], rows: Tensor) -> None:
         self._rows, self._update = rows, _UPDATES[kind]
         self._state = {name: torch.zeros_like(rows) for name in _STATES[kind]}
+        self._masks: dict[tuple[bool, ...], Tensor] = {}
         self._steps = torch.zeros(len(members), 1, dtype=torch.float64, device=rows.device)
         self._lr, self._decay, self._momentum = (
             torch.tensor([[float(one[name])] for one in members], dtype=rows.dtype, device=rows.device)
@@ -39,13 +40,18 @@ class RowOptimizer:
         self._steps += 1
         self._update(self, gradient)
         if kept:
-            changed = torch.tensor([[one] for one in members or ()], device=gradient.device)
+            changed = self._mask(tuple(members or ()))
             for now, before in kept:
                 now.copy_(torch.where(changed, now, before))
 
     @property
     def _tensors(self) -> list[Tensor]:
         return [self._rows, self._steps, *self._state.values()]
+
+    def _mask(self, members: tuple[bool, ...]) -> Tensor:
+        if members not in self._masks:  # once: a copy to the device cannot be recorded as a part of a CUDA graph
+            self._masks[members] = torch.tensor([[one] for one in members], device=self._rows.device)
+        return self._masks[members]
 
     def read(self, member: int, optimizer: torch.optim.Optimizer) -> None:
         """Take a member's state from an optimizer of its own; one that has made no step has none."""

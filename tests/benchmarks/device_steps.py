@@ -23,7 +23,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sweep.objectives.fashion_mnist import train_epoch
+from sweep.objectives.fashion_mnist import steps_of, train_epoch
 from sweep.objectives.fused import FusedNetwork, losses_of
 from sweep.objectives.images import load
 from sweep.objectives.networks import make_model, make_optimizer, set_precision
@@ -44,8 +44,8 @@ def trained(device: str, batch: int, steps: int) -> Tensor:
     model = make_model("cnn").to(device)
     order = epoch_order(len(training), True, 0, 1).to(device)
     epoch = Epoch()
-    for done in train_epoch(model, make_optimizer(model, _PARAMETERS), training, order, batch, epoch):
-        if done >= steps:
+    for _ in train_epoch(steps_of(model, make_optimizer(model, _PARAMETERS), batch), training, order, batch, epoch):
+        if epoch.batches >= steps:
             break
     epoch.settle()  # which waits for the device
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()]).cpu()

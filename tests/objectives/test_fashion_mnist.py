@@ -18,6 +18,7 @@ from sweep.objectives import fashion_mnist as fm
 from sweep.objectives import images as data
 from sweep.objectives.convolution import ConvPoolReLU
 from sweep.objectives.networks import make_model, make_optimizer
+from sweep.objectives.steps import Trained
 from sweep.objectives.training import Epoch, epoch_order
 from sweep.study.space import Choice, Range
 from sweep.study.spec import LogSpec
@@ -135,8 +136,9 @@ def test_every_model_trains_with_every_optimizer(model: str, optimizer: str) -> 
     split = data.Split(images=images, labels=torch.arange(64) % 10, index=torch.arange(64))
     before, *_ = fm.evaluate(network, split)
     optimizer_ = make_optimizer(network, p)
+    steps = fm.steps_of(network, optimizer_, 64)
     for _ in range(10):
-        assert list(fm.train_epoch(network, optimizer_, split, torch.arange(64), 64, Epoch())) == [1]
+        assert len(list(fm.train_epoch(steps, split, torch.arange(64), 64, Epoch()))) == 1
     assert fm.evaluate(network, split)[0] < before
 
 
@@ -213,11 +215,11 @@ def test_the_images_are_mapped_and_a_write_stays_with_its_process() -> None:
 def test_an_epoch_that_pauses_adds_up_to_the_same_digits() -> None:
     """Wherever it is interrupted. A checkpoint of an earlier version, which has tensors, can still be read."""
     torch.manual_seed(0)
-    batches = [(torch.rand(()), torch.rand(32, 10), torch.randint(0, 10, (32,))) for _ in range(7)]
+    batches = [Trained(losses=torch.rand(1), logits=torch.rand(32, 10), targets=torch.randint(0, 10, (32,))) for _ in range(7)]
     whole, parts = Epoch(), Epoch()
     for number, batch in enumerate(batches):
-        whole.add(*batch)
-        parts.add(*batch)
+        whole.add(batch)
+        parts.add(batch)
         if number in (1, 2, 5):
             parts = Epoch.again(parts.settle())
     assert whole.settle() == parts.settle()

@@ -23,7 +23,7 @@ _LATER: dict[str, Any] = {
     "determinism": "default",
     "devices_per_trial": 1,
     "engine": "local",
-    "fuse": "auto",
+    "fuse": 1,
     "resources": {},
     "unlimited": False,
 }
