@@ -187,7 +187,7 @@ class Panels:
             self.writer.add_graph(quiet, example)
 
     def _image_grid(self, tag: str, images: Tensor, titles: Sequence[str] | None, step: int = 0) -> None:
-        from sweep.tensorboard import figures  # imports matplotlib, only when there is something to draw
+        from sweep.tensorboard import figures  # imports Pillow, only when there is something to draw
 
         shown = _pixels(images[:_GRID_IMAGES])
         picture = figures.image_grid(shown, titles[: len(shown)] if titles else None)
