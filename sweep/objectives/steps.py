@@ -50,7 +50,7 @@ class Steps:
     ) -> None:
         self._train, self._batch_size, self._dim = train, batch_size, dim
         self._together = max(count for count in range(1, BATCHES + 1) if (every or BATCHES) % count == 0)
-        self._graph = graphed.Graphed(self._train_several) if graphed.usable(device) else None
+        self._graph = graphed.Graphed(_several(train, batch_size, dim)) if graphed.usable(device) else None
         self.replays = self._graph is not None
         self.others: Sequence[Tensor] = ()
 
@@ -76,8 +76,17 @@ class Steps:
             yield Trained(losses=losses, logits=logits, targets=batch[1])
             start, done = start + width, done + (self._together if graph else 1)
 
-    def _train_several(self, inputs: Tensor, targets: Tensor) -> Sequence[Tensor]:
-        parts = (torch.split(one, self._batch_size, self._dim) for one in (inputs, targets))
-        found = [self._train(*batch) for batch in zip(*parts, strict=True)]
+
+def _several(train: TrainBatch, batch_size: int, dim: int) -> TrainBatch:
+    """Return a function that trains several batches at once, one after the other.
+
+    It refers to no `Steps`, which refers to it: so a trial's tensors are freed at its end, without the garbage collector.
+    """
+
+    def train_several(inputs: Tensor, targets: Tensor) -> Sequence[Tensor]:
+        parts = (torch.split(one, batch_size, dim) for one in (inputs, targets))
+        found = [train(*batch) for batch in zip(*parts, strict=True)]
         losses, logits, *_ = zip(*found, strict=True)
-        return torch.stack(losses), torch.cat(logits, self._dim), *found[-1][2:]
+        return torch.stack(losses), torch.cat(logits, dim), *found[-1][2:]
+
+    return train_several

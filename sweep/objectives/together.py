@@ -93,16 +93,18 @@ class _Members:
         return self._steps[1]
 
     def _steps_of(self, here: Sequence[bool], p: Mapping[str, Any], precision: AbstractContextManager[object]) -> Steps:
+        network, rows, optimizer = self.network, self.rows, self._own.optimizer  # not `self`, which has the steps
+
         def train(inputs: Tensor, targets: Tensor) -> Sequence[Tensor]:
             with precision:
-                logits = self.network(self.rows, inputs)
+                logits = network(rows, inputs)
                 losses = losses_of(logits, targets)
             # The sum's gradient to a loss is 1, even beside a NaN: each row has its own.
-            [gradient] = torch.autograd.grad(losses.sum(), self.rows)
-            self._own.optimizer.step(gradient, here)
+            [gradient] = torch.autograd.grad(losses.sum(), rows)
+            optimizer.step(gradient, here)
             return losses.detach(), logits.detach(), gradient
 
-        device = str(self.rows.device)
+        device = str(rows.device)
         return Steps(train, batch_size=p["batch_size"], every=p["checkpoint_every"], device=device, dim=1)
 
     def part(self) -> None:

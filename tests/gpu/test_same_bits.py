@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from sweep.objectives.fashion_mnist import steps_of
 from sweep.objectives.images import to_float
+from sweep.objectives.networks import make_model, make_optimizer, set_precision
+from sweep.worker import graphed
 from tests.conftest import Cli
 from tests.gpu.running import FASHION, fashion, results, without_times, write
 from tests.support.command_line import Running
@@ -38,6 +41,34 @@ def test_trials_that_are_trained_together_are_close_to_those_alone(here: Path, f
     assert all(len(trial.group) == 4 for trial in together)
     for one, other in zip(alone, together, strict=True):
         assert abs(one.metrics["validation/accuracy"] - other.metrics["validation/accuracy"]) < 0.03
+
+
+@pytest.mark.parametrize("fuse", [1, 4])
+def test_every_trial_is_trained_by_graphs(here: Path, fashion_data: Path, fuse: int) -> None:
+    """No log says why not."""
+    trials = fashion(here, "graphs", "epochs.value=1", "batch_size.values=[128]", f"workers.fuse={fuse}")
+    logs = [(here / "runs" / "graphs" / trial.folder / "log.txt").read_text(encoding="utf-8") for trial in trials]
+    assert not any("without a CUDA graph" in log for log in logs), logs
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
+@pytest.mark.parametrize("model", ["cnn", "lenet5", "mlp"])
+def test_graphs_change_no_bit(model: str, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the parameters after 200 batches, with the kernels that repeat their digits."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    set_precision("float32", "cuda")
+    images = torch.rand(200 * 32, 1, 28, 28, generator=torch.Generator().manual_seed(1)).cuda()
+    labels = torch.randint(0, 10, (200 * 32,), generator=torch.Generator().manual_seed(2)).cuda()
+    found = []
+    for usable in (False, True):
+        monkeypatch.setattr(graphed, "usable", lambda device, usable=usable: usable)
+        torch.manual_seed(0)
+        network = make_model(model).cuda()
+        p = {"optimizer": optimizer, "lr": 1e-3, "weight_decay": 1e-4, "momentum": 0.5}
+        steps = steps_of(network, make_optimizer(network, p), 32)
+        losses = [one.losses for one in steps.over(images, labels, 0)]
+        found.append(torch.cat([*(parameter.detach().flatten() for parameter in network.parameters()), *losses]))
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])

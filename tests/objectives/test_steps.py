@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -78,6 +80,24 @@ def test_bfloat16_can_be_recorded(split: Split, replays: Replays, capsys: pytest
     again, same = trained(split, "mlp", "adam", "bfloat16")
     assert (len(made), same, capsys.readouterr().out) == (9, sums, "")
     assert all(torch.equal(one, other) for one, other in zip(tensors, again, strict=True))
+
+
+def test_a_model_is_freed_with_its_graph(split: Split, replays: Replays) -> None:
+    """Without the garbage collector: on a GPU the next trial needs the memory."""
+    made = replays()
+    network = make_model("mlp")
+    optimizer = make_optimizer(network, {"optimizer": "sgd", "lr": 1e-3, "weight_decay": 0.0, "momentum": 0.0})
+    steps = fm.steps_of(network, optimizer, SIZE)
+    epoch = Epoch()
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(list(fm.train_epoch(steps, split, torch.arange(SAMPLES), SIZE, epoch))) > len(made) > 0
+        freed = weakref.ref(network)
+        del network, optimizer, steps, epoch
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(("checkpoints", "largest"), [(None, 10), (7, 7), (11, 1), (12, 6), (40, 10)])
