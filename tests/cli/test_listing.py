@@ -142,6 +142,7 @@ def test_what_was_said_of_a_study_counts(ran: Study, here: Path, printed: Printe
     assert "3 complete, 1 dropped" in lines[1]
 
 
+@pytest.mark.slow
 def test_several_metrics_and_constraints_rank_as_elsewhere(cli: Cli, here: Path) -> None:
     """The best of the Pareto front among the feasible trials, with the front's size; repeats count as one trial."""
     write_objectives(here)

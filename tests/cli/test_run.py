@@ -115,6 +115,7 @@ def test_a_finished_study_is_not_trained_again(cli: Cli, study: Path) -> None:
     assert states(cli, study) == ["complete"] * 3
 
 
+@pytest.mark.slow
 def test_failures_stay_with_their_trials(cli: Cli, study: Path) -> None:
     """What raises is failed with its traceback; what dies is retried in a new process, then failed; the others continue."""
     done = cli(
@@ -289,6 +290,7 @@ def test_a_signal_stops_the_sweep_and_it_goes_on_later(cli: Cli, study: Path, he
             assert new == old
 
 
+@pytest.mark.slow
 def test_a_killed_runner_takes_its_workers_with_it(cli: Cli, study: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kill -9 on the runner ends workers that compute; what was running waits, and is trained on resuming."""
     (here / "temporary").mkdir()

@@ -143,6 +143,7 @@ def test_python_programs_go_on_without_their_output(monkeypatch: pytest.MonkeyPa
             file.close()
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_with_everything_closed(here: Path) -> None:
     """No file gets the number of a closed descriptor; a hostile parameter is data in JSON, and a text elsewhere."""
     make_study(here, {"x": [1], "text": ["\x1b]52;c;aGk=\x07[red]"]})

@@ -44,6 +44,7 @@ def test_a_time_is_written_as_in_a_study_file(here: Path, capsys: pytest.Capture
     assert "[no-duration]" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_waits_for_a_session(here: Path) -> None:
     """Until its end, or its own; it shows on a terminal that it waits."""
     make_study(here, {"x": [1], "how": "hang"})

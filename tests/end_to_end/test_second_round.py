@@ -69,6 +69,7 @@ def check_longer(found: dict[str, Any], whole: dict[str, Any], after: int) -> No
     assert found["ends"] == 1
 
 
+@pytest.mark.slow
 def test_a_second_round_equals_a_longer_training(cli: Cli, first: Path, next_round: Next, here: Path) -> None:
     """Bit for bit, from the first step after the parent's last one; the curve that is stored has all steps."""
     path = next_round()

@@ -241,6 +241,7 @@ def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
     assert epoch_order(100, True, 7, 2).sort().values.tolist() == epoch_order(100, False, 7, 2).tolist() == list(range(100))
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_fails_with_that_reason(train: Train) -> None:
     """NaN fails the trial with a message that names the metric."""
     with pytest.raises(MetricNotFinite, match=r"validation/loss is nan at step 1: the training diverged"):

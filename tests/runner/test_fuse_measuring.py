@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from sweep.runner import fuse_measuring
 from sweep.runner.observers import SessionOutcome
+from sweep.worker.devices import Slot, plan_slots
+from tests.conftest import Cli
 from tests.support.gpu_sessions import gpu_slots, run_on
 
 # A step of one trial sleeps as long as a step of all of them, times the number that a test gives; `runs.txt` says what trained.
@@ -49,10 +52,12 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuse_measuring, "_ENOUGH_S", 0.2)
 
 
-def session(here: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[SessionOutcome, list[str]]:
-    """Run a study; return how it ended and what was said of `fuse`."""
+def session(
+    here: Path, monkeypatch: pytest.MonkeyPatch, slots: Sequence[Slot] = (), **changes: Any
+) -> tuple[SessionOutcome, list[str]]:
+    """Run a study, on one GPU if no slots are given; return how it ended and what was said of `fuse`."""
     workers = changes.pop("workers", AUTO)
-    outcome, observer = run_on(gpu_slots(1), OBJECTIVE, PARAMETERS | changes, here, monkeypatch, workers=workers)
+    outcome, observer = run_on(slots or gpu_slots(1), OBJECTIVE, PARAMETERS | changes, here, monkeypatch, workers=workers)
     assert [record.value for record in outcome.records] == [x * STEPS for x in (1, 2, 3, 4)]
     return outcome, [text for text in observer.notices if "fuse" in text]
 
@@ -74,6 +79,7 @@ def test_a_gain_is_used_and_kept(here: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(trained(here)) == 3
 
 
+@pytest.mark.slow
 def test_without_a_gain_each_trial_is_trained_alone(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also in later sessions."""
     _, said = session(here, monkeypatch, cost=6)
@@ -82,6 +88,7 @@ def test_without_a_gain_each_trial_is_trained_alone(here: Path, monkeypatch: pyt
     assert session(here, monkeypatch, cost=6)[1] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
@@ -98,11 +105,19 @@ def test_what_fails_together_is_trained_alone(
     assert trained(here)[2:] == ["alone 0", "alone 1", "alone 2", "alone 3"]
 
 
+@pytest.mark.slow
 def test_a_trial_that_reports_too_seldom_is_not_measured(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for it."""
     monkeypatch.setattr(fuse_measuring, "_LONGEST_S", 0.01)
     _, said = session(here, monkeypatch)
     assert said[-1] == "workers.fuse=auto: trials are trained alone: two reports took longer than 0 s"
+
+
+def test_a_cpu_is_not_measured(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is gained there, and the plan says so too."""
+    _, said = session(here, monkeypatch, plan_slots("cpu", 1, 1))
+    assert said == ["workers.fuse=auto: trials are trained alone, since on a CPU nothing is gained by training them together"]
+    assert "\ntogether   no: on a CPU nothing is gained\n" in cli("plan", "study.yaml").out
 
 
 def test_nothing_is_measured_unasked(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,6 +215,7 @@ def test_an_optimizer_that_could_run_something_is_refused(here: Path) -> None:
         Planner(study, [record], stored=StoredSearch(attributes={0: {"cma:optimizer:0": pickle.dumps(Evil()).hex()}}))
 
 
+@pytest.mark.slow
 def test_a_grid_lists_what_comes_first_among_its_numbers(here: Path, cli: Cli) -> None:
     """With a budget below the grid's size: the point that was chosen, then the first ones; nothing waits at the end."""
     (here / "study.yaml").write_text(

@@ -118,6 +118,7 @@ def test_what_is_left_to_run_follows_from_what_was_started(spec: StudySpec) -> N
     assert left(pruned, run(spec, 0, PRUNED)) == []
 
 
+@pytest.mark.slow
 def test_a_study_with_repeats_runs(study: Path, cli: Cli) -> None:
     """Each run has a folder and a seed; each trial has a value, a standard error and one row in the tab."""
     done = cli("run", str(study))

@@ -145,6 +145,7 @@ def test_a_strict_trial_fails_where_torch_has_nothing_deterministic(tmp_path: Pa
     assert "put_ does not have a deterministic implementation" in (result.error or "")
 
 
+@pytest.mark.slow
 def test_a_script_on_a_gpu_has_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest it sets itself: it imports its own torch."""
     monkeypatch.delenv(WORKSPACE, raising=False)
