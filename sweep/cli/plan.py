@@ -88,8 +88,8 @@ def _print_places(target: Target, study: StudySpec, slots: list[Slot], planned: 
     if len(slots) != 1 and study.in_any_order:
         print("order      the trials that are expected to take longest start first, under their own numbers")
     if study.workers.fuse is None:
-        gpu = any(slot.gpus for slot in slots)
-        print(f"together   {'measured on the GPU when the study starts' if gpu else 'no: on a CPU nothing is gained'}")
+        measured = "of a new grid it is measured on the GPU, before its first trial starts"
+        print(f"together   {measured if any(slot.gpus for slot in slots) else 'no: nothing is gained on a CPU'}")
     elif study.workers.fuse > 1:
         print(f"together   {_together_text(study, _imported(study, target).varies, planned)}")
 

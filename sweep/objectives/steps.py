@@ -50,7 +50,7 @@ class Steps:
     ) -> None:
         self._train, self._batch_size, self._dim = train, batch_size, dim
         self._together = max(count for count in range(1, BATCHES + 1) if (every or BATCHES) % count == 0)
-        self._graph = graphed.Graphed(_several(train, batch_size, dim)) if graphed.usable(device) else None
+        self._graph = graphed.Graphed(_several(train, batch_size, dim), device) if graphed.usable(device) else None
         self.replays = self._graph is not None
         self.others: Sequence[Tensor] = ()
 

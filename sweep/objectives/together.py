@@ -139,7 +139,7 @@ def train_together(group: Group) -> list[dict[str, float]]:
         for count, losses, here in _train_epoch(group, members, training, order, p, batches, precision):
             first = (number - 1) * per_epoch + count - len(losses) + 1
             for place, member in enumerate(group.members):
-                if member.trial is not None and here[place]:
+                if member.trial is not None and here[place] and group.alive[place]:  # saving may have ended it
                     for batch, loss in enumerate(losses[:, place], first):
                         member.trial.panels.batch(batch, {"batch/loss": loss})
             if group.stop_requested or (every and count % every == 0):

@@ -34,6 +34,10 @@ class _NotMeasured(Exception):
     """Nothing can be said; the text says why."""
 
 
+class _Failed(_NotMeasured):
+    """A trial has failed."""
+
+
 @dataclass(kw_only=True)
 class _Rate:
     """The reports of one trial: (step, time)."""
@@ -62,6 +66,8 @@ def with_fuse(
     slots: Sequence[Slot],
     make_worker: Callable[[Slot], Worker],
     notice: Callable[[str], object],
+    *,
+    inline: bool = False,
 ) -> StudySpec:
     """Return a study with the number that is chosen, or was chosen earlier, where its file has `workers.fuse: auto`.
 
@@ -71,11 +77,16 @@ def with_fuse(
         slots: of this machine, of which the first one's device is measured; none of a cluster.
         make_worker: returns a slot's worker.
         notice: shows what is done, and why.
+        inline: the trials run in this process, where nothing is measured.
     """
     if study.workers.fuse is not None or not slots:
         return study
-    fuse = stored_study(folder).workers.fuse if folder.study_file.exists() else None
-    fuse = fuse or _chosen(study, slots[0], make_worker, notice)
+    if folder.study_file.exists():
+        fuse = stored_study(folder).workers.fuse or 1  # without a number its trials were trained alone
+    elif inline:
+        return study
+    else:
+        fuse = _chosen(study, slots[0], make_worker, notice)
     return replace(study, workers=replace(study.workers, fuse=fuse))
 
 
@@ -83,15 +94,16 @@ def _chosen(study: StudySpec, slot: Slot, make_worker: Callable[[Slot], Worker],
     if not slot.gpus:
         notice("workers.fuse=auto: trials are trained alone, since on a CPU nothing is gained by training them together")
         return 1
-    worker = make_worker(slot)
-    try:
-        with tempfile.TemporaryDirectory(prefix="sweep-measuring-") as folder:
+    # The worker is gone before the folder is, into which it writes.
+    with (
+        tempfile.TemporaryDirectory(prefix="sweep-measuring-", ignore_cleanup_errors=True) as folder,
+        contextlib.closing(make_worker(slot)) as worker,
+    ):
+        try:
             return _measured(study, slot, worker, Path(folder), notice)
-    except _NotMeasured as error:
-        notice(f"workers.fuse=auto: trials are trained alone: {error}")
-        return 1
-    finally:
-        worker.close()
+        except _NotMeasured as error:
+            notice(f"workers.fuse=auto: trials are trained alone: {error}")
+            return 1
 
 
 def _measured(study: StudySpec, slot: Slot, worker: Worker, folder: Path, notice: Callable[[str], object]) -> int:
@@ -103,7 +115,7 @@ def _measured(study: StudySpec, slot: Slot, worker: Worker, folder: Path, notice
         notice(f"workers.fuse=auto: preparing {study.trained}")
         _follow(worker, protocol.Prepare(params=study.grid.point(group[0][0])), lambda event: Decision.CONTINUE)
     notice(f"workers.fuse=auto: measuring the steps a second of one trial alone and of {len(group)} together on {slot.device}")
-    alone = _rate(worker, [_spec(study, group[0], folder / "alone")])
+    alone = _alone(worker, [_spec(study, key, folder / f"alone-{place}") for place, key in enumerate(group)])
     together = _rate(worker, [_spec(study, key, folder / f"{place}") for place, key in enumerate(group)]) * len(group)
     gain = together / alone
     fuse = _MOST if gain >= _GAIN else 1
@@ -134,18 +146,26 @@ def _spec(study: StudySpec, key: Key, folder: Path) -> TrialSpec:
     return TrialSpec(number=record.number, repeat=record.repeat, params=record.params, seed=record.seed, dir=str(folder))
 
 
+def _alone(worker: Worker, specs: Sequence[TrialSpec]) -> float:
+    """Return the steps a second of the first trial that does not fail by itself, such as by a rate that is too high."""
+    for spec in specs[:-1]:
+        with contextlib.suppress(_Failed):
+            return _rate(worker, [spec])
+    return _rate(worker, specs[-1:])
+
+
 def _rate(worker: Worker, specs: Sequence[TrialSpec]) -> float:
-    """Train one trial, or several together, for some seconds; return the steps a second of the first."""
-    rate = _Rate()
+    """Train one trial, or several together, for some seconds; return the steps a second of the one that reports longest."""
+    rates = {one.key: _Rate() for one in specs}
 
     def answer(event: Event) -> Decision:
-        if isinstance(event, Report) and event.key == specs[0].key:
-            rate.points.append((event.step, time.perf_counter()))
-        return Decision.STOP if rate.enough else Decision.CONTINUE
+        if isinstance(event, Report) and event.key in rates:
+            rates[event.key].points.append((event.step, time.perf_counter()))
+        return Decision.STOP if any(rate.enough for rate in rates.values()) else Decision.CONTINUE
 
-    command = specs[0] if len(specs) == 1 else GroupSpec(members=tuple(specs), wanted=frozenset(one.key for one in specs))
+    command = specs[0] if len(specs) == 1 else GroupSpec(members=tuple(specs), wanted=frozenset(rates))
     _follow(worker, command, answer, ends=len(specs), seconds=_LONGEST_S)
-    return rate.steps_a_second()
+    return max(rates.values(), key=lambda rate: len(rate.points)).steps_a_second()
 
 
 def _follow(
@@ -169,9 +189,11 @@ def _follow(
         if isinstance(event, protocol.PrepareFailed):
             raise _NotMeasured(event.what)
         if isinstance(event, TrialResult):
-            if event.state is TrialState.FAILED or event.error:
-                raise _NotMeasured((event.error or "a trial failed").strip().splitlines()[-1])
             ends -= 1
+            failed = event.state is TrialState.FAILED
+            # A member may fail alone; then the others are measured.
+            if (event.error and not failed) or (failed and not ends):
+                raise _Failed((event.error or "a trial failed").strip().splitlines()[-1])
         if isinstance(event, protocol.Prepared) or not ends:
             return
         command = answer(event)

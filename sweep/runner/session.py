@@ -122,9 +122,8 @@ def run_study(
         if text := code.check(keep=keep, retry_failed=retry_failed):
             (warn or observer.notice)(text)
         torch = uses_torch(study, found, objective)
-        if not inline:
-            maker = worker_maker(study, inline, get_objective, _imports(torch))
-            study = with_fuse(study, folder, slots, maker, observer.notice)
+        maker = worker_maker(study, inline, get_objective, _imports(torch))
+        study = with_fuse(study, folder, slots, maker, observer.notice, inline=inline)
         slots = with_seats(slots, study.workers.fuse or 1)
 
         renew_columns(study, folder, observer, code)

@@ -19,7 +19,8 @@ _GAP, _LINE = 8, 14  # between images, from line to line
 _SMALL, _FONT = 9, 11  # letters: of titles, and of all else
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 _CELL, _LARGEST = 48, 960  # pixels of a cell, and of all cells of a row at most
-_LONGEST_NAME = 24
+_TALLEST = 3 * _SHOWN  # a higher image is compressed
+_LONGEST_NAME, _LONGEST_TITLE = 24, 60  # letters
 # ColorBrewer's Blues (https://colorbrewer2.org), for shares from 0 to 1.
 _BLUES = np.array([[247, 251, 255], [198, 219, 239], [107, 174, 214], [33, 113, 181], [8, 48, 107]], dtype=float)
 
@@ -29,11 +30,11 @@ def image_grid(images: Pixels, titles: Sequence[str] | None) -> Pixels:
     count, height, width, _ = images.shape
     columns = min(_COLUMNS, count)
     lines = max(title.count("\n") for title in titles) + 1 if titles else 0
-    shown = _SHOWN, max(1, round(_SHOWN * height / width))
+    shown = _SHOWN, min(_TALLEST, max(1, round(_SHOWN * height / width)))
     right, down = shown[0] + 2 * _GAP, shown[1] + lines * _LINE + _GAP
     sheet = Image.new("RGB", (columns * right, math.ceil(count / columns) * down + _GAP), _WHITE)
     draw = ImageDraw.Draw(sheet)
-    scaling = Image.Resampling.NEAREST if width <= _SHOWN else Image.Resampling.BOX
+    scaling = Image.Resampling.NEAREST if width <= _SHOWN and height <= shown[1] else Image.Resampling.BOX
     for number, image in enumerate(images):
         left, top = number % columns * right + _GAP, number // columns * down + _GAP + lines * _LINE
         sheet.paste(Image.fromarray(image).resize(shown, scaling), (left, top))
@@ -54,16 +55,16 @@ def confusion_matrix(counts: np.ndarray[Any, Any], names: Sequence[str], *, numb
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     cell = min(_CELL, max(1, _LARGEST // len(names)))
     side, named = cell * len(names), cell >= _LINE
-    words = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in names] if named else []
+    words = [_cut(name, _LONGEST_NAME) for name in names] if named else []
     longest = max((math.ceil(_font().getlength(word)) for word in words), default=0)
     left, below = longest + 2 * _LINE + _GAP, round(longest * math.sqrt(0.5)) + 3 * _LINE
-    sheet = Image.new("RGB", (left + side + 90, _LINE + side + below), _WHITE)
+    sheet = Image.new("RGB", (left + side + 90, max(_LINE + side + below, 12 * _LINE)), _WHITE)
     draw = ImageDraw.Draw(sheet)
     cells = np.kron(_blue(shares), np.ones((cell, cell, 1), dtype=np.uint8))
     sheet.paste(Image.fromarray(cells), (left, _LINE))
     for row, column in np.argwhere(counts > 0) if numbers else ():
         place = left + (column + 0.5) * cell, _LINE + (row + 0.5) * cell
-        draw.text(place, str(counts[row, column]), _WHITE if shares[row, column] > 0.5 else _BLACK, _font(), anchor="mm")
+        draw.text(place, _count(counts[row, column]), _WHITE if shares[row, column] > 0.5 else _BLACK, _font(), anchor="mm")
     for number, word in enumerate(words):
         middle = round((number + 0.5) * cell)
         draw.text((left - _GAP, _LINE + middle), word, _BLACK, _font(), anchor="rm")
@@ -84,7 +85,7 @@ def _scale(sheet: Image.Image, left: int, side: int) -> None:
     for tenths in range(0, 11, 2):
         draw.text((left + 18, _LINE + round((1 - tenths / 10) * (side - 1))), f"{tenths / 10:.1f}", _BLACK, _font(), anchor="lm")
     label = _turned("share of the true class", 90)
-    sheet.paste(_BLACK, (left + 42, _LINE + (side - label.height) // 2), label)
+    sheet.paste(_BLACK, (left + 42, max(2, _LINE + (side - label.height) // 2)), label)
 
 
 def _blue(shares: np.ndarray[Any, Any]) -> Pixels:
@@ -100,8 +101,20 @@ def _turned(text: str, degrees: int) -> Image.Image:
     return mask.rotate(degrees, Image.Resampling.BICUBIC, expand=True)
 
 
+def _count(number: int) -> str:
+    """Return a count in at most five letters."""
+    return str(number) if number < 100_000 else f"{number / 1e3:.0f}k" if number < 10_000_000 else f"{number:.0e}"
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a text on one line, of at most this many letters."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def _fitting(text: str, width: int) -> str:
     """Return a title, cut if it is wider than this many pixels."""
+    text = _cut(text, _LONGEST_TITLE)
     while len(text) > 1 and _font(_SMALL).getlength(text) > width:
         text = f"{text.rstrip('…')[:-1]}…"
     return text

@@ -2,13 +2,14 @@
 
 A training step of a small network is about 45 kernels of a few microseconds, and starting each from Python takes longer than the
 kernel. A graph that was recorded once starts them all (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs). What it
-records are kernels and addresses: whatever a Python number has decided stays so. Hence:
+records are kernels and addresses: whatever Python has decided stays so. Hence:
 
-- The first calls are made as they are, as CUDA wants it. In one of them is noted which tensors the function changes, and which
-  optimizers and modules it uses.
-- A graph is used only if its first replay gives every bit that the function gives from the same state.
-- Other options of these optimizers (a schedule) and another mode of these modules record another graph.
-- Other shapes, and a function that cannot be recorded, are called as they are; then the log says why.
+- The first calls are made as they are, as CUDA wants it. The next one is made, recorded, and replayed from the state before it.
+  The graph is used only if every result, changed tensor, gradient and random number generator is then the same, to the bit.
+- Which tensors a call changes, and which optimizers and modules it uses, is noted while it is made.
+- Other options of these optimizers (a schedule), another mode of these modules, and parameters that are frozen or not any more
+  lead to another graph.
+- Other shapes than those of the first call are called as they are. So is what cannot be recorded, and the log says why.
 
 No graph has been recorded on a GPU yet: the tests replay recorded operations on a CPU.
 """
@@ -23,10 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from torch.utils._python_dispatch import TorchDispatchMode  # torch has no public name for it
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from sweep.worker.randomness import random_states, restore_random_states
+from sweep.worker.written import Watch, memory_of, tensors_in
 
 _WARM_UP = 3  # calls
 _MOST = 20  # graphs: then something changes with every few calls
@@ -40,8 +41,9 @@ def usable(device: str) -> bool:
 def captured(function: Callable[[], Any]) -> Callable[[], Any]:
     """Record what a function does on the GPU, without doing it; return what does it, and returns the same tensors each time."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use CUDA meanwhile
-        results = function()
+    # The outer context: where the end of a recording raises, the inner one leaves its stream as the current one.
+    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        results = function()  # other threads may use CUDA meanwhile
 
     def replay() -> Any:
         graph.replay()
@@ -50,75 +52,59 @@ def captured(function: Callable[[], Any]) -> Callable[[], Any]:
     return replay
 
 
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-    """Note what memory is changed in this context, unless a tensor that is made in it has it.
-
-    Attributes:
-        before: all bytes of that memory as a tensor, and what they were, by its address.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # as above
-        self.before: dict[int, tuple[Tensor, Tensor]] = {}
-        self._made: set[int] = set()
-        self._kept: list[Any] = []  # so that no memory is used twice
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Do an operation."""
-        kwargs = kwargs or {}
-        for tensor in _written(func, args, kwargs):
-            if (memory := memory_of(tensor)) not in self._made and memory not in self.before:
-                whole = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
-                self.before[memory] = whole, whole.clone()
-        found = func(*args, **kwargs)
-        # What has the memory of an argument is a view of it, or was written in place.
-        self._made |= {*map(memory_of, tensors_in(found))} - {*map(memory_of, tensors_in((args, kwargs)))}
-        self._kept.append(found)
-        return found
-
-
 class Graphed:
     """A function of tensors that is replayed as a CUDA graph.
 
     Args:
         function: takes tensors; returns tensors, also in a list, tuple or dict. It may change others in place.
+        device: where all of them are.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
+    def __init__(self, function: Callable[..., Any], device: str) -> None:
+        self._function, self._device = function, torch.device(device).type
         self._calls = self._recorded = 0
-        self._changed: list[Tensor] = []
+        self._given_up = False
+        self._shapes: list[tuple[Any, ...]] = []
         self._optimizers: dict[int, torch.optim.Optimizer] = {}
         self._modules: dict[int, nn.Module] = {}
         self._inputs: list[Tensor] = []
         self._replay: Callable[[], Any] | None = None
         self._options: object = None  # that the graph was recorded with
+        self._begins: object = None  # the gradients that were there then
+        self._into: set[int | None] = set()  # the memory of those to which it adds
         self._gradients: list[tuple[Tensor, Tensor | None]] = []  # where it leaves them
 
     def __call__(self, *given: Tensor) -> Any:
         """Return what the function returns."""
-        if self._calls < _WARM_UP:
-            return self._warm_up(given)
-        if self._recorded > _MOST or (self._inputs and _shapes(given) != _shapes(self._inputs)):
+        if self._calls == 0:
+            self._look_at(given)
+        if self._given_up or _shapes(given) != self._shapes:
             return self._function(*given)
-        if self._replay is None or self._options != self._now():
+        self._calls += 1
+        if self._calls < _WARM_UP:
+            return _on_side_stream(self._function, given)
+        if self._calls == _WARM_UP:
+            with self._noted():
+                return _on_side_stream(self._function, given)
+        if self._replay is None or (self._options, self._begins) != (self._now(), self._pattern()):
             return self._compared(given)
-        for own, new in zip(self._inputs, given, strict=True):
-            own.copy_(new)
+        with torch.no_grad():
+            for own, new in zip(self._inputs, given, strict=True):
+                own.copy_(new)
         return self._replayed(self._replay)
 
-    def _warm_up(self, given: Sequence[Tensor]) -> Any:
+    def _look_at(self, given: Sequence[Tensor]) -> None:
         if not all(isinstance(one, Tensor) for one in given):
             raise TypeError("what trial.graphed returns takes tensors: a number would be the same in each replay")
-        self._calls += 1
-        with contextlib.ExitStack() as watching:
-            if last := self._calls == _WARM_UP:
-                watching.enter_context(self._noted())
-                watch = watching.enter_context(Watch())
-            results = _on_side_stream(self._function, given)
-        if last:
-            self._changed = [memory for memory, _ in watch.before.values()]
-        return results
+        self._shapes = _shapes(given)
+        if any(one.device.type != self._device for one in given):
+            self._give_up("an input is not on the GPU")
+        elif any(one.requires_grad for one in given):
+            self._give_up("an input requires a gradient")
+
+    def _give_up(self, why: str) -> None:
+        print(f"training without a CUDA graph: {why}", flush=True)
+        self._given_up, self._replay = True, None
 
     @contextlib.contextmanager
     def _noted(self) -> Iterator[None]:
@@ -140,36 +126,77 @@ class Graphed:
     def _now(self) -> object:
         """Return what a recorded graph depends on."""
         groups = [group for optimizer in self._optimizers.values() for group in optimizer.param_groups]
-        options = [tree_map(_known, {name: value for name, value in group.items() if name != "params"}) for group in groups]
-        return options, [module.training for module in self._modules.values()]
+        options = [tree_map(self._known, {name: value for name, value in group.items() if name != "params"}) for group in groups]
+        states = (state for optimizer in self._optimizers.values() for state in optimizer.state.values())
+        counts = [{name: value for name, value in state.items() if not isinstance(value, Tensor)} for state in states]
+        return (
+            options,
+            counts,
+            [module.training for module in self._modules.values()],
+            [one.requires_grad for one in self._parameters()],
+        )
+
+    def _pattern(self) -> list[bool | int | None]:
+        """Return which gradients there are; of those to which the graph adds, also their memory."""
+        found = ((one.grad is None, None if one.grad is None else memory_of(one.grad)) for one in self._parameters())
+        return [memory if memory in self._into else none for none, memory in found]
+
+    def _known(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        # The memory of one on the GPU is read in each replay; torch reads one on the CPU as a number.
+        return id(value) if value.device.type == self._device else value.tolist()
+
+    def _parameters(self) -> list[Tensor]:
+        groups = (group for optimizer in self._optimizers.values() for group in optimizer.param_groups)
+        of_optimizers = (parameter for group in groups for parameter in group["params"])
+        of_modules = (parameter for module in self._modules.values() for parameter in module.parameters(recurse=False))
+        return list({id(parameter): parameter for parameter in (*of_optimizers, *of_modules)}.values())
 
     def _compared(self, given: Sequence[Tensor]) -> Any:
-        """Call the function, record it, and replay it from the same state; use the graph if all bits are the same."""
-        self._inputs, self._options = [one.detach().clone() for one in given], self._now()
-        before, random_before = _copies(self._changed), random_states()
-        expected = _on_side_stream(self._function, self._inputs)
-        after, random_after = _copies(self._changed), random_states()
-        self._restore(before, random_before)
+        """Call the function, record it, and replay it from the same state; use the graph if nothing differs in a bit."""
+        self._inputs = [one.detach().clone() for one in given]
+        self._options, random_before = self._now(), random_states()
+        gradients = [(one, one.grad) for one in self._parameters()]
+        with self._noted(), Watch() as watch:
+            expected = _on_side_stream(self._function, self._inputs)
+        after = _State([memory for memory, _ in watch.before.values()], self._parameters())
+        self._into = {memory for _, one in gradients if one is not None and (memory := memory_of(one)) in watch.before}
+        if why := watch.trouble or self._refused(expected):
+            self._give_up(why)
+            return expected
         try:
+            before = [value for _, value in watch.before.values()]
+            after.copy()
+            after.restore(before, random_before, gradients)
+            self._begins = self._pattern()
+            torch.clear_autocast_cache()  # what it holds would be used, and not be a part of the graph
             replay = captured(lambda: self._function(*self._inputs))
+            torch.clear_autocast_cache()
             self._gradients = [(one, one.grad) for one in self._parameters()]
-            self._restore(before, random_before)
+            after.restore(before, random_before)
             found = self._replayed(replay)
-            pairs = zip([*tensors_in(found), *self._changed], [*tensors_in(expected), *after], strict=True)
-            why = "" if all(map(_equal, *zip(*pairs, strict=True))) else "its first replay gave other bits"
+            why = after.differs(expected, found)
         except RuntimeError as error:  # CUDA's, an operation that cannot be recorded, too little memory
-            why = str(error).partition("\n")[0]
-        if not why:
-            self._recorded += 1
-            if self._recorded > _MOST:
-                why = f"an option of its optimizer, or a module's mode, changes again and again ({_MOST} graphs)"
+            first = error.__context__ if isinstance(error.__context__, RuntimeError) else error
+            why = str(first).partition("\n")[0]
+        self._recorded += 1
+        if not why and self._recorded > _MOST:
+            why = f"an option of its optimizer, or a module's mode, changes again and again ({_MOST} graphs)"
         if why:
-            print(f"training without a CUDA graph: {why}", flush=True)
-            self._recorded, self._replay = _MOST + 1, None
-            self._restore(after, random_after)
+            after.restore()
+            self._give_up(why)
             return expected
         self._replay = replay
         return found
+
+    def _refused(self, results: Any) -> str:
+        """Return why a function cannot be replayed that has returned this."""
+        if any(one.requires_grad for one in tensors_in(results)):
+            return "a result requires a gradient: the whole step must be in the function, and its results detached"
+        if self._options != self._now():
+            return "it changes an option or a number of its optimizer, or the mode of a module, in Python"
+        return ""
 
     def _replayed(self, replay: Callable[[], Any]) -> Any:
         """Replay a graph; return copies of its results, since the next replay overwrites them."""
@@ -178,35 +205,51 @@ class Graphed:
             parameter.grad = gradient
         return results
 
-    def _parameters(self) -> list[Tensor]:
-        groups = (group for optimizer in self._optimizers.values() for group in optimizer.param_groups)
-        return [parameter for group in groups for parameter in group["params"]]
+
+class _State:
+    """What a call has changed: memory, gradients and random number generators.
+
+    Args:
+        memory: tensors of bytes.
+        parameters: whose gradients count.
+    """
+
+    def __init__(self, memory: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
+        self._memory, self._random = memory, random_states()
+        self._gradients = [(one, one.grad) for one in parameters]
+        self._values: list[Tensor] | None = None
+
+    def copy(self) -> None:
+        """Copy the memory; without this `restore` leaves it as it is."""
+        self._values = [one.clone() for one in self._memory]
 
     @torch.no_grad()
-    def _restore(self, values: Sequence[Tensor], states: Mapping[str, Any]) -> None:
-        for one, value in zip(self._changed, values, strict=True):
+    def restore(
+        self,
+        values: Sequence[Tensor] | None = None,
+        random: Mapping[str, Any] | None = None,
+        gradients: Sequence[tuple[Tensor, Tensor | None]] | None = None,
+    ) -> None:
+        """Set the memory, generators and gradients to what is given, or else to what they were after the call."""
+        known = self._values if values is None else values
+        for one, value in zip(self._memory, known, strict=True) if known is not None else ():
             one.copy_(value)
-        restore_random_states(states)
+        restore_random_states(random or self._random)
+        for parameter, gradient in self._gradients if gradients is None else gradients:
+            parameter.grad = gradient
 
-
-def tensors_in(tree: Any) -> list[Tensor]:
-    """Return the tensors in lists, tuples and dicts."""
-    return [one for one in tree_leaves(tree) if isinstance(one, Tensor)]
-
-
-def memory_of(tensor: Tensor) -> int:
-    """Return the address of the memory of which a tensor is a part."""
-    return tensor.untyped_storage().data_ptr()
-
-
-def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
-    """Return the arguments that an operation writes, according to its declaration; batch normalisation does not declare them."""
-    found: list[Tensor] = []
-    for place, argument in enumerate(func._schema.arguments):
-        declared = argument.alias_info is not None and argument.alias_info.is_write
-        if declared or argument.name in ("running_mean", "running_var"):
-            found += tensors_in(args[place] if place < len(args) else kwargs.get(argument.name))
-    return found
+    def differs(self, expected: Any, found: Any) -> str:
+        """Return what differs now from the state after the call, or in the results; an empty text if nothing does."""
+        pairs = list(zip([*tensors_in(found), *self._memory], [*tensors_in(expected), *(self._values or ())], strict=True))
+        for parameter, gradient in self._gradients:
+            if (parameter.grad is None) != (gradient is None):
+                return "its first replay gave other gradients"
+            if parameter.grad is not None and gradient is not None:
+                pairs.append((parameter.grad, gradient))
+        if not all(_equal(one, other) for one, other in pairs):
+            return "its first replay gave other bits"
+        same = _as_bytes(random_states()) == _as_bytes(self._random)
+        return "" if same else "it draws random numbers that a replay does not draw, such as Python's or NumPy's"
 
 
 def _on_side_stream(function: Callable[..., Any], given: Sequence[Tensor]) -> Any:
@@ -221,16 +264,12 @@ def _on_side_stream(function: Callable[..., Any], given: Sequence[Tensor]) -> An
     return results
 
 
-def _known(value: Any) -> Any:
-    return id(value) if isinstance(value, Tensor) else value  # its memory is read in each replay
-
-
 def _shapes(tensors: Sequence[Tensor]) -> list[tuple[Any, ...]]:
     return [(one.shape, one.dtype, one.device) for one in tensors]
 
 
-def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
-    return [one.detach().clone() for one in tensors]
+def _as_bytes(states: Mapping[str, Any]) -> Any:
+    return tree_map(lambda one: one.numpy().tobytes() if isinstance(one, Tensor) else one, states)
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

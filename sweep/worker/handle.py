@@ -105,7 +105,7 @@ class Trial:
         """Return a function that does the same, on a GPU by replaying a CUDA graph: see `sweep.worker.graphed.Graphed`."""
         from sweep.worker import graphed
 
-        return graphed.Graphed(function) if graphed.usable(self.device) else function
+        return graphed.Graphed(function, self.device) if graphed.usable(self.device) else function
 
     def steps(self, total: int) -> Iterator[int]:
         """Iterate over those steps from 1 to `total` that are not done yet; the live view shows the progress.

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 
 from sweep.runner import fuse_measuring
+from sweep.runner.fuse_measuring import with_fuse
 from sweep.runner.observers import SessionOutcome
+from sweep.storage.folder import StudyFolder
+from sweep.study.file.writing import write_study
 from sweep.worker.devices import Slot, plan_slots
 from tests.conftest import Cli
 from tests.support.gpu_sessions import gpu_slots, run_on
+from tests.support.studies import study_spec
 
 # A step of one trial sleeps as long as a step of all of them, times the number that a test gives; `runs.txt` says what trained.
 OBJECTIVE = """
@@ -22,11 +26,14 @@ def note(what):
     with Path("runs.txt").open("a") as file:
         file.write(f"{what}\\n")
 
+def score(params, step):
+    return float("nan") if params["what"] == "diverge" and params["x"] == 1 and step == 3 else params["x"] * step
+
 def train(trial):
     note(f"alone {trial.number}")
     for step in trial.steps(trial.params["steps"]):
         time.sleep(0.02)
-        trial.report(step, {"score": trial.params["x"] * step})
+        trial.report(step, {"score": score(trial.params, step)})
 
 def together(group):
     note(f"together {' '.join(str(member.number) for member in group.members)}")
@@ -36,7 +43,7 @@ def together(group):
         os._exit(3)
     for step in group.steps(group.members[0].params["steps"]):
         time.sleep(0.02 * group.members[0].params["cost"])
-        group.report(step, [{"score": member.params["x"] * step} for member in group.members])
+        group.report(step, [{"score": score(member.params, step)} for member in group.members])
 
 together.varies = ("x",)
 train.fused = together
@@ -58,7 +65,7 @@ def session(
     """Run a study, on one GPU if no slots are given; return how it ended and what was said of `fuse`."""
     workers = changes.pop("workers", AUTO)
     outcome, observer = run_on(slots or gpu_slots(1), OBJECTIVE, PARAMETERS | changes, here, monkeypatch, workers=workers)
-    assert [record.value for record in outcome.records] == [x * STEPS for x in (1, 2, 3, 4)]
+    assert [record.value for record in outcome.records if record.number] == [x * STEPS for x in (2, 3, 4)]
     return outcome, [text for text in observer.notices if "fuse" in text]
 
 
@@ -113,11 +120,43 @@ def test_a_trial_that_reports_too_seldom_is_not_measured(here: Path, monkeypatch
     assert said[-1] == "workers.fuse=auto: trials are trained alone: two reports took longer than 0 s"
 
 
+@pytest.mark.slow
+def test_a_member_that_diverges_does_not_decide(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one is measured, alone and in the group."""
+    outcome, said = session(here, monkeypatch, what="diverge")
+    assert [record.state.name for record in outcome.records] == ["FAILED", "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert said[1].endswith("times the steps a second of one alone: up to 16 trials are trained together")
+    assert trained(here) == ["alone 0", "alone 1", "together 0 1 2 3", "together 0 1 2 3"]
+
+
+def test_a_session_in_this_process_keeps_the_number(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was chosen stays in the study's file; where nothing was chosen before the first trial, each is trained alone."""
+    made: list[int] = []
+    folder, study = StudyFolder(root=here / "runs" / "study"), study_spec({"x": [1, 2]}, workers=AUTO)
+
+    def chosen(*_: Any) -> int:
+        made.append(1)
+        return 16
+
+    monkeypatch.setattr(fuse_measuring, "_chosen", chosen)
+
+    def fuse(*, inline: bool) -> int | None:
+        found = with_fuse(study, folder, gpu_slots(1), lambda slot: pytest.fail("no worker is needed"), str, inline=inline)
+        folder.root.mkdir(parents=True, exist_ok=True)
+        folder.study_file.write_text(write_study(found))
+        return found.workers.fuse
+
+    assert [fuse(inline=False), fuse(inline=True), fuse(inline=False)] == [16, 16, 16]
+    folder.study_file.unlink()
+    assert [fuse(inline=True), fuse(inline=False), fuse(inline=True)] == [None, 1, 1]
+    assert made == [1]
+
+
 def test_a_cpu_is_not_measured(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is gained there, and the plan says so too."""
     _, said = session(here, monkeypatch, plan_slots("cpu", 1, 1))
     assert said == ["workers.fuse=auto: trials are trained alone, since on a CPU nothing is gained by training them together"]
-    assert "\ntogether   no: on a CPU nothing is gained\n" in cli("plan", "study.yaml").out
+    assert "\ntogether   no: nothing is gained on a CPU\n" in cli("plan", "study.yaml").out
 
 
 def test_nothing_is_measured_unasked(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

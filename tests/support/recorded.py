@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sweep.worker import graphed
-from sweep.worker.graphed import Watch, memory_of, tensors_in
+from sweep.worker.written import Watch, memory_of, tensors_in
 
 # `item` and what makes a tensor of Python's numbers.
 _REFUSED = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.lift_fresh.default}
