@@ -100,6 +100,7 @@ def test_a_study_runs_and_says_what_came_out(cli: Cli, study: Path, here: Path) 
     assert cli("trials", "runs/study", "--format", "json").json == found  # the folder names the study too
 
 
+@pytest.mark.slow
 def test_a_finished_study_is_not_trained_again(cli: Cli, study: Path) -> None:
     """Running it is a success that does nothing; resuming it is an error; a larger budget continues it."""
     assert cli("run", str(study), "budget.trials=2").code == 0
@@ -170,6 +171,7 @@ def test_too_many_failures_in_a_row_stop_the_sweep(cli: Cli, study: Path) -> Non
     assert done.out.splitlines()[-1].startswith("resume the study:    sweep resume")
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_never_reported_stops_the_sweep(cli: Cli, study: Path) -> None:
     """With the names that were reported, as soon as the first trial ends."""
     done = cli("run", str(study), "metric.name=scor")
@@ -309,6 +311,7 @@ def test_a_killed_runner_takes_its_workers_with_it(cli: Cli, study: Path, here: 
     assert states(cli, study) == ["complete"] * 3
 
 
+@pytest.mark.slow
 def test_a_running_study_is_locked_and_can_be_watched(cli: Cli, study: Path, here: Path) -> None:
     """A second runner gets exit code 4 with who holds it; status shows the running trials' progress."""
     study.write_text(STUDY.replace("[ok]", "[hang]"))
@@ -419,6 +422,7 @@ def test_check_says_that_a_study_is_valid(cli: Cli, study: Path) -> None:
     assert (done.code, done.out) == (0, f"{study} is valid: grid, 3 trials\n")
 
 
+@pytest.mark.slow
 def test_the_inline_executor_runs_the_same_study_in_this_process(cli: Cli, study: Path) -> None:
     """Prints reach the terminal, and the results are the same."""
     done = cli("run", str(study), "--inline")

@@ -67,6 +67,7 @@ def folder(here: Path) -> Path:
     return here / "runs" / "study"
 
 
+@pytest.mark.slow
 def test_a_study_without_torch(here: Path, folder: Path, cli: Cli) -> None:
     """Small workers; complete, failed and pruned trials with their rows; a kill and a resume change no number."""
     (here / "mine.py").write_text(PLAIN)

@@ -32,7 +32,7 @@ def test_a_stop_between_the_members_checkpoints_ends_them_all(tmp_path: Path, mo
     """The first has made its checkpoint before the stop is asked for, the others after it; none has failed."""
     data = split(800), split(100), split(100)
     monkeypatch.setattr(together, "load", lambda name, device: data)
-    constants = {"batch_size": 16, "epochs": 1, "model": "mlp", "checkpoint_every": 10}
+    constants: dict[str, Any] = {"batch_size": 16, "epochs": 1, "model": "mlp", "checkpoint_every": 10}
     metric = {"name": "validation/accuracy", "goal": "maximize"}
     study = study_spec({"lr": LRS, **constants}, objective="sweep.objectives.fashion_mnist:train", metric=metric)
     specs = tuple(

@@ -152,6 +152,7 @@ def test_a_session_in_this_process_keeps_the_number(here: Path, monkeypatch: pyt
     assert made == [1]
 
 
+@pytest.mark.slow
 def test_a_cpu_is_not_measured(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is gained there, and the plan says so too."""
     _, said = session(here, monkeypatch, plan_slots("cpu", 1, 1))

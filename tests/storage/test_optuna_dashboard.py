@@ -63,6 +63,7 @@ def answer(url: str) -> Any:
         return None
 
 
+@pytest.mark.slow
 def test_optuna_dashboard_shows_the_study(cli: Cli, here: Path) -> None:
     """Every trial with its state, parameters, curve and value; the file is only read."""
     done = cli("run", str(write_study(here, STUDY)))

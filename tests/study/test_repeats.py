@@ -176,6 +176,7 @@ def test_a_failed_run_fails_its_trial_and_saves_the_others(study: Path, cli: Cli
     assert [str(run.state) for run in records(study.parent / "runs" / "study")] == ["complete"] * 6
 
 
+@pytest.mark.slow
 def test_a_pruned_first_run_spares_the_others(study: Path, cli: Cli) -> None:
     """The pruner uses the first run; the others start when it is complete."""
     text = STUDY.replace("mine:learn", "mine:train").replace("values: [1, 2]", "values: [8, 1]")

@@ -55,6 +55,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     return found
 
 
+@pytest.mark.slow
 def test_the_driver_sees_who_starts_cuda(driver: CudaDriver) -> None:
     """Without this the tests below would show nothing."""
     subprocess.run([sys.executable, "-c", "import torch"], check=True)

@@ -61,6 +61,7 @@ def test_a_module_beside_the_study_file_is_found_from_another_folder(here: Path)
     assert [trial["state"] for trial in study.trials] == ["complete", "complete"]
 
 
+@pytest.mark.slow
 def test_an_interpreter_without_sweep(here: Path, cli: Cli) -> None:
     """One file is the client there, with the standard library only: it reports, and ends where the trial is pruned."""
     (here / "sweep_client.py").write_text(cli("docs", "client").out)
