@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sweep.runner.fusing import spec_of
 from sweep.storage.folder import StudyFolder
 from sweep.storage.stored_study import stored_study
 from sweep.study.groups import Groups, Key, why_none
@@ -64,7 +65,7 @@ def with_fuse(
     study: StudySpec,
     folder: StudyFolder,
     slots: Sequence[Slot],
-    make_worker: Callable[[Slot], Worker],
+    maker: Callable[[], Callable[[Slot], Worker]],
     notice: Callable[[str], object],
     *,
     inline: bool = False,
@@ -75,7 +76,7 @@ def with_fuse(
         study: what is to be run.
         folder: the study's; a stored study has a number, which its groups were made by.
         slots: of this machine, of which the first one's device is measured; none of a cluster.
-        make_worker: returns a slot's worker.
+        maker: returns what makes a slot's worker; called only if something is measured.
         notice: shows what is done, and why.
         inline: the trials run in this process, where nothing is measured.
     """
@@ -86,18 +87,18 @@ def with_fuse(
     elif inline:
         return study
     else:
-        fuse = _chosen(study, slots[0], make_worker, notice)
+        fuse = _chosen(study, slots[0], maker, notice)
     return replace(study, workers=replace(study.workers, fuse=fuse))
 
 
-def _chosen(study: StudySpec, slot: Slot, make_worker: Callable[[Slot], Worker], notice: Callable[[str], object]) -> int:
+def _chosen(study: StudySpec, slot: Slot, maker: Callable[[], Callable[[Slot], Worker]], notice: Callable[[str], object]) -> int:
     if not slot.gpus:
         notice("workers.fuse=auto: trials are trained alone, since on a CPU nothing is gained by training them together")
         return 1
     # The worker is gone before the folder is, into which it writes.
     with (
         tempfile.TemporaryDirectory(prefix="sweep-measuring-", ignore_cleanup_errors=True) as folder,
-        contextlib.closing(make_worker(slot)) as worker,
+        contextlib.closing(maker()(slot)) as worker,
     ):
         try:
             return _measured(study, slot, worker, Path(folder), notice)
@@ -115,8 +116,8 @@ def _measured(study: StudySpec, slot: Slot, worker: Worker, folder: Path, notice
         notice(f"workers.fuse=auto: preparing {study.trained}")
         _follow(worker, protocol.Prepare(params=study.grid.point(group[0][0])), lambda event: Decision.CONTINUE)
     notice(f"workers.fuse=auto: measuring the steps a second of one trial alone and of {len(group)} together on {slot.device}")
-    alone = _alone(worker, [_spec(study, key, folder / f"alone-{place}") for place, key in enumerate(group)])
-    together = _rate(worker, [_spec(study, key, folder / f"{place}") for place, key in enumerate(group)]) * len(group)
+    alone = _alone(worker, _specs(study, group, folder / "alone"))
+    together = _rate(worker, _specs(study, group, folder / "together")) * len(group)
     gain = together / alone
     fuse = _MOST if gain >= _GAIN else 1
     what = f"up to {fuse} trials are trained together" if fuse > 1 else "trials are trained alone"
@@ -141,9 +142,11 @@ def _first_group(study: StudySpec, varies: Sequence[str] | None) -> Sequence[Key
     return found
 
 
-def _spec(study: StudySpec, key: Key, folder: Path) -> TrialSpec:
-    record = planned_record(study, key[0], study.grid.point(key[0]), key[1])
-    return TrialSpec(number=record.number, repeat=record.repeat, params=record.params, seed=record.seed, dir=str(folder))
+def _specs(study: StudySpec, group: Sequence[Key], root: Path) -> list[TrialSpec]:
+    """Return what the worker is told of a group's trials, whose folders are below this one."""
+    root.mkdir()
+    records = [planned_record(study, number, study.grid.point(number), repeat) for number, repeat in group]
+    return [spec_of(record, study, StudyFolder(root=root), {}, 1) for record in records]
 
 
 def _alone(worker: Worker, specs: Sequence[TrialSpec]) -> float:

@@ -121,8 +121,8 @@ def run_study(
         code = CodeHistory(study, folder, found := code_of(study, objective), known)
         if text := code.check(keep=keep, retry_failed=retry_failed):
             (warn or observer.notice)(text)
-        torch = uses_torch(study, found, objective)
-        maker = worker_maker(study, inline, get_objective, _imports(torch))
+        imports = TORCH_IMPORTS if uses_torch(study, found, objective) else IMPORTS
+        maker = functools.partial(worker_maker, study, inline, get_objective, imports)
         study = with_fuse(study, folder, slots, maker, observer.notice, inline=inline)
         slots = with_seats(slots, study.workers.fuse or 1)
 
@@ -142,7 +142,7 @@ def run_study(
             observer.notice(text)
 
         with (
-            _engine(study, folder, slots, inline, get_objective, torch, mark) as engine,
+            _engine(study, folder, slots, inline, get_objective, imports, mark) as engine,
             _open_store(folder, study, lock, observer) as store,
         ):
             known = store.records()
@@ -178,11 +178,10 @@ def _engine(
     slots: Sequence[Slot],
     inline: bool,
     get: Callable[[], Any] | None,
-    torch: bool,
+    imports: Sequence[str],
     mark: str,
 ) -> Iterator[Engine]:
     """Have what makes workers: this machine, which imports their modules while the study is opened, or a cluster."""
-    imports = _imports(torch)
     if inline:
         yield Here(make_worker=shared(worker_maker(study, inline, get, imports)))
     elif study.workers.engine == "ray":
@@ -209,10 +208,6 @@ def _sharing(study: StudySpec, slots: Sequence[Slot], clock: RunningClock) -> Gp
     if not may_grow(study.workers, slots) or slots[0].seats > 1:
         return None
     return GpuSharing(slots, cpu_cores(), clock, threads=study.workers.threads)
-
-
-def _imports(torch: bool) -> Sequence[str]:
-    return TORCH_IMPORTS if torch else IMPORTS
 
 
 def _open_store(folder: StudyFolder, study: StudySpec, lock: Lock, observer: Observer) -> contextlib.closing[StudyStore]:

@@ -28,6 +28,7 @@ from sweep.objectives.fused import FusedNetwork, losses_of
 from sweep.objectives.images import load
 from sweep.objectives.networks import make_model, make_optimizer, set_precision
 from sweep.objectives.training import Epoch, epoch_order
+from sweep.worker.graphed import Graphed
 from sweep.worker.member_rows import rows_of
 from sweep.worker.row_optimizer import RowOptimizer
 from tests.benchmarks.machine import describe
@@ -85,20 +86,6 @@ def member_step(device: str, members: int, batch: int) -> Callable[[], Tensor]:
     return step
 
 
-def captured(step: Callable[[], Tensor]) -> Callable[[], object]:
-    """Return a function that replays a step as a CUDA graph (https://docs.pytorch.org/docs/stable/notes/cuda.html)."""
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # what only the first steps do must be done before the capture
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph.replay
-
-
 def rate(device: str, step: Callable[[], object], seconds: float) -> float:
     """Return how often a step is made in a second."""
     wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
@@ -148,7 +135,8 @@ def main() -> None:
         each = rate(device, member_step(device, members, _ALONE_BATCH), 3.0) * members
         text = f"{members} members: {each:.0f} steps a second together"
         if device == "cuda":
-            text += f", {rate(device, captured(member_step(device, members, _ALONE_BATCH)), 3.0) * members:.0f} as a CUDA graph"
+            graph = Graphed(member_step(device, members, _ALONE_BATCH), device)
+            text += f", {rate(device, graph, 3.0) * members:.0f} as a CUDA graph"
         print(text, flush=True)
 
 

@@ -141,7 +141,7 @@ def test_a_session_in_this_process_keeps_the_number(here: Path, monkeypatch: pyt
     monkeypatch.setattr(fuse_measuring, "_chosen", chosen)
 
     def fuse(*, inline: bool) -> int | None:
-        found = with_fuse(study, folder, gpu_slots(1), lambda slot: pytest.fail("no worker is needed"), str, inline=inline)
+        found = with_fuse(study, folder, gpu_slots(1), lambda: pytest.fail("no worker is needed"), str, inline=inline)
         folder.root.mkdir(parents=True, exist_ok=True)
         folder.study_file.write_text(write_study(found))
         return found.workers.fuse
