@@ -3,6 +3,9 @@
 A file is a sequence of records: length (uint64), checksum of the length, the data, checksum of the data. A process that is
 killed may leave half a record at the end. Positions are counted in records, not in bytes, because `hparams.renew` replaces
 records by longer or shorter ones when a study is extended.
+
+The checksum is the masked CRC-32C of the TFRecord format (TensorFlow's documentation, "TFRecord and tf.train.Example").
+TensorBoard computes it byte by byte in Python, 12 ms for a picture of 100 kB; google-crc32c takes 0.03 ms.
 """
 
 from __future__ import annotations
@@ -17,17 +20,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import google_crc32c
+
 from sweep.storage.regular import NotRegular, files_below, open_new, open_own
 
 PATTERN = "events.out.tfevents*"
 _HIDDEN = "events.out.dropped"  # in place of the beginning of a name: TensorBoard reads every name with `tfevents` in it
 _SHOWN = PATTERN.removesuffix("*")
 _HEADER = struct.Struct("<QI")
-CHECKSUM = 4
+_LENGTH = struct.Struct("<Q")
+_FOOTER = struct.Struct("<I")
+CHECKSUM = _FOOTER.size
 
 
 class NotEnoughRecords(Exception):
     """An event file has fewer records than it should, or is missing."""
+
+
+def record(data: bytes) -> bytes:
+    """Return a record with this data."""
+    return _HEADER.pack(len(data), _checksum(_LENGTH.pack(len(data)))) + data + _FOOTER.pack(_checksum(data))
 
 
 def records(file: BinaryIO) -> Iterator[tuple[int, int]]:
@@ -35,8 +47,6 @@ def records(file: BinaryIO) -> Iterator[tuple[int, int]]:
 
     This ends at a record that is cut off or whose length is damaged; the data's own checksum is not checked.
     """
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-
     size = os.fstat(file.fileno()).st_size
     place = file.tell()
     while place + _HEADER.size <= size:
@@ -44,7 +54,7 @@ def records(file: BinaryIO) -> Iterator[tuple[int, int]]:
         header = file.read(_HEADER.size)
         length, checksum = _HEADER.unpack(header)
         end = place + _HEADER.size + length + CHECKSUM
-        if masked_crc32c(header[:8]) != checksum or end > size:
+        if _checksum(header[: _LENGTH.size]) != checksum or end > size:
             return
         yield place + _HEADER.size, length
         place = end
@@ -141,13 +151,11 @@ def of_run(run_folder: Path) -> list[Path]:
 
 def replace_record(path: Path, start: int, length: int, data: bytes) -> None:
     """Replace the data of one record, which begins at `start` and has `length` bytes; at every moment the file is whole."""
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
     unfinished = path.with_name(".record.unfinished")  # TensorBoard reads every name with `tfevents` in it
     try:
         with _opened(path) as old, open_new(unfinished) as new:
             new.write(old.read(start - _HEADER.size))
-            RecordWriter(new).write(data)
+            new.write(record(data))
             old.seek(start + length + CHECKSUM)
             shutil.copyfileobj(old, new)
             new.flush()
@@ -183,6 +191,11 @@ def sorted_last(name: str, others: Iterable[str]) -> str:
         if name <= last:
             return f"events.out.tfevents.{int(last.split('.')[3]) + 1:010d}.{name.split('.', 4)[4]}"
     return name
+
+
+def _checksum(data: bytes) -> int:
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _opened(path: Path) -> BinaryIO:

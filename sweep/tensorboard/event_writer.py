@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Protocol
 
 from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from sweep.storage.regular import identity
 from sweep.tensorboard import event_files
@@ -63,7 +62,6 @@ class EventWriter:
         self._refused = False  # a record, since too many wait
         self._written: tuple[bytes, int] = b"", 0  # the last record that was, and where it ends
         self._lock = threading.RLock()
-        self._records = RecordWriter(self)
         source = SourceMetadata(writer="sweep")
         self.add_event(Event(wall_time=time.time(), file_version=_VERSION, source_metadata=source))
 
@@ -77,18 +75,17 @@ class EventWriter:
         Raises:
             OSError: it is not, or not wholly, in the file; the next call writes the rest first.
         """
-        data = event.SerializeToString()
+        record = event_files.record(event.SerializeToString())
         with self._lock:
-            self._records.write(data)
+            self._take(record)
             self._write_waiting()
 
-    def write(self, data: bytes) -> None:
-        """Take the bytes of a record, as `RecordWriter` asks for it."""
-        if self._refused or (self._waiting and self._waiting_bytes + len(data) > _MOST_WAITING):
+    def _take(self, record: bytes) -> None:
+        if self._refused or (self._waiting and self._waiting_bytes + len(record) > _MOST_WAITING):
             self._refused = True
             raise OSError(errno.ENOSPC, "the disk has been full for long, and records were lost", self._name)
-        self._waiting_bytes += len(data)
-        self._waiting.append(data)
+        self._waiting_bytes += len(record)
+        self._waiting.append(record)
 
     def _write_waiting(self) -> None:
         """Write the records that wait.
@@ -121,7 +118,7 @@ class EventWriter:
         with self._lock:
             self._write_waiting()
             if self._refused:
-                self.write(b"")
+                self._take(b"")
             if (
                 self._file is not None
                 and identity(os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)) != self._identity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 _COLUMNS = 8
@@ -23,6 +25,15 @@ _TALLEST = 3 * _SHOWN  # a higher image is compressed
 _LONGEST_NAME, _LONGEST_TITLE = 24, 60  # letters
 # ColorBrewer's Blues (https://colorbrewer2.org), for shares from 0 to 1.
 _BLUES = np.array([[247, 251, 255], [198, 219, 239], [107, 174, 214], [33, 113, 181], [8, 48, 107]], dtype=float)
+
+
+def summary(tag: str, picture: Pixels) -> Summary:
+    """Return the record of a picture for the IMAGES tab."""
+    height, width, colours = picture.shape
+    encoded = io.BytesIO()
+    Image.fromarray(picture).save(encoded, "PNG", compress_level=1)  # half the time of Pillow's 6, for a tenth more bytes
+    image = Summary.Image(height=height, width=width, colorspace=colours, encoded_image_string=encoded.getvalue())
+    return Summary(value=[Summary.Value(tag=tag, image=image)])
 
 
 def image_grid(images: Pixels, titles: Sequence[str] | None) -> Pixels:

@@ -27,7 +27,6 @@ from google.protobuf.struct_pb2 import ListValue, Value
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from sweep.storage.regular import open_own
 from sweep.study.space import Choice, Constant, Domain, Numbers, listed
@@ -87,7 +86,7 @@ def append_front(run_folder: Path, *, inside: bool, step: int, mend: bool = Fals
         contextlib.suppress(FileNotFoundError),  # the trial was dropped at this moment
         os.fdopen(open_own(paths[-1], os.O_WRONLY | os.O_APPEND), "ab") as file,
     ):
-        RecordWriter(file).write(Event(wall_time=time.time(), step=step, summary=summary).SerializeToString())
+        file.write(event_files.record(Event(wall_time=time.time(), step=step, summary=summary).SerializeToString()))
 
 
 def append_end(run_folder: Path, params: Params, *, success: bool) -> None:

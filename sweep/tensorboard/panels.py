@@ -191,7 +191,7 @@ class Panels:
 
         shown = _pixels(images[:_GRID_IMAGES])
         picture = figures.image_grid(shown, titles[: len(shown)] if titles else None)
-        self.writer.add_image(tag, picture, step, dataformats="HWC")
+        self.run.add_summary(figures.summary(tag, picture), step)
 
     def _histogram(self, tag: str, tensor: Tensor | None, step: int) -> None:
         if tensor is None or tensor.numel() == 0:
@@ -229,7 +229,7 @@ class Panels:
         size = len(names)
         counts = torch.bincount(labels * size + predicted, minlength=size * size).reshape(size, size).numpy()
         picture = figures.confusion_matrix(counts, names, numbers=size <= _MOST_CLASSES)
-        self.writer.add_image("predictions/confusion", picture, step, dataformats="HWC")
+        self.run.add_summary(figures.summary("predictions/confusion", picture), step)
 
     def _mistakes(self, images: Tensor, labels: Tensor, chances: Tensor, names: Sequence[str], step: int) -> None:
         chance, predicted = chances.max(1)

@@ -84,9 +84,11 @@ def reload(page: Page) -> None:
 
 
 def choose(menu: Locator, option: str | re.Pattern[str]) -> None:
-    """Open a drop-down menu of Polymer and choose the option with this text."""
+    """Open a drop-down menu of Polymer, choose the option with this text, and wait until the menu has closed."""
+    wanted = menu.get_by_role("option", name=option, exact=True)
     menu.click()
-    menu.get_by_role("option", name=option, exact=True).click()
+    wanted.click()
+    wanted.wait_for(state="hidden")  # a click on a menu that is still closing would not open it again
 
 
 # ---------------------------------------------------------------- HPARAMS
