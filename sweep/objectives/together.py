@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from sweep.objectives import datasets
-from sweep.objectives.fused import FusedNetwork, losses_of
+from sweep.objectives.fastest import fastest
+from sweep.objectives.fused import GROUPED, PRODUCTS, FusedNetwork, losses_of
 from sweep.objectives.images import Split, load, to_float
 from sweep.objectives.networks import make_model, make_optimizer, set_precision
-from sweep.objectives.steps import Steps, Trained
+from sweep.objectives.steps import BATCHES, Steps, Trained
 from sweep.objectives.training import (
     AHEAD,
     Epoch,
@@ -33,6 +34,10 @@ from sweep.objectives.training import (
 )
 from sweep.worker.group import Group
 from sweep.worker.member_rows import MemberRows
+
+# Where it is measured how convolutions are computed. On a CPU grouped ones always win: by 1.2 to 2.8 times, as
+# `python -m tests.benchmarks.fused_convolutions` shows.
+_MEASURED_ON = ("cuda",)
 
 
 @dataclass(kw_only=True)
@@ -73,7 +78,7 @@ class _Batches:
 class _Members:
     """The networks and optimizers of a group, as rows, and as those of members that are trained alone."""
 
-    def __init__(self, group: Group, settings: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, group: Group, settings: Sequence[Mapping[str, Any]], precision: AbstractContextManager[object]) -> None:
         self.models: list[nn.Sequential] = []
         for place, one in enumerate(settings):
             group.seed(place)
@@ -82,8 +87,13 @@ class _Members:
         states = group.states
         self.done = [{} if state is None else dict(state["epoch"]) for state in states]
         self._own = MemberRows(self.models, optimizers, settings[0]["optimizer"], settings, states)
-        self.network = FusedNetwork(self.models[0], len(group))
         self.rows = self._own.matrix.detach().requires_grad_()  # the same numbers
+        begun = [state for state in states if state is not None]
+        measured = torch.device(group.device).type in _MEASURED_ON and any(isinstance(one, nn.Conv2d) for one in self.models[0])
+        self._convolutions = begun[0].get("convolutions", GROUPED) if begun else GROUPED
+        if measured and not begun:
+            self._convolutions = _fastest_convolutions(self.models[0], self.rows, settings[0], precision)
+        self.network = FusedNetwork(self.models[0], len(group), self._convolutions)
         self._steps: tuple[Sequence[bool], Steps] | None = None
 
     def steps(self, here: Sequence[bool], p: Mapping[str, Any], precision: AbstractContextManager[object]) -> Steps:
@@ -114,7 +124,33 @@ class _Members:
 
     def states(self, epochs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the state of each member's checkpoint; `part` comes before."""
-        return [{**state, "epoch": epoch} for state, epoch in zip(self._own.states(), epochs, strict=True)]
+        own = {} if self._convolutions == GROUPED else {"convolutions": self._convolutions}
+        return [{**state, "epoch": epoch, **own} for state, epoch in zip(self._own.states(), epochs, strict=True)]
+
+
+def _fastest_convolutions(
+    template: nn.Sequential, rows: Tensor, p: Mapping[str, Any], precision: AbstractContextManager[object]
+) -> str:
+    """Return how a group's convolutions are to be computed: by the time of ten batches, recorded as a graph if that can be."""
+    size, batch_size, device = len(rows), p["batch_size"], str(rows.device)
+    samples = BATCHES * batch_size
+    images = torch.zeros(size, samples, 1, 28, 28, device=device)
+    targets = torch.zeros(size, samples, dtype=torch.int64, device=device)
+
+    def way(convolutions: str) -> Callable[[], object]:
+        network = FusedNetwork(template, size, convolutions)
+
+        def gradient_of(inputs: Tensor, targets: Tensor) -> Sequence[Tensor]:
+            with precision:
+                logits = network(rows, inputs)
+                losses = losses_of(logits, targets)
+            return losses.detach(), logits.detach(), *torch.autograd.grad(losses.sum(), rows)
+
+        steps = Steps(gradient_of, batch_size=batch_size, every=None, device=device, dim=1)
+        return lambda: [*steps.over(images, targets, 0)]
+
+    what = f"convolutions of {size} x {p['model']}, batches of {batch_size}, {p['precision']}"
+    return fastest(what, {name: way(name) for name in (GROUPED, PRODUCTS)}, device, datasets.cache_root() / "measured")
 
 
 def train_together(group: Group) -> list[dict[str, float]]:
@@ -124,7 +160,7 @@ def train_together(group: Group) -> list[dict[str, float]]:
     training, validation, test = load(p["dataset"], group.device)
     samples = min(p["train_samples"] or len(training), len(training))
     precision = set_precision(p["precision"], group.device)
-    members = _Members(group, settings)
+    members = _Members(group, settings, precision)
     for member, model in zip(group.members, members.models, strict=True):
         if member.trial is not None:
             show_data(member.trial, model, training, test, datasets.CLASSES[p["dataset"]])

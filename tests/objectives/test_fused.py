@@ -10,14 +10,17 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # as everybody calls it
 from torch import Tensor, nn
 
-from sweep.objectives.fused import FusedNetwork, losses_of
+from sweep.objectives.fused import GROUPED, PRODUCTS, FusedNetwork, losses_of
 from sweep.objectives.networks import make_model, make_optimizer
 from sweep.worker.member_rows import rows_of
 from sweep.worker.row_optimizer import RowOptimizer
 
 MODELS, OPTIMIZERS = ("cnn", "lenet5", "mlp"), ("adam", "adamw", "sgd", "rmsprop")
 RATES = [(1e-3, 0.0, 0.0), (3e-4, 1e-2, 0.5), (2e-3, 1e-4, 0.0)]
-every = pytest.mark.parametrize(("model", "optimizer"), list(itertools.product(MODELS, OPTIMIZERS)))
+every = pytest.mark.parametrize(
+    ("model", "optimizer", "convolutions"),
+    [*itertools.product(MODELS, OPTIMIZERS, [GROUPED]), *itertools.product(("cnn", "lenet5"), OPTIMIZERS, [PRODUCTS])],
+)
 
 
 def settings(optimizer: str) -> list[dict[str, Any]]:
@@ -35,9 +38,9 @@ def networks(model: str) -> list[nn.Sequential]:
 class Together:
     """Members that are trained as rows."""
 
-    def __init__(self, model: str, optimizer: str) -> None:
+    def __init__(self, model: str, optimizer: str, convolutions: str = GROUPED) -> None:
         self.networks = networks(model)
-        self.network = FusedNetwork(self.networks[0], len(RATES))
+        self.network = FusedNetwork(self.networks[0], len(RATES), convolutions)
         self.rows = rows_of(self.networks).requires_grad_()
         self.optimizer = RowOptimizer(optimizer, settings(optimizer), self.rows.detach())
 
@@ -71,9 +74,9 @@ def one_thread() -> Any:
 
 
 @every
-def test_a_hundred_steps_are_those_of_separate_trainings(model: str, optimizer: str) -> None:
+def test_a_hundred_steps_are_those_of_separate_trainings(model: str, optimizer: str, convolutions: str) -> None:
     """Losses, parameters and the optimizers' states agree to 1e-12 in float64, with rates of each member's own."""
-    together, alone = Together(model, optimizer), networks(model)
+    together, alone = Together(model, optimizer, convolutions), networks(model)
     optimizers = [make_optimizer(one, p) for one, p in zip(alone, settings(optimizer), strict=True)]
     for images, labels in batches(100):
         losses = together.step(images, labels)
@@ -117,9 +120,9 @@ def test_a_state_goes_back_and_forth(optimizer: str) -> None:
 
 
 @every
-def test_a_member_changes_no_bit_of_the_others(model: str, optimizer: str) -> None:
+def test_a_member_changes_no_bit_of_the_others(model: str, optimizer: str, convolutions: str) -> None:
     """Not even with NaN in every parameter."""
-    healthy, sick = Together(model, optimizer), Together(model, optimizer)
+    healthy, sick = Together(model, optimizer, convolutions), Together(model, optimizer, convolutions)
     sick.rows.data[1] = float("nan")
     for images, labels in batches(10):
         healthy.step(images, labels)
