@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from sweep.errors import SweepError
 from sweep.runner.changed_code import CodeHistory
+from sweep.runner.drawing import Drawing
 from sweep.runner.observers import Observer, RunChange, SessionOutcome
 from sweep.runner.outcomes import FailuresInARow, outcome_of
 from sweep.runner.queue import RunQueue
@@ -50,6 +51,7 @@ class Ledger:
         slots: how many trials run at a time.
         now: the session's clock.
         code: knows which code trains; None where nothing is to be recorded of it.
+        drawing: draws the last pictures of a run; None if that is left to a later session.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class Ledger:
         slots: int = 1,
         now: Callable[[], float] = time.monotonic,
         code: CodeHistory | None = None,
+        drawing: Drawing | None = None,
     ) -> None:
         self._study, self._folder, self._store, self._observer, self._code = study, folder, store, observer, code
+        self._drawing = drawing
         self._runs: dict[int, list[TrialRecord]] = {}  # by trial, in the order of the repeats
         self._remarks = RemarksWatch(folder, observer.notice)
         for run in self._remarks.remarks.of(known):
@@ -237,6 +241,8 @@ class Ledger:
         self._store.finish(record, trial, self._planner.rungs(record.number), sync=sync)
         self._retention.ended(trial)
         self._front_column.ended(trial)
+        if self._drawing is not None:
+            self._drawing.ended(self._folder.trial_dir(record.folder))
         self._observer.update(record, RunChange.ENDED)
 
     def interrupt(self, record: TrialRecord, seconds: float) -> None:

@@ -19,6 +19,7 @@ from sweep.errors import SweepError
 from sweep.runner import environment
 from sweep.runner.changed_code import CodeHistory
 from sweep.runner.changed_constants import constants_texts
+from sweep.runner.drawing import Drawing
 from sweep.runner.engine import Engine, Here, check_engine
 from sweep.runner.fuse_measuring import with_fuse
 from sweep.runner.fusing import shared, with_seats
@@ -145,24 +146,32 @@ def run_study(
             _engine(study, folder, slots, inline, get_objective, imports, mark) as engine,
             _open_store(folder, study, lock, observer) as store,
         ):
+            drawing = Drawing(folder.root, observer.notice)
             known = store.records()
             store.note({CODES: code.stored, OUTLINE: outline(study, text), ENDED: None})
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
             if retry_failed:
                 known = [store.reopen(run) if run.has_failed else run for run in known]
             with damage_reported(folder):
-                ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code)
+                ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code, drawing)
             sharing = None if inline else _sharing(study, slots, clock)
             runner = Runner(study, folder, ledger, slots, engine, observer, timer, sharing)
             on_start(runner)
-            return _run(runner, ledger, store, study, folder, signals)
+            return _run(runner, drawing, ledger, store, study, folder, signals)
 
 
 def _run(
-    runner: Runner, ledger: Ledger, store: StudyStore, study: StudySpec, folder: StudyFolder, signals: Sequence[int]
+    runner: Runner,
+    drawing: Drawing,
+    ledger: Ledger,
+    store: StudyStore,
+    study: StudySpec,
+    folder: StudyFolder,
+    signals: Sequence[int],
 ) -> SessionOutcome:
     """Run what is left; then store how the session ended, and show in TensorBoard what the user has said of trials meanwhile."""
-    outcome = runner.run()
+    with drawing:
+        outcome = runner.run()
     with contextlib.suppress(sqlite3.Error, SweepError):  # all results are stored
         store.note({ENDED: ended_json(outcome, signals)})
     with contextlib.suppress(OSError, SweepError):  # the next session does it again

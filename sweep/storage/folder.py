@@ -29,6 +29,7 @@ BEST_EMBEDDINGS = "plugins/org_tensorflow_tensorboard_projector"
 # The first line of a request to stop; the second one is the session that it is for, of older versions there is none.
 STOP_AT_NEXT_STEP = "at the next step\n"
 STOP_AT_ONCE = "at once\n"
+DRAWINGS = ".drawings"  # the folder of what is still to be drawn of trials that have ended
 PARENTS = "parents"  # the folder of the copies that `parent_dir` is in
 _LONGEST_NAME = 255  # bytes, in most file systems
 _SEPARATORS = frozenset({os.sep, os.altsep or os.sep, "\0"})

@@ -65,6 +65,11 @@ class EventWriter:
         source = SourceMetadata(writer="sweep")
         self.add_event(Event(wall_time=time.time(), file_version=_VERSION, source_metadata=source))
 
+    @property
+    def path(self) -> Path:
+        """Return the file's path."""
+        return Path(self._folder_name, self._name)
+
     def get_logdir(self) -> str:
         """Return the run folder."""
         return self._folder_name

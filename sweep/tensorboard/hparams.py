@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +27,6 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-from sweep.storage.regular import open_own
 from sweep.study.space import Choice, Constant, Domain, Numbers, listed
 from sweep.study.trial import Params, Scalar
 from sweep.tensorboard import event_files
@@ -82,11 +80,8 @@ def append_front(run_folder: Path, *, inside: bool, step: int, mend: bool = Fals
     if not paths:  # somebody removed them
         return
     summary = Summary(value=[Summary.Value(tag=FRONT, simple_value=float(inside))])
-    with (
-        contextlib.suppress(FileNotFoundError),  # the trial was dropped at this moment
-        os.fdopen(open_own(paths[-1], os.O_WRONLY | os.O_APPEND), "ab") as file,
-    ):
-        file.write(event_files.record(Event(wall_time=time.time(), step=step, summary=summary).SerializeToString()))
+    with contextlib.suppress(FileNotFoundError):  # the trial was dropped at this moment
+        event_files.append(paths[-1], [Event(wall_time=time.time(), step=step, summary=summary).SerializeToString()])
 
 
 def append_end(run_folder: Path, params: Params, *, success: bool) -> None:

@@ -6,8 +6,9 @@
     predictions(...)           PR CURVES; the confusion matrix and the worst mistakes in IMAGES
     embedding(name, vectors)   PROJECTOR
 
-The study file's `log:` block switches each on or off. The first trial writes what the whole study needs only once. Nothing here
-changes a result: no random number is drawn, and the model is not changed. Errors are printed to the trial's log, and the training
+The study file's `log:` block switches each on or off. The first trial writes what the whole study needs only once. The pictures
+of predictions are drawn at the next report or checkpoint, those of a trial's end by the runner (`drawings`). Nothing here changes
+a result: no random number is drawn, and the model is not changed. Errors are printed to the trial's log, and the training
 continues. Importing this module does not import torch; its panels do, except `batch`.
 """
 
@@ -28,6 +29,7 @@ from sweep.storage.folder import BEST_EMBEDDINGS
 from sweep.study import plain
 from sweep.study.spec import LogSpec
 from sweep.tensorboard import projector
+from sweep.tensorboard.drawings import Picture, picture
 from sweep.tensorboard.run_writer import RunWriter
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class Panels:
         self._reports = 0
         self._embeddings: dict[str, projector.Embedding] = {}  # of this trial
         self._data: dict[str, projector.Embedding] = {}  # those of them that show the data
+        self._pictures: list[Picture] = []  # which are not drawn yet
 
     @functools.cached_property
     def writer(self) -> SummaryWriter:
@@ -91,7 +94,7 @@ class Panels:
         """
         self.run.lifetime.check("trial.panels.samples")
         if self._log.images:
-            self._once("samples", lambda: self._image_grid("samples/training", images, _names(labels, classes)))
+            self._once("samples", lambda: self._draw(_image_grid("samples/training", 0, images, _names(labels, classes))))
 
     def batch(self, number: int, metrics: Mapping[str, Any]) -> None:
         """Add a point to each curve at every n-th batch (`log: {batches: n}`); other batches cost nothing.
@@ -146,6 +149,7 @@ class Panels:
 
     def reported(self, step: int) -> None:
         """Write the histograms of a report."""
+        self.draw()
         self._reports += 1
         # At each of the first 63 reports, then every second, from 128 on every fourth: reports of each batch would fill the disk.
         due = self._reports % (1 << max(0, self._reports.bit_length() - 6)) == 0
@@ -153,6 +157,16 @@ class Panels:
             for name, parameter in self._model.named_parameters():
                 self.run.guard("panels.histograms", self._histogram, f"weights/{name}", parameter, step)
                 self.run.guard("panels.histograms", self._histogram, f"gradients/{name}", parameter.grad, step)
+
+    def draw(self) -> None:
+        """Draw the pictures that wait for it."""
+        for one in self.taken():
+            self.run.guard("panels.predictions", self._draw, one)
+
+    def taken(self) -> list[Picture]:
+        """Return the pictures that wait to be drawn; from now on none does."""
+        pictures, self._pictures = self._pictures, []
+        return pictures
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a trial that resumes needs; plain data."""
@@ -165,7 +179,10 @@ class Panels:
     def clear(self) -> None:
         """Let go of the model and everything else of the trial, which has ended."""
         self._model = None
-        self._embeddings, self._data = {}, {}
+        self._embeddings, self._data, self._pictures = {}, {}, []
+
+    def _draw(self, one: Picture) -> None:
+        self.run.add_summary(one.summary(), one.step, one.at)
 
     def _batch(self, number: int, metrics: Mapping[str, Any]) -> None:
         for tag, value in metrics.items():
@@ -185,13 +202,6 @@ class Panels:
         with _same_random_numbers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about tracing, which the user did not ask for
             self.writer.add_graph(quiet, example)
-
-    def _image_grid(self, tag: str, images: Tensor, titles: Sequence[str] | None, step: int = 0) -> None:
-        from sweep.tensorboard import figures  # imports Pillow, only when there is something to draw
-
-        shown = _pixels(images[:_GRID_IMAGES])
-        picture = figures.image_grid(shown, titles[: len(shown)] if titles else None)
-        self.run.add_summary(figures.summary(tag, picture), step)
 
     def _histogram(self, tag: str, tensor: Tensor | None, step: int) -> None:
         if tensor is None or tensor.numel() == 0:
@@ -224,12 +234,10 @@ class Panels:
     def _confusion(self, predicted: Tensor, labels: Tensor, names: Sequence[str], step: int) -> None:
         import torch
 
-        from sweep.tensorboard import figures
-
         size = len(names)
         counts = torch.bincount(labels * size + predicted, minlength=size * size).reshape(size, size).numpy()
-        picture = figures.confusion_matrix(counts, names, numbers=size <= _MOST_CLASSES)
-        self.run.add_summary(figures.summary("predictions/confusion", picture), step)
+        numbers = size <= _MOST_CLASSES
+        self._pictures.append(picture("predictions/confusion", step, counts, names, is_grid=False, numbers=numbers))
 
     def _mistakes(self, images: Tensor, labels: Tensor, chances: Tensor, names: Sequence[str], step: int) -> None:
         chance, predicted = chances.max(1)
@@ -238,7 +246,7 @@ class Panels:
         found = zip(labels[worst].tolist(), predicted[worst].tolist(), chance[worst].tolist(), strict=True)
         titles = [f"{names[true]}\ntaken for {names[other]} {share:.0%}" for true, other, share in found]
         if titles:
-            self._image_grid("predictions/worst mistakes", images[worst.to(images.device)], titles, step)
+            self._pictures.append(_image_grid("predictions/worst mistakes", step, images[worst.to(images.device)], titles))
 
     def _embedding(
         self, name: str, vectors: Tensor, labels: Sequence[str] | None, images: Tensor | None, *, of_model: bool
@@ -278,6 +286,11 @@ def _names(labels: Sequence[int] | Tensor | None, classes: Sequence[str] | None)
         return None
     numbers: list[Any] = labels.tolist() if hasattr(labels, "tolist") else list(labels)
     return [classes[number] if classes else str(number) for number in numbers]
+
+
+def _image_grid(tag: str, step: int, images: Tensor, titles: Sequence[str] | None) -> Picture:
+    shown = _pixels(images[:_GRID_IMAGES])
+    return picture(tag, step, shown, titles[: len(shown)] if titles else None, is_grid=True)
 
 
 def _pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -17,6 +17,7 @@ from sweep.study.spec import StudySpec
 from sweep.study.timing import Stopwatch
 from sweep.study.trial import Params, Position, Scalar, TrialSpec
 from sweep.tensorboard.columns import FEASIBLE, best_tag, metric_columns, with_columns
+from sweep.tensorboard.drawings import leave
 from sweep.tensorboard.hparams import renew
 from sweep.tensorboard.panels import Panels
 from sweep.tensorboard.run_writer import RunWriter
@@ -127,15 +128,21 @@ class TrialLog:
         self.writer.written()
 
     def end(self, metrics: Iterable[str], *, success: bool | None) -> None:
-        """Write the status of the run's row, none of a trial that will resume (None), and close the files."""
+        """Write the status of the run's row, none of a trial that will resume (None), and close the files.
+
+        What is left to be drawn is left to the runner; of a trial that resumes, nothing: it will come to that point again.
+        """
         self.describe(metrics)  # if nothing was reported
         if success is not None:
             self.appear()
             self.writer.end_session(success=success)
         self.writer.written()
+        pictures = self.panels.taken() if success is not None else []
         self.close()
         if self._late:
             renew(Path(self._spec.dir), *self._columns())
+        if pictures:
+            self.writer.guard("panels.predictions", leave, self.writer.events.path, pictures)
 
     def close(self) -> None:
         """Close the files; the writer and the panels cannot be used any more, and hold nothing of the objective's."""

@@ -165,6 +165,7 @@ class Attempt:
     def save(self, position: Position, state: dict[str, Any]) -> None:
         """As in `TrialHost`."""
         checkpoint = self._checkpoint
+        self._log.panels.draw()
         self._log.appear()
         if position.metrics:
             self._log.describe(position.metrics)

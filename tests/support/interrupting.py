@@ -85,7 +85,7 @@ import importlib, os, signal, sys
 
 place, when, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 module, owner, name = place.rsplit(".", 2)
-owner = getattr(importlib.import_module(module), owner)
+owner = getattr(importlib.import_module(module), owner, None) or importlib.import_module(f"{module}.{owner}")
 original = getattr(owner, name)
 calls = 0
 
@@ -110,7 +110,7 @@ def kill_runner_at(place: str, when: str, count: int, *words: str, here: Path) -
     """Run `sweep`; its process is killed by SIGKILL at one of its effects.
 
     Args:
-        place: the function that has the effect, as `module.Class.function`.
+        place: the function that has the effect, as `module.Class.function` or `package.module.function`.
         when: `before` or `after` it.
         count: at which call, counted from 1.
         words: of the command line, the verb first.

@@ -51,6 +51,7 @@ def fill(folder: Path, log: LogSpec, *, first: bool = True) -> set[tuple[str, st
     panels.reported(1)
     panels.predictions(IMAGES, LABELS, SCORES, ("a", "b", "c"), 1)
     panels.embedding("hidden", SCORES, LABELS, IMAGES)
+    panels.draw()
     writer.close()
     assert len(list(folder.glob("events*"))) == 1
     return {(kind, tag) for kind, tag, _ in points(folder)} | {

@@ -1,0 +1,67 @@
+"""Draw the last pictures of trials that have ended, in a thread of the runner: see `sweep.tensorboard.drawings`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+from sweep.study import plain
+from sweep.tensorboard import drawings
+
+_QUIET_S, _MANY = 1.0, 20  # what takes longer, and more trials than are drawn in that time, are announced
+
+
+class Drawing:
+    """A thread that draws, as a context: it leaves when everything is drawn, unless an error is raised.
+
+    Args:
+        root: the study's folder. What a session that was killed has left is drawn before anything else.
+        notice: shows a line.
+    """
+
+    def __init__(self, root: Path, notice: Callable[[str], None]) -> None:
+        self._notice = notice
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drawing")
+        self._waiting: set[Path] = set()
+        self._failed: list[str] = []
+        left = drawings.left(root)
+        if len(left) > _MANY:
+            notice(f"drawing the last pictures of {len(left)} trials for TensorBoard, as an earlier session was killed")
+        for run_folder in left:
+            self._draw(run_folder, again=True)
+        self._say_what_failed()
+
+    def __enter__(self) -> Drawing:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if kind is None:
+            until = time.monotonic() + _QUIET_S
+            while self._waiting and time.monotonic() < until:
+                time.sleep(0.01)
+            if count := len(self._waiting):
+                self._notice(f"drawing the last pictures of {count} trial{'s' * (count > 1)} for TensorBoard")
+        self._thread.shutdown(cancel_futures=kind is not None)
+        self._say_what_failed()
+
+    def ended(self, run_folder: Path) -> None:
+        """Draw what is left for a run that has ended."""
+        if drawings.is_left(run_folder):
+            self._waiting.add(run_folder)
+            self._thread.submit(self._draw, run_folder)
+        self._say_what_failed()
+
+    def _draw(self, run_folder: Path, *, again: bool = False) -> None:
+        try:
+            drawings.draw(run_folder, again=again)
+        except Exception as error:  # whatever it is, it must not end a session
+            self._failed.append(f"the last pictures of {run_folder.name} could not be drawn: {plain.text(error)}")
+        finally:
+            self._waiting.discard(run_folder)
+
+    def _say_what_failed(self) -> None:
+        while self._failed:
+            self._notice(self._failed.pop())

@@ -1,0 +1,130 @@
+"""Pictures of a trial that are drawn after its end, so that its worker can train the next trial meanwhile.
+
+    worker     leave(event file, pictures)   writes what is to be drawn into a file beside the run folders
+    runner     draw(run folder)              draws it, adds the records to the run's closed event file, removes the file
+
+If the runner is killed, the next session finds the file and does the same; records that had been added already are cut off first,
+so that each picture is there once. Importing this module imports neither torch nor Pillow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweep.storage.folder import DRAWINGS, UNFINISHED
+from sweep.storage.regular import make_folders, open_new, read_own
+from sweep.tensorboard import event_files
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+_SUFFIX = ".npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What a picture of the IMAGES tab shows; plain data.
+
+    Attributes:
+        tag, step: of its record.
+        values: of a grid the images (n, height, width, 3), bytes; of a confusion matrix the counts (classes, classes).
+        texts: the images' titles, None for none; the classes' names.
+        is_grid: whether it is a grid of images, not a confusion matrix.
+        numbers: whether the counts are written into the cells.
+        at: seconds since the epoch, of its record.
+    """
+
+    tag: str
+    step: int
+    values: np.ndarray[Any, Any]
+    texts: list[str] | None
+    is_grid: bool
+    numbers: bool = False
+    at: float
+
+    def summary(self) -> Summary:
+        """Draw it; return the record."""
+        from sweep.tensorboard import figures  # imports Pillow, only when there is something to draw
+
+        if self.is_grid:
+            return figures.summary(self.tag, figures.image_grid(self.values, self.texts))
+        return figures.summary(self.tag, figures.confusion_matrix(self.values, self.texts or [], numbers=self.numbers))
+
+
+def picture(tag: str, step: int, values: np.ndarray[Any, Any], texts: Sequence[str] | None, **kind: bool) -> Picture:
+    """Return a picture of this moment."""
+    return Picture(tag=tag, step=step, values=values, texts=None if texts is None else [*texts], at=time.time(), **kind)
+
+
+def leave(event_file: Path, pictures: Sequence[Picture]) -> None:
+    """Write what is to be drawn of a run whose event file is closed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = _path_of(event_file.parent)
+    records = event_files.count(event_file)
+    head = {"file": event_file.name, "records": records, "pictures": [vars(one) | {"values": None} for one in pictures]}
+    content = io.BytesIO()
+    np.savez(content, np.array(json.dumps(head)), *(one.values for one in pictures))
+    make_folders(path.parent, above=1)
+    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
+    with open_new(unfinished) as file:
+        file.write(content.getvalue())
+    unfinished.replace(path)
+
+
+def left(root: Path) -> list[Path]:
+    """Return the run folders of a study for which something is left to be drawn."""
+    return [root / path.stem for path in sorted((root / DRAWINGS).glob(f"[!.]*{_SUFFIX}"))]
+
+
+def is_left(run_folder: Path) -> bool:
+    """Return whether something is left to be drawn for a run."""
+    return _path_of(run_folder).exists()
+
+
+def draw(run_folder: Path, *, again: bool = False) -> None:
+    """Draw what is left for a run; nothing is left afterwards, even if this fails.
+
+    Args:
+        run_folder: the run's.
+        again: whether a process that was killed may have done so already.
+
+    Raises:
+        Exception: what is left cannot be read or drawn, or the event file not be written.
+    """
+    path = _path_of(run_folder)
+    try:
+        head, pictures = _read(path)
+        if file := event_files.found(run_folder / Path(head["file"]).name):  # else somebody has removed it
+            if again:
+                event_files.cut_after(file, int(head["records"]))
+            from tensorboard.compat.proto.event_pb2 import Event
+
+            events = [Event(wall_time=one.at, step=one.step, summary=one.summary()) for one in pictures]
+            event_files.append(file, [event.SerializeToString() for event in events])
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+            path.parent.rmdir()  # if it was the last one
+
+
+def _path_of(run_folder: Path) -> Path:
+    return run_folder.parent / DRAWINGS / f"{run_folder.name}{_SUFFIX}"
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[Picture]]:
+    with np.load(io.BytesIO(read_own(path)), allow_pickle=False) as content:
+        described, *values = (content[f"arr_{number}"] for number in range(len(content.files)))  # as `savez` names them
+    head: dict[str, Any] = json.loads(str(described))
+    return head, [Picture(**{**one, "values": its}) for one, its in zip(head["pictures"], values, strict=True)]

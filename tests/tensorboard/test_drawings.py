@@ -1,0 +1,149 @@
+"""Pictures that are left to the runner are drawn once, into the run's own file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sweep.storage.folder import DRAWINGS
+from sweep.study.spec import LogSpec
+from sweep.tensorboard import drawings, event_files
+from sweep.tensorboard.drawings import picture
+from sweep.tensorboard.panels import Panels
+from sweep.tensorboard.run_writer import RunWriter
+from tests.support.reading import points
+
+PICTURES = [
+    picture("grid", 1, np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3), ["a\nb", "c"], is_grid=True),
+    picture("untitled", 1, np.zeros((1, 4, 5, 3), dtype=np.uint8), None, is_grid=True),
+    picture("matrix", 2, np.array([[3, 1], [0, 2]]), ["cat", "dog"], is_grid=False, numbers=True),
+]
+DRAWN = [("image", "grid", 1), ("image", "untitled", 1), ("image", "matrix", 2)]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder with one closed event file of two records."""
+    folder = tmp_path / "study" / "0000_x=1"
+    writer = RunWriter(folder)
+    writer.add_scalar("score", 1.0, 1)
+    writer.close()
+    drawings.leave(writer.events.path, PICTURES)
+    return folder
+
+
+def test_what_is_left_is_drawn_into_the_runs_own_file(run: Path) -> None:
+    """As the worker would have drawn it; then nothing is left, not even the folder."""
+    assert drawings.left(run.parent) == [run]
+    assert drawings.is_left(run)
+    drawings.draw(run)
+    assert points(run) == [("simple_value", "score", 1), *DRAWN]
+    assert [path.name for path in run.parent.iterdir()] == [run.name]
+    assert len(list(run.iterdir())) == 1
+    [file] = run.iterdir()
+    events = [event for _, _, event in event_files.events(file)][2:]
+    assert [event.summary.value[0].image for event in events] == [one.summary().value[0].image for one in PICTURES]
+    assert [event.wall_time for event in events] == [one.at for one in PICTURES]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 200, None], ids=["nothing", "a byte", "part of a record", "everything"])
+def test_each_picture_is_there_once_after_a_kill(run: Path, tmp_path: Path, kept: int | None) -> None:
+    """However much of the records had been added."""
+    shutil.copytree(run.parent / DRAWINGS, tmp_path / "copy")
+    [file] = run.iterdir()
+    before = file.stat().st_size
+    drawings.draw(run)
+    if kept is not None:
+        with file.open("r+b") as opened:
+            opened.truncate(before + kept)
+    (tmp_path / "copy").rename(run.parent / DRAWINGS)
+    drawings.draw(run, again=True)
+    assert points(run) == [("simple_value", "score", 1), *DRAWN]
+
+
+def test_a_dropped_trial_stays_hidden(run: Path) -> None:
+    """Its pictures are in its file, and are shown when the trial is taken back."""
+    event_files.hide(run)
+    drawings.draw(run)
+    assert not event_files.are_shown(run)
+    event_files.show(run)
+    assert points(run)[1:] == DRAWN
+
+
+def test_a_run_without_its_file_gets_none(run: Path) -> None:
+    """Somebody has removed it."""
+    for file in run.iterdir():
+        file.unlink()
+    drawings.draw(run)
+    assert not list(run.iterdir())
+    assert not drawings.left(run.parent)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "pickled", "link"])
+def test_what_cannot_be_read_is_no_picture(run: Path, tmp_path: Path, damage: str) -> None:
+    """Nothing is executed, no link is followed, and the next session does not try again."""
+    [path] = (run.parent / DRAWINGS).iterdir()
+    content = path.read_bytes()
+    outside = tmp_path / "outside"
+    outside.write_bytes(content)
+    if damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "pickled":
+        np.savez(path, np.array([object()], dtype=object))
+    else:
+        path.unlink()
+        path.symlink_to(outside)
+    with pytest.raises(Exception):  # noqa: B017, PT011  # of several kinds
+        drawings.draw(run)
+    assert outside.read_bytes() == content
+    assert points(run) == [("simple_value", "score", 1)]
+    assert not drawings.left(run.parent)
+
+
+def test_no_file_outside_the_run_is_written(run: Path) -> None:
+    """Whatever a stranger has written into the file."""
+    [path] = (run.parent / DRAWINGS).iterdir()
+    other = run.parent / "other" / "events.out.tfevents.1"
+    other.parent.mkdir()
+    other.write_bytes(next(run.iterdir()).read_bytes())
+    before = other.read_bytes()
+    with np.load(path) as content:
+        head, *values = (content[name] for name in content.files)
+    changed = json.loads(str(head)) | {"file": "../other/events.out.tfevents.1"}
+    np.savez(path, np.array(json.dumps(changed)), *values)
+    drawings.draw(run, again=True)
+    assert other.read_bytes() == before
+    assert points(run) == [("simple_value", "score", 1)]
+
+
+def test_a_folder_that_is_a_link_gets_nothing(tmp_path: Path) -> None:
+    """Else a stranger could choose where a session writes."""
+    writer = RunWriter(tmp_path / "study" / "0000")
+    writer.close()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "study" / DRAWINGS).symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match="link"):
+        drawings.leave(writer.events.path, PICTURES)
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_the_pictures_before_a_report_are_drawn_with_it(tmp_path: Path) -> None:
+    """So that they are in the file when the checkpoint is made; those after it wait for the trial's end."""
+    run = RunWriter(tmp_path)
+    panels = Panels(run, LogSpec(pr_curves=False), first=False)
+    labels, scores = torch.arange(6) % 3, torch.rand(6, 3, generator=torch.Generator().manual_seed(0))
+    panels.predictions(None, labels, scores, step=1)
+    assert points(tmp_path) == []
+    panels.reported(1)
+    assert points(tmp_path) == [("image", "predictions/confusion", 1)]
+    panels.predictions(None, labels, scores, step=2)
+    assert [(one.tag, one.step) for one in panels.taken()] == [("predictions/confusion", 2)]
+    assert panels.taken() == []
+    run.close()
