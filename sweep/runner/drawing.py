@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -18,16 +18,16 @@ class Drawing:
     """A thread that draws, as a context: it leaves when everything is drawn, unless an error is raised.
 
     Args:
-        root: the study's folder. What a session that was killed has left is drawn before anything else.
+        ended: the folders of the runs that have ended. What a session that was killed has left of them is drawn at once.
         notice: shows a line.
     """
 
-    def __init__(self, root: Path, notice: Callable[[str], None]) -> None:
+    def __init__(self, ended: Iterable[Path], notice: Callable[[str], None]) -> None:
         self._notice = notice
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drawing")
         self._waiting: set[Path] = set()
         self._failed: list[str] = []
-        left = drawings.left(root)
+        left = [run_folder for run_folder in ended if drawings.is_left(run_folder)]
         if len(left) > _MANY:
             notice(f"drawing the last pictures of {len(left)} trials for TensorBoard, as an earlier session was killed")
         for run_folder in left:

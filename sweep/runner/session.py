@@ -146,8 +146,8 @@ def run_study(
             _engine(study, folder, slots, inline, get_objective, imports, mark) as engine,
             _open_store(folder, study, lock, observer) as store,
         ):
-            drawing = Drawing(folder.root, observer.notice)
             known = store.records()
+            drawing = Drawing([folder.root / run.folder for run in known if run.state.finished], observer.notice)
             store.note({CODES: code.stored, OUTLINE: outline(study, text), ENDED: None})
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
             if retry_failed:

@@ -21,6 +21,7 @@ PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 UNUSABLE_CHECKPOINT = "checkpoint.unusable.pt"
 PARENT_CHECKPOINT = "checkpoint.parent.pt"  # that of the trial that this one goes on from
 HISTORY = "checkpoint.history.jsonl"  # a long trial's earlier reports
+PICTURES = ".pictures.npz"  # what is still to be drawn of a run that has ended
 UNFINISHED = ".unfinished"  # the end of a name while its content is written
 SLOT_NOTES = "slot_notes"  # their key in `environment.json`
 WAITING_SLOTS = "waiting_slots"  # the same
@@ -29,7 +30,6 @@ BEST_EMBEDDINGS = "plugins/org_tensorflow_tensorboard_projector"
 # The first line of a request to stop; the second one is the session that it is for, of older versions there is none.
 STOP_AT_NEXT_STEP = "at the next step\n"
 STOP_AT_ONCE = "at once\n"
-DRAWINGS = ".drawings"  # the folder of what is still to be drawn of trials that have ended
 PARENTS = "parents"  # the folder of the copies that `parent_dir` is in
 _LONGEST_NAME = 255  # bytes, in most file systems
 _SEPARATORS = frozenset({os.sep, os.altsep or os.sep, "\0"})

@@ -1,6 +1,6 @@
 """Pictures of a trial that are drawn after its end, so that its worker can train the next trial meanwhile.
 
-    worker     leave(event file, pictures)   writes what is to be drawn into a file beside the run folders
+    worker     leave(event file, pictures)   writes what is to be drawn into a file of the run folder
     runner     draw(run folder)              draws it, adds the records to the run's closed event file, removes the file
 
 If the runner is killed, the next session finds the file and does the same; records that had been added already are cut off first,
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweep.storage.folder import DRAWINGS, UNFINISHED
-from sweep.storage.regular import make_folders, open_new, read_own
+from sweep.storage.folder import PICTURES, UNFINISHED
+from sweep.storage.regular import open_new, read_own
 from sweep.tensorboard import event_files
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
-
-_SUFFIX = ".npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,26 +70,25 @@ def leave(event_file: Path, pictures: Sequence[Picture]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    path = _path_of(event_file.parent)
     records = event_files.count(event_file)
     head = {"file": event_file.name, "records": records, "pictures": [vars(one) | {"values": None} for one in pictures]}
     content = io.BytesIO()
     np.savez(content, np.array(json.dumps(head)), *(one.values for one in pictures))
-    make_folders(path.parent, above=1)
-    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
+    path = event_file.with_name(PICTURES)
+    unfinished = path.with_name(f"{path.name}{UNFINISHED}")
     with open_new(unfinished) as file:
         file.write(content.getvalue())
     unfinished.replace(path)
 
 
-def left(root: Path) -> list[Path]:
-    """Return the run folders of a study for which something is left to be drawn."""
-    return [root / path.stem for path in sorted((root / DRAWINGS).glob(f"[!.]*{_SUFFIX}"))]
+def forget(run_folder: Path) -> None:
+    """Remove what is left for a run, which is trained again."""
+    (run_folder / PICTURES).unlink(missing_ok=True)
 
 
 def is_left(run_folder: Path) -> bool:
     """Return whether something is left to be drawn for a run."""
-    return _path_of(run_folder).exists()
+    return os.path.lexists(f"{run_folder}{os.sep}{PICTURES}")  # called for each of many: a Path takes longer
 
 
 def draw(run_folder: Path, *, again: bool = False) -> None:
@@ -103,7 +101,7 @@ def draw(run_folder: Path, *, again: bool = False) -> None:
     Raises:
         Exception: what is left cannot be read or drawn, or the event file not be written.
     """
-    path = _path_of(run_folder)
+    path = run_folder / PICTURES
     try:
         head, pictures = _read(path)
         if file := event_files.found(run_folder / Path(head["file"]).name):  # else somebody has removed it
@@ -116,11 +114,6 @@ def draw(run_folder: Path, *, again: bool = False) -> None:
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
-            path.parent.rmdir()  # if it was the last one
-
-
-def _path_of(run_folder: Path) -> Path:
-    return run_folder.parent / DRAWINGS / f"{run_folder.name}{_SUFFIX}"
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Picture]]:

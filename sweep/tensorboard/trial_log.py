@@ -17,7 +17,7 @@ from sweep.study.spec import StudySpec
 from sweep.study.timing import Stopwatch
 from sweep.study.trial import Params, Position, Scalar, TrialSpec
 from sweep.tensorboard.columns import FEASIBLE, best_tag, metric_columns, with_columns
-from sweep.tensorboard.drawings import leave
+from sweep.tensorboard.drawings import forget, leave
 from sweep.tensorboard.hparams import renew
 from sweep.tensorboard.panels import Panels
 from sweep.tensorboard.run_writer import RunWriter
@@ -73,6 +73,7 @@ class TrialLog:
 
     def start(self) -> None:
         """Write what is known of the run when it starts: its row, if the study file has its parameters."""
+        forget(Path(self._spec.dir))
         if self._metrics:
             self.describe(())
             self.writer.charts_of(self._metrics)

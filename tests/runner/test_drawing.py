@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sweep.runner.drawing import Drawing
-from sweep.storage.folder import DRAWINGS
+from sweep.storage.folder import PICTURES
 from sweep.tensorboard import drawings
 from sweep.tensorboard.drawings import picture
 from sweep.tensorboard.run_writer import RunWriter
@@ -42,7 +42,7 @@ def leave(root: Path, number: int) -> Path:
 def test_the_session_waits_until_everything_is_drawn(tmp_path: Path) -> None:
     """In a thread, so that the runner goes on meanwhile."""
     said: list[str] = []
-    with Drawing(tmp_path, said.append) as drawing:
+    with Drawing([], said.append) as drawing:
         runs = [leave(tmp_path, number) for number in range(5)]
         for run in runs:
             drawing.ended(run)
@@ -56,7 +56,7 @@ def test_what_a_killed_session_left_is_drawn_first(tmp_path: Path) -> None:
     """Before the next one starts a trial; where that takes a while, it is said."""
     runs = [leave(tmp_path, number) for number in range(30)]
     said: list[str] = []
-    with Drawing(tmp_path, said.append):
+    with Drawing(runs, said.append):
         assert [points(run) for run in runs] == [[("image", "m", 1)]] * 30
     assert said == ["drawing the last pictures of 30 trials for TensorBoard, as an earlier session was killed"]
 
@@ -64,9 +64,9 @@ def test_what_a_killed_session_left_is_drawn_first(tmp_path: Path) -> None:
 def test_what_cannot_be_drawn_is_said_and_ends_nothing(tmp_path: Path) -> None:
     """The other pictures are drawn."""
     said: list[str] = []
-    with Drawing(tmp_path, said.append) as drawing:
+    with Drawing([], said.append) as drawing:
         runs = [leave(tmp_path, number) for number in range(2)]
-        (tmp_path / DRAWINGS / f"{runs[0].name}.npz").write_bytes(b"nothing")
+        (runs[0] / PICTURES).write_bytes(b"nothing")
         for run in runs:
             drawing.ended(run)
     [line] = said
@@ -86,7 +86,7 @@ def test_an_error_does_not_wait_for_pictures(tmp_path: Path, monkeypatch: pytest
         draw(run_folder, again=again)
 
     monkeypatch.setattr(drawings, "draw", slowly)
-    drawing = Drawing(tmp_path, print)
+    drawing = Drawing([], print)
     runs = [leave(tmp_path, number) for number in range(3)]
 
     def session() -> None:
@@ -99,7 +99,7 @@ def test_an_error_does_not_wait_for_pictures(tmp_path: Path, monkeypatch: pytest
 
     with pytest.raises(OSError, match="disk"):
         session()
-    assert drawings.left(tmp_path) == runs[1:]
+    assert [drawings.is_left(run) for run in runs] == [False, True, True]
 
 
 @pytest.mark.slow
@@ -120,5 +120,5 @@ def test_each_picture_is_there_once_wherever_the_runner_is_killed(cli: Cli, here
             done = cli("run", str(study))
             assert done.code == 0, done.err
             assert [sorted(points(root / record.folder)) for record in records(root)] == expected
-            assert not (root / DRAWINGS).exists()
+            assert not list(root.rglob(PICTURES))
             shutil.rmtree(root)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sweep.storage.folder import DRAWINGS
+from sweep.storage.folder import PICTURES
 from sweep.study.spec import LogSpec
 from sweep.tensorboard import drawings, event_files
 from sweep.tensorboard.drawings import picture
@@ -18,7 +18,7 @@ from sweep.tensorboard.panels import Panels
 from sweep.tensorboard.run_writer import RunWriter
 from tests.support.reading import points
 
-PICTURES = [
+PICTURES_LEFT = [
     picture("grid", 1, np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3), ["a\nb", "c"], is_grid=True),
     picture("untitled", 1, np.zeros((1, 4, 5, 3), dtype=np.uint8), None, is_grid=True),
     picture("matrix", 2, np.array([[3, 1], [0, 2]]), ["cat", "dog"], is_grid=False, numbers=True),
@@ -33,35 +33,33 @@ def run(tmp_path: Path) -> Path:
     writer = RunWriter(folder)
     writer.add_scalar("score", 1.0, 1)
     writer.close()
-    drawings.leave(writer.events.path, PICTURES)
+    drawings.leave(writer.events.path, PICTURES_LEFT)
     return folder
 
 
 def test_what_is_left_is_drawn_into_the_runs_own_file(run: Path) -> None:
-    """As the worker would have drawn it; then nothing is left, not even the folder."""
-    assert drawings.left(run.parent) == [run]
+    """As the worker would have drawn it; then nothing is left."""
     assert drawings.is_left(run)
     drawings.draw(run)
+    assert not drawings.is_left(run)
     assert points(run) == [("simple_value", "score", 1), *DRAWN]
-    assert [path.name for path in run.parent.iterdir()] == [run.name]
-    assert len(list(run.iterdir())) == 1
     [file] = run.iterdir()
     events = [event for _, _, event in event_files.events(file)][2:]
-    assert [event.summary.value[0].image for event in events] == [one.summary().value[0].image for one in PICTURES]
-    assert [event.wall_time for event in events] == [one.at for one in PICTURES]
+    assert [event.summary.value[0].image for event in events] == [one.summary().value[0].image for one in PICTURES_LEFT]
+    assert [event.wall_time for event in events] == [one.at for one in PICTURES_LEFT]
 
 
 @pytest.mark.parametrize("kept", [0, 1, 200, None], ids=["nothing", "a byte", "part of a record", "everything"])
 def test_each_picture_is_there_once_after_a_kill(run: Path, tmp_path: Path, kept: int | None) -> None:
     """However much of the records had been added."""
-    shutil.copytree(run.parent / DRAWINGS, tmp_path / "copy")
-    [file] = run.iterdir()
+    shutil.copy(run / PICTURES, tmp_path / "copy")
+    [file] = event_files.of_run(run)
     before = file.stat().st_size
     drawings.draw(run)
     if kept is not None:
         with file.open("r+b") as opened:
             opened.truncate(before + kept)
-    (tmp_path / "copy").rename(run.parent / DRAWINGS)
+    (tmp_path / "copy").rename(run / PICTURES)
     drawings.draw(run, again=True)
     assert points(run) == [("simple_value", "score", 1), *DRAWN]
 
@@ -77,17 +75,16 @@ def test_a_dropped_trial_stays_hidden(run: Path) -> None:
 
 def test_a_run_without_its_file_gets_none(run: Path) -> None:
     """Somebody has removed it."""
-    for file in run.iterdir():
+    for file in event_files.of_run(run):
         file.unlink()
     drawings.draw(run)
     assert not list(run.iterdir())
-    assert not drawings.left(run.parent)
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "pickled", "link"])
 def test_what_cannot_be_read_is_no_picture(run: Path, tmp_path: Path, damage: str) -> None:
     """Nothing is executed, no link is followed, and the next session does not try again."""
-    [path] = (run.parent / DRAWINGS).iterdir()
+    path = run / PICTURES
     content = path.read_bytes()
     outside = tmp_path / "outside"
     outside.write_bytes(content)
@@ -104,15 +101,15 @@ def test_what_cannot_be_read_is_no_picture(run: Path, tmp_path: Path, damage: st
         drawings.draw(run)
     assert outside.read_bytes() == content
     assert points(run) == [("simple_value", "score", 1)]
-    assert not drawings.left(run.parent)
+    assert not drawings.is_left(run)
 
 
 def test_no_file_outside_the_run_is_written(run: Path) -> None:
     """Whatever a stranger has written into the file."""
-    [path] = (run.parent / DRAWINGS).iterdir()
+    path = run / PICTURES
     other = run.parent / "other" / "events.out.tfevents.1"
     other.parent.mkdir()
-    other.write_bytes(next(run.iterdir()).read_bytes())
+    other.write_bytes(event_files.of_run(run)[0].read_bytes())
     before = other.read_bytes()
     with np.load(path) as content:
         head, *values = (content[name] for name in content.files)
@@ -123,15 +120,17 @@ def test_no_file_outside_the_run_is_written(run: Path) -> None:
     assert points(run) == [("simple_value", "score", 1)]
 
 
-def test_a_folder_that_is_a_link_gets_nothing(tmp_path: Path) -> None:
-    """Else a stranger could choose where a session writes."""
-    writer = RunWriter(tmp_path / "study" / "0000")
-    writer.close()
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "study" / DRAWINGS).symlink_to(tmp_path / "outside")
-    with pytest.raises(OSError, match="link"):
-        drawings.leave(writer.events.path, PICTURES)
-    assert not list((tmp_path / "outside").iterdir())
+def test_a_link_in_their_place_is_replaced(run: Path, tmp_path: Path) -> None:
+    """Else a stranger could choose which file a worker overwrites."""
+    outside = tmp_path / "outside"
+    outside.write_text("mine", encoding="utf-8")
+    for name in (PICTURES, f"{PICTURES}.unfinished"):
+        (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(outside)
+    drawings.leave(event_files.of_run(run)[0], PICTURES_LEFT)
+    assert outside.read_text(encoding="utf-8") == "mine"
+    drawings.draw(run)
+    assert points(run)[1:] == DRAWN
 
 
 def test_the_pictures_before_a_report_are_drawn_with_it(tmp_path: Path) -> None:
