@@ -12,10 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from sweep.errors import SweepError
 from sweep.runner.changed_code import CodeHistory
-from sweep.runner.drawing import Drawing
 from sweep.runner.observers import Observer, RunChange, SessionOutcome
 from sweep.runner.outcomes import FailuresInARow, outcome_of
 from sweep.runner.queue import RunQueue
@@ -51,7 +51,7 @@ class Ledger:
         slots: how many trials run at a time.
         now: the session's clock.
         code: knows which code trains; None where nothing is to be recorded of it.
-        drawing: draws the last pictures of a run; None if that is left to a later session.
+        draw: draws the last pictures of a run folder.
     """
 
     def __init__(
@@ -64,26 +64,24 @@ class Ledger:
         slots: int = 1,
         now: Callable[[], float] = time.monotonic,
         code: CodeHistory | None = None,
-        drawing: Drawing | None = None,
+        draw: Callable[[Path], object] = lambda run_folder: None,
     ) -> None:
         self._study, self._folder, self._store, self._observer, self._code = study, folder, store, observer, code
-        self._drawing = drawing
+        self._draw = draw
         self._runs: dict[int, list[TrialRecord]] = {}  # by trial, in the order of the repeats
         self._remarks = RemarksWatch(folder, observer.notice)
         for run in self._remarks.remarks.of(known):
             waiting = run if run.state.finished else replace(run, state=TrialState.WAITING)
             self._runs.setdefault(run.number, []).append(waiting)
         trials = self.records
-        imported = read_imported(folder, study)
         self._front_column = FrontColumn(study, folder, trials)
         self._retention = Retention(study, folder, trials)
         stored = store.search() if needs_optuna(study) else None
-        self._planner = Planner(study, trials, stored=stored, imported=imported, slots=slots, now=now)
+        self._planner = Planner(study, trials, stored=stored, imported=read_imported(folder, study), slots=slots, now=now)
         self._queue = RunQueue(study, self._planner, trials)
         self._epochs = sum(run.step or 0 for run in self.runs)
         self._planner.trained(self._epochs)
-        self._time_stored = 0.0
-        self._failed = FailuresInARow(study.stop_after_failures)
+        self._time_stored, self._failed = 0.0, FailuresInARow(study.stop_after_failures)
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -241,8 +239,7 @@ class Ledger:
         self._store.finish(record, trial, self._planner.rungs(record.number), sync=sync)
         self._retention.ended(trial)
         self._front_column.ended(trial)
-        if self._drawing is not None:
-            self._drawing.ended(self._folder.trial_dir(record.folder))
+        self._draw(self._folder.trial_dir(record.folder))
         self._observer.update(record, RunChange.ENDED)
 
     def interrupt(self, record: TrialRecord, seconds: float) -> None:
@@ -297,8 +294,7 @@ class Ledger:
 
     def _change(self, record: TrialRecord) -> None:
         runs = {run.repeat: run for run in self._runs.get(record.number, ())}
-        before = runs.get(record.repeat)
-        runs[record.repeat] = record
+        before, runs[record.repeat] = runs.get(record.repeat), record
         self._runs[record.number] = [runs[repeat] for repeat in sorted(runs)]
         self._epochs += (record.step or 0) - ((before.step or 0) if before is not None else 0)
         self._planner.trained(self._epochs)

@@ -153,7 +153,7 @@ def run_study(
             if retry_failed:
                 known = [store.reopen(run) if run.has_failed else run for run in known]
             with damage_reported(folder):
-                ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code, drawing)
+                ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code, drawing.ended)
             sharing = None if inline else _sharing(study, slots, clock)
             runner = Runner(study, folder, ledger, slots, engine, observer, timer, sharing)
             on_start(runner)

@@ -27,6 +27,9 @@ from sweep.tensorboard import event_files
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
+    from torch import Tensor
+
+_GRID_IMAGES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,28 @@ class Picture:
 def picture(tag: str, step: int, values: np.ndarray[Any, Any], texts: Sequence[str] | None, **kind: bool) -> Picture:
     """Return a picture of this moment."""
     return Picture(tag=tag, step=step, values=values, texts=None if texts is None else [*texts], at=time.time(), **kind)
+
+
+def image_grid(tag: str, step: int, images: Tensor, titles: Sequence[str] | None) -> Picture:
+    """Return a picture of the first 32 images, as `pixels` takes them, with their titles."""
+    shown = pixels(images[:_GRID_IMAGES])
+    return picture(tag, step, shown, titles[: len(shown)] if titles else None, is_grid=True)
+
+
+def pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return images (n, ...) or (n, channels, ...) as (n, height, width, 3) bytes; floats outside 0 to 1 are scaled."""
+    found = images.detach().cpu()
+    values = (found.float() if found.is_floating_point() else found).numpy()  # NumPy has no bfloat16
+    if values.ndim == 3:
+        values = values[:, np.newaxis]
+    if values.dtype != np.uint8:
+        values = values.astype(np.float32)
+        low, high = values.min(), values.max()
+        if low < 0 or high > 1:
+            with np.errstate(all="ignore"):  # infinite ones
+                values = (values - low) / max(high - low, 1e-12)
+        values = (np.nan_to_num(values) * 255).round().astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(values, (len(values), 3, *values.shape[2:])).transpose(0, 2, 3, 1))
 
 
 def leave(event_file: Path, pictures: Sequence[Picture]) -> None:

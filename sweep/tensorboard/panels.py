@@ -29,7 +29,7 @@ from sweep.storage.folder import BEST_EMBEDDINGS
 from sweep.study import plain
 from sweep.study.spec import LogSpec
 from sweep.tensorboard import projector
-from sweep.tensorboard.drawings import Picture, picture
+from sweep.tensorboard.drawings import Picture, image_grid, picture, pixels
 from sweep.tensorboard.run_writer import RunWriter
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 _HISTOGRAM_VALUES = 100_000  # of a tensor: fewer than twice as many are used
 _HISTOGRAM_BINS = 64  # the tab draws 30; torch's 1,500 take ten times the space
 _MOST_CLASSES = 20  # more curves, or more cells with numbers, could not be read
-_GRID_IMAGES = 32
 _WORST_MISTAKES = 20
 _MOST_POINTS = 300  # of an embedding: 1 MB of text for 28 x 28 pixels
 
@@ -94,7 +93,7 @@ class Panels:
         """
         self.run.lifetime.check("trial.panels.samples")
         if self._log.images:
-            self._once("samples", lambda: self._draw(_image_grid("samples/training", 0, images, _names(labels, classes))))
+            self._once("samples", lambda: self._draw(image_grid("samples/training", 0, images, _names(labels, classes))))
 
     def batch(self, number: int, metrics: Mapping[str, Any]) -> None:
         """Add a point to each curve at every n-th batch (`log: {batches: n}`); other batches cost nothing.
@@ -246,7 +245,7 @@ class Panels:
         found = zip(labels[worst].tolist(), predicted[worst].tolist(), chance[worst].tolist(), strict=True)
         titles = [f"{names[true]}\ntaken for {names[other]} {share:.0%}" for true, other, share in found]
         if titles:
-            self._pictures.append(_image_grid("predictions/worst mistakes", step, images[worst.to(images.device)], titles))
+            self._pictures.append(image_grid("predictions/worst mistakes", step, images[worst.to(images.device)], titles))
 
     def _embedding(
         self, name: str, vectors: Tensor, labels: Sequence[str] | None, images: Tensor | None, *, of_model: bool
@@ -256,7 +255,7 @@ class Panels:
         self._embeddings[name] = found = projector.Embedding(
             vectors=vectors[:_MOST_POINTS].detach().cpu().numpy(),
             labels=labels[:_MOST_POINTS] if labels else None,
-            images=None if images is None else _pixels(images[:_MOST_POINTS]),
+            images=None if images is None else pixels(images[:_MOST_POINTS]),
         )
         folder = Path(self.run.log_dir)
         if of_model:
@@ -286,24 +285,3 @@ def _names(labels: Sequence[int] | Tensor | None, classes: Sequence[str] | None)
         return None
     numbers: list[Any] = labels.tolist() if hasattr(labels, "tolist") else list(labels)
     return [classes[number] if classes else str(number) for number in numbers]
-
-
-def _image_grid(tag: str, step: int, images: Tensor, titles: Sequence[str] | None) -> Picture:
-    shown = _pixels(images[:_GRID_IMAGES])
-    return picture(tag, step, shown, titles[: len(shown)] if titles else None, is_grid=True)
-
-
-def _pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return images as (n, height, width, 3) bytes; floats must be in 0 to 1, else they are scaled to it."""
-    import torch
-
-    found = images.detach().cpu()
-    if found.dim() == 3:
-        found = found.unsqueeze(1)
-    if found.dtype != torch.uint8:
-        found = found.float()
-        low, high = found.min(), found.max()
-        if low < 0 or high > 1:
-            found = (found - low) / (high - low).clamp_min(1e-12)
-        found = (found * 255).round().to(torch.uint8)
-    return found.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().numpy()
