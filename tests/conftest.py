@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -21,7 +22,9 @@ Cli = Callable[..., Done]
 SLOW_TIMEOUT_S = 900
 # Without their folder on the command line, a sample of the hostile cases runs: all of them take longer than the rest together.
 HOSTILE_SAMPLE = 40
-HOSTILE_SEED = int(os.environ.get("HOSTILE_SEED", "13"))
+# The share of each file's slow tests that runs, at least one of each: all of them take longer than CI should.
+SLOW_SHARE = float(os.environ.get("SLOW_SHARE", "1"))
+SAMPLE_SEED = int(os.environ.get("SAMPLE_SEED", "13"))
 
 # A shell ignores Ctrl-C in what it starts in the background, `nohup` the end of the terminal, and processes inherit that;
 # tests send both.
@@ -31,8 +34,9 @@ for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Say which hostile cases run."""
-    return "hostile cases: all" if _all_hostile(config) else f"hostile cases: {HOSTILE_SAMPLE} of each group, {HOSTILE_SEED=}"
+    """Say which of the slow tests run."""
+    hostile = "all hostile cases" if _all_hostile(config) else f"{HOSTILE_SAMPLE} hostile cases of each group"
+    return f"slow tests: {SLOW_SHARE:.0%} of each file, {hostile}, {SAMPLE_SEED=}"
 
 
 def _all_hostile(config: pytest.Config) -> bool:
@@ -40,13 +44,16 @@ def _all_hostile(config: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Choose the hostile cases, and give the slow tests more time than the others before they count as hanging."""
-    groups: dict[Path, list[pytest.Item]] = {}
-    for item in items if not _all_hostile(config) else ():
-        if item.path.parent.name == "hostile":
-            groups.setdefault(item.path, []).append(item)
-    draws = random.Random(HOSTILE_SEED)
-    left_out = {item for group in groups.values() for item in draws.sample(group, max(0, len(group) - HOSTILE_SAMPLE))}
+    """Choose the slow tests and hostile cases, and give the slow ones more time before they count as hanging."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("slow"):
+            files.setdefault(item.path, []).append(item)
+    draws = random.Random(SAMPLE_SEED)
+    left_out = set[pytest.Item]()
+    for path, found in files.items():
+        most = HOSTILE_SAMPLE if path.parent.name == "hostile" and not _all_hostile(config) else len(found)
+        left_out.update(draws.sample(found, len(found) - math.ceil(min(most, len(found)) * SLOW_SHARE)))
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=list(left_out))
     for item in items:
