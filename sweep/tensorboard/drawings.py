@@ -9,13 +9,12 @@ so that each picture is there once. Importing this module imports neither torch 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ class Picture:
     texts: list[str] | None
     is_grid: bool
     numbers: bool = False
-    at: float
+    at: float = field(default_factory=time.time)
 
     def summary(self) -> Summary:
         """Draw it; return the record."""
@@ -62,15 +61,10 @@ class Picture:
         return figures.summary(self.tag, figures.confusion_matrix(self.values, self.texts or [], numbers=self.numbers))
 
 
-def picture(tag: str, step: int, values: np.ndarray[Any, Any], texts: Sequence[str] | None, **kind: bool) -> Picture:
-    """Return a picture of this moment."""
-    return Picture(tag=tag, step=step, values=values, texts=None if texts is None else [*texts], at=time.time(), **kind)
-
-
 def image_grid(tag: str, step: int, images: Tensor, titles: Sequence[str] | None) -> Picture:
     """Return a picture of the first 32 images, as `pixels` takes them, with their titles."""
     shown = pixels(images[:_GRID_IMAGES])
-    return picture(tag, step, shown, titles[: len(shown)] if titles else None, is_grid=True)
+    return Picture(tag=tag, step=step, values=shown, texts=[*titles[: len(shown)]] if titles else None, is_grid=True)
 
 
 def pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -117,28 +111,30 @@ def is_left(run_folder: Path) -> bool:
 
 
 def draw(run_folder: Path, *, again: bool = False) -> None:
-    """Draw what is left for a run; nothing is left afterwards, even if this fails.
+    """Draw what is left for a run.
 
     Args:
         run_folder: the run's.
         again: whether a process that was killed may have done so already.
 
     Raises:
-        Exception: what is left cannot be read or drawn, or the event file not be written.
+        OSError: the event file cannot be written; the pictures are still left.
+        Exception: what is left cannot be read or drawn; nothing is left any more.
     """
-    path = run_folder / PICTURES
-    try:
-        head, pictures = _read(path)
-        if file := event_files.found(run_folder / Path(head["file"]).name):  # else somebody has removed it
-            if again:
-                event_files.cut_after(file, int(head["records"]))
-            from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.event_pb2 import Event
 
-            events = [Event(wall_time=one.at, step=one.step, summary=one.summary()) for one in pictures]
-            event_files.append(file, [event.SerializeToString() for event in events])
-    finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
+    try:
+        head, pictures = _read(run_folder / PICTURES)
+        name, records = Path(head["file"]).name, int(head["records"])
+        events = [Event(wall_time=one.at, step=one.step, summary=one.summary()) for one in pictures]
+    except BaseException:
+        forget(run_folder)
+        raise
+    if file := event_files.found(run_folder / name):  # else somebody has removed it
+        if again:
+            event_files.cut_after(file, records)
+        event_files.append(file, [event.SerializeToString() for event in events])
+    forget(run_folder)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Picture]]:

@@ -17,6 +17,7 @@ import itertools
 import os
 import shutil
 import struct
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,6 +33,7 @@ _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _FOOTER = struct.Struct("<I")
 CHECKSUM = _FOOTER.size
+_appending = threading.Lock()
 
 
 class NotEnoughRecords(Exception):
@@ -124,15 +126,20 @@ def count(path: Path) -> int:
 
 
 def append(path: Path, data: Iterable[bytes]) -> None:
-    """Append records with these data to a file that its writer has closed; other threads and processes may do so too.
+    """Append records with these data, all or none, to a file that its writer has closed; threads may do so at the same time.
 
     Raises:
         OSError: they cannot be written.
     """
-    with os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0) as file:
-        written = b"".join(map(record, data))
-        if file.write(written) != len(written):  # at once, so that they are not mixed with others
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    written = b"".join(map(record, data))
+    with _appending, os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            if file.write(written) != len(written):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            file.truncate(size)  # TensorBoard reads nothing after half a record
+            raise
 
 
 def hide(run_folder: Path) -> None:

@@ -29,7 +29,7 @@ from sweep.storage.folder import BEST_EMBEDDINGS
 from sweep.study import plain
 from sweep.study.spec import LogSpec
 from sweep.tensorboard import projector
-from sweep.tensorboard.drawings import Picture, image_grid, picture, pixels
+from sweep.tensorboard.drawings import Picture, image_grid, pixels
 from sweep.tensorboard.run_writer import RunWriter
 
 if TYPE_CHECKING:
@@ -236,7 +236,8 @@ class Panels:
         size = len(names)
         counts = torch.bincount(labels * size + predicted, minlength=size * size).reshape(size, size).numpy()
         numbers = size <= _MOST_CLASSES
-        self._pictures.append(picture("predictions/confusion", step, counts, names, is_grid=False, numbers=numbers))
+        tag = "predictions/confusion"
+        self._pictures.append(Picture(tag=tag, step=step, values=counts, texts=[*names], is_grid=False, numbers=numbers))
 
     def _mistakes(self, images: Tensor, labels: Tensor, chances: Tensor, names: Sequence[str], step: int) -> None:
         chance, predicted = chances.max(1)

@@ -12,7 +12,7 @@ import pytest
 from sweep.runner.drawing import Drawing
 from sweep.storage.folder import PICTURES
 from sweep.tensorboard import drawings
-from sweep.tensorboard.drawings import picture
+from sweep.tensorboard.drawings import Picture
 from sweep.tensorboard.run_writer import RunWriter
 from tests.conftest import Cli
 from tests.support.interrupting import kill_runner_at
@@ -35,7 +35,7 @@ def leave(root: Path, number: int) -> Path:
     """Make a run that has left a picture; return its folder."""
     writer = RunWriter(root / f"{number:04}")
     writer.close()
-    drawings.leave(writer.events.path, [picture("m", 1, np.eye(2, dtype=int), ["a", "b"], is_grid=False)])
+    drawings.leave(writer.events.path, [Picture(tag="m", step=1, values=np.eye(2, dtype=int), texts=["a", "b"], is_grid=False)])
     return Path(writer.log_dir)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +15,16 @@ import torch
 from sweep.storage.folder import PICTURES
 from sweep.study.spec import LogSpec
 from sweep.tensorboard import drawings, event_files
-from sweep.tensorboard.drawings import picture
+from sweep.tensorboard.drawings import Picture
 from sweep.tensorboard.panels import Panels
 from sweep.tensorboard.run_writer import RunWriter
 from tests.support.reading import points
 
+GRID = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
 PICTURES_LEFT = [
-    picture("grid", 1, np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3), ["a\nb", "c"], is_grid=True),
-    picture("untitled", 1, np.zeros((1, 4, 5, 3), dtype=np.uint8), None, is_grid=True),
-    picture("matrix", 2, np.array([[3, 1], [0, 2]]), ["cat", "dog"], is_grid=False, numbers=True),
+    Picture(tag="grid", step=1, values=GRID, texts=["a\nb", "c"], is_grid=True),
+    Picture(tag="untitled", step=1, values=GRID[:1], texts=None, is_grid=True),
+    Picture(tag="matrix", step=2, values=np.array([[3, 1], [0, 2]]), texts=["cat", "dog"], is_grid=False, numbers=True),
 ]
 DRAWN = [("image", "grid", 1), ("image", "untitled", 1), ("image", "matrix", 2)]
 
@@ -102,6 +105,24 @@ def test_what_cannot_be_read_is_no_picture(run: Path, tmp_path: Path, damage: st
     assert outside.read_bytes() == content
     assert points(run) == [("simple_value", "score", 1)]
     assert not drawings.is_left(run)
+
+
+def test_a_full_disk_leaves_them_for_the_next_session(run: Path) -> None:
+    """And no half of a record, after which TensorBoard reads nothing."""
+    [file] = event_files.of_run(run)
+    before = file.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 500, hard))
+    try:
+        with pytest.raises(OSError, match=r"too large|No space"):
+            drawings.draw(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert file.read_bytes() == before
+    drawings.draw(run, again=True)
+    assert points(run)[1:] == DRAWN
 
 
 def test_no_file_outside_the_run_is_written(run: Path) -> None:
