@@ -85,4 +85,5 @@ def _write_sprite(path: Path, images: np.ndarray[Any, np.dtype[np.uint8]]) -> No
     sheet[:count] = images
     rows = sheet.reshape(side, side, height, width, 3).swapaxes(1, 2)
     with open_new(path) as file:
-        Image.fromarray(rows.reshape(side * height, side * width, 3)).save(file, format="PNG")
+        # A third of the time of Pillow's usual level 6, and no larger for images like these.
+        Image.fromarray(rows.reshape(side * height, side * width, 3)).save(file, format="PNG", compress_level=1)
