@@ -193,14 +193,17 @@ class Panels:
             self.run.guard(f"panels.{name}", write)
 
     def _graph(self, model: nn.Module, example: Any) -> None:
-        # A copy in evaluation mode and without hooks, since tracing calls it several times.
+        import torch
+
+        # A copy in evaluation mode and without hooks, since tracing calls it.
         quiet = copy.deepcopy(model).eval()
         for module in quiet.modules():
             module._forward_hooks.clear()
             module._forward_pre_hooks.clear()
         with _same_random_numbers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about tracing, which the user did not ask for
-            self.writer.add_graph(quiet, example)
+            # Checking a trace, which `add_graph` would do, imports what takes half a second, and runs the model twice more.
+            self.writer.add_graph(torch.jit.trace(quiet, example, check_trace=False), example)
 
     def _histogram(self, tag: str, tensor: Tensor | None, step: int) -> None:
         if tensor is None or tensor.numel() == 0:
