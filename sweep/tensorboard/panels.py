@@ -203,7 +203,8 @@ class Panels:
         with _same_random_numbers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about tracing, which the user did not ask for
             # Checking a trace, which `add_graph` would do, imports what takes half a second, and runs the model twice more.
-            self.writer.add_graph(torch.jit.trace(quiet, example, check_trace=False), example)
+            trace = torch.jit.trace(quiet, example, check_trace=False)  # type: ignore[no-untyped-call]  # torch leaves it so
+            self.writer.add_graph(trace, example)
 
     def _histogram(self, tag: str, tensor: Tensor | None, step: int) -> None:
         if tensor is None or tensor.numel() == 0:

@@ -183,7 +183,7 @@ def test_a_panel_that_fails_costs_no_training(tmp_path: Path, capfd: pytest.Capt
     panels.reported(1)
     writer.close()
     said = capfd.readouterr().err
-    for name in ("panels.samples", "panels.predictions", "panels.embedding", "add_graph", "add_scalar"):
+    for name in ("panels.samples", "panels.predictions", "panels.embedding", "panels.graph", "add_scalar"):
         assert f"writer.{name} failed; the trial continues without it" in said
     assert {"weights/weight", "weights/bias"} <= {tag for _, tag, _ in points(tmp_path)}
 
