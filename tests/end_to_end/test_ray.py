@@ -90,6 +90,7 @@ def test_fashion_mnist_on_two_nodes(nodes: Cluster, here: Path) -> None:
     for record in records(there):
         found, expected = (event_records(folder / record.folder, timings=TIMINGS) for folder in (there, calm))
         assert len(found) > 20 * EPOCHS
+        assert any(b"predictions/confusion" in one for one in found)  # which the runner draws
         assert found == expected
     assert len({record.device for record in records(there)}) == 2
 
