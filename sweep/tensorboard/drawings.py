@@ -118,21 +118,21 @@ def draw(run_folder: Path, *, again: bool = False) -> None:
         again: whether a process that was killed may have done so already.
 
     Raises:
-        OSError: the event file cannot be written; the pictures are still left.
-        Exception: what is left cannot be read or drawn; nothing is left any more.
+        OSError: the disk is full; the pictures are still left.
+        Exception: what is left cannot be read, drawn or added; nothing is left any more.
     """
     from tensorboard.compat.proto.event_pb2 import Event
 
     try:
         head, pictures = _read(run_folder / PICTURES)
-        name, records = Path(head["file"]).name, int(head["records"])
         events = [Event(wall_time=one.at, step=one.step, summary=one.summary()) for one in pictures]
+        file = event_files.found(run_folder / Path(head["file"]).name)
+        if again and file is not None:
+            event_files.cut_after(file, int(head["records"]))
     except BaseException:
         forget(run_folder)
         raise
-    if file := event_files.found(run_folder / name):  # else somebody has removed it
-        if again:
-            event_files.cut_after(file, records)
+    if file is not None:  # else somebody has removed it
         event_files.append(file, [event.SerializeToString() for event in events])
     forget(run_folder)
 

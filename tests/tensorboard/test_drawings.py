@@ -107,6 +107,17 @@ def test_what_cannot_be_read_is_no_picture(run: Path, tmp_path: Path, damage: st
     assert not drawings.is_left(run)
 
 
+def test_an_event_file_that_lost_records_gets_none(run: Path) -> None:
+    """And the next session does not try again."""
+    [file] = event_files.of_run(run)
+    event_files.cut_after(file, 1)
+    before = file.read_bytes()
+    with pytest.raises(event_files.NotEnoughRecords):
+        drawings.draw(run, again=True)
+    assert file.read_bytes() == before
+    assert not drawings.is_left(run)
+
+
 def test_a_full_disk_leaves_them_for_the_next_session(run: Path) -> None:
     """And no half of a record, after which TensorBoard reads nothing."""
     [file] = event_files.of_run(run)
