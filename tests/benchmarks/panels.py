@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.panels [--epochs 5] [--rounds 1] [batch_size.values=[64] ...]
 
-In each round the three kinds of the study run one after another. The figure is the sum of the trials' own durations against
-that without panels, so that neither the start of processes nor a slot that is idle at the end counts. It also prints the size of
-the largest trial on the disk in MB and its number of event files.
+In each round the three kinds of the study run one after another. Where the machine is noisy, the difference of their times says
+little, so the figure is the time that the workers spent logging, against that of training, as the study's own account has it
+(`sweep status --json`); what the runner draws beside them is not in it, and the difference is printed too. So are the size of the
+largest trial on the disk in MB and its number of event files.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ KINDS = {"none": f"log={{{OFF}}}", "defaults": "log={}", "everything": "log={pro
 
 
 def cost(folder: Path, words: list[str]) -> dict[str, float]:
-    """Run the study; return the trials' seconds, the largest trial's bytes without its checkpoint, and its event files."""
+    """Run the study; return the trials' seconds, the share of logging, the largest trial's bytes and its event files."""
     study = REPOSITORY / "studies" / "fashion.yaml"
     assert run_sweep("run", str(study), f"output={folder}", *words, here=folder, timeout=7200).code == 0
     found = records(folder / "fashion")
@@ -39,7 +40,13 @@ def cost(folder: Path, words: list[str]) -> dict[str, float]:
         run = folder / "fashion" / record.folder
         sizes.append(sum(path.stat().st_size for path in run.rglob("*") if path.is_file() and path.name != CHECKPOINT))
         files.append(len(list(run.rglob("*tfevents*"))))
-    return {"seconds": sum(record.duration_s or 0.0 for record in found), "bytes": max(sizes), "files": max(files)}
+    time = run_sweep("status", str(folder / "fashion"), "--json", here=folder).json["time"]
+    return {
+        "seconds": sum(record.duration_s or 0.0 for record in found),
+        "share": time["logging_s"] / time["training_s"],
+        "bytes": max(sizes),
+        "files": max(files),
+    }
 
 
 def main() -> None:
@@ -57,12 +64,13 @@ def main() -> None:
                 found[kind] = cost(Path(name), [f"epochs.value={options.epochs}", log, *options.overrides])
             one = found[kind]
             print(
-                f"round {number + 1}, {kind}: {one['seconds']:.1f} s of trials; the largest has {one['bytes'] / 1e6:.2f} MB and"
-                f" {one['files']:.0f} event file",
+                f"round {number + 1}, {kind}: {one['seconds']:.1f} s of trials, {one['share']:.2%} of training for logging; the"
+                f" largest has {one['bytes'] / 1e6:.2f} MB and {one['files']:.0f} event file",
                 flush=True,
             )
         for kind, values in costs.items():
-            values.append(found[kind]["seconds"] / found["none"]["seconds"] - 1)
+            values.append(found[kind]["share"])
+            print(f"{kind}: {found[kind]['seconds'] / found['none']['seconds'] - 1:+.1%} of the trials' time")
     medians = {kind: round(statistics.median(values), 4) for kind, values in costs.items()}
     print(json.dumps({"epochs": options.epochs} | medians))
 
