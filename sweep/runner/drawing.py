@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from sweep.study import plain
 from sweep.tensorboard import drawings
@@ -47,16 +48,16 @@ class Drawing:
         self._thread.shutdown(cancel_futures=kind is not None)
         self._say_what_failed()
 
-    def ended(self, run_folder: Path) -> None:
-        """Draw what is left for a run that has ended."""
+    def ended(self, run_folder: Path, best: Callable[[], bool]) -> None:
+        """Draw what is left for a run that has ended; its embeddings only while `best` says so."""
         if drawings.is_left(run_folder):
             self._waiting.add(run_folder)
-            self._thread.submit(self._draw, run_folder)
+            self._thread.submit(self._draw, run_folder, best=best)
         self._say_what_failed()
 
-    def _draw(self, run_folder: Path, *, again: bool = False) -> None:
+    def _draw(self, run_folder: Path, **options: Any) -> None:
         try:
-            drawings.draw(run_folder, again=again)
+            drawings.draw(run_folder, **options)
         except Exception as error:  # whatever it is, it must not end a session
             self._failed.append(f"the last pictures of {run_folder.name} could not be drawn: {plain.text(error)}")
         finally:

@@ -51,7 +51,7 @@ class Ledger:
         slots: how many trials run at a time.
         now: the session's clock.
         code: knows which code trains; None where nothing is to be recorded of it.
-        draw: draws the last pictures of a run folder.
+        draw: draws what is left for a run folder, given whether its trial's embeddings stay.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Ledger:
         slots: int = 1,
         now: Callable[[], float] = time.monotonic,
         code: CodeHistory | None = None,
-        draw: Callable[[Path], object] = lambda run_folder: None,
+        draw: Callable[[Path, Callable[[], bool]], object] = lambda run_folder, best: None,
     ) -> None:
         self._study, self._folder, self._store, self._observer, self._code = study, folder, store, observer, code
         self._draw = draw
@@ -239,7 +239,7 @@ class Ledger:
         self._store.finish(record, trial, self._planner.rungs(record.number), sync=sync)
         self._retention.ended(trial)
         self._front_column.ended(trial)
-        self._draw(self._folder.trial_dir(record.folder))
+        self._draw(self._folder.trial_dir(record.folder), lambda: self._retention.keeps_embeddings(trial))
         self._observer.update(record, RunChange.ENDED)
 
     def interrupt(self, record: TrialRecord, seconds: float) -> None:

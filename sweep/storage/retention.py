@@ -29,6 +29,7 @@ class Retention:
     def __init__(self, study: StudySpec, folder: StudyFolder, known: Iterable[TrialRecord]) -> None:
         self._study, self._folder = study, folder
         self._kept: tuple[TrialRecord, ...] = ()  # the best first
+        self._without: set[int] = set()  # the trials whose embeddings were removed
         for record in known:
             if record.state.finished:
                 self.ended(record)
@@ -58,17 +59,27 @@ class Retention:
         # The best trial keeps its embeddings even if no checkpoint is kept.
         self._kept = order[: max(1, self._study.checkpoints.keep_best)]
 
+    def keeps_embeddings(self, trial: TrialRecord) -> bool:
+        """Return whether a trial's embeddings stay; any thread may ask."""
+        return trial.number not in self._without
+
     def _remove_checkpoints(self, trial: TrialRecord) -> None:
         for run in runs_of([trial]):
             _remove(self._folder.checkpoints(run.folder)[0])
             _remove(self._folder.history(run.folder))
 
     def _remove_embeddings(self, trial: TrialRecord) -> None:
-        for path in (self._folder.embeddings(run.folder) for run in runs_of([trial])):
-            if path.exists() and not path.parent.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)  # as below
-                with contextlib.suppress(OSError):
-                    path.parent.rmdir()  # another plugin may have files there
+        self._without.add(trial.number)  # first: who writes some at this moment looks again afterwards
+        for run in runs_of([trial]):
+            remove_embeddings(self._folder.embeddings(run.folder))
+
+
+def remove_embeddings(path: Path) -> None:
+    """Remove the folder with the embeddings of a run."""
+    if path.exists() and not path.parent.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)  # as below
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()  # another plugin may have files there
 
 
 def _remove(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Pictures of a trial that are drawn after its end, so that its worker can train the next trial meanwhile.
+"""Pictures and embeddings that are drawn after a trial's end, so that its worker can train the next trial meanwhile.
 
-    worker     leave(event file, pictures)   writes what is to be drawn into a file of the run folder
-    runner     draw(run folder)              draws it, adds the records to the run's closed event file, removes the file
+    worker     leave(event file, ...)   writes what is to be drawn into a file of the run folder
+    runner     draw(run folder)         draws it, into the run's closed event file and the projector's files, and removes the file
 
 If the runner is killed, the next session finds the file and does the same; records that had been added already are cut off first,
 so that each picture is there once. Importing this module imports neither torch nor Pillow.
@@ -13,16 +13,18 @@ import io
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweep.storage.folder import PICTURES, UNFINISHED
+from sweep.storage.folder import BEST_EMBEDDINGS, PICTURES, UNFINISHED
 from sweep.storage.regular import open_new, read_own
-from sweep.tensorboard import event_files
+from sweep.storage.retention import remove_embeddings
+from sweep.tensorboard import event_files, projector
+from sweep.tensorboard.projector import Embedding
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -83,16 +85,25 @@ def pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.ascontiguousarray(np.broadcast_to(values, (len(values), 3, *values.shape[2:])).transpose(0, 2, 3, 1))
 
 
-def leave(event_file: Path, pictures: Sequence[Picture]) -> None:
+def write_embeddings(run_folder: Path, embeddings: Mapping[str, Embedding]) -> None:
+    """Write the embeddings of a trial's own model where TensorBoard's projector finds them."""
+    projector.write(run_folder / BEST_EMBEDDINGS, embeddings, above=1 + len(Path(BEST_EMBEDDINGS).parts))
+
+
+def leave(event_file: Path, pictures: Sequence[Picture], embeddings: Mapping[str, Embedding]) -> None:
     """Write what is to be drawn of a run whose event file is closed.
 
     Raises:
         OSError: it cannot be written.
     """
     records = event_files.count(event_file)
-    head = {"file": event_file.name, "records": records, "pictures": [vars(one) | {"values": None} for one in pictures]}
+    named = {name: vars(one) | {"vectors": None, "images": one.images is not None} for name, one in embeddings.items()}
+    described = {"pictures": [vars(one) | {"values": None} for one in pictures], "embeddings": named}
+    arrays = [one.values for one in pictures]
+    for one in embeddings.values():
+        arrays += [one.vectors] if one.images is None else [one.vectors, one.images]
     content = io.BytesIO()
-    np.savez(content, np.array(json.dumps(head)), *(one.values for one in pictures))
+    np.savez(content, np.array(json.dumps({"file": event_file.name, "records": records} | described)), *arrays)
     path = event_file.with_name(PICTURES)
     unfinished = path.with_name(f"{path.name}{UNFINISHED}")
     with open_new(unfinished) as file:
@@ -110,12 +121,13 @@ def is_left(run_folder: Path) -> bool:
     return os.path.lexists(f"{run_folder}{os.sep}{PICTURES}")  # called for each of many: a Path takes longer
 
 
-def draw(run_folder: Path, *, again: bool = False) -> None:
+def draw(run_folder: Path, *, again: bool = False, best: Callable[[], bool] = lambda: True) -> None:
     """Draw what is left for a run.
 
     Args:
         run_folder: the run's.
         again: whether a process that was killed may have done so already.
+        best: whether the trial's embeddings stay, at the moment.
 
     Raises:
         OSError: the disk is full; the pictures are still left.
@@ -124,7 +136,7 @@ def draw(run_folder: Path, *, again: bool = False) -> None:
     from tensorboard.compat.proto.event_pb2 import Event
 
     try:
-        head, pictures = _read(run_folder / PICTURES)
+        head, pictures, embeddings = _read(run_folder / PICTURES)
         events = [Event(wall_time=one.at, step=one.step, summary=one.summary()) for one in pictures]
         file = event_files.found(run_folder / Path(head["file"]).name)
         if again and file is not None:
@@ -134,11 +146,21 @@ def draw(run_folder: Path, *, again: bool = False) -> None:
         raise
     if file is not None:  # else somebody has removed it
         event_files.append(file, [event.SerializeToString() for event in events])
+    if embeddings and best():
+        write_embeddings(run_folder, embeddings)
+        if not best():  # a better trial has ended meanwhile
+            remove_embeddings(run_folder / BEST_EMBEDDINGS)
     forget(run_folder)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[Picture]]:
+def _read(path: Path) -> tuple[dict[str, Any], list[Picture], dict[str, Embedding]]:
     with np.load(io.BytesIO(read_own(path)), allow_pickle=False) as content:
-        described, *values = (content[f"arr_{number}"] for number in range(len(content.files)))  # as `savez` names them
+        described, *arrays = (content[f"arr_{number}"] for number in range(len(content.files)))  # as `savez` names them
     head: dict[str, Any] = json.loads(str(described))
-    return head, [Picture(**{**one, "values": its}) for one, its in zip(head["pictures"], values, strict=True)]
+    left = iter(arrays)
+    pictures = [Picture(**{**one, "values": next(left)}) for one in head["pictures"]]
+    embeddings = {
+        name: Embedding(**{**one, "vectors": next(left), "images": next(left) if one["images"] else None})
+        for name, one in head["embeddings"].items()
+    }
+    return head, pictures, embeddings

@@ -6,10 +6,10 @@
     predictions(...)           PR CURVES; the confusion matrix and the worst mistakes in IMAGES
     embedding(name, vectors)   PROJECTOR
 
-The study file's `log:` block switches each on or off. The first trial writes what the whole study needs only once. The pictures
-of predictions are drawn at the next report or checkpoint, those of a trial's end by the runner (`drawings`). Nothing here changes
-a result: no random number is drawn, and the model is not changed. Errors are printed to the trial's log, and the training
-continues. Importing this module does not import torch; its panels do, except `batch`.
+The study file's `log:` block switches each on or off. The first trial writes what the whole study needs only once. Pictures of
+predictions and embeddings of the model are drawn at the next report or checkpoint, those of a trial's end by the runner
+(`drawings`). Nothing here changes a result: no random number is drawn, and the model is not changed. Errors are printed to the
+trial's log, and the training continues. Importing this module does not import torch; its panels do, except `batch`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweep.storage.folder import BEST_EMBEDDINGS
 from sweep.study import plain
 from sweep.study.spec import LogSpec
 from sweep.tensorboard import projector
-from sweep.tensorboard.drawings import Picture, image_grid, pixels
+from sweep.tensorboard.drawings import Picture, image_grid, pixels, write_embeddings
 from sweep.tensorboard.run_writer import RunWriter
 
 if TYPE_CHECKING:
@@ -63,6 +62,7 @@ class Panels:
         self._embeddings: dict[str, projector.Embedding] = {}  # of this trial
         self._data: dict[str, projector.Embedding] = {}  # those of them that show the data
         self._pictures: list[Picture] = []  # which are not drawn yet
+        self._unwritten: dict[str, projector.Embedding] = {}  # all of this trial, if one of the model is not written yet
 
     @functools.cached_property
     def writer(self) -> SummaryWriter:
@@ -158,14 +158,18 @@ class Panels:
                 self.run.guard("panels.histograms", self._histogram, f"gradients/{name}", parameter.grad, step)
 
     def draw(self) -> None:
-        """Draw the pictures that wait for it."""
-        for one in self.taken():
+        """Draw the pictures, and write the embeddings, that wait for it."""
+        pictures, embeddings = self.taken()
+        for one in pictures:
             self.run.guard("panels.predictions", self._draw, one)
+        if embeddings:
+            self.run.guard("panels.embedding", write_embeddings, Path(self.run.log_dir), embeddings)
 
-    def taken(self) -> list[Picture]:
-        """Return the pictures that wait to be drawn; from now on none does."""
-        pictures, self._pictures = self._pictures, []
-        return pictures
+    def taken(self) -> tuple[list[Picture], dict[str, projector.Embedding]]:
+        """Return the pictures and embeddings that wait to be drawn; from now on none does."""
+        found = self._pictures, self._unwritten
+        self._pictures, self._unwritten = [], {}
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a trial that resumes needs; plain data."""
@@ -178,7 +182,8 @@ class Panels:
     def clear(self) -> None:
         """Let go of the model and everything else of the trial, which has ended."""
         self._model = None
-        self._embeddings, self._data, self._pictures = {}, {}, []
+        self._embeddings, self._data = {}, {}
+        self.taken()
 
     def _draw(self, one: Picture) -> None:
         self.run.add_summary(one.summary(), one.step, one.at)
@@ -262,12 +267,11 @@ class Panels:
             labels=labels[:_MOST_POINTS] if labels else None,
             images=None if images is None else pixels(images[:_MOST_POINTS]),
         )
-        folder = Path(self.run.log_dir)
         if of_model:
-            projector.write(folder / BEST_EMBEDDINGS, self._embeddings, above=1 + len(Path(BEST_EMBEDDINGS).parts))
+            self._unwritten = dict(self._embeddings)
         else:
             self._data[name] = found
-            projector.write(folder, self._data)
+            projector.write(Path(self.run.log_dir), self._data)
 
 
 @contextlib.contextmanager

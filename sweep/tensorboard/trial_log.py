@@ -138,12 +138,12 @@ class TrialLog:
             self.appear()
             self.writer.end_session(success=success)
         self.writer.written()
-        pictures = self.panels.taken() if success is not None else []
+        left = self.panels.taken() if success is not None else ()
         self.close()
         if self._late:
             renew(Path(self._spec.dir), *self._columns())
-        if pictures:
-            self.writer.guard("panels.predictions", leave, self.writer.events.path, pictures)
+        if any(left):
+            self.writer.guard("panels.predictions", leave, self.writer.events.path, *left)
 
     def close(self) -> None:
         """Close the files; the writer and the panels cannot be used any more, and hold nothing of the objective's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ metric: {name: score, goal: maximize}
 method: grid
 parameters:
   x: {values: [1, 2, 3]}
-log: {graph: false, histograms: false}
+log: {graph: false, histograms: false, projector: true}
 workers: {devices: cpu, per_device: 2}
 """
 
@@ -35,7 +36,9 @@ def leave(root: Path, number: int) -> Path:
     """Make a run that has left a picture; return its folder."""
     writer = RunWriter(root / f"{number:04}")
     writer.close()
-    drawings.leave(writer.events.path, [Picture(tag="m", step=1, values=np.eye(2, dtype=int), texts=["a", "b"], is_grid=False)])
+    drawings.leave(
+        writer.events.path, [Picture(tag="m", step=1, values=np.eye(2, dtype=int), texts=["a", "b"], is_grid=False)], {}
+    )
     return Path(writer.log_dir)
 
 
@@ -45,8 +48,8 @@ def test_the_session_waits_until_everything_is_drawn(tmp_path: Path) -> None:
     with Drawing([], said.append) as drawing:
         runs = [leave(tmp_path, number) for number in range(5)]
         for run in runs:
-            drawing.ended(run)
-        drawing.ended(tmp_path / "without")
+            drawing.ended(run, lambda: True)
+        drawing.ended(tmp_path / "without", lambda: True)
     assert [points(run) for run in runs] == [[("image", "m", 1)]] * 5
     assert said == []
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("drawing")]
@@ -68,7 +71,7 @@ def test_what_cannot_be_drawn_is_said_and_ends_nothing(tmp_path: Path) -> None:
         runs = [leave(tmp_path, number) for number in range(2)]
         (runs[0] / PICTURES).write_bytes(b"nothing")
         for run in runs:
-            drawing.ended(run)
+            drawing.ended(run, lambda: True)
     [line] = said
     assert line.startswith("the last pictures of 0000 could not be drawn: ")
     assert points(runs[1]) == [("image", "m", 1)]
@@ -80,10 +83,10 @@ def test_an_error_does_not_wait_for_pictures(tmp_path: Path, monkeypatch: pytest
     may_end = threading.Event()
     draw = drawings.draw
 
-    def slowly(run_folder: Path, *, again: bool = False) -> None:
+    def slowly(run_folder: Path, **options: Any) -> None:
         begun.set()
         may_end.wait(10)
-        draw(run_folder, again=again)
+        draw(run_folder, **options)
 
     monkeypatch.setattr(drawings, "draw", slowly)
     drawing = Drawing([], print)
@@ -92,7 +95,7 @@ def test_an_error_does_not_wait_for_pictures(tmp_path: Path, monkeypatch: pytest
     def session() -> None:
         with drawing:
             for run in runs:
-                drawing.ended(run)
+                drawing.ended(run, lambda: True)
             begun.wait(10)
             threading.Timer(0.2, may_end.set).start()
             raise OSError("the disk is full")
@@ -113,6 +116,8 @@ def test_each_picture_is_there_once_wherever_the_runner_is_killed(cli: Cli, here
     expected = [sorted(points(root / record.folder)) for record in records(root)]
     assert all(("image", "predictions/confusion", 3) in found for found in expected)
     assert all(len(list((root / record.folder).glob("events*"))) == 1 for record in records(root))
+    kept = {str(path.relative_to(root)) for path in root.rglob("projector_config.pbtxt")}
+    assert len(kept) == 2  # of the first trial's data, and of the best trial's model
     root = here / "runs" / "drawn"
     for place in ("sweep.tensorboard.drawings.draw", "sweep.tensorboard.event_files.append"):
         for when in ("before", "after"):
@@ -121,4 +126,5 @@ def test_each_picture_is_there_once_wherever_the_runner_is_killed(cli: Cli, here
             assert done.code == 0, done.err
             assert [sorted(points(root / record.folder)) for record in records(root)] == expected
             assert not list(root.rglob(PICTURES))
+            assert {str(path.relative_to(root)) for path in root.rglob("projector_config.pbtxt")} == kept
             shutil.rmtree(root)

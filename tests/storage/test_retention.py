@@ -52,11 +52,13 @@ def test_the_checkpoints_of_the_best_trials_stay(folder: StudyFolder, keep_best:
     """As many as the study says, decided after every trial; embeddings stay for the best one only."""
     spec = study(keep_best)
     retention = Retention(spec, folder, ())
-    for number, loss in enumerate((3.0, 2.0, 1.0, 4.0)):
-        retention.ended(ended(folder, spec, number, loss=loss))
+    trials = [ended(folder, spec, number, loss=loss) for number, loss in enumerate((3.0, 2.0, 1.0, 4.0))]
+    for trial in trials:
+        retention.ended(trial)
     assert kept(folder) == kept(folder, "checkpoint.history.jsonl") == numbers
     assert kept(folder, "checkpoint.previous.pt") == []
     assert kept(folder, "plugins/*") == [2]
+    assert [retention.keeps_embeddings(trial) for trial in trials] == [False, False, True, False]
 
 
 def test_of_several_metrics_the_pareto_front_stays_first(folder: StudyFolder) -> None:

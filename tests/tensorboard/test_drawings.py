@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from sweep.storage.folder import PICTURES
+from sweep.storage.folder import BEST_EMBEDDINGS, PICTURES
 from sweep.study.spec import LogSpec
 from sweep.tensorboard import drawings, event_files
 from sweep.tensorboard.drawings import Picture
 from sweep.tensorboard.panels import Panels
+from sweep.tensorboard.projector import Embedding
 from sweep.tensorboard.run_writer import RunWriter
 from tests.support.reading import points
 
@@ -26,6 +27,8 @@ PICTURES_LEFT = [
     Picture(tag="untitled", step=1, values=GRID[:1], texts=None, is_grid=True),
     Picture(tag="matrix", step=2, values=np.array([[3, 1], [0, 2]]), texts=["cat", "dog"], is_grid=False, numbers=True),
 ]
+POINTS = np.array([[1.0, 2.0], [0.5, -1.0]], dtype=np.float32)
+EMBEDDINGS = {"hidden": Embedding(vectors=POINTS, labels=["a", "b"], images=GRID), "bare": Embedding(vectors=POINTS)}
 DRAWN = [("image", "grid", 1), ("image", "untitled", 1), ("image", "matrix", 2)]
 
 
@@ -36,7 +39,7 @@ def run(tmp_path: Path) -> Path:
     writer = RunWriter(folder)
     writer.add_scalar("score", 1.0, 1)
     writer.close()
-    drawings.leave(writer.events.path, PICTURES_LEFT)
+    drawings.leave(writer.events.path, PICTURES_LEFT, EMBEDDINGS)
     return folder
 
 
@@ -46,10 +49,31 @@ def test_what_is_left_is_drawn_into_the_runs_own_file(run: Path) -> None:
     drawings.draw(run)
     assert not drawings.is_left(run)
     assert points(run) == [("simple_value", "score", 1), *DRAWN]
-    [file] = run.iterdir()
+    [file] = event_files.of_run(run)
     events = [event for _, _, event in event_files.events(file)][2:]
     assert [event.summary.value[0].image for event in events] == [one.summary().value[0].image for one in PICTURES_LEFT]
     assert [event.wall_time for event in events] == [one.at for one in PICTURES_LEFT]
+
+
+def test_embeddings_are_written_as_the_worker_would_have(run: Path, tmp_path: Path) -> None:
+    """Points, labels, thumbnails and what lists them."""
+    drawings.draw(run)
+    (tmp_path / "direct").mkdir()
+    drawings.write_embeddings(tmp_path / "direct", EMBEDDINGS)
+    found, expected = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (run / BEST_EMBEDDINGS, tmp_path / "direct" / BEST_EMBEDDINGS)
+    )
+    assert len(expected) == 5
+    assert found == expected
+
+
+@pytest.mark.parametrize("answers", [[False], [True, False]], ids=["before", "meanwhile"])
+def test_embeddings_of_a_trial_that_is_not_the_best_are_not_there(run: Path, answers: list[bool]) -> None:
+    """Also if a better one ends while they are written; the pictures are drawn."""
+    drawings.draw(run, best=iter(answers).__next__)
+    assert not (run / "plugins").exists()
+    assert points(run)[1:] == DRAWN
 
 
 @pytest.mark.parametrize("kept", [0, 1, 200, None], ids=["nothing", "a byte", "part of a record", "everything"])
@@ -81,7 +105,7 @@ def test_a_run_without_its_file_gets_none(run: Path) -> None:
     for file in event_files.of_run(run):
         file.unlink()
     drawings.draw(run)
-    assert not list(run.iterdir())
+    assert not event_files.of_run(run)
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "pickled", "link"])
@@ -159,10 +183,24 @@ def test_a_link_in_their_place_is_replaced(run: Path, tmp_path: Path) -> None:
     for name in (PICTURES, f"{PICTURES}.unfinished"):
         (run / name).unlink(missing_ok=True)
         (run / name).symlink_to(outside)
-    drawings.leave(event_files.of_run(run)[0], PICTURES_LEFT)
+    drawings.leave(event_files.of_run(run)[0], PICTURES_LEFT, EMBEDDINGS)
     assert outside.read_text(encoding="utf-8") == "mine"
     drawings.draw(run)
     assert points(run)[1:] == DRAWN
+
+
+def test_the_embeddings_before_a_report_are_written_with_it(tmp_path: Path) -> None:
+    """As the pictures are."""
+    run = RunWriter(tmp_path)
+    panels = Panels(run, LogSpec(projector=True), first=False)
+    panels.embedding("hidden", torch.ones(2, 3))
+    assert not (tmp_path / BEST_EMBEDDINGS).exists()
+    panels.reported(1)
+    assert (tmp_path / BEST_EMBEDDINGS / "projector" / "hidden" / "tensors.tsv").exists()
+    panels.embedding("other", torch.ones(2, 3))
+    _, embeddings = panels.taken()
+    assert list(embeddings) == ["hidden", "other"]
+    run.close()
 
 
 def test_the_pictures_before_a_report_are_drawn_with_it(tmp_path: Path) -> None:
@@ -175,6 +213,8 @@ def test_the_pictures_before_a_report_are_drawn_with_it(tmp_path: Path) -> None:
     panels.reported(1)
     assert points(tmp_path) == [("image", "predictions/confusion", 1)]
     panels.predictions(None, labels, scores, step=2)
-    assert [(one.tag, one.step) for one in panels.taken()] == [("predictions/confusion", 2)]
-    assert panels.taken() == []
+    pictures, embeddings = panels.taken()
+    assert [(one.tag, one.step) for one in pictures] == [("predictions/confusion", 2)]
+    assert embeddings == {}
+    assert panels.taken() == ([], {})
     run.close()
