@@ -216,7 +216,7 @@ NO_VALUES: dict[str, tuple[str | bytes, list[str]]] = {
         GRID + "  x: {values: [1, 2], when: {y: 1}}\n  y: {values: [1, 2], when: {x: 1}}\n",
         [":5:", "there is no parameter 'y' above x", "put y above x"],
     ),
-    "nothing below parameters": (GRID, [":4:", "parameters", "write each below it, indented"]),
+    "nothing below parameters": (GRID, [":4:", "parameters: missing, and a grid needs them", "write the parameters"]),
     "a parameter without a domain": (GRID + "  x:\n", [":5:", "write x: {value: 0.1}, or {values: [0.1, 0.01]}"]),
     "a million characters as a goal": (HEAD.replace("minimize", "m" * 1_000_000), [":2:", "metric.goal", "mmm..."]),
     "a name with a line break": (HEAD + 'name: "a\\nb"\n', [":3:", "must be a folder name"]),
