@@ -13,10 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import accumulate
-from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 from sweep.study.condition import Condition
 from sweep.study.trial import Scalar
+
+if TYPE_CHECKING:
+    from statistics import NormalDist
 
 # The keys of the distributions that a study file names.
 PARAMETERS_OF = {"normal": ("mu", "sigma"), "log_normal": ("mu", "sigma"), "beta": ("a", "b")}
@@ -94,7 +97,7 @@ def _quantile(kind: str, first: float, second: float, share: float) -> float:
         case "uniform":
             return first + share * (second - first)
         case "normal":
-            return NormalDist(first, second).inv_cdf(share)
+            return _normal(first, second).inv_cdf(share)
         case "beta":
             from scipy.special import betaincinv
 
@@ -108,7 +111,7 @@ def _share_below(kind: str, first: float, second: float, value: float) -> float:
         case "uniform":
             return min(max((value - first) / (second - first), 0.0), 1.0)
         case "normal":
-            return NormalDist(first, second).cdf(value)
+            return _normal(first, second).cdf(value)
         case "beta":
             from scipy.special import betainc
 
@@ -131,3 +134,9 @@ def middle_of(weights: Sequence[float], place: int) -> float:
 
 def _exponents(kind: str, first: float, second: float) -> tuple[float, float]:
     return (math.log(first), math.log(second)) if kind == "log_uniform" else (first, second)
+
+
+def _normal(mu: float, sigma: float) -> NormalDist:
+    from statistics import NormalDist  # not in workers, where a user's own statistics.py may stand beside the study file
+
+    return NormalDist(mu, sigma)

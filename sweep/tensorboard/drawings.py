@@ -22,7 +22,6 @@ import numpy as np
 
 from sweep.storage.folder import BEST_EMBEDDINGS, PICTURES, UNFINISHED
 from sweep.storage.regular import open_new, read_own
-from sweep.storage.retention import remove_embeddings
 from sweep.tensorboard import event_files, projector
 from sweep.tensorboard.projector import Embedding
 
@@ -134,6 +133,8 @@ def draw(run_folder: Path, *, again: bool = False, best: Callable[[], bool] = la
         Exception: what is left cannot be read, drawn or added; nothing is left any more.
     """
     from tensorboard.compat.proto.event_pb2 import Event
+
+    from sweep.storage.retention import remove_embeddings  # not in workers, which need less
 
     try:
         head, pictures, embeddings = _read(run_folder / PICTURES)

@@ -920,7 +920,8 @@ def test_a_notebooks_cell_that_runs_again(here: Path) -> None:
             client.execute_cell(cell, index)
         with pytest.raises(nbclient.exceptions.CellExecutionError, match="function train has changed"):
             client.execute_cell(cells[-1], len(cells) - 1)
-    printed = ["".join(output.get("text", "") for output in cell.outputs) for cell in cells]
+    texts = [[output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs] for cell in cells]
+    printed = ["".join(found) for found in texts]
     assert printed[4].endswith("6\n")
     assert "trained by other code" not in printed[4]
     assert "trials 0-2 were trained by other code (function train has changed) and stay" in printed[6]

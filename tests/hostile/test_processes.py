@@ -226,7 +226,9 @@ def test_a_broken_torch_says_why(here: Path) -> None:
     (here / "broken" / "torch").mkdir(parents=True)
     (here / "broken" / "torch" / "__init__.py").write_text("import sys\nraise ImportError('libcudart.so.12: cannot open it')\n")
     path = os.pathsep.join([str(here / "broken"), os.environ.get("PYTHONPATH", "")])
-    done = run_sweep("run", str(make_study(here, {"x": 1})), here=here, env={"PYTHONPATH": path})
+    (here / "mine.py").write_text("import torch\ndef train(trial):\n    trial.report(1, {'score': 1.0})\n")
+    study = write_study(here, study_text({"x": 1}, objective="mine:train"))
+    done = run_sweep("run", str(study), here=here, env={"PYTHONPATH": path})
     assert done.code == 2
     assert "importing it raised ImportError: libcudart.so.12: cannot open it" in done.err
 
