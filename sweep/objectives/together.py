@@ -89,9 +89,10 @@ class _Members:
         self._own = MemberRows(self.models, optimizers, settings[0]["optimizer"], settings, states)
         self.rows = self._own.matrix.detach().requires_grad_()  # the same numbers
         begun = [state for state in states if state is not None]
-        measured = torch.device(group.device).type in _MEASURED_ON and any(isinstance(one, nn.Conv2d) for one in self.models[0])
-        self._convolutions = begun[0].get("convolutions", GROUPED) if begun else GROUPED
-        if measured and not begun:
+        self._convolutions = GROUPED
+        if begun:
+            self._convolutions = begun[0].get("convolutions", GROUPED)
+        elif self.rows.device.type in _MEASURED_ON and any(isinstance(layer, nn.Conv2d) for layer in self.models[0]):
             self._convolutions = _fastest_convolutions(self.models[0], self.rows, settings[0], precision)
         self.network = FusedNetwork(self.models[0], len(group), self._convolutions)
         self._steps: tuple[Sequence[bool], Steps] | None = None
@@ -106,13 +107,9 @@ class _Members:
         network, rows, optimizer = self.network, self.rows, self._own.optimizer  # not `self`, which has the steps
 
         def train(inputs: Tensor, targets: Tensor) -> Sequence[Tensor]:
-            with precision:
-                logits = network(rows, inputs)
-                losses = losses_of(logits, targets)
-            # The sum's gradient to a loss is 1, even beside a NaN: each row has its own.
-            [gradient] = torch.autograd.grad(losses.sum(), rows)
+            losses, logits, gradient = _gradient(network, rows, inputs, targets, precision)
             optimizer.step(gradient, here)
-            return losses.detach(), logits.detach(), gradient
+            return losses, logits, gradient
 
         device = str(rows.device)
         return Steps(train, batch_size=p["batch_size"], every=p["checkpoint_every"], device=device, dim=1)
@@ -128,6 +125,18 @@ class _Members:
         return [{**state, "epoch": epoch, **own} for state, epoch in zip(self._own.states(), epochs, strict=True)]
 
 
+def _gradient(
+    network: FusedNetwork, rows: Tensor, inputs: Tensor, targets: Tensor, precision: AbstractContextManager[object]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the members' losses (K,) and logits (K, n, classes) for a batch, and the gradient to their rows."""
+    with precision:
+        logits = network(rows, inputs)
+        losses = losses_of(logits, targets)
+    # The sum's gradient to a loss is 1, even beside a NaN: each row has its own.
+    [gradient] = torch.autograd.grad(losses.sum(), rows)
+    return losses.detach(), logits.detach(), gradient
+
+
 def _fastest_convolutions(
     template: nn.Sequential, rows: Tensor, p: Mapping[str, Any], precision: AbstractContextManager[object]
 ) -> str:
@@ -139,14 +148,13 @@ def _fastest_convolutions(
 
     def way(convolutions: str) -> Callable[[], object]:
         network = FusedNetwork(template, size, convolutions)
-
-        def gradient_of(inputs: Tensor, targets: Tensor) -> Sequence[Tensor]:
-            with precision:
-                logits = network(rows, inputs)
-                losses = losses_of(logits, targets)
-            return losses.detach(), logits.detach(), *torch.autograd.grad(losses.sum(), rows)
-
-        steps = Steps(gradient_of, batch_size=batch_size, every=None, device=device, dim=1)
+        steps = Steps(
+            lambda inputs, targets: _gradient(network, rows, inputs, targets, precision),
+            batch_size=batch_size,
+            every=None,
+            device=device,
+            dim=1,
+        )
         return lambda: [*steps.over(images, targets, 0)]
 
     what = f"convolutions of {size} x {p['model']}, batches of {batch_size}, {p['precision']}"

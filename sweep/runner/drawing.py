@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,7 +25,7 @@ class Drawing:
     def __init__(self, ended: Iterable[Path], notice: Callable[[str], None]) -> None:
         self._notice = notice
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drawing")
-        self._waiting: set[Path] = set()
+        self._waiting: set[Future[None]] = set()
         self._failed: list[str] = []
         left = [run_folder for run_folder in ended if drawings.is_left(run_folder)]
         if len(left) > _MANY:
@@ -39,20 +38,17 @@ class Drawing:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if kind is None:
-            until = time.monotonic() + _QUIET_S
-            while self._waiting and time.monotonic() < until:
-                time.sleep(0.01)
-            if count := len(self._waiting):
-                self._notice(f"drawing the last pictures of {count} trial{'s' * (count > 1)} for TensorBoard")
+        if kind is None and (count := len(wait(set(self._waiting), timeout=_QUIET_S).not_done)):
+            self._notice(f"drawing the last pictures of {count} trial{'s' * (count > 1)} for TensorBoard")
         self._thread.shutdown(cancel_futures=kind is not None)
         self._say_what_failed()
 
     def ended(self, run_folder: Path, best: Callable[[], bool]) -> None:
         """Draw what is left for a run that has ended; its embeddings only while `best` says so."""
         if drawings.is_left(run_folder):
-            self._waiting.add(run_folder)
-            self._thread.submit(self._draw, run_folder, best=best)
+            future = self._thread.submit(self._draw, run_folder, best=best)
+            self._waiting.add(future)
+            future.add_done_callback(self._waiting.discard)
         self._say_what_failed()
 
     def _draw(self, run_folder: Path, **options: Any) -> None:
@@ -60,8 +56,6 @@ class Drawing:
             drawings.draw(run_folder, **options)
         except Exception as error:  # whatever it is, it must not end a session
             self._failed.append(f"the last pictures of {run_folder.name} could not be drawn: {plain.text(error)}")
-        finally:
-            self._waiting.discard(run_folder)
 
     def _say_what_failed(self) -> None:
         while self._failed:

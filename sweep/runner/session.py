@@ -147,12 +147,12 @@ def run_study(
             _open_store(folder, study, lock, observer) as store,
         ):
             known = store.records()
-            drawing = Drawing([folder.root / run.folder for run in known if run.state.finished], observer.notice)
             store.note({CODES: code.stored, OUTLINE: outline(study, text), ENDED: None})
             store.interrupt([replace(run, state=TrialState.WAITING) for run in known if run.state is TrialState.RUNNING])
             if retry_failed:
                 known = [store.reopen(run) if run.has_failed else run for run in known]
             with damage_reported(folder):
+                drawing = Drawing((folder.trial_dir(run.folder) for run in known if run.state.finished), observer.notice)
                 ledger = Ledger(study, folder, store, known, observer, len(slots), clock, code, drawing.ended)
             sharing = None if inline else _sharing(study, slots, clock)
             runner = Runner(study, folder, ledger, slots, engine, observer, timer, sharing)
